@@ -1,0 +1,67 @@
+"""Every error the project raises on purpose; each also is the builtin that callers already catch."""
+
+from __future__ import annotations
+
+
+class VgmError(Exception):
+    """Base of all errors of this project; ``exit_code`` is what the command line exits with."""
+
+    exit_code = 1
+
+
+class UsageError(VgmError, ValueError):
+    """An argument or option that makes no sense (bad box, two rate targets, unknown name)."""
+
+    exit_code = 2
+
+
+class InputError(VgmError, ValueError):
+    """A volume that cannot be read or is not supported (RGB, 2-D, empty, NaN, unknown dtype)."""
+
+    exit_code = 3
+
+
+class MissingFileError(InputError, FileNotFoundError):
+    """An input path that does not exist."""
+
+
+class FormatError(VgmError, ValueError):
+    """Bytes that are not a valid .vgm file: damaged, cut short, or not one at all."""
+
+    exit_code = 4
+
+
+class ChecksumError(FormatError):
+    """Stored bytes that do not have the checksum the file says they have."""
+
+
+class UnsupportedFeatureError(FormatError, NotImplementedError):
+    """A valid file that needs a feature, version or chunk coding this release does not know."""
+
+
+class OutputError(VgmError, OSError):
+    """An output that cannot be written."""
+
+    exit_code = 5
+
+
+class OutputExistsError(OutputError, FileExistsError):
+    """An output that exists already and was not to be overwritten."""
+
+
+class DependencyError(VgmError, ImportError):
+    """An optional package or a device that was asked for and is not there."""
+
+    exit_code = 6
+
+
+class QualityError(VgmError, AssertionError):
+    """A quality target that was asked for and not met (``vgm verify --min-psnr``)."""
+
+    exit_code = 7
+
+
+class RemoteError(VgmError, OSError):
+    """A remote file that could not be read."""
+
+    exit_code = 8
