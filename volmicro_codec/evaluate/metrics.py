@@ -1,0 +1,203 @@
+"""How far a decoded image is from its original: one call, bounded memory, 64-bit sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError
+from .reference import FOREGROUND_HALO, Reference, check_volume
+from .structural import Projections, SsimSum, mip_ssim
+from .tiles import Slices, Tile, walk
+
+Array = npt.NDArray[Any]
+
+
+def compare(original: Array, decoded: Array, *, reference: Reference | None = None) -> dict[str, float]:
+    """Compare a decoded image with its original.
+
+    Parameters
+    ----------
+    original, decoded : (Z, Y, X)
+        Of one shape; any real dtype, evaluated as they are. Memory maps are read box by box.
+    reference : Reference, optional
+        ``Reference.of(original)`` if it is known already: saves three of four passes over the original.
+
+    Returns
+    -------
+    dict
+        peak
+            p99.99 - p0.01 of the original: the peak of both PSNRs and the data range of both SSIMs.
+        psnr, psnr_fg
+            10 log10(peak^2 / MSE) in dB over all voxels and over the foreground; inf where nothing differs.
+        ssim
+            Mean 3-D structural similarity, uniform window of 7 voxels (`SsimSum`).
+        mip_ssim
+            Mean of the 2-D structural similarities of the maximum projections along z, y and x.
+        max_error
+            Largest absolute difference.
+        bias, bias_fg, bias_bg
+            Mean of decoded - original over everything, the foreground and the rest (0 over no voxels).
+        correlation
+            Pearson's; where one image is constant, 1 if they are equal and else 0.
+        foreground
+            Fraction of voxels that are foreground (`Reference.threshold`).
+
+    Raises
+    ------
+    InputError
+        Where the shapes differ, the arrays are not images, or a voxel is not finite.
+    """
+    check_volume(original, "original")
+    check_volume(decoded, "decoded")
+    if original.shape != decoded.shape:
+        raise InputError(f"decoded: expected the original's shape {original.shape}, got {decoded.shape}")
+    reference = Reference.of(original) if reference is None else reference
+    sums = _Sums(reference.low + reference.peak / 2)
+    structure = SsimSum(original.shape, reference.low, reference.peak)
+    mips = Projections(original.shape, original.dtype), Projections(decoded.shape, decoded.dtype)
+    # FOREGROUND_HALO (4) is wider than half an SSIM window (3), so one walk serves both.
+    for tile in walk(original.shape, FOREGROUND_HALO):
+        a, b = np.asarray(original[tile.padded]), np.asarray(decoded[tile.padded])
+        a_core, b_core = a[tile.inner], b[tile.inner]
+        sums.add(a_core, b_core, reference.foreground(original, tile))
+        structure.add(a, b, tile, tile.inner)
+        mips[0].add(a_core, tile)
+        mips[1].add(b_core, tile)
+    return {
+        **sums.result(reference.peak),
+        "ssim": structure.mean,
+        "mip_ssim": mip_ssim(*mips, reference.low, reference.peak),
+    }
+
+
+def psnr_stream(
+    original: Array, parts: Iterable[tuple[Slices, Array]], *, reference: Reference | None = None
+) -> dict[str, float]:
+    """All that `compare` gives but the SSIMs, from a decoded image that comes in parts and is never whole.
+
+    Parameters
+    ----------
+    original : (Z, Y, X)
+    parts : iterable of (three slices, array)
+        Boxes of the decoded image and their voxels, in any order, each voxel once. Slices have both ends.
+    reference : Reference, optional
+        ``Reference.of(original)`` if it is known already.
+
+    Raises
+    ------
+    InputError
+        Where a part has not the shape of its box or the parts do not add up to the volume.
+    """
+    check_volume(original, "original")
+    reference = Reference.of(original) if reference is None else reference
+    sums = _Sums(reference.low + reference.peak / 2)
+    for box, decoded in parts:
+        expected = tuple(s.stop - s.start for s in box)
+        if decoded.shape != expected:
+            raise InputError(f"decoded part at {box}: expected shape {expected}, got {decoded.shape}")
+        for tile in _walk_box(box, original.shape):
+            local = tuple(
+                slice(c.start - s.start, c.stop - s.start) for c, s in zip(tile.core, box, strict=True)
+            )
+            sums.add(np.asarray(original[tile.core]), decoded[local], reference.foreground(original, tile))
+    if sums.count != original.size:
+        raise InputError(f"decoded parts: expected {original.size} voxels in all, got {sums.count}")
+    return sums.result(reference.peak)
+
+
+def psnr(original: Array, decoded: Array, peak: float | None = None) -> float:
+    """PSNR in dB over all voxels; the peak is the original's p99.99 - p0.01 unless given."""
+    peak = Reference.of(original).peak if peak is None else peak
+    total = 0.0
+    for tile in walk(original.shape):
+        difference = decoded[tile.core].astype(np.float64) - original[tile.core]
+        total += float((difference * difference).sum())
+    return _decibels(peak, total, original.size)
+
+
+def _walk_box(box: Slices, shape: tuple[int, ...]) -> Iterable[Tile]:
+    """A walk over a box of a volume, with the foreground's halo taken from the volume."""
+    origin = [s.start for s in box]
+    for tile in walk(tuple(s.stop - s.start for s in box)):
+        core = [slice(s.start + o, s.stop + o) for s, o in zip(tile.core, origin, strict=True)]
+        padded = [
+            slice(max(0, s.start - h), min(n, s.stop + h))
+            for s, h, n in zip(core, FOREGROUND_HALO, shape, strict=True)
+        ]
+        inner = [slice(s.start - p.start, s.stop - p.start) for s, p in zip(core, padded, strict=True)]
+        yield Tile(
+            (core[0], core[1], core[2]), (padded[0], padded[1], padded[2]), (inner[0], inner[1], inner[2])
+        )
+
+
+def _decibels(peak: float, squares: float, count: int) -> float:
+    return float(np.inf) if squares == 0 else float(10 * np.log10(peak * peak * count / squares))
+
+
+@dataclass
+class _Sums:
+    """Running sums over voxels, of values around ``middle`` so that squares keep their digits."""
+
+    middle: float
+    count: int = 0
+    count_fg: int = 0
+    squares: float = 0.0
+    squares_fg: float = 0.0
+    error: float = 0.0
+    error_fg: float = 0.0
+    largest: float = 0.0
+    x: float = 0.0
+    xx: float = 0.0
+    y: float = 0.0
+    yy: float = 0.0
+    xy: float = 0.0
+
+    def add(self, original: Array, decoded: Array, foreground: npt.NDArray[np.bool_]) -> None:
+        for what, box in (("original", original), ("decoded", decoded)):
+            if box.dtype.kind == "f" and not np.isfinite(box).all():
+                raise InputError(f"{what}: a voxel is not finite (NaN or infinity)")
+        x = original.astype(np.float64)
+        x -= self.middle
+        y = decoded.astype(np.float64)
+        y -= self.middle
+        difference = y - x
+        self.count += x.size
+        self.count_fg += int(np.count_nonzero(foreground))
+        self.x += float(x.sum())
+        self.y += float(y.sum())
+        self.xy += float((x * y).sum())
+        self.xx += float(np.square(x, out=x).sum())
+        self.yy += float(np.square(y, out=y).sum())
+        self.largest = max(self.largest, float(difference.max()), -float(difference.min()))
+        self.error += float(difference.sum())
+        self.error_fg += float(difference.sum(where=foreground))
+        np.square(difference, out=difference)
+        self.squares += float(difference.sum())
+        self.squares_fg += float(difference.sum(where=foreground))
+
+    def result(self, peak: float) -> dict[str, float]:
+        background = self.count - self.count_fg
+        return {
+            "peak": peak,
+            "psnr": _decibels(peak, self.squares, self.count),
+            "psnr_fg": _decibels(peak, self.squares_fg, self.count_fg),
+            "max_error": self.largest,
+            "bias": self.error / self.count,
+            "bias_fg": self.error_fg / self.count_fg if self.count_fg else 0.0,
+            "bias_bg": (self.error - self.error_fg) / background if background else 0.0,
+            "correlation": self._correlation(),
+            "foreground": self.count_fg / self.count,
+        }
+
+    def _correlation(self) -> float:
+        vx = self.xx - self.x * self.x / self.count
+        vy = self.yy - self.y * self.y / self.count
+        noise = 1e-12
+        if vx <= noise * self.xx or vy <= noise * self.yy or vx <= 0 or vy <= 0:
+            return 1.0 if self.squares == 0 else 0.0
+        return float(np.clip((self.xy - self.x * self.y / self.count) / np.sqrt(vx * vy), -1.0, 1.0))
