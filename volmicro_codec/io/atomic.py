@@ -1,0 +1,119 @@
+"""Output files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import OutputError, OutputExistsError, VgmError
+
+
+def check_output(path: str | os.PathLike[str], force: bool = False) -> Path:
+    """Raise early where `path` could not be written; return the real path that will be.
+
+    Parameters
+    ----------
+    path : path
+    force : bool
+        Whether a file that is there may be replaced.
+
+    Returns
+    -------
+    pathlib.Path
+        With symbolic links resolved, so that a link is kept and what it points to is replaced.
+
+    Raises
+    ------
+    OutputExistsError
+        Where the file is there and ``force`` is not set.
+    OutputError
+        Where the directory is missing or not writable, or the path is not a plain file.
+    """
+    shown = os.fspath(path)
+    real = Path(os.path.realpath(shown))
+    try:
+        mode = real.stat().st_mode
+    except FileNotFoundError:
+        pass
+    except OSError as e:
+        raise OutputError(f"{shown}: cannot be written: {e.strerror or e}") from e
+    else:
+        if stat.S_ISDIR(mode):
+            raise OutputError(f"{shown}: is a directory, expected a file name")
+        if not stat.S_ISREG(mode):
+            raise OutputError(f"{shown}: is not a plain file and will not be replaced")
+        if not force:
+            raise OutputExistsError(f"{shown}: exists already (--force replaces it)")
+    if not real.parent.is_dir():
+        raise OutputError(f"{shown}: the directory {os.path.dirname(shown) or real.parent} does not exist")
+    if not os.access(real.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{shown}: no permission to write into its directory")
+    return real
+
+
+@contextlib.contextmanager
+def atomic_output(path: str | os.PathLike[str], force: bool = False) -> Iterator[Path]:
+    """Write a file beside its target, then put it in place in one step.
+
+    The block writes to the path it is given. When it ends well that file is flushed to disk and renamed to
+    ``path``; when it raises anything, ``KeyboardInterrupt`` included, the file is removed and ``path`` is as
+    it was.
+
+    Parameters
+    ----------
+    path : path
+        The target.
+    force : bool
+        Replace a file that is there.
+
+    Yields
+    ------
+    pathlib.Path
+        An empty file in the target's directory, with the permissions a new file gets.
+
+    Raises
+    ------
+    OutputExistsError, OutputError
+        See `check_output`; any other ``OSError`` about the temporary file (disk full) becomes one.
+    """
+    shown = os.fspath(path)
+    real = check_output(path, force)
+    temp = real.with_name(f".{real.name[:200]}.{secrets.token_hex(4)}.part")
+    try:
+        try:
+            os.close(os.open(temp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            yield temp
+            with open(temp, "rb+") as f:
+                os.fsync(f.fileno())
+            if not force and os.path.lexists(real):
+                raise OutputExistsError(f"{shown}: exists already (--force replaces it)")
+            os.replace(temp, real)
+        except VgmError:
+            raise
+        except OSError as e:
+            if _concerns(e, temp):
+                raise OutputError(f"{shown}: cannot be written: {e.strerror or e}") from e
+            raise
+        _sync_directory(real.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            temp.unlink()
+
+
+def _concerns(error: OSError, temp: Path) -> bool:
+    """Whether an error of the block is about the output: it names the file, or names none."""
+    return error.filename is None or os.fspath(error.filename) == os.fspath(temp)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make the rename itself durable, where the system can."""
+    with contextlib.suppress(OSError):
+        fd = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

@@ -1,0 +1,158 @@
+"""Read a volume from a file and write one to a file, whatever its kind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError, MissingFileError, OutputError
+from ..volume import Volume, VolumeInfo
+from .registry import format_of, known_suffixes
+
+_SLAB_BYTES = 32 << 20
+
+Slabs = Iterator[npt.NDArray[np.generic]]
+
+
+def read_volume(
+    path: str | os.PathLike[str], channel: int | str | None = None, time: int | None = None
+) -> Volume:
+    """Read a volume.
+
+    Parameters
+    ----------
+    path : path
+        A TIFF, OME-TIFF, ImageJ TIFF or npy file (or another registered kind), of uint8, uint16 or float32.
+    channel : int or str, optional
+        Read this channel only: its number from 0, or its name. The C axis is then gone.
+    time : int, optional
+        Read this time point only, from 0. The T axis is then gone.
+
+    Returns
+    -------
+    Volume
+        Voxels (T, C, Z, Y, X), in the machine's byte order. A memory map where the file allows it; only what
+        was asked for is read.
+
+    Raises
+    ------
+    MissingFileError
+        Where there is no such file.
+    InputError
+        Where the file is not a volume that can be encoded: another kind of file, damaged, RGB, 2-D, empty,
+        of another dtype, or with values that are not finite.
+    UsageError
+        Where the channel or time point is not in the file.
+    """
+    name = os.fspath(path)
+    kind = format_of(name)
+    if "://" not in name:
+        if not os.path.exists(name):
+            raise MissingFileError(f"{name}: no such file")
+        if os.path.isdir(name) and not (kind and kind.directory):
+            raise InputError(f"{name}: is a directory, expected a file")
+    elif kind is not None and not kind.remote:
+        raise InputError(f"{name}: a {kind.name} file cannot be read from a URL; download it first")
+    if kind is None:
+        raise InputError(f"{name}: unknown kind of file, expected one of {known_suffixes()}")
+    try:
+        return kind.load().read(name, channel, time)
+    except PermissionError as e:
+        raise InputError(f"{name}: no permission to read it") from e
+
+
+def write_volume(
+    path: str | os.PathLike[str],
+    array: Any,
+    info: VolumeInfo,
+    force: bool = False,
+    description: str | None = None,
+) -> Path:
+    """Write a volume slab by slab; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Where to; the suffix says what kind: .tif, .tiff, .ome.tif (all OME-TIFF, losslessly compressed,
+        BigTIFF where needed) or .npy.
+    array : array-like or iterable of arrays
+        Either something with a shape that can be sliced (an array, a memory map, a `VgmArray`), of
+        ``info.shape`` or ``info.squeezed_shape``, or an iterable of slabs [z, Y, X] that run over t, then c,
+        then z and never cross from one image to the next.
+    info : VolumeInfo
+        What is written of the voxels: shape, dtype, axes, voxel size, channels.
+    force : bool
+        Replace a file that is there.
+    description : str, optional
+        A remark that goes into the file's metadata where its kind has room for one.
+
+    Returns
+    -------
+    pathlib.Path
+        The path written.
+
+    Raises
+    ------
+    OutputError
+        Where the file cannot be written; `OutputExistsError` where it is there already.
+    InputError
+        Where the voxels do not have the shape or dtype that ``info`` says.
+    """
+    name = os.fspath(path)
+    kind = format_of(name)
+    if kind is None:
+        raise OutputError(f"{name}: unknown kind of file, expected one of {known_suffixes()}")
+    if "://" in name and not kind.remote:
+        raise OutputError(f"{name}: a {kind.name} file cannot be written to a URL")
+    dropped = [a for a, n in zip("TCZYX", info.shape, strict=True) if n != 1 and a not in info.axes]
+    if dropped:
+        raise InputError(f"axis {dropped[0]} is longer than 1 but not one of the axes {info.axes!r}")
+    if hasattr(array, "shape") and hasattr(array, "__getitem__"):
+        slabs = array_slabs(array, info)
+    else:
+        slabs = iter(array)
+    return kind.load().write(name, _checked(slabs, info), info, force, description)
+
+
+def array_slabs(array: Any, info: VolumeInfo) -> Slabs:
+    """Cut an array of ``info.shape`` or ``info.squeezed_shape`` into slabs [z, Y, X] over t, c, z."""
+    shape = tuple(int(n) for n in array.shape)
+    if shape == info.shape:
+        axes = "TCZYX"
+    elif shape == info.squeezed_shape:
+        axes = info.axes
+    else:
+        raise InputError(f"an array of shape {shape} is not the volume {info.squeezed_shape} ({info.axes})")
+    t_count, c_count, depth, height, width = info.shape
+    step = max(1, _SLAB_BYTES // max(1, height * width * info.dtype.itemsize))
+    for t in range(t_count):
+        for c in range(c_count):
+            for z in range(0, depth, step):
+                at = {"T": t, "C": c, "Z": slice(z, min(z + step, depth))}
+                yield np.asarray(array[tuple(at.get(a, slice(None)) for a in axes)])
+
+
+def _checked(slabs: Iterable[npt.NDArray[np.generic]], info: VolumeInfo) -> Slabs:
+    """Pass slabs on; raise where they are not the volume that `info` describes."""
+    t_count, c_count, depth, height, width = info.shape
+    z, images = 0, 0
+    for slab in slabs:
+        if slab.ndim != 3 or slab.shape[1:] != (height, width) or z + slab.shape[0] > depth:
+            raise InputError(
+                f"a slab of shape {slab.shape} at z {z} does not fit images of shape {(depth, height, width)}"
+            )
+        if slab.dtype != info.dtype:
+            raise InputError(f"a slab of dtype {slab.dtype}, expected {info.dtype}")
+        if images >= t_count * c_count:
+            raise InputError(f"more voxels than the {t_count * c_count} images announced")
+        yield slab
+        z += slab.shape[0]
+        if z == depth:
+            z, images = 0, images + 1
+    if z or images != t_count * c_count:
+        raise InputError(f"voxels ended in image {images} at z {z}, expected {t_count * c_count} images")
