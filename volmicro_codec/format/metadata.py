@@ -1,0 +1,301 @@
+"""Metadata: what the voxels are and how they were coded, as compact binary."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from ..errors import FormatError, UnsupportedFeatureError, UsageError
+from ..volume import SUPPORTED_DTYPES, ChannelInfo, VolumeInfo, VoxelSize
+from .varint import Cursor, put, put_bytes, put_decimal, to_text
+
+DTYPE_IDS = {name: k + 1 for k, name in enumerate(SUPPORTED_DTYPES)}
+DTYPES = {k: np.dtype(name) for name, k in DTYPE_IDS.items()}
+assert DTYPE_IDS == {"uint8": 1, "uint16": 2, "float32": 3}
+
+# An id is a place in these, counted from 1.
+UNITS = ("µm", "nm", "mm", "Å", "pm", "cm", "m", "pixel")
+QUALITY_NAMES = ("psnr", "psnr_fg", "ssim", "mip_ssim", "max_error", "bias", "rmse", "occupancy")
+
+MAX_AXIS = (1 << 31) - 1
+MAX_VOXELS = 1 << 60
+MIN_CUTOFF, MAX_CUTOFF = 1.0, 50.0
+
+# Tags: odd must be understood, even may be ignored.
+TAG_SHARED = 1
+TAG_VOXEL_SIZE = 2
+TAG_CHANNELS = 4
+TAG_SOURCE_NAME = 6
+TAG_SOFTWARE = 8
+TAG_SETTINGS = 10
+TAG_QUALITY = 12
+
+X_AS_Y = 8  # flag of the voxel size: x is the same as y
+UNIT_AS_TEXT = 15
+
+WHERE = "metadata"
+
+
+def _float32(value: float) -> float:
+    """The nearest float32, as a float; infinite where it overflows."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
+
+
+@dataclass(frozen=True)
+class FileMeta:
+    """What a file says of itself, apart from its chunks.
+
+    Attributes
+    ----------
+    info : VolumeInfo
+    cutoff : float
+        C, the squared Mahalanobis distance at which the kernel becomes zero; 1 to 50.
+    images : tuple of (base, gain)
+        One per (time point, channel), time major; rounded to float32 on construction.
+    shared : mapping of int to bytes
+        Parameters that all chunks of one coding share, by coding id.
+    software, settings : str or None
+        What wrote the file, and with which settings.
+    quality : mapping of str to float
+        Achieved quality by name; rounded to float32 on construction.
+    """
+
+    info: VolumeInfo
+    cutoff: float
+    images: tuple[tuple[float, float], ...]
+    shared: Mapping[int, bytes] = field(default_factory=dict)
+    software: str | None = None
+    settings: str | None = None
+    quality: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        images = tuple((_float32(b), _float32(g)) for b, g in self.images)
+        object.__setattr__(self, "images", images)
+        object.__setattr__(self, "cutoff", float(self.cutoff))
+        object.__setattr__(self, "shared", MappingProxyType(dict(self.shared)))
+        quality = {name: _float32(v) for name, v in self.quality.items()}
+        object.__setattr__(self, "quality", MappingProxyType(quality))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        args = (self.info, self.cutoff, self.images, dict(self.shared))
+        return FileMeta, (*args, self.software, self.settings, dict(self.quality))
+
+
+def pack(meta: FileMeta) -> bytes:
+    """Metadata as bytes.
+
+    Raises
+    ------
+    UsageError
+        Where a value cannot be stored. (What can be stored but not read back is found by `parse`.)
+    """
+    info = meta.info
+    if info.dtype.name not in DTYPE_IDS:
+        raise UsageError(f"dtype {info.dtype.name}: expected one of {', '.join(SUPPORTED_DTYPES)}")
+    if not info.axes.endswith("ZYX") or info.axes not in ("ZYX", "CZYX", "TZYX", "TCZYX"):
+        raise UsageError(f"axes {info.axes!r}: expected ZYX, CZYX, TZYX or TCZYX")
+    if any(n != 1 for a, n in zip("TC", info.shape, strict=False) if a not in info.axes):
+        raise UsageError(f"shape {info.shape} does not fit axes {info.axes!r}")
+    out = [bytes([DTYPE_IDS[info.dtype.name], ("T" in info.axes) | ("C" in info.axes) << 1])]
+    out += [put(int(n)) for a, n in zip("TCZYX", info.shape, strict=True) if a in info.axes]
+    if not MIN_CUTOFF <= meta.cutoff <= MAX_CUTOFF:
+        raise UsageError(f"cutoff {meta.cutoff}: expected {MIN_CUTOFF:g} to {MAX_CUTOFF:g}")
+    out.append(put_decimal(meta.cutoff))
+    if len(meta.images) != info.shape[0] * info.shape[1]:
+        raise UsageError(f"{len(meta.images)} (base, gain) pairs, expected {info.shape[0] * info.shape[1]}")
+    out.append(struct.pack(f"<{2 * len(meta.images)}f", *(v for pair in meta.images for v in pair)))
+    for tag, value in _tags(meta):
+        out.append(put(tag) + put_bytes(value))
+    return b"".join(out)
+
+
+def _tags(meta: FileMeta) -> list[tuple[int, bytes]]:
+    info, tags = meta.info, []
+    if meta.shared:
+        items = sorted(meta.shared.items())
+        tags.append((TAG_SHARED, b"".join(put(k) + put_bytes(bytes(v)) for k, v in items)))
+    if info.unit is not None or any(v is not None for v in info.voxel_size):
+        tags.append((TAG_VOXEL_SIZE, _voxel_size(info)))
+    if info.channels:
+        tags.append((TAG_CHANNELS, b"".join(_channel(channel) for channel in info.channels)))
+    if info.source_name is not None:
+        tags.append((TAG_SOURCE_NAME, info.source_name.encode("utf-8", "replace")))
+    if meta.software is not None:
+        tags.append((TAG_SOFTWARE, _utf8(meta.software)))
+    if meta.settings is not None:
+        tags.append((TAG_SETTINGS, _utf8(meta.settings)))
+    if meta.quality:
+        tags.append((TAG_QUALITY, b"".join(_score(name, v) for name, v in meta.quality.items())))
+    return tags
+
+
+def _voxel_size(info: VolumeInfo) -> bytes:
+    size = [None if v is None else float(v) for v in info.voxel_size]
+    if any(v is not None and not (math.isfinite(v) and v > 0) for v in size):
+        raise UsageError(f"voxel size {info.voxel_size}: expected positive finite numbers or None")
+    flags = sum((v is not None) << k for k, v in enumerate(size))
+    if size[1] is not None and size[1] == size[2]:
+        flags |= X_AS_Y
+        size = size[:2]
+    unit, custom = 0, b""
+    if info.unit in UNITS:
+        unit = UNITS.index(info.unit) + 1
+    elif info.unit is not None:
+        unit, custom = UNIT_AS_TEXT, _utf8(info.unit)
+    return bytes([flags | unit << 4]) + b"".join(put_decimal(v) for v in size if v is not None) + custom
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(f"text {text!r} cannot be stored as UTF-8") from None
+
+
+def _channel(channel: ChannelInfo) -> bytes:
+    flags = (channel.name is not None) | (channel.color is not None) << 1
+    out = bytes([flags])
+    if channel.name is not None:
+        out += put_bytes(_utf8(channel.name))
+    if channel.color is not None:
+        if not 0 <= channel.color <= 0xFFFFFF:
+            raise UsageError(f"channel colour {channel.color:#x}: expected 0xRRGGBB")
+        out += channel.color.to_bytes(3, "big")
+    return out
+
+
+def _score(name: str, value: float) -> bytes:
+    known = name in QUALITY_NAMES
+    key = bytes([QUALITY_NAMES.index(name) + 1]) if known else b"\0" + put_bytes(_utf8(name))
+    return key + struct.pack("<f", value)
+
+
+def parse(data: bytes) -> FileMeta:
+    """Metadata of its bytes, everything checked.
+
+    Raises
+    ------
+    FormatError
+        Where a field is damaged or out of its range.
+    UnsupportedFeatureError
+        For a data type or a must-understand tag that is not known.
+    """
+    cur = Cursor(data, WHERE)
+    dtype_id, axis_flags = cur.u8(), cur.u8()
+    if dtype_id not in DTYPES:
+        raise UnsupportedFeatureError(f"{WHERE}: data type id {dtype_id} is not known to this release")
+    if axis_flags > 3:
+        raise FormatError(f"{WHERE}: axis flags {axis_flags:#04x}, expected at most 0x03")
+    axes = "T" * (axis_flags & 1) + "C" * (axis_flags >> 1) + "ZYX"
+    sizes = {a: cur.varint() for a in axes}
+    t, c, z, y, x = (sizes.get(a, 1) for a in "TCZYX")
+    if not all(1 <= n <= MAX_AXIS for n in (t, c, z, y, x)) or t * c * z * y * x > MAX_VOXELS:
+        raise FormatError(
+            f"{WHERE}: shape {(t, c, z, y, x)}: every axis is 1 to 2^31 - 1, at most 2^60 voxels"
+        )
+    cutoff = cur.decimal()
+    if not MIN_CUTOFF <= cutoff <= MAX_CUTOFF:
+        raise FormatError(f"{WHERE}: cutoff {cutoff}, expected {MIN_CUTOFF:g} to {MAX_CUTOFF:g}")
+    pairs = np.frombuffer(cur.take(8 * t * c), "<f4").reshape(-1, 2)
+    if not np.isfinite(pairs).all():
+        raise FormatError(f"{WHERE}: base or gain of an image is not finite")
+    images = tuple((float(b), float(g)) for b, g in pairs.tolist())
+
+    found: dict[str, Any] = {}
+    about: dict[str, Any] = {}
+    last = -1
+    while cur.left:
+        tag = cur.varint()
+        if tag <= last:
+            raise FormatError(f"{WHERE}: tag {tag} after tag {last}, expected ascending tags")
+        last = tag
+        value = cur.counted()
+        part = Cursor(value, f"{WHERE} tag {tag}")
+        if tag == TAG_SHARED:
+            found["shared"] = _read_shared(part)
+        elif tag == TAG_VOXEL_SIZE:
+            about["voxel_size"], about["unit"] = _read_voxel_size(part)
+        elif tag == TAG_CHANNELS:
+            about["channels"] = _read_channels(part, c)
+        elif tag == TAG_SOURCE_NAME:
+            name = to_text(value, part.where)
+            if "/" in name:
+                raise FormatError(f"{part.where}: the source name {name!r} holds a path")
+            about["source_name"] = name
+        elif tag == TAG_SOFTWARE:
+            found["software"] = to_text(value, part.where)
+        elif tag == TAG_SETTINGS:
+            found["settings"] = to_text(value, part.where)
+        elif tag == TAG_QUALITY:
+            found["quality"] = _read_quality(part)
+        elif tag & 1:
+            raise UnsupportedFeatureError(f"{WHERE}: must-understand tag {tag} is not known to this release")
+    info = VolumeInfo((t, c, z, y, x), DTYPES[dtype_id], axes, **about)
+    return FileMeta(info, cutoff, images, **found)
+
+
+def _read_shared(cur: Cursor) -> dict[int, bytes]:
+    shared: dict[int, bytes] = {}
+    while cur.left:
+        coding = cur.varint()
+        if shared and coding <= max(shared):
+            raise FormatError(
+                f"{cur.where}: coding {coding} after coding {max(shared)}, expected ascending ids"
+            )
+        shared[coding] = cur.counted()
+    return shared
+
+
+def _read_voxel_size(cur: Cursor) -> tuple[VoxelSize, str | None]:
+    flags = cur.u8()
+    if flags & X_AS_Y and flags & 6 != 6:
+        raise FormatError(f"{cur.where}: flags {flags:#04x}: x is said to be as y, but one is not known")
+    z = cur.decimal() if flags & 1 else None
+    y = cur.decimal() if flags & 2 else None
+    x = y if flags & X_AS_Y else cur.decimal() if flags & 4 else None
+    if any(v is not None and not (math.isfinite(v) and v > 0) for v in (z, y, x)):
+        raise FormatError(f"{cur.where}: voxel size {(z, y, x)}, expected positive finite numbers")
+    unit = flags >> 4
+    if unit == UNIT_AS_TEXT:
+        return (z, y, x), to_text(cur.rest(), cur.where)
+    cur.done()
+    if unit > len(UNITS):
+        raise FormatError(f"{cur.where}: unit id {unit}, expected 0 to {len(UNITS)} or {UNIT_AS_TEXT}")
+    return (z, y, x), UNITS[unit - 1] if unit else None
+
+
+def _read_channels(cur: Cursor, expected: int) -> tuple[ChannelInfo, ...]:
+    channels = []
+    while cur.left:
+        flags = cur.u8()
+        if flags > 3:
+            raise FormatError(f"{cur.where}: flags {flags:#04x}, expected at most 0x03")
+        name = cur.text() if flags & 1 else None
+        color = int.from_bytes(cur.take(3), "big") if flags & 2 else None
+        channels.append(ChannelInfo(name, color))
+    if len(channels) != expected:
+        raise FormatError(f"{cur.where}: {len(channels)} channels, expected {expected}")
+    return tuple(channels)
+
+
+def _read_quality(cur: Cursor) -> dict[str, float]:
+    quality: dict[str, float] = {}
+    while cur.left:
+        key = cur.u8()
+        if key > len(QUALITY_NAMES):
+            raise FormatError(f"{cur.where}: quality id {key}, expected 0 to {len(QUALITY_NAMES)}")
+        name = QUALITY_NAMES[key - 1] if key else cur.text()
+        if name in quality:
+            raise FormatError(f"{cur.where}: {name!r} is there twice")
+        value = cur.f32()
+        if math.isnan(value):
+            raise FormatError(f"{cur.where}: {name!r} is not a number")
+        quality[name] = value
+    return quality

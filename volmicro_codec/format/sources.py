@@ -1,0 +1,225 @@
+"""Where the bytes of a file come from: a path, bytes, a file object or a remote URL, read by range."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
+
+from ..errors import DependencyError, FormatError, InputError, MissingFileError, RemoteError, UsageError
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Bytes that can be read by range, from several threads at once."""
+
+    @property
+    def size(self) -> int:
+        """Bytes there are."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        ...
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly ``length`` bytes from ``offset``; `FormatError` where they are not there."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what was opened for reading."""
+        ...
+
+
+class BytesSource:
+    """Bytes in memory."""
+
+    name = "bytes"
+
+    def __init__(self, data: bytes | bytearray | memoryview) -> None:
+        self._data = bytes(data)
+
+    @property
+    def size(self) -> int:
+        return len(self._data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        return _exactly(self._data[offset : offset + length], offset, length, self.name)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class PathSource:
+    """A local file, read with positioned reads; pickles as its path."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = os.path.abspath(os.fspath(path))
+        self.name = os.path.basename(self._path)
+        try:
+            self._fd = os.open(self._path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except FileNotFoundError:
+            raise MissingFileError(f"{path}: no such file") from None
+        except OSError as exc:
+            raise InputError(f"{path}: {exc.strerror}") from exc
+        self._lock = threading.Lock()
+        try:
+            self._size = os.fstat(self._fd).st_size
+            if os.path.isdir(self._path):
+                raise InputError(f"{path}: is a directory, expected a file")
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def read(self, offset: int, length: int) -> bytes:
+        if self._fd < 0:
+            raise UsageError(f"{self.name}: read after close")
+        parts, got = [], 0
+        try:
+            while got < length:
+                part = self._pread(min(length - got, 1 << 30), offset + got)
+                if not part:
+                    break
+                parts.append(part)
+                got += len(part)
+        except OSError as exc:
+            raise InputError(f"{self.name}: {exc.strerror}") from exc
+        return _exactly(b"".join(parts), offset, length, self.name)
+
+    def _pread(self, length: int, offset: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self._fd, length, offset)
+        with self._lock:
+            os.lseek(self._fd, offset, os.SEEK_SET)
+            return os.read(self._fd, length)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0:
+            self.close()
+
+    def __reduce__(self) -> tuple[Callable[[str], PathSource], tuple[str]]:
+        return PathSource, (self._path,)
+
+
+class FileSource:
+    """A seekable binary file object of the caller's, which is left open."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        name = getattr(file, "name", None)
+        self.name = os.path.basename(name) if isinstance(name, str) else "file object"
+        try:
+            self._size = file.seek(0, io.SEEK_END)
+        except (OSError, ValueError) as exc:
+            raise InputError(f"{self.name}: cannot seek: {exc}") from exc
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def read(self, offset: int, length: int) -> bytes:
+        parts, got = [], 0
+        try:
+            with self._lock:
+                self._file.seek(offset)
+                while got < length:
+                    part = self._file.read(length - got)
+                    if not part:
+                        break
+                    parts.append(bytes(part))
+                    got += len(part)
+        except (OSError, ValueError) as exc:
+            raise InputError(f"{self.name}: {exc}") from exc
+        return _exactly(b"".join(parts), offset, length, self.name)
+
+    def close(self) -> None:
+        """The file object stays the caller's."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise UsageError(f"{self.name}: a file object cannot be pickled; open a path, bytes or a URL")
+
+
+class UrlSource:
+    """A file behind any URL that fsspec understands; pickles as its URL and options."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        try:
+            from fsspec.core import url_to_fs
+        except ImportError as exc:
+            raise DependencyError(f"{url}: reading a URL needs fsspec (pip install fsspec)") from exc
+        self._url, self._options = url, options
+        self.name = url
+        try:
+            self._fs, self._path = url_to_fs(url, **options)
+            size = self._fs.info(self._path).get("size")
+        except ImportError as exc:
+            raise DependencyError(f"{url}: {exc}") from exc
+        except FileNotFoundError:
+            raise MissingFileError(f"{url}: no such file") from None
+        except Exception as exc:
+            raise RemoteError(f"{url}: {type(exc).__name__}: {exc}") from exc
+        if size is None:
+            raise RemoteError(f"{url}: the server does not say how large the file is")
+        self._size = int(size)
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def read(self, offset: int, length: int) -> bytes:
+        if length == 0:
+            return b""
+        try:
+            data = cast(bytes, self._fs.cat_file(self._path, start=offset, end=offset + length))
+        except Exception as exc:
+            raise RemoteError(f"{self.name}: bytes {offset}..{offset + length}: {exc}") from exc
+        return _exactly(bytes(data), offset, length, self.name)
+
+    def close(self) -> None:
+        """Nothing to let go of: each read is a request of its own."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _url_source, (self._url, self._options)
+
+
+def _url_source(url: str, options: dict[str, Any]) -> UrlSource:
+    return UrlSource(url, **options)
+
+
+def _exactly(data: bytes, offset: int, length: int, name: str) -> bytes:
+    if len(data) != length:
+        raise FormatError(f"{name}: cut short: {length} bytes wanted at byte {offset}, got {len(data)}")
+    return data
+
+
+def open_source(source: object) -> Source:
+    """Whatever was given, as a `Source`.
+
+    Parameters
+    ----------
+    source : path, bytes, seekable binary file object, fsspec URL, or Source
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        return BytesSource(source)
+    if isinstance(source, str) and "://" in source:
+        return UrlSource(source)
+    if isinstance(source, str | os.PathLike):
+        return PathSource(source)
+    if isinstance(source, Source) and not hasattr(source, "seek"):
+        return source
+    if hasattr(source, "read") and hasattr(source, "seek"):
+        return FileSource(cast(BinaryIO, source))
+    raise UsageError(f"cannot read a .vgm file from {type(source).__name__}")
