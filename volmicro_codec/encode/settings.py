@@ -1,0 +1,263 @@
+"""Every choice an encode can be given, one field an option of ``vgm encode``; checked, and read from TOML."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+import tomllib
+import types
+from collections.abc import Mapping
+from dataclasses import Field, asdict, dataclass, field, fields
+from typing import Any, get_args, get_type_hints
+
+from ..errors import MissingFileError, UsageError
+
+TARGETS = ("ratio", "size", "psnr", "primitives")
+DEFAULT_RATIO = 200.0
+
+_SIZE = re.compile(r"([0-9]*\.?[0-9]+)\s*(?:([kmgt])(i?)b?|b)?", re.IGNORECASE)
+
+
+def parse_size(text: str | int | float) -> int:
+    """Bytes of a size as a person writes it.
+
+    Parameters
+    ----------
+    text : str or number
+        ``500k``, ``2M``, ``1.5MB`` (powers of 1000), ``64KiB`` (powers of 1024) or a number of bytes.
+
+    Raises
+    ------
+    UsageError
+        Where it is none of these, or less than one byte.
+    """
+    match = _SIZE.fullmatch(str(text).strip())
+    if match is None:
+        raise UsageError(f"size {str(text)!r}: expected a number of bytes such as 500k, 2M or 1.5MB")
+    number, prefix, binary = match.groups()
+    power = " kmgt".index(prefix.lower()) if prefix else 0
+    size = int(float(number) * (1024 if binary else 1000) ** power)
+    if size < 1:
+        raise UsageError(f"size {str(text)!r}: expected at least one byte")
+    return size
+
+
+def _option(default: Any, help: str, **more: Any) -> Any:
+    """A field with what the command line needs to make an option of it."""
+    return field(default=default, metadata={"help": help, **more})
+
+
+@dataclass(frozen=True)
+class EncodeSettings:
+    """What to encode to, and how. The defaults were chosen by measurement on real stacks.
+
+    At most one of ``ratio``, ``size``, ``psnr`` and ``primitives`` is set; with none, `target` is a ratio of
+    200. What every field means is its ``metadata["help"]``, which ``vgm encode --help`` prints.
+
+    Raises
+    ------
+    UsageError
+        By the constructor, where a value makes no sense or two targets are set.
+    """
+
+    # Target: exactly one.
+    ratio: float | None = _option(
+        None, "Uncompressed bytes over bytes of the file (default 200).", low=1.0, group="target"
+    )
+    size: int | None = _option(
+        None, "Bytes of the file: 500k, 2M, 1.5MB, ...", low=1, group="target", size=True
+    )
+    psnr: float | None = _option(
+        None, "PSNR of the whole volume in dB; the smallest file that reaches it.", low=1.0, high=150.0,
+        group="target",
+    )  # fmt: skip
+    primitives: int | None = _option(None, "Number of Gaussians per image.", low=1, group="target")
+    effort: str = _option("balanced", "Time against quality.", choices=("fast", "balanced", "best"))
+
+    # Occupancy gate.
+    gate: str = _option(
+        "learned", "What decides where primitives start.", choices=("learned", "otsu", "none"), group="gate"
+    )
+    gate_tau: float = _option(
+        0.5, "Occupancy above which a voxel counts as signal.", low=0.0, high=1.0, group="gate"
+    )
+    gate_file: str | None = _option(None, "Use a gate trained before by 'vgm gate'.", path=True, group="gate")
+
+    # Loss.
+    edge_boost: float = _option(0.0, "Extra weight of the loss at edges, 0 for none.", low=0.0, group="loss")
+    edge_weights: bool = _option(True, "Weight the loss by the gate and by edges at all.", group="loss")
+    lambda_gradient: float = _option(0.0, "Weight of gradient consistency.", low=0.0, group="loss")
+    lambda_sparsity: float = _option(0.0, "Weight of the L1 norm of intensities.", low=0.0, group="loss")
+    lambda_overlap: float = _option(
+        0.0, "Weight against overlap among nearest neighbours.", low=0.0, group="loss"
+    )
+    lambda_smoothness: float = _option(
+        0.0, "Weight of smoothness among nearest neighbours.", low=0.0, group="loss"
+    )
+
+    # Fit.
+    densify: bool = _option(False, "Clone, split, prune and move primitives while fitting.", group="fit")
+    max_primitives: int | None = _option(None, "Never hold more primitives than this.", low=1, group="fit")
+    grad_threshold: float = _option(
+        2e-4, "Gradient of the position above which a primitive is cloned or split.", low=0.0, group="fit"
+    )
+    iterations: int | None = _option(
+        None, "Steps of the fit (default: chosen by the effort).", low=1, group="fit"
+    )
+    lr: float = _option(0.01, "Learning rate of adam.", low=1e-9, high=10.0, group="fit")
+    init: str = _option(
+        "greedy",
+        "Where primitives come from: greedy rounds on the residual, or one of the published starts.",
+        choices=("greedy", "random", "grid", "intensity", "kmeans"),
+        group="fit",
+    )
+    optimizer: str = _option("cg", "What drives the fit.", choices=("cg", "adam"), group="fit")
+    seed: int = _option(0, "Seed of all that is random.", low=0, high=2**63 - 1, group="fit")
+
+    # Coding.
+    coding: str = _option(
+        "lattice",
+        "How records are stored: range-coded lattice, byte planes of float16, or raw float16.",
+        choices=("lattice", "float16", "raw"),
+        group="coding",
+    )
+    levels: int | None = _option(
+        None, "Levels of importance (a prefix of the file is a preview).", low=1, high=32, group="coding"
+    )
+    cutoff: float | None = _option(
+        None, "Radius at which a Gaussian ends, in standard deviations.", low=1.0, high=8.0, group="coding"
+    )
+
+    # Where and how large the work is.
+    brick: int | None = _option(
+        None, "Edge of the bricks the volume is cut into, in voxels.", low=16, high=1024, group="run"
+    )
+    device: str = _option("auto", "auto, cpu, cuda or cuda:N.", group="run")
+    threads: int | None = _option(None, "CPU threads (default: all cores).", low=1, high=4096, group="run")
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for f in fields(self):
+            object.__setattr__(self, f.name, _checked(f, hints[f.name], getattr(self, f.name)))
+        given = [name for name in TARGETS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise UsageError(f"expected one target, got {' and '.join(given)}")
+        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", self.device):
+            raise UsageError(f"device {self.device!r}: expected auto, cpu, cuda or cuda:N")
+
+    @property
+    def target(self) -> tuple[str, float]:
+        """Which target and its value: ``("ratio", 200.0)`` where none is set."""
+        for name in TARGETS:
+            value = getattr(self, name)
+            if value is not None:
+                return name, float(value)
+        return "ratio", DEFAULT_RATIO
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], where: str = "settings") -> EncodeSettings:
+        """Settings from names and values; names may have ``-`` for ``_``, and may stand in tables.
+
+        Raises
+        ------
+        UsageError
+            Where a name is unknown or a value makes no sense; the message begins with ``where``.
+        """
+        flat = _flattened(values, where)
+        try:
+            return cls(**flat)
+        except UsageError as e:
+            raise UsageError(f"{where}: {e}") from e
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str], **overrides: Any) -> EncodeSettings:
+        """Settings from a TOML file; what is given by keyword wins.
+
+        A target among the overrides replaces whichever target the file holds.
+
+        Raises
+        ------
+        MissingFileError
+            Where there is no such file.
+        UsageError
+            Where it is not TOML, or a name or value in it makes no sense.
+        """
+        name = os.fspath(path)
+        try:
+            with open(name, "rb") as f:
+                values = tomllib.load(f)
+        except FileNotFoundError as e:
+            raise MissingFileError(f"{name}: no such file") from e
+        except OSError as e:
+            raise UsageError(f"{name}: cannot be read: {e.strerror}") from e
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+            raise UsageError(f"{name}: not TOML: {e}") from e
+        found = asdict(cls.from_mapping(values, name))
+        if any(overrides.get(t) is not None for t in TARGETS):
+            found.update(dict.fromkeys(TARGETS))
+        return cls(**{**found, **overrides})
+
+    def changed(self) -> dict[str, Any]:
+        """The fields that are not at their default; what is worth keeping in a file's metadata."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+
+
+def _flattened(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    known = [f.name for f in fields(EncodeSettings)]
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            inner = _flattened(value, where)
+        else:
+            name = key.replace("-", "_")
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                raise UsageError(
+                    f"{where}: unknown setting {key!r}" + (f", did you mean {near[0]!r}?" if near else "")
+                )
+            inner = {name: value}
+        twice = flat.keys() & inner.keys()
+        if twice:
+            raise UsageError(f"{where}: setting {min(twice)!r} occurs twice")
+        flat.update(inner)
+    return flat
+
+
+def _checked(f: Field[Any], hint: Any, value: Any) -> Any:
+    """The value as the field's type; raise `UsageError` where it is not, or out of range."""
+    kinds = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None:
+        if types.NoneType in kinds:
+            return None
+        raise UsageError(f"{f.name}: a value is needed")
+    kind = kinds[0]
+    if f.metadata.get("size"):
+        value = parse_size(value)
+    wrong = UsageError(f"{f.name}: expected {_WORDS[kind]}, got {value!r}")
+    if kind is bool or isinstance(value, bool):
+        if kind is not bool or not isinstance(value, bool):
+            raise wrong
+        return value
+    if kind is str:
+        if not isinstance(value, str | os.PathLike):
+            raise wrong
+        text = os.fspath(value)
+        choices = f.metadata.get("choices")
+        if choices and text not in choices:
+            raise UsageError(f"{f.name}: expected one of {', '.join(choices)}, got {text!r}")
+        return text
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise wrong
+    if kind is int and value != int(value):
+        raise wrong
+    low, high = f.metadata.get("low"), f.metadata.get("high")
+    if low is not None and value < low:
+        raise UsageError(f"{f.name}: expected at least {low:g}, got {value:g}")
+    if high is not None and value > high:
+        raise UsageError(f"{f.name}: expected at most {high:g}, got {value:g}")
+    return kind(value)
+
+
+_WORDS = {bool: "true or false", str: "a text", int: "a whole number", float: "a number"}
