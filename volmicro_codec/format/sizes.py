@@ -1,0 +1,48 @@
+"""Where the bytes of a file go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import codings
+from .header import HEADER_BYTES
+from .reader import VgmReader
+
+
+def where_bytes_go(reader: VgmReader) -> dict[str, Any]:
+    """Account for every byte of a file.
+
+    Returns
+    -------
+    dict
+        file, header, metadata, index, payload : bytes; overhead : bytes that are not payload;
+        by_coding, by_level : dict of name or level to dict of chunks, primitives and bytes;
+        primitives, chunks : int; bytes_per_primitive : payload bytes, 0 where there are none.
+    """
+    index = reader.index
+    sizes = reader.header
+    total = int(index.count.sum())
+
+    def group(keys: Any, key: int) -> dict[str, int]:
+        here = keys == key
+        return {
+            "chunks": int(np.count_nonzero(here)),
+            "primitives": int(index.count[here].sum()),
+            "bytes": int(index.length[here].sum()),
+        }
+
+    return {
+        "file": reader.file_size,
+        "header": HEADER_BYTES,
+        "metadata": sizes.metadata_length,
+        "index": sizes.index_length,
+        "overhead": sizes.payload_start,
+        "payload": sizes.payload_length,
+        "by_coding": {codings.name(int(k)): group(index.coding, int(k)) for k in np.unique(index.coding)},
+        "by_level": {int(k): group(index.level, int(k)) for k in np.unique(index.level)},
+        "chunks": len(index),
+        "primitives": total,
+        "bytes_per_primitive": sizes.payload_length / total if total else 0.0,
+    }

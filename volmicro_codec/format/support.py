@@ -1,0 +1,52 @@
+"""How far primitives reach: the box of voxels outside of which they are zero (spec, "Support box")."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..primitives import F64, Primitives, Records, records_to_primitives
+from .chunk import Triple, brick_centre
+
+MARGIN = 1e-6  # voxels added to every half width, against rounding in a decoder
+
+
+def half_widths(p: Primitives, cutoff: float) -> F64:
+    """Half widths [N, 3] (z, y, x) in voxels of the ellipsoids inside which primitives are not zero."""
+    q = p.rotations.astype(np.float64)
+    w, i, j, k = (q / np.linalg.norm(q, axis=1, keepdims=True)).T
+    rows = [
+        [1 - 2 * (j * j + k * k), 2 * (i * j - k * w), 2 * (i * k + j * w)],
+        [2 * (i * j + k * w), 1 - 2 * (i * i + k * k), 2 * (j * k - i * w)],
+        [2 * (i * k - j * w), 2 * (j * k + i * w), 1 - 2 * (i * i + j * j)],
+    ]
+    rotation = np.array(rows).transpose(2, 0, 1)
+    reach = (rotation * p.scales.astype(np.float64)[:, None, :]) ** 2
+    widths: F64 = np.sqrt(cutoff * reach.sum(axis=2))
+    return widths
+
+
+def support_box(
+    records: Records, brick_lo: Triple, brick_shape: Triple, volume_shape: Triple, cutoff: float
+) -> tuple[Triple, Triple]:
+    """The smallest half-open box of voxels outside of which records are zero.
+
+    Parameters
+    ----------
+    records : structured array [N] of RECORD_DTYPE, N at least 1
+    brick_lo, brick_shape : (z, y, x)
+        Of the records' chunk.
+    volume_shape : (Z, Y, X)
+    cutoff : float
+
+    Returns
+    -------
+    (lo, hi) : two (z, y, x) of int
+        Clipped to the volume; equal along an axis where no voxel is reached.
+    """
+    p = records_to_primitives(records, brick_centre(brick_lo, brick_shape))
+    half = half_widths(p, cutoff) + MARGIN
+    lo = np.clip(np.ceil((p.means - half).min(axis=0)), 0, volume_shape).astype(np.int64)
+    hi = np.clip(np.floor((p.means + half).max(axis=0)) + 1, 0, volume_shape).astype(np.int64)
+    z0, y0, x0 = lo.tolist()
+    z1, y1, x1 = hi.tolist()
+    return (z0, y0, x0), (z1, y1, x1)
