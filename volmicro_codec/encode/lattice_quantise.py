@@ -1,0 +1,324 @@
+"""Rounding of fitted Gaussians to lattice symbols, and the symbols to a chunk's payload.
+
+The roundings are separate so that a fit can round the shapes, refit centres and weights, round the
+centres, refit the weights and round those (each refit absorbs part of the rounding before it).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import UsageError
+from ..format.codings.lattice import MAX_BRICK, MAX_COUNT, MAX_MARGIN
+from ..format.codings.lattice_chunk import code_chunk, models_for_chunk
+from ..format.codings.lattice_range import STATE_WORDS, finish_encoding, room_for, start_encoding
+from ..format.codings.lattice_record import ROOT_I0, canonical_records
+from ..format.codings.lattice_steps import (
+    LOG_HIGH,
+    LOG_LOW,
+    MAX_CLASS,
+    SKEW_LIMIT,
+    Parameters,
+    geometry_all,
+)
+from ..primitives import Records
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+Shape3 = tuple[int, int, int]
+
+UNIT = 65536.0
+STREAMS = ("cells", "classes", "amplitudes", "shapes", "centres")
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """The settings of a file's lattice; `dc` is the one distortion knob.
+
+    Attributes
+    ----------
+    dc : float
+        Step of the energy amplitude w * sqrt(I0), I0 = pi^1.5 sqrt(det Sigma), in normalised intensity
+        x voxel^1.5; rounded to 2^(n / 256).
+    log_ratio, skew_ratio, position_ratio : float
+        Steps at class 0 of the natural logarithm of a pivot, of a row-normalised off-diagonal, and of
+        the centre in the primitive's whitened frame; rounded to 2^(n / 32).
+    classes_per_octave : int
+        How finely the steps follow the amplitude.
+    """
+
+    dc: float
+    log_ratio: float = math.sqrt(2.0)
+    skew_ratio: float = 2.0
+    position_ratio: float = math.sqrt(2.0)
+    classes_per_octave: int = 1
+
+    @property
+    def parameters(self) -> Parameters:
+        """The same as the file holds it."""
+        if not 0.0 < self.dc < 2.0**29:
+            raise UsageError(f"lattice step dc: expected 0 < dc < 2^29, got {self.dc}")
+
+        def code(ratio: float) -> int:
+            if not 2.0**-4 <= ratio <= 8.0:
+                raise UsageError(f"lattice step ratio: expected 1/16..8, got {ratio}")
+            return 128 + round(32.0 * math.log2(ratio))
+
+        return Parameters(
+            max(round(256.0 * math.log2(self.dc)), -30 * 256),
+            self.classes_per_octave,
+            code(self.log_ratio / math.log(2.0)),
+            code(self.skew_ratio),
+            code(self.position_ratio),
+        )
+
+    def shared(self) -> bytes:
+        """The file's lattice parameters (`FileMeta.shared[2]`)."""
+        return self.parameters.to_bytes()
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Rounded shapes of N primitives.
+
+    Attributes
+    ----------
+    classes : int64 [N]
+    symbols : int64 [N, 6]
+    factor : float64 [N, 3, 3]
+        The lower Cholesky factor of the covariance that a decoder sees (before float16), voxels.
+    basis : float64 [N, 3, 3]
+        Column vectors of the lattice of centres, voxels; lower triangular.
+    factor_units, basis_units : int64 [N, 6]
+        The same as the decoder's integers.
+    """
+
+    classes: I64
+    symbols: I64
+    factor: F64
+    basis: F64
+    factor_units: I64
+    basis_units: I64
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def select(self, which: npt.NDArray[np.generic]) -> Shapes:
+        """Some of them, by mask or index."""
+        return Shapes(*(getattr(self, f)[which] for f in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """All symbols of N primitives of one brick.
+
+    Attributes
+    ----------
+    shapes : Shapes
+    lattice : int64 [N, 3]
+        Coordinates in the primitive's own lattice, from the brick's centre.
+    amplitudes : int64 [N]
+        Signed energy amplitude in steps, not 0.
+    """
+
+    shapes: Shapes
+    lattice: I64
+    amplitudes: I64
+
+    def __len__(self) -> int:
+        return len(self.amplitudes)
+
+    def select(self, which: npt.NDArray[np.generic]) -> Symbols:
+        """Some of them, by mask or index."""
+        return Symbols(self.shapes.select(which), self.lattice[which], self.amplitudes[which])
+
+
+def energy_amplitude(weights: F64, factor: F64) -> F64:
+    """w * sqrt(I0) of primitives with covariance factor @ factor.T (any square root) [N, 3, 3]."""
+    return np.asarray(weights * ROOT_I0 * np.sqrt(np.abs(np.linalg.det(factor))))
+
+
+def _triangle(units: I64) -> F64:
+    out = np.zeros((len(units), 3, 3))
+    for i, (r, c) in enumerate(((0, 0), (1, 1), (2, 2), (1, 0), (2, 0), (2, 1))):
+        out[:, r, c] = units[:, i] / UNIT
+    return out
+
+
+def shapes_from_symbols(classes: I64, symbols: I64, lattice: Lattice) -> Shapes:
+    """What a decoder makes of shape symbols."""
+    factors, bases, bad = geometry_all(lattice.parameters.class_steps(), classes, symbols)
+    if bad >= 0:
+        raise UsageError(f"shape symbols of primitive {bad} are out of the lattice's range")
+    return Shapes(classes, symbols, _triangle(factors), _triangle(bases), factors, bases)
+
+
+def quantise_shape(root: F64, weights: F64, lattice: Lattice, classes: I64 | None = None) -> Shapes:
+    """Round covariances.
+
+    Parameters
+    ----------
+    root : float64 [N, 3, 3]
+        Any B with Sigma = B B^T, in voxels (z, y, x).
+    weights : float64 [N]
+        Signed weights; with the shape they give the class, that is how fine the steps are.
+    lattice : Lattice
+    classes : int64 [N], optional
+        Classes to use instead.
+    """
+    root = np.asarray(root, np.float64)
+    parameters = lattice.parameters
+    if classes is None:
+        c = np.abs(energy_amplitude(np.asarray(weights, np.float64), root)) / parameters.dc
+        octaves = np.log2(np.maximum(c, 0.5))
+        rounded = np.rint(octaves * parameters.classes_per_octave).astype(np.int64)
+        classes = np.clip(rounded, 0, MAX_CLASS)
+    sigma = root @ root.transpose(0, 2, 1)
+    low = np.linalg.cholesky(sigma)
+    pivots = np.diagonal(low, axis1=1, axis2=2)
+    steps = parameters.class_steps()[classes]
+    symbols = np.empty((len(root), 6), np.int64)
+    logs = np.log2(pivots) * UNIT
+    low_bound = -(-LOG_LOW // steps[:, 0])
+    high_bound = LOG_HIGH // steps[:, 0]
+    for a in range(3):
+        symbols[:, a] = np.clip(np.rint(logs[:, a] / steps[:, 0]).astype(np.int64), low_bound, high_bound)
+    limit = SKEW_LIMIT // steps[:, 1]
+    for i, (r, c_) in enumerate(((1, 0), (2, 0), (2, 1))):
+        v = low[:, r, c_] / pivots[:, r] * UNIT
+        symbols[:, 3 + i] = np.clip(np.rint(v / steps[:, 1]).astype(np.int64), -limit, limit)
+    return shapes_from_symbols(classes, symbols, lattice)
+
+
+def _centre(brick_lo: Shape3, brick_shape: Shape3) -> F64:
+    return np.asarray(brick_lo, np.float64) + (np.asarray(brick_shape, np.float64) - 1.0) / 2.0
+
+
+def quantise_positions(mu: F64, shapes: Shapes, brick_lo: Shape3, brick_shape: Shape3) -> tuple[I64, F64]:
+    """Round centres to their primitives' lattices.
+
+    Parameters
+    ----------
+    mu : float64 [N, 3]
+        Volume coordinates, voxels.
+
+    Returns
+    -------
+    lattice : int64 [N, 3]
+    mu : float64 [N, 3]
+        The rounded centres.
+    """
+    relative = np.asarray(mu, np.float64) - _centre(brick_lo, brick_shape)
+    n = np.rint(np.linalg.solve(shapes.basis, relative[:, :, None])[:, :, 0]).astype(np.int64)
+    return n, dequantise_positions(n, shapes, brick_lo, brick_shape)
+
+
+def _centre_units(lattice: I64, basis: I64) -> I64:
+    z = lattice[:, 0] * basis[:, 0]
+    y = lattice[:, 0] * basis[:, 3] + lattice[:, 1] * basis[:, 1]
+    x = lattice[:, 0] * basis[:, 4] + lattice[:, 1] * basis[:, 5] + lattice[:, 2] * basis[:, 2]
+    return np.stack([z, y, x], axis=1)
+
+
+def dequantise_positions(n: I64, shapes: Shapes, brick_lo: Shape3, brick_shape: Shape3) -> F64:
+    """Centres in volume coordinates of lattice points [N, 3]."""
+    return np.asarray(_centre_units(n, shapes.basis_units) / UNIT + _centre(brick_lo, brick_shape))
+
+
+def quantise_weights(weights: F64, shapes: Shapes, lattice: Lattice) -> tuple[I64, F64]:
+    """Round weights.
+
+    Returns
+    -------
+    amplitudes : int64 [N]
+        0 where a primitive rounds away; such ones must be dropped before `encode_chunk`.
+    weights : float64 [N]
+        The rounded weights.
+    """
+    unit = _unit_weight(shapes, lattice)
+    k = np.rint(np.asarray(weights, np.float64) / unit).astype(np.int64)
+    return k, k * unit
+
+
+def _unit_weight(shapes: Shapes, lattice: Lattice) -> F64:
+    pivots = np.diagonal(shapes.factor, axis1=1, axis2=2)
+    return np.asarray(lattice.parameters.dc / (ROOT_I0 * np.sqrt(pivots.prod(axis=1))))
+
+
+def dequantise_weights(amplitudes: I64, shapes: Shapes, lattice: Lattice) -> F64:
+    """Weights of amplitude symbols."""
+    return np.asarray(amplitudes * _unit_weight(shapes, lattice))
+
+
+def records_of(symbols: Symbols, lattice: Lattice) -> Records:
+    """The canonical records, in the order of `symbols`; what a decoder sees."""
+    centres = _centre_units(symbols.lattice, symbols.shapes.basis_units)
+    return canonical_records(symbols.shapes.factor_units, centres, symbols.amplitudes, lattice.parameters.dc)
+
+
+@dataclass(frozen=True)
+class EncodedLattice:
+    """One chunk's payload.
+
+    Attributes
+    ----------
+    payload : bytes
+    order : int64 [N]
+        Record i of the decoder is primitive order[i] of the symbols.
+    stream_bits : dict
+        Bits by stream (`STREAMS`).
+    """
+
+    payload: bytes
+    order: I64
+    stream_bits: dict[str, float]
+
+
+def encode_chunk(symbols: Symbols, lattice: Lattice, brick_shape: Shape3) -> EncodedLattice:
+    """Symbols of one brick's primitives to a payload.
+
+    Raises
+    ------
+    UsageError
+        A zero amplitude, too many primitives, a brick too large or a centre too far outside it.
+    """
+    count = len(symbols)
+    if count > MAX_COUNT:
+        raise UsageError(f"lattice chunk: expected at most {MAX_COUNT} primitives, got {count}")
+    if not all(1 <= s <= MAX_BRICK for s in brick_shape):
+        raise UsageError(f"lattice chunk: expected a brick of 1..{MAX_BRICK} voxels a side, got {brick_shape}")
+    if (symbols.amplitudes == 0).any():
+        raise UsageError(f"lattice chunk: primitive {int(np.argmin(symbols.amplitudes != 0))} has amplitude 0")
+    centres = _centre_units(symbols.lattice, symbols.shapes.basis_units)
+    margins = np.zeros(6, np.int64)
+    for a in range(3):
+        if count:
+            half = int(brick_shape[a]) << 15
+            margins[a] = max(0, -(-(-half - int(centres[:, a].min())) >> 16))
+            margins[3 + a] = max(0, (int(centres[:, a].max()) - half >> 16) + 1)
+    if margins.max(initial=0) > MAX_MARGIN:
+        raise UsageError(f"lattice chunk: a centre is {margins.max()} voxels outside its brick")
+    rc = np.zeros(STATE_WORDS, np.int64)
+    start_encoding(rc)
+    buf = np.zeros(room_for(count), np.uint8)
+    bits = np.zeros(len(STREAMS))
+    order = np.arange(count)
+    bad = code_chunk(
+        rc, buf, models_for_chunk(), lattice.parameters.classes_per_octave, lattice.parameters.class_steps(),
+        np.array(brick_shape, np.int64), margins, order, symbols.shapes.classes.copy(),
+        symbols.amplitudes.copy(), symbols.shapes.symbols.copy(), symbols.lattice.copy(), centres,
+        np.empty((count, 6), np.int64), bits,
+    )
+    if bad >= 0:
+        raise UsageError(f"lattice chunk: primitive {bad} of {count} is outside of what the coding can hold")
+    length = int(finish_encoding(rc, buf))
+    return EncodedLattice(buf[1 : 1 + length].tobytes(), order, dict(zip(STREAMS, bits.tolist(), strict=True)))
+
+
+def estimate_bits(symbols: Symbols, lattice: Lattice, brick_shape: Shape3) -> float:
+    """Bits of `encode_chunk` (it runs the coder, which takes microseconds a primitive)."""
+    return 8.0 * len(encode_chunk(symbols, lattice, brick_shape).payload)
