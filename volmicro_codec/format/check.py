@@ -75,7 +75,7 @@ def _check_support(i: int, entry: ChunkEntry, records: Records, meta: FileMeta) 
     _, _, z, y, x = meta.info.shape
     lo, hi = support_box(records, entry.brick_lo, entry.brick_shape, (z, y, x), meta.cutoff)
     for axis in range(3):
-        if lo[axis] < hi[axis] and (lo[axis] < entry.support_lo[axis] or hi[axis] > entry.support_hi[axis]):
+        if lo[axis] < entry.support_lo[axis] or hi[axis] > entry.support_hi[axis]:
             raise FormatError(
                 f"chunk {i} at byte {entry.offset}: primitives reach voxels {lo} to {hi},"
                 f" outside the support box {entry.support_lo} to {entry.support_hi}"
