@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ..atomic import atomic_output, check_output
+
 _HOMES = {
     "VolumeFormat": "registry",
-    "atomic_output": "atomic",
-    "check_output": "atomic",
     "format_of": "registry",
     "read_volume": "files",
     "register": "registry",
@@ -26,7 +26,6 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .atomic import atomic_output, check_output
     from .files import read_volume, write_volume
     from .registry import VolumeFormat, format_of, register
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..atomic import atomic_output
 from ..errors import InputError
 from ..volume import Volume, VolumeInfo
 from .arrange import Stored, as_volume, check_stored, chosen, in_native_order, selected
-from .atomic import atomic_output
 
 _AXES = {3: "ZYX", 4: "CZYX", 5: "TCZYX"}
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from ..atomic import atomic_output
 from ..errors import InputError, VgmError
 from ..volume import Volume, VolumeInfo
 from .arrange import (
@@ -27,7 +28,6 @@ from .arrange import (
     new_voxels,
     selected,
 )
-from .atomic import atomic_output
 from .metadata import MICROMETRES, from_imagej, from_ome, to_ome
 
 _CLASSIC_LIMIT = (1 << 32) - (1 << 25)

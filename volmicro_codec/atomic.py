@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import OutputError, OutputExistsError, VgmError
+from .errors import OutputError, OutputExistsError, VgmError
 
 
 def check_output(path: str | os.PathLike[str], force: bool = False) -> Path:
@@ -89,11 +89,11 @@ def atomic_output(path: str | os.PathLike[str], force: bool = False) -> Iterator
             yield temp
             with open(temp, "rb+") as f:
                 os.fsync(f.fileno())
-            if not force and os.path.lexists(real):
-                raise OutputExistsError(f"{shown}: exists already (--force replaces it)")
-            os.replace(temp, real)
+            _put_in_place(temp, real, force)
         except VgmError:
             raise
+        except FileExistsError as e:
+            raise OutputExistsError(f"{shown}: exists already (--force replaces it)") from e
         except OSError as e:
             if _concerns(e, temp):
                 raise OutputError(f"{shown}: cannot be written: {e.strerror or e}") from e
@@ -102,6 +102,20 @@ def atomic_output(path: str | os.PathLike[str], force: bool = False) -> Iterator
     finally:
         with contextlib.suppress(OSError):
             temp.unlink()
+
+
+def _put_in_place(temp: Path, real: Path, force: bool) -> None:
+    """Give the finished file its name; without `force` raise ``FileExistsError`` where it is taken by now."""
+    if not force:
+        try:
+            os.link(temp, real)  # unlike a rename, this refuses a name that has been taken meanwhile
+            return
+        except FileExistsError:
+            raise
+        except (OSError, AttributeError):  # a file system without hard links
+            if os.path.lexists(real):
+                raise FileExistsError from None
+    os.replace(temp, real)
 
 
 def _concerns(error: OSError, temp: Path) -> bool:

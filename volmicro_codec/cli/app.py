@@ -1,0 +1,201 @@
+"""The command group: finds commands without importing them, and ends every run with one exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from .. import __version__
+from ..errors import VgmError
+
+# Name, module, one line. The line stands here so that `vgm --help` imports no command.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "encode": ("encode", "Encode a volume into a .vgm file."),
+    "decode": ("decode", "Decode a .vgm file into a volume."),
+    "roi": ("decode", "Decode a region of a .vgm file."),
+    "info": ("info", "Say what .vgm files hold; reads their heads only."),
+    "test": ("test", "Check the structure and all checksums of .vgm files."),
+    "verify": ("verify", "Compare a .vgm file with its original."),
+    "gate": ("gate", "Train an occupancy gate alone, to reuse it."),
+    "phantom": ("phantom", "Make a realistic test volume."),
+}
+
+EXIT_CODES: tuple[tuple[int, str], ...] = (
+    (0, "all went well"),
+    (1, "an error of the program itself (-v shows where)"),
+    (2, "an argument or option that makes no sense"),
+    (3, "an input volume that is missing, damaged or not supported"),
+    (4, "a .vgm file that is damaged, cut short or not one"),
+    (5, "an output that cannot be written, or exists already"),
+    (6, "an optional package or a device that is not there"),
+    (7, "a quality that was asked for and not met"),
+    (8, "a remote file that could not be read"),
+    (130, "interrupted (Ctrl-C)"),
+    (143, "terminated"),
+)
+
+
+class Terminated(BaseException):
+    """SIGTERM, as an exception, so that whatever is open is cleaned up."""
+
+
+@dataclass
+class State:
+    """What -v and -q set, for the whole run."""
+
+    verbose: bool = False
+    quiet: bool = False
+
+
+class Command(click.Command):
+    """A command that also takes -v and -q."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for flag, name, text in (
+            ("-v", "verbose", "Show a traceback where the program itself fails."),
+            ("-q", "quiet", "No progress and no remarks."),
+        ):
+            self.params.append(
+                click.Option(
+                    [flag, f"--{name}"], is_flag=True, expose_value=False, help=text, callback=_set_state
+                )
+            )
+
+
+def _set_state(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    state = ctx.find_object(State)
+    if value and state is not None and param.name is not None:
+        setattr(state, param.name, True)
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when that command is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(f".{COMMANDS[cmd_name][0]}", __package__), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), meaning) for code, meaning in EXIT_CODES])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", message="vgm %(version)s")
+def group() -> None:
+    """Fluorescence volumes as sums of Gaussians: 100 to 1000 times smaller, any region readable alone.
+
+    \b
+    vgm encode volume.tif -o volume.vgm --ratio 200
+    vgm decode volume.vgm -o out.tif
+    vgm roi volume.vgm --box 0:50,100:300,200:400
+    vgm info volume.vgm
+
+    Results go to stdout, everything else to stderr.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run ``vgm`` and exit.
+
+    Parameters
+    ----------
+    args : sequence of str, optional
+        Without the program's name; default ``sys.argv[1:]``.
+    """
+    sys.exit(run(args))
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run ``vgm`` and return its exit code; every error is one line on stderr."""
+    state = State()
+    before = _raise_on_sigterm()
+    try:
+        return _run(args, state)
+    except Terminated:
+        _say("vgm: terminated")
+        return 143
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _run(args: Sequence[str] | None, state: State) -> int:
+    try:
+        code = group.main(args=args, prog_name="vgm", standalone_mode=False, obj=state)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except (click.Abort, KeyboardInterrupt):
+        _say("vgm: interrupted")
+        return 130
+    except click.ClickException as e:
+        hint = ""
+        if isinstance(e, click.UsageError) and e.ctx is not None:
+            hint = f" (see '{e.ctx.command_path} --help')"
+        _say(f"vgm: error: {_one_line(e.format_message())}{hint}")
+        return e.exit_code
+    except VgmError as e:
+        _say(f"vgm: error: {_one_line(str(e))}")
+        if state.verbose:
+            _traceback()
+        return e.exit_code
+    except BrokenPipeError:
+        # Whoever read stdout has gone. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError:
+        _say("vgm: error: out of memory")
+        return 1
+    except Exception as e:
+        _say(
+            f"vgm: error: {type(e).__name__}: {_one_line(str(e))}"
+            + ("" if state.verbose else " (-v shows where)")
+        )
+        if state.verbose:
+            _traceback()
+        return 1
+
+
+def _raise_on_sigterm() -> Any:
+    """Make SIGTERM raise `Terminated`; return what handled it before, None where that cannot be changed."""
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    try:
+        return signal.signal(signal.SIGTERM, handler)
+    except ValueError:  # not the main thread
+        return None
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _traceback() -> None:
+    import traceback
+
+    traceback.print_exc()

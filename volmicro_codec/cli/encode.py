@@ -1,0 +1,170 @@
+"""``vgm encode``: a volume into a .vgm file; one option for every field of `EncodeSettings`."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from dataclasses import Field, fields
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+import click
+
+from ..encode.settings import TARGETS, EncodeSettings
+from ..errors import UsageError
+from .app import Command
+from .options import (
+    F,
+    Seconds,
+    channel_option,
+    force_option,
+    json_option,
+    output_option,
+    time_option,
+)
+from .output import bytes_text, emit_json, emit_rows, remark, shape_text
+from .progress import progress
+
+if TYPE_CHECKING:
+    from ..encode import EncodeResult
+    from ..volume import Volume
+
+
+def settings_options(only: tuple[str, ...] = ()) -> Callable[[F], F]:
+    """An option for every field of `EncodeSettings` (or of some), None where it is not given."""
+    hints = get_type_hints(EncodeSettings)
+
+    def add(f: F) -> F:
+        for setting in reversed(fields(EncodeSettings)):
+            if not only or setting.name in only:
+                f = _option(setting, hints[setting.name])(f)
+        return f
+
+    return add
+
+
+def _option(setting: Field[Any], hint: Any) -> Callable[[F], F]:
+    flag = "--" + setting.name.replace("_", "-")
+    kind: Any = get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
+    meta, shown = setting.metadata, setting.default
+    text = meta["help"]
+    if kind is bool:
+        word = "on" if shown else "off"
+        return click.option(
+            f"{flag}/--no-{flag[2:]}", setting.name, default=None, help=f"{text}  [default: {word}]"
+        )
+    if meta.get("choices"):
+        kind = click.Choice(meta["choices"])
+    metavar = "SIZE" if meta.get("size") else "PATH" if meta.get("path") else None
+    if shown is not None:
+        text = f"{text}  [default: {shown}]"
+    return click.option(
+        flag, setting.name, type=str if meta.get("size") else kind, default=None, metavar=metavar, help=text
+    )
+
+
+def settings_from(config: str | None, given: dict[str, Any]) -> EncodeSettings:
+    """Settings of the options that were given, over those of a TOML file."""
+    given = {name: value for name, value in given.items() if value is not None}
+    targets = [f"--{name}" for name in TARGETS if name in given]
+    if len(targets) > 1:
+        raise UsageError(
+            f"expected one of --ratio, --size, --psnr and --primitives, got {' and '.join(targets)}"
+        )
+    return EncodeSettings.from_toml(config, **given) if config else EncodeSettings(**given)
+
+
+@click.command(cls=Command)
+@click.argument("volume", metavar="VOLUME")
+@output_option(True, "The .vgm file to write.")
+@settings_options()
+@click.option("--config", type=click.Path(), help="TOML file with settings; options given here win over it.")
+@channel_option
+@time_option
+@click.option(
+    "--save-history", type=click.Path(), help="Also write loss, PSNR and primitives per step as JSON."
+)
+@click.option("--save-params", type=click.Path(), help="Also write the Gaussians as .npz.")
+@force_option
+@json_option
+def encode(
+    volume: str,
+    output: str,
+    config: str | None,
+    channel: str | None,
+    time: int | None,
+    save_history: str | None,
+    save_params: str | None,
+    force: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Encode VOLUME into a .vgm file.
+
+    VOLUME is a TIFF, OME-TIFF, ImageJ TIFF or npy file of uint8, uint16 or float32, with axes ZYX up to TCZYX.
+
+    Give one of --ratio, --size, --psnr and --primitives; without any it is --ratio 200. The ratio is
+    uncompressed bytes over bytes of the whole file. Afterwards the file is decoded, and what it achieved is
+    printed.
+    """
+    settings = settings_from(config, given)
+    from ..io import check_output, read_volume
+
+    for path in (output, save_history, save_params):
+        if path is not None:
+            check_output(path, force)
+    with progress() as bar:
+        bar.start(f"reading {volume}")
+        source = read_volume(volume, channel, time)
+        from ..encode import encode_volume
+
+        result = encode_volume(source, output, settings, bar, force=force)
+    _save(output, result, save_history, save_params, force)
+    if as_json:
+        emit_json(_document(volume, output, source, result))
+    else:
+        emit_rows(_rows(output, source, result))
+
+
+def _save(output: str, result: EncodeResult, history: str | None, params: str | None, force: bool) -> None:
+    from . import sidecars
+
+    if history is not None:
+        sidecars.save_history(history, result.history, force)
+        remark(f"wrote {history}")
+    if params is not None:
+        sidecars.save_params(params, output, force)
+        remark(f"wrote {params}")
+
+
+def _document(volume: str, output: str, source: Volume, result: EncodeResult) -> dict[str, Any]:
+    return {
+        "input": volume,
+        "output": output,
+        "shape": list(source.info.squeezed_shape),
+        "axes": source.info.axes,
+        "dtype": source.info.dtype.name,
+        "uncompressed_bytes": source.info.nbytes,
+        "file_bytes": result.bytes,
+        "ratio": result.ratio,
+        "primitives": result.primitives,
+        "psnr": result.psnr,
+        "psnr_fg": result.psnr_fg,
+        "ssim": result.ssim,
+        "mip_ssim": result.mip_ssim,
+        "occupancy": result.occupancy,
+        "seconds": result.seconds,
+    }
+
+
+def _rows(output: str, source: Volume, result: EncodeResult) -> list[tuple[str, str]]:
+    return [
+        ("file", output),
+        ("volume", f"{shape_text(source.info)}, {bytes_text(source.info.nbytes)}"),
+        ("size", bytes_text(result.bytes)),
+        ("ratio", f"{result.ratio:.1f}"),
+        ("primitives", f"{result.primitives:,}"),
+        ("PSNR", f"{result.psnr:.2f} dB, foreground {result.psnr_fg:.2f} dB"),
+        ("SSIM", f"{result.ssim:.4f}, of projections {result.mip_ssim:.4f}"),
+        ("occupancy", f"{100 * result.occupancy:.2f} %"),
+        ("time", str(Seconds(result.seconds))),
+    ]

@@ -1,0 +1,97 @@
+"""What commands print: results on stdout, remarks on stderr, numbers as people read them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+from ..errors import FormatError
+from ..volume import VolumeInfo
+from .app import State
+
+
+def remark(line: str) -> None:
+    """A line on stderr; nothing with -q."""
+    state = click.get_current_context().find_object(State) or State()
+    if not state.quiet:
+        click.echo(line, err=True)
+
+
+def emit_json(document: Any) -> None:
+    """One JSON document on stdout; numbers that are not finite are null."""
+    click.echo(json.dumps(plain(document), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def emit_rows(rows: Sequence[tuple[str, str]]) -> None:
+    """Names and values on stdout, aligned."""
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def bytes_text(n: int) -> str:
+    """``12,345 bytes (12.3 kB)``."""
+    for power, prefix in ((4, "T"), (3, "G"), (2, "M"), (1, "k")):
+        if n >= 1000**power:
+            return f"{n:,} bytes ({n / 1000**power:.3g} {prefix}B)"
+    return f"{n:,} bytes"
+
+
+def shape_text(info: VolumeInfo) -> str:
+    """``CZYX 2 x 30 x 510 x 667 uint16``."""
+    return f"{info.axes} {' x '.join(map(str, info.squeezed_shape))} {info.dtype.name}"
+
+
+def voxel_size_text(info: VolumeInfo) -> str:
+    """``z 2, y 0.5, x 0.5 µm``, or ``unknown``."""
+    if all(v is None for v in info.voxel_size):
+        return "unknown"
+    sizes = ", ".join(
+        f"{axis} {'unknown' if v is None else format(v, '.6g')}"
+        for axis, v in zip("zyx", info.voxel_size, strict=True)
+    )
+    return f"{sizes} {info.unit or '(unit unknown)'}"
+
+
+def info_document(info: VolumeInfo) -> dict[str, Any]:
+    """A volume's description for JSON."""
+    return {
+        "axes": info.axes,
+        "shape": list(info.squeezed_shape),
+        "dtype": info.dtype.name,
+        "voxel_size": dict(zip("zyx", info.voxel_size, strict=True)),
+        "unit": info.unit,
+        "channels": [
+            {"name": c.name, "color": None if c.color is None else f"#{c.color:06x}"} for c in info.channels
+        ],
+        "source_name": info.source_name,
+        "uncompressed_bytes": info.nbytes,
+    }
+
+
+@contextlib.contextmanager
+def about(path: str) -> Iterator[None]:
+    """Put the file's name before what a `FormatError` says."""
+    try:
+        yield
+    except FormatError as e:
+        if path in str(e):
+            raise
+        raise type(e)(f"{path}: {e}") from e

@@ -1,0 +1,86 @@
+"""``vgm phantom``: a realistic stack to try things on."""
+
+from __future__ import annotations
+
+import click
+
+from .app import Command
+from .options import ShapeType, force_option, output_option
+from .output import bytes_text, remark, shape_text
+from .progress import progress
+
+
+@click.command(cls=Command)
+@output_option(True, "Where to: .tif, .ome.tif or .npy.")
+@click.option("--shape", type=ShapeType(), default=(64, 256, 256), show_default="64,256,256", help="Voxels.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same stack."
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["mixed", "neurites", "nuclei"]),
+    default="mixed",
+    show_default=True,
+    help="What is in it.",
+)
+@click.option(
+    "--photons",
+    type=click.FloatRange(min=0),
+    default=500.0,
+    show_default=True,
+    help="Photons of a bright voxel.",
+)
+@click.option(
+    "--background",
+    type=click.FloatRange(min=0),
+    default=12.0,
+    show_default=True,
+    help="Photons of an empty voxel.",
+)
+@click.option(
+    "--offset",
+    type=click.FloatRange(min=0),
+    default=100.0,
+    show_default=True,
+    help="Counts of the camera in the dark.",
+)
+@click.option(
+    "--read-noise",
+    type=click.FloatRange(min=0),
+    default=2.0,
+    show_default=True,
+    help="Camera noise in counts.",
+)
+@force_option
+def phantom(
+    output: str,
+    shape: tuple[int, int, int],
+    seed: int,
+    kind: str,
+    photons: float,
+    background: float,
+    offset: float,
+    read_noise: float,
+    force: bool,
+) -> None:
+    """Make a realistic uint16 stack: neurites, nuclei, blur, haze, camera offset, Poisson and read noise."""
+    from ..io import check_output, write_volume
+    from ..phantom import make_phantom
+    from ..volume import Volume
+
+    check_output(output, force)
+    with progress() as bar:
+        bar.start("phantom")
+        voxels = make_phantom(
+            shape,
+            seed=seed,
+            kind=kind,
+            photons=photons,
+            background=background,
+            offset=offset,
+            read_noise=read_noise,
+        )
+        info = Volume.from_array(voxels, "ZYX").info
+        bar.start("writing")
+        write_volume(output, voxels, info, force, f"vgm phantom, kind {kind}, seed {seed}")
+    remark(f"wrote {output}: {shape_text(info)}, {bytes_text(info.nbytes)} uncompressed")
