@@ -13,39 +13,23 @@ F = TypeVar("F", bound=Callable[..., Any])
 Bounds = tuple[int | None, int | None]
 
 
-class BoxType(click.ParamType):
-    """``z0:z1,y0:y1,x0:x1`` as three pairs; None for an end that was left out."""
-
-    name = "z0:z1,y0:y1,x0:x1"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Bounds, ...]:
-        if isinstance(value, tuple):
-            return value
-        parts = [re.fullmatch(r"\s*(-?\d+)?\s*:\s*(-?\d+)?\s*", part) for part in str(value).split(",")]
-        if len(parts) != 3 or not all(parts):
-            self.fail(f"{value!r}: expected z0:z1,y0:y1,x0:x1, as in 0:50,100:300,200:400", param, ctx)
-        return tuple(
-            (int(m[1]) if m[1] else None, int(m[2]) if m[2] else None) for m in parts if m is not None
-        )
+def parse_box(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[Bounds, ...] | None:
+    """``z0:z1,y0:y1,x0:x1`` as three pairs, None for an end that was left out; a callback of an option."""
+    if value is None:
+        return None
+    parts = [re.fullmatch(r"\s*(-?\d+)?\s*:\s*(-?\d+)?\s*", part) for part in value.split(",")]
+    if len(parts) != 3 or not all(parts):
+        raise click.BadParameter(f"{value!r}: expected z0:z1,y0:y1,x0:x1, as in 0:50,100:300,200:400")
+    return tuple((int(m[1]) if m[1] else None, int(m[2]) if m[2] else None) for m in parts if m is not None)
 
 
-class ShapeType(click.ParamType):
-    """``z,y,x`` or ``z x y x x`` as three lengths."""
-
-    name = "z,y,x"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int, int]:
-        if isinstance(value, tuple):
-            return value  # type: ignore[return-value]
-        parts = re.split(r"\s*[,x×]\s*", str(value).strip())
-        if len(parts) != 3 or not all(p.isdecimal() and int(p) > 0 for p in parts):
-            self.fail(f"{value!r}: expected three lengths, as in 64,256,256", param, ctx)
-        z, y, x = (int(p) for p in parts)
-        return z, y, x
+def parse_shape(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int, int]:
+    """``z,y,x`` (or with ``x`` between) as three lengths; a callback of an option."""
+    parts = re.split(r"\s*[,x×]\s*", value.strip())
+    if len(parts) != 3 or not all(p.isdecimal() and int(p) > 0 for p in parts):
+        raise click.BadParameter(f"{value!r}: expected three lengths, as in 64,256,256")
+    z, y, x = (int(p) for p in parts)
+    return z, y, x
 
 
 class Seconds(float):

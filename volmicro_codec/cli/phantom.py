@@ -5,14 +5,16 @@ from __future__ import annotations
 import click
 
 from .app import Command
-from .options import ShapeType, force_option, output_option
+from .options import force_option, output_option, parse_shape
 from .output import bytes_text, remark, shape_text
 from .progress import progress
 
 
 @click.command(cls=Command)
 @output_option(True, "Where to: .tif, .ome.tif or .npy.")
-@click.option("--shape", type=ShapeType(), default=(64, 256, 256), show_default="64,256,256", help="Voxels.")
+@click.option(
+    "--shape", callback=parse_shape, default="64,256,256", show_default=True, metavar="Z,Y,X", help="Voxels."
+)
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same stack."
 )

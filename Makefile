@@ -1,0 +1,52 @@
+# make demo, make test: each does all its own set-up in .venv, once.
+# PYTHON=python3.12 make test chooses the interpreter (3.11 or later); TORCH_PIP=... passes options to the
+# installation of torch alone (for example an index of CPU-only builds, which are much smaller).
+
+PYTHON ?= python3
+TORCH_PIP ?=
+PYTEST_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.PHONY: demo test lint types unit gpu-check clean help
+
+help: ## what there is to make
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:\t/' | expand -t 14
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_PIP) '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[encode,zarr,dask,remote,test]'
+	@touch $@
+
+demo: $(STAMP) ## a phantom, encoded, decoded, measured, and a picture of both in demo-out/
+	@mkdir -p demo-out
+	$(BIN)/vgm phantom -o demo-out/phantom.tif --shape 48,160,160 --seed 1 --force
+	$(BIN)/vgm encode demo-out/phantom.tif -o demo-out/phantom.vgm --ratio 100 --force
+	$(BIN)/vgm info demo-out/phantom.vgm
+	$(BIN)/vgm test demo-out/phantom.vgm
+	$(BIN)/vgm decode demo-out/phantom.vgm -o demo-out/decoded.tif --force
+	$(BIN)/vgm roi demo-out/phantom.vgm --box 10:30,40:120,40:120 -o demo-out/region.tif --force
+	$(BIN)/vgm verify demo-out/phantom.tif demo-out/phantom.vgm
+	$(BIN)/python scripts/side_by_side.py demo-out/phantom.tif demo-out/decoded.tif -o demo-out/mips.png
+	@echo "Look at demo-out/mips.png: projections of the original and of the decoded volume."
+
+test: lint types unit ## what continuous integration runs
+
+lint: $(STAMP) ## ruff
+	$(BIN)/ruff check .
+
+types: $(STAMP) ## mypy --strict
+	$(BIN)/mypy
+
+unit: $(STAMP) ## pytest; PYTEST_ARGS=... adds arguments
+	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+gpu-check: $(STAMP) ## the tests that need a CUDA device
+	$(BIN)/python -m pytest -q -m gpu $(PYTEST_ARGS)
+
+clean: ## remove what was made
+	rm -rf $(VENV) demo-out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
