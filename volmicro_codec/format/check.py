@@ -11,7 +11,7 @@ from . import codings
 from .chunk import ChunkEntry
 from .metadata import FileMeta
 from .reader import VgmReader
-from .support import support_box
+from .support import MARGIN, support_box
 
 MAX_ERRORS = 100  # enough to see what is wrong with a file of a million chunks
 
@@ -73,7 +73,8 @@ def check_file(source: object, progress: Callable[[int, int], None] | None = Non
 def _check_support(i: int, entry: ChunkEntry, records: Records, meta: FileMeta) -> None:
     """Raise where a primitive reaches out of the support box that the index promises."""
     _, _, z, y, x = meta.info.shape
-    lo, hi = support_box(records, entry.brick_lo, entry.brick_shape, (z, y, x), meta.cutoff)
+    shape = (z, y, x)
+    lo, hi = support_box(records, entry.brick_lo, entry.brick_shape, shape, meta.cutoff, margin=-MARGIN)
     for axis in range(3):
         if lo[axis] < entry.support_lo[axis] or hi[axis] > entry.support_hi[axis]:
             raise FormatError(

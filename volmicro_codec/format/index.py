@@ -144,6 +144,7 @@ def parse(
     support_lo = lo - signed[10:13]
     support_hi = lo + size + signed[13:16]
 
+    _within(length, 1, payload_length, "payload length")
     total = (int((length >> 32).sum()) << 32) + int((length & 0xFFFFFFFF).sum())
     if total != payload_length:
         raise FormatError(f"{WHERE}: chunks have {total} bytes, the payload section {payload_length}")
@@ -152,8 +153,8 @@ def parse(
     _within(coding, 0, MAX_CODING, "coding")
     _within(level, 0, MAX_LEVEL, "level")
     _reject(np.diff(level, prepend=0) < 0, level, "level", "at least that of the chunk before it")
-    _reject(count > MAX_PRIMITIVES_PER_BYTE * length, count, "primitive count",
-            f"at most {MAX_PRIMITIVES_PER_BYTE} a byte of payload")  # fmt: skip
+    densest = MAX_PRIMITIVES_PER_BYTE * np.minimum(length, 1 << 40)
+    _reject(count > densest, count, "primitive count", f"at most {MAX_PRIMITIVES_PER_BYTE} a byte of payload")
     for axis, name in enumerate("ZYX"):
         limit = shape[axis]
         _within(lo[axis], 0, limit - 1, f"brick origin on {name}")

@@ -7,7 +7,7 @@ import numpy as np
 from ..primitives import F64, Primitives, Records, records_to_primitives
 from .chunk import Triple, brick_centre
 
-MARGIN = 1e-6  # voxels added to every half width, against rounding in a decoder
+MARGIN = 1e-6  # voxels, against rounding in a decoder
 
 
 def half_widths(p: Primitives, cutoff: float) -> F64:
@@ -26,7 +26,12 @@ def half_widths(p: Primitives, cutoff: float) -> F64:
 
 
 def support_box(
-    records: Records, brick_lo: Triple, brick_shape: Triple, volume_shape: Triple, cutoff: float
+    records: Records,
+    brick_lo: Triple,
+    brick_shape: Triple,
+    volume_shape: Triple,
+    cutoff: float,
+    margin: float = MARGIN,
 ) -> tuple[Triple, Triple]:
     """The smallest half-open box of voxels outside of which records are zero.
 
@@ -37,6 +42,8 @@ def support_box(
         Of the records' chunk.
     volume_shape : (Z, Y, X)
     cutoff : float
+    margin : float
+        Voxels added to every half width.
 
     Returns
     -------
@@ -44,7 +51,7 @@ def support_box(
         Clipped to the volume; equal along an axis where no voxel is reached.
     """
     p = records_to_primitives(records, brick_centre(brick_lo, brick_shape))
-    half = half_widths(p, cutoff) + MARGIN
+    half = half_widths(p, cutoff) + margin
     lo = np.clip(np.ceil((p.means - half).min(axis=0)), 0, volume_shape).astype(np.int64)
     hi = np.clip(np.floor((p.means + half).max(axis=0)) + 1, 0, volume_shape).astype(np.int64)
     z0, y0, x0 = lo.tolist()

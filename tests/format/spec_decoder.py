@@ -1,0 +1,268 @@
+"""A second decoder, written from spec/vgm-1.md alone: it shares no line with the package it checks.
+
+Plain Python and numpy, codings 0 and 1, no care for speed. What a decoder must reject raises `Rejected`.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import zstandard
+
+
+class Rejected(Exception):
+    """Bytes that a decoder must reject."""
+
+
+def require(condition: bool, why: str) -> None:
+    if not condition:
+        raise Rejected(why)
+
+
+class Bytes:
+    """Section 1: the field types, read off one after the other."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def take(self, n: int) -> bytes:
+        require(n <= len(self.data), "cut short")
+        head, self.data = self.data[:n], self.data[n:]
+        return head
+
+    def all(self) -> bytes:
+        return self.take(len(self.data))
+
+    def u8(self) -> int:
+        return self.take(1)[0]
+
+    def varint(self) -> int:
+        groups = [self.u8()]
+        while groups[-1] >= 128:
+            require(len(groups) < 9, "varint of more than nine bytes")
+            groups.append(self.u8())
+        require(groups[-1] != 0 or len(groups) == 1, "overlong varint")
+        return sum((g % 128) * 128**k for k, g in enumerate(groups))
+
+    def decimal(self) -> float:
+        (e,) = struct.unpack("<b", self.take(1))
+        if e == -128:
+            return float(struct.unpack("<d", self.take(8))[0])
+        return float(f"{self.varint()}e{e}")
+
+    def bytes_(self) -> bytes:
+        return self.take(self.varint())
+
+
+def text(data: bytes) -> str:
+    try:
+        out = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Rejected("not UTF-8") from None
+    require("\0" not in out, "NUL in text")
+    return out
+
+
+def zstd_frame(data: bytes, most: int) -> bytes:
+    """Section 1.5."""
+    try:
+        said = zstandard.get_frame_parameters(data).content_size
+        require(said <= most, "zstd frame too large or without size")
+        out = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
+    except zstandard.ZstdError as exc:
+        raise Rejected(str(exc)) from None
+    require(len(out) == said, "zstd frame has another size than it says")
+    return out
+
+
+def unzigzag(u: int) -> int:
+    return (u >> 1) ^ -(u & 1)
+
+
+class File:
+    """What the header, the metadata and the index of a file say."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.chunks: list[dict[str, Any]] = []
+        self.tags: dict[str, Any] = {
+            "voxel_size": (None, None, None),
+            "unit": None,
+            "channels": [],
+            "source_name": None,
+        }
+        self.tags |= {"software": None, "settings": None, "quality": {}, "shared": {}}
+        require(data[:8] == bytes.fromhex("8956474D0D0A1A0A") and len(data) >= 32, "not a VGM file")
+        major, _minor, required, _, meta, index, payload, crc = struct.unpack("<BBBBIIQI", data[8:32])
+        require(major == 1, "major version")
+        require(payload <= 1 << 62 and len(data) == 32 + meta + index + payload, "lengths")
+        start = 32 + meta + index
+        require(zlib.crc32(data[:28] + data[32:start]) == crc, "checksum of the head")
+        require(required == 0, "required flags")
+        self.read_metadata(Bytes(data[32 : 32 + meta]))
+        self.read_index(Bytes(data[32 + meta : start]), start, payload)
+
+    def read_metadata(self, b: Bytes) -> None:
+        """Section 4."""
+        dtype, axes = b.u8(), b.u8()
+        require(dtype in (1, 2, 3) and axes <= 3, "dtype or axes")
+        self.dtype = ("uint8", "uint16", "float32")[dtype - 1]
+        self.axes = ("T" if axes & 1 else "") + ("C" if axes & 2 else "") + "ZYX"
+        self.shape = tuple(b.varint() if a in self.axes else 1 for a in "TCZYX")
+        require(all(1 <= n < 2**31 for n in self.shape) and math.prod(self.shape) <= 2**60, "shape")
+        self.cutoff = b.decimal()
+        require(1 <= self.cutoff <= 50, "cutoff")
+        images = self.shape[0] * self.shape[1]
+        require(8 * images <= len(b.data), "images")
+        self.images = [struct.unpack("<2f", b.take(8)) for _ in range(images)]
+        require(all(math.isfinite(v) for pair in self.images for v in pair), "base or gain")
+        before = -1
+        while b.data:
+            tag, value = b.varint(), Bytes(b.bytes_())
+            require(tag > before, "order of tags")
+            before = tag
+            require(tag in (1, 2, 4, 6, 8, 10, 12) or tag % 2 == 0, "unknown required tag")
+            if tag == 1:
+                while value.data:
+                    coding = value.varint()
+                    require(all(coding > k for k in self.tags["shared"]), "order of shared parameters")
+                    self.tags["shared"][coding] = value.bytes_()
+            elif tag == 2:
+                self.read_voxel_size(value)
+            elif tag == 4:
+                while value.data:
+                    flags = value.u8()
+                    require(flags <= 3, "channel flags")
+                    name = text(value.bytes_()) if flags & 1 else None
+                    color = int.from_bytes(value.take(3), "big") if flags & 2 else None
+                    self.tags["channels"].append([name, color])
+                require(len(self.tags["channels"]) == self.shape[1], "number of channels")
+            elif tag in (6, 8, 10):
+                name = {6: "source_name", 8: "software", 10: "settings"}[tag]
+                self.tags[name] = text(value.all())
+                require(tag != 6 or "/" not in self.tags[name], "path in source name")
+            elif tag == 12:
+                self.read_quality(value)
+
+    def read_voxel_size(self, b: Bytes) -> None:
+        flags = b.u8()
+        same = bool(flags & 8)
+        require(not same or flags & 6 == 6, "x as y")
+        z, y = (b.decimal() if flags & bit else None for bit in (1, 2))
+        x = y if same else b.decimal() if flags & 4 else None
+        require(all(v is None or 0 < v < math.inf for v in (z, y, x)), "voxel size")
+        unit = flags >> 4
+        require(unit <= 8 or unit == 15, "unit")
+        names = [None, "µm", "nm", "mm", "Å", "pm", "cm", "m", "pixel"]
+        self.tags["voxel_size"] = (z, y, x)
+        self.tags["unit"] = text(b.all()) if unit == 15 else names[unit]
+        require(not b.data, "bytes after the voxel size")
+
+    def read_quality(self, b: Bytes) -> None:
+        names = ["psnr", "psnr_fg", "ssim", "mip_ssim", "max_error", "bias", "rmse", "occupancy"]
+        while b.data:
+            key = b.u8()
+            require(key <= len(names), "quality id")
+            name = names[key - 1] if key else text(b.bytes_())
+            require(name not in self.tags["quality"], "quality twice")
+            (value,) = struct.unpack("<f", b.take(4))
+            require(not math.isnan(value), "quality NaN")
+            self.tags["quality"][name] = value
+
+    def read_index(self, b: Bytes, offset: int, payload: int) -> None:
+        """Section 5."""
+        flags, n = b.u8(), b.varint()
+        require(flags <= 1 and 4 * n <= len(b.data) and n <= payload, "index head")
+        crcs = [struct.unpack("<I", b.take(4))[0] for _ in range(n)]
+        block = Bytes(zstd_frame(b.all(), 3 + 162 * n) if flags else b.all())
+        if n == 0:
+            require(not block.data and payload == 0, "no chunks")
+            return
+        mask = block.varint()
+        require(mask < 1 << 18, "column mask")
+        columns = [[block.varint() for _ in range(n)] if mask >> k & 1 else [0] * n for k in range(18)]
+        require(not block.data, "bytes after the columns")
+        require(all(v < 1 << 33 for column in columns[1:] for v in column), "column value")
+        size_t, size_c, *size = self.shape
+        last = {"coding": 0, "t": 0, "c": 0, "level": 0, "lo": [0, 0, 0], "shape": list(size)}
+        for i in range(n):
+            stored = [column[i] for column in columns]
+            signed = [unzigzag(v) for v in stored]
+            now: dict[str, Any] = {"length": stored[0] + 1, "count": stored[1] + 1}
+            for k, key in enumerate(("coding", "t", "c", "level")):
+                now[key] = last[key] + signed[2 + k]
+            now["lo"] = [a + d for a, d in zip(last["lo"], signed[6:9])]
+            now["shape"] = [a + d for a, d in zip(last["shape"], signed[9:12])]
+            hi = [a + s for a, s in zip(now["lo"], now["shape"])]
+            now["support_lo"] = [a - d for a, d in zip(now["lo"], signed[12:15])]
+            now["support_hi"] = [a + d for a, d in zip(hi, signed[15:18])]
+            require(now["count"] <= 8 * now["length"] and 0 <= now["coding"] <= 255, "count or coding")
+            require(0 <= now["t"] < size_t and 0 <= now["c"] < size_c, "image")
+            require(last["level"] <= now["level"] <= 255, "level")
+            for a in range(3):
+                require(now["lo"][a] >= 0 and now["shape"][a] >= 1 and hi[a] <= size[a], "brick")
+                require(0 <= now["support_lo"][a] <= now["support_hi"][a] <= size[a], "support box")
+            now |= {"crc32": crcs[i], "offset": offset}
+            offset += now["length"]
+            self.chunks.append(now)
+            last = now
+        require(sum(chunk["length"] for chunk in self.chunks) == payload, "lengths of chunks")
+
+    def records(self, chunk: dict[str, Any]) -> np.ndarray:
+        """Sections 6 and 7: float16 [count, 11] of a chunk."""
+        data = self.data[chunk["offset"] : chunk["offset"] + chunk["length"]]
+        require(zlib.crc32(data) == chunk["crc32"], "checksum of a chunk")
+        count = chunk["count"]
+        if chunk["coding"] == 1:
+            planes = zstd_frame(data, 22 * count)
+            require(len(planes) == 22 * count, "size of planes")
+            data = bytes(planes[b * count + i] for i in range(count) for b in range(22))
+        else:
+            require(chunk["coding"] == 0, "unknown coding")
+        require(len(data) == 22 * count, "size of records")
+        out = np.frombuffer(data, "<f2").reshape(count, 11)
+        require(bool(np.isfinite(out).all() and (out[:, 3:6] > 0).all()), "record values")
+        require(bool((out[:, 6:10] != 0).any(axis=1).all()), "zero quaternion")
+        return out
+
+    def all_records(self) -> np.ndarray:
+        """float16 [N, 11] of the file."""
+        return np.concatenate([np.zeros((0, 11), "<f2"), *(self.records(chunk) for chunk in self.chunks)])
+
+    def values(self, n: int = 0) -> np.ndarray:
+        """Sections 8.1, 8.2 and 8.4: all values of grid ``n``, float64 [T, C, Z', Y', X']."""
+        step, cut = 2**n, math.exp(-self.cutoff / 2)
+        shape = [math.ceil(s / step) for s in self.shape[2:]]
+        at = np.indices(shape).reshape(3, -1).T * step + (step - 1) / 2
+        out = np.zeros((*self.shape[:2], len(at)))
+        for chunk in self.chunks:
+            middle = [a + (s - 1) / 2 for a, s in zip(chunk["lo"], chunk["shape"])]
+            for record in self.records(chunk).astype(float):
+                d = at - (middle + record[0:3])
+                w, i, j, k = record[6:10] / math.sqrt(sum(record[6:10] ** 2))
+                axes = np.array(
+                    [
+                        (1 - 2 * (j * j + k * k), 2 * (i * j - k * w), 2 * (i * k + j * w)),
+                        (2 * (i * j + k * w), 1 - 2 * (i * i + k * k), 2 * (j * k - i * w)),
+                        (2 * (i * k - j * w), 2 * (j * k + i * w), 1 - 2 * (i * i + j * j)),
+                    ]
+                )
+                # In the frame of the principal axes the widened covariance is diagonal too.
+                wide = record[3:6] ** 2 + (step**2 - 1) / 12
+                q = ((d @ axes) ** 2 / wide).sum(axis=1)
+                weight = record[10] * math.sqrt(float(np.prod(record[3:6] ** 2 / wide)))
+                kernel = np.where(q < self.cutoff, (np.exp(-q / 2) - cut) / (1 - cut), 0)
+                out[chunk["t"], chunk["c"]] += weight * kernel
+        base, gain = np.array(self.images).T.reshape(2, *self.shape[:2], 1)
+        return (base + gain * out).reshape(*self.shape[:2], *shape)
+
+    def voxels(self) -> np.ndarray:
+        """Section 8.3."""
+        values = self.values()
+        if self.dtype == "float32":
+            return values.astype(np.float32)
+        return np.clip(np.rint(values), 0, np.iinfo(self.dtype).max).astype(self.dtype)

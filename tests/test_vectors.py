@@ -1,0 +1,159 @@
+"""The vectors of the specification: all that must decode does, all that must be rejected is."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from volmicro_codec.errors import FormatError
+from volmicro_codec.format import VgmReader, check_file
+
+SPEC = Path(__file__).resolve().parents[1] / "spec"
+VECTORS = SPEC / "vectors"
+VALID = sorted(p.stem for p in (VECTORS / "valid").glob("*.vgm"))
+INVALID = json.loads((VECTORS / "invalid.json").read_text(encoding="utf-8"))
+SECOND_DECODER_KNOWS = [
+    name
+    for name in VALID
+    if all(
+        chunk["coding"] in (0, 1)
+        for chunk in json.loads((VECTORS / "valid" / f"{name}.json").read_text(encoding="utf-8"))["chunks"]
+    )
+]
+
+EPSILON = 1e-4
+RELATIVE = 2.0**-22
+
+
+def _module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+spec_decoder = _module(Path(__file__).parent / "format" / "spec_decoder.py")
+
+
+def _valid(name: str) -> tuple[bytes, dict[str, object]]:
+    base = VECTORS / "valid" / name
+    said = json.loads(base.with_suffix(".json").read_text(encoding="utf-8"))
+    said["quality"] = {k: float(v) for k, v in said["quality"].items()}
+    return base.with_suffix(".vgm").read_bytes(), said
+
+
+def _array(name: str, what: str) -> np.ndarray:
+    array: np.ndarray = np.load(VECTORS / "valid" / f"{name}.{what}.npy")
+    return array
+
+
+def test_every_vector_has_its_entry() -> None:
+    assert len(VALID) >= 12
+    assert sorted(INVALID) == sorted(p.stem for p in (VECTORS / "invalid").glob("*.vgm"))
+
+
+def test_vectors_stay_small() -> None:
+    assert sum(p.stat().st_size for p in VECTORS.rglob("*") if p.is_file()) < 500_000
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_reader_finds_what_a_valid_file_holds(name: str) -> None:
+    data, said = _valid(name)
+    with VgmReader.open(data) as reader:
+        info = reader.meta.info
+        found = {
+            "shape": list(info.shape),
+            "dtype": info.dtype.name,
+            "axes": info.axes,
+            "voxel_size": list(info.voxel_size),
+            "unit": info.unit,
+            "channels": [[c.name, c.color] for c in info.channels],
+            "source_name": info.source_name,
+            "cutoff": reader.meta.cutoff,
+            "images": [list(pair) for pair in reader.meta.images],
+            "shared": {str(k): v.hex() for k, v in reader.meta.shared.items()},
+            "software": reader.meta.software,
+            "settings": reader.meta.settings,
+            "quality": dict(reader.meta.quality),
+            "chunks": [
+                {k: list(v) if isinstance(v, tuple) else v for k, v in vars(e).items() if k != "offset"}
+                for e in reader.entries
+            ],
+        }
+        assert found == said
+        parts = [r.tobytes() for r in reader.read_many(range(len(reader.entries)))]
+    records = np.frombuffer(b"".join(parts), "<u2").reshape(-1, 11)
+    np.testing.assert_array_equal(records, _array(name, "records"))
+    assert check_file(data)["errors"] == []
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_invalid_file_is_rejected_where_the_vector_says(name: str) -> None:
+    data = (VECTORS / "invalid" / f"{name}.vgm").read_bytes()
+    report = check_file(data)
+    assert report["errors"]
+    assert not report["ok"]
+    if INVALID[name]["shows"] == "open":
+        with pytest.raises(FormatError):
+            VgmReader.open(data)
+    else:
+        with VgmReader.open(data) as reader, pytest.raises(FormatError):
+            reader.read_many(range(len(reader.entries)))
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_decoder_written_from_the_text_rejects_the_same_files(name: str) -> None:
+    data = (VECTORS / "invalid" / f"{name}.vgm").read_bytes()
+    if INVALID[name]["shows"] == "open":
+        with pytest.raises(spec_decoder.Rejected):
+            spec_decoder.File(data)
+    else:
+        file = spec_decoder.File(data)
+        with pytest.raises(spec_decoder.Rejected):
+            file.all_records()
+
+
+@pytest.mark.parametrize("name", SECOND_DECODER_KNOWS)
+def test_decoder_written_from_the_text_gives_the_same_voxels(name: str) -> None:
+    data, said = _valid(name)
+    file = spec_decoder.File(data)
+    np.testing.assert_array_equal(file.all_records().view("<u2"), _array(name, "records"))
+    for key in ("voxel_size", "unit", "channels", "source_name", "software", "settings", "quality"):
+        found = file.tags[key]
+        assert (list(found) if isinstance(found, tuple) else found) == said[key]
+    size = sum(abs(gain) for _, gain in file.images)
+    np.testing.assert_allclose(file.values(0), _array(name, "values"), rtol=1e-9, atol=1e-9 * size)
+    np.testing.assert_allclose(file.values(1), _array(name, "grid1"), rtol=1e-9, atol=1e-9 * size)
+    np.testing.assert_array_equal(file.voxels(), _array(name, "voxels"))
+
+
+def test_invalid_vectors_fail_for_the_fault_alone() -> None:
+    """The file that all of them were made of is valid."""
+    maker = _module(SPEC / "make_vectors.py")
+    assert check_file(maker.file_of())["ok"]
+    assert check_file(maker.file_of(index=maker.index_of(maker.RECORD * 2, flags=1)))["ok"]
+    assert len(spec_decoder.File(maker.file_of()).all_records()) == 2
+
+
+@pytest.mark.slow
+def test_committed_vectors_are_those_that_the_script_makes(tmp_path: Path) -> None:
+    _module(SPEC / "make_vectors.py").main(tmp_path)
+    names = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
+    assert names == sorted(str(p.relative_to(VECTORS)) for p in VECTORS.rglob("*") if p.is_file())
+    for name in names:
+        # Other releases of zstandard may compress differently, so the bytes of files are not compared.
+        if name.endswith(".npy"):
+            np.testing.assert_allclose(
+                np.load(tmp_path / name), np.load(VECTORS / name), rtol=1e-12, atol=1e-9
+            )
+        if name.endswith("invalid.json"):
+            assert (tmp_path / name).read_text() == (VECTORS / name).read_text()
