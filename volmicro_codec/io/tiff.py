@@ -84,6 +84,8 @@ def write(
             maxworkers=1,
             **_resolution(info),
         )
+        for _ in slabs:  # tifffile stops asking when it has enough; that there is no more is checked by asking
+            pass
     return Path(path)
 
 
