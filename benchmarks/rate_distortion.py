@@ -47,7 +47,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--refresh", action="store_true", help="measure again what the table has")
     parser.add_argument("--all-sizes", action="store_true", help="slow fitted peers on large stacks as well")
     parser.add_argument("--effort", default="balanced", help="of volmicro-codec (default balanced)")
-    parser.add_argument("--fit-seconds", type=float, default=90.0, help="time cap a fit of siren, published")
+    parser.add_argument(
+        "--fit-seconds", type=float, default=90.0, help="CPU seconds of a fit of siren, published"
+    )
     parser.add_argument("--av1-cpu-used", type=int, default=4, help="libaom speed (default 4)")
     parser.add_argument("--tthresh", type=Path, help="path of a TTHRESH binary")
     parser.add_argument("--output", type=Path, default=RESULTS, help="directory of the result files")

@@ -45,7 +45,7 @@ class Published(FitPeer):
         return None
 
     def version(self) -> str:
-        return f"published method, k {NEIGHBOURS}, Adam {RATE:g}, at most {self.seconds:g} s a fit"
+        return f"published method, k {NEIGHBOURS}, Adam {RATE:g}, {self.seconds:g} CPU s a fit"
 
     def fit(self, image: Image, ratio: float) -> Fitted:
         low, high = float(image.data.min()), float(image.data.max())
@@ -159,8 +159,8 @@ def _train(values: Voxels, count: int, seconds: float) -> tuple[_Model, int]:
     optimiser = torch.optim.Adam(
         [{"params": [t], "lr": r} for t, r in zip(model.tensors(), rates, strict=True)]
     )
-    began, step = time.perf_counter(), 0
-    while (share := (time.perf_counter() - began) / seconds) < 1:
+    began, step = time.process_time(), 0
+    while (share := (time.process_time() - began) / seconds) < 1:
         pool = occupied[random.integers(len(occupied), size=POOL)]
         near = _nearest(model, pool)
         points = torch.from_numpy(pool.astype(np.float32))

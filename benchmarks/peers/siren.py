@@ -38,7 +38,7 @@ class Siren(FitPeer):
         return None
 
     def version(self) -> str:
-        return f"SIREN {HIDDEN} hidden layers, omega {OMEGA:g}, Adam, at most {self.seconds:g} s a fit"
+        return f"SIREN {HIDDEN} hidden layers, omega {OMEGA:g}, Adam, {self.seconds:g} CPU s a fit"
 
     def fit(self, image: Image, ratio: float) -> Fitted:
         import torch
@@ -103,12 +103,12 @@ def _coordinates(index: Any, shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def _train(net: _Net, values: torch.Tensor, shape: tuple[int, ...], seconds: float) -> int:
-    """Adam on random voxels until the time is over; the learning rate falls to 0 by a cosine."""
+    """Adam on random voxels until the CPU time is over; the learning rate falls to 0 by a cosine."""
     import torch
 
     optimiser = torch.optim.Adam(net.parameters, lr=RATE)
-    began, step = time.perf_counter(), 0
-    while (share := (time.perf_counter() - began) / seconds) < 1:
+    began, step = time.process_time(), 0
+    while (share := (time.process_time() - began) / seconds) < 1:
         for group in optimiser.param_groups:
             group["lr"] = RATE * (1 + math.cos(math.pi * share)) / 2
         index = torch.randint(values.numel(), (BATCH,))
