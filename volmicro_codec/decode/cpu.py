@@ -40,6 +40,13 @@ def _pool(threads: int) -> ThreadPoolExecutor:
         return _pools[key]
 
 
+def run_in_pool(threads: int, task: Callable[[int], Any], count: int) -> list[Any]:
+    """Results of ``task(0) .. task(count - 1)``, in order, on ``threads`` threads."""
+    if threads == 1 or count == 1:
+        return [task(k) for k in range(count)]
+    return list(_pool(threads).map(task, range(count)))
+
+
 @dataclass(frozen=True)
 class Packed:
     """Primitives ready for the kernels, with the lists of which tiles they touch.
@@ -121,10 +128,7 @@ class CpuRasteriser:
         def job(k: int) -> None:
             task(bounds[k], bounds[k + 1], np.empty(scratch, np.float32))
 
-        if len(bounds) == 2:
-            job(0)
-        else:
-            list(_pool(self.threads).map(job, range(len(bounds) - 1)))
+        run_in_pool(self.threads, job, len(bounds) - 1)
 
     def render(self, packed: Packed, out: F32 | None = None) -> F32:
         """Sum of the primitives, float32 [Z, Y, X] (overwrites ``out``)."""

@@ -1,0 +1,219 @@
+"""Where to put new Gaussians: peaks of a multi-scale matched filter over the residual.
+
+For a Gaussian phi of scale s at x, the best amplitude is <r, phi>/<phi, phi> and what it takes off the
+squared error is <r, phi>^2/<phi, phi>; both come from one smoothing a scale. Norms count only voxels
+inside the block, so borders and blocks a few planes thick are treated right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numba as nb
+import numpy as np
+import numpy.typing as npt
+
+from . import voxels
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+
+SCALE_RATIO = 1.5
+FIRST_SCALE = 0.8
+EXCLUSION = 1.5
+
+
+@dataclass
+class Candidates:
+    """Proposed Gaussians, best first.
+
+    Attributes
+    ----------
+    centres : float64 [M, 3]
+        Voxels of the block.
+    sigmas : float64 [M, 3]
+    amplitudes : float64 [M]
+    gains : float64 [M]
+        Squared error each would take off by itself.
+    """
+
+    centres: F64
+    sigmas: F64
+    amplitudes: F64
+    gains: F64
+
+    def __len__(self) -> int:
+        return len(self.gains)
+
+
+@nb.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _peaks(corr: Any, nz: Any, ny: Any, nx: Any, z0: int, z1: int, floor: float, where: Any, value: Any) -> int:
+    """Voxels of planes [z0, z1) whose gain is no less than that of their 26 neighbours; returns how many."""
+    count = 0
+    sz, sy, sx = corr.shape
+    for z in range(z0, z1):
+        for y in range(sy):
+            for x in range(sx):
+                c = corr[z, y, x]
+                g = c * c / (nz[z] * ny[y] * nx[x])
+                if g <= floor:
+                    continue
+                best = True
+                for dz in range(-1, 2):
+                    a = z + dz
+                    if a < 0 or a >= sz:
+                        continue
+                    for dy in range(-1, 2):
+                        b = y + dy
+                        if b < 0 or b >= sy:
+                            continue
+                        for dx in range(-1, 2):
+                            d = x + dx
+                            if d < 0 or d >= sx or (dz == 0 and dy == 0 and dx == 0):
+                                continue
+                            q = corr[a, b, d]
+                            if q * q > c * c:
+                                best = False
+                                break
+                        if not best:
+                            break
+                    if not best:
+                        break
+                if best and count < where.shape[0]:
+                    where[count, 0], where[count, 1], where[count, 2] = z, y, x
+                    value[count] = g
+                    count += 1
+    return count
+
+
+@nb.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _choose(centres: Any, sigmas: Any, order: Any, limit: int, taken: Any, step: Any, reach: float, out: Any) -> int:
+    """Greedy non-maximum suppression: walk ``order``, keep what no kept one covers; returns how many."""
+    count = 0
+    for i in order:
+        z = int(centres[i, 0] / step[0])
+        y = int(centres[i, 1] / step[1])
+        x = int(centres[i, 2] / step[2])
+        z = min(max(z, 0), taken.shape[0] - 1)
+        y = min(max(y, 0), taken.shape[1] - 1)
+        x = min(max(x, 0), taken.shape[2] - 1)
+        if taken[z, y, x]:
+            continue
+        out[count] = i
+        count += 1
+        if count == limit:
+            break
+        rz, ry, rx = reach * sigmas[i, 0] / step[0], reach * sigmas[i, 1] / step[1], reach * sigmas[i, 2] / step[2]
+        for a in range(max(0, int(z - rz)), min(taken.shape[0], int(z + rz) + 1)):
+            ez = ((a - z) / rz) ** 2
+            for b in range(max(0, int(y - ry)), min(taken.shape[1], int(y + ry) + 1)):
+                ey = ez + ((b - y) / ry) ** 2
+                if ey > 1.0:
+                    continue
+                for d in range(max(0, int(x - rx)), min(taken.shape[2], int(x + rx) + 1)):
+                    if ey + ((d - x) / rx) ** 2 <= 1.0:
+                        taken[a, b, d] = 1
+    return count
+
+
+def _scale_list(shape: tuple[int, int, int], aspect: tuple[float, float, float]) -> list[float]:
+    longest = max(s / a for s, a in zip(shape, aspect, strict=True))
+    out, s = [], FIRST_SCALE
+    while s < longest / 4 and s < 40:
+        out.append(s)
+        s *= SCALE_RATIO
+    return out or [FIRST_SCALE]
+
+
+def find(
+    residual: F32,
+    limit: int,
+    threads: int,
+    *,
+    allowed: npt.NDArray[Any] | None = None,
+    aspect: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> Candidates:
+    """Candidates to add, at most ``limit``, best first.
+
+    Parameters
+    ----------
+    residual : float32 [Z, Y, X]
+        Target minus model (weighted as the loss weighs it).
+    limit : int
+    threads : int
+    allowed : [Z, Y, X], optional
+        Factor on the gain (the gate), any float or bool type.
+    aspect : (z, y, x)
+        Scales per axis are ``aspect * s``: 1 on the finest axis, smaller on coarser ones.
+    """
+    shape = residual.shape
+    scales = _scale_list((shape[0], shape[1], shape[2]), aspect)
+    level, factor = residual, np.ones(3)
+    scratch: F32 | None = None
+    found: list[tuple[F64, F64, F64, F64]] = []
+    per_scale = max(64, limit)
+    for s in scales:
+        while True:
+            sig = np.array([s * a for a in aspect])
+            coarse = tuple(bool(sig[k] / factor[k] >= 3.0 and level.shape[k] >= 8) for k in range(3))
+            if not any(coarse):
+                break
+            level = voxels.halve(level, (coarse[0], coarse[1], coarse[2]))
+            factor = factor * np.where(coarse, 2.0, 1.0)
+            scratch = None
+        if scratch is None:
+            scratch = np.empty_like(level)
+        local = tuple(float(np.sqrt(max(sig[k] ** 2 - (factor[k] ** 2 - 1) / 12.0, 0.0)) / factor[k]) for k in range(3))
+        voxels.correlate(level, (local[0], local[1], local[2]), threads, scratch)
+        norms = [voxels.window_norms(level.shape[k], local[k]) for k in range(3)]
+        volume = float(np.prod(factor))
+        stat = _one_scale(scratch, norms, per_scale, threads)
+        at, gain = stat
+        if not len(gain):
+            continue
+        amp = scratch[at[:, 0], at[:, 1], at[:, 2]].astype(np.float64)
+        amp /= norms[0][at[:, 0]] * norms[1][at[:, 1]] * norms[2][at[:, 2]]
+        centre = at * factor + (factor - 1) / 2
+        found.append((centre, np.repeat(sig[None], len(gain), 0), amp, gain * volume))
+    if not found:
+        z = np.zeros((0, 3))
+        return Candidates(z, z, np.zeros(0), np.zeros(0))
+    centres, sigmas = np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
+    amps, gains = np.concatenate([f[2] for f in found]), np.concatenate([f[3] for f in found])
+    if allowed is not None:
+        at = np.clip(np.rint(centres).astype(np.int64), 0, np.asarray(shape) - 1)
+        gains = gains * allowed[at[:, 0], at[:, 1], at[:, 2]].astype(np.float64)
+    order = np.argsort(-gains, kind="stable")
+    order = order[gains[order] > 0]
+    step = np.maximum(1.0, np.asarray(aspect) * 1.0)
+    taken = np.zeros(tuple(int(-(-n // st)) for n, st in zip(shape, step, strict=True)), np.uint8)
+    pick = np.empty(limit, np.int64)
+    n = _choose(centres, sigmas, order, limit, taken, step, EXCLUSION, pick)
+    pick = pick[:n]
+    return Candidates(centres[pick], sigmas[pick], amps[pick], gains[pick])
+
+
+def _one_scale(corr: F32, norms: list[F64], limit: int, threads: int) -> tuple[npt.NDArray[np.int64], F64]:
+    """The ``limit`` best local maxima of the gain at one scale: (voxels [M, 3], gains [M])."""
+    sample = corr[:: max(1, corr.shape[0] // 32)]
+    nz = norms[0][:: max(1, corr.shape[0] // 32)]
+    gain = sample.astype(np.float64) ** 2 / (nz[:, None, None] * norms[1][None, :, None] * norms[2][None, None, :])
+    # Peaks are at most one voxel in eight; a floor on the gain keeps the search cheap when few are wanted.
+    share = min(1.0, 27.0 * limit / corr.size)
+    floor = 0.0 if share >= 1.0 else float(np.quantile(gain, 1.0 - share)) * 0.5
+
+    def task(z0: int, z1: int) -> tuple[npt.NDArray[np.int32], F64]:
+        room = min(corr.shape[1] * corr.shape[2] * (z1 - z0), 4_000_000)
+        where, value = np.empty((room, 3), np.int32), np.empty(room, np.float64)
+        n = _peaks(corr, norms[0], norms[1], norms[2], z0, z1, floor, where, value)
+        return where[:n].copy(), value[:n].copy()
+
+    parts = voxels.by_slabs(corr.shape, threads, task)
+    at = np.concatenate([p[0] for p in parts]).astype(np.int64)
+    val = np.concatenate([p[1] for p in parts])
+    if len(val) > limit:
+        keep = np.argpartition(-val, limit)[:limit]
+        keep.sort()
+        at, val = at[keep], val[keep]
+    return at, val

@@ -1,0 +1,198 @@
+"""The Gaussians being fitted, in the frame the fit moves them in: each one's own whitened frame.
+
+A primitive is (mu, B, w) with Sigma = B B'. A step is (e, E, dw): mu += B e, B <- B exp(E) with E
+symmetric, w += dw. In that frame the Gauss-Newton block of one primitive has a closed form
+(with I0 = pi^1.5 det B, the integral of phi^2): w: I0; e: w^2 I0/2; E_ii: 3/4 w^2 I0; E_ii E_jj: 1/4;
+E_ij: w^2 I0; w E_ii: w I0/2.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..decode import kernels
+
+Tensor = torch.Tensor
+PI32 = math.pi**1.5
+MIN_SIGMA = 0.45
+STEP = 10  # columns of a step: dw, e (3), E_zz, E_zy, E_zx, E_yy, E_yx, E_xx
+
+_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+
+
+@dataclass
+class Model:
+    """Gaussians under fit.
+
+    Attributes
+    ----------
+    mu : float64 [N, 3]
+        Centres in voxels of the image.
+    B : float64 [N, 3, 3]
+        Sigma = B B'.
+    w : float64 [N]
+    """
+
+    mu: Tensor
+    B: Tensor
+    w: Tensor
+
+    def __len__(self) -> int:
+        return int(self.w.shape[0])
+
+    @classmethod
+    def empty(cls) -> Model:
+        """No Gaussians."""
+        d = torch.float64
+        return cls(torch.zeros((0, 3), dtype=d), torch.zeros((0, 3, 3), dtype=d), torch.zeros(0, dtype=d))
+
+    @classmethod
+    def isotropic(cls, centres: npt.NDArray[Any], sigmas: npt.NDArray[Any], weights: npt.NDArray[Any]) -> Model:
+        """Axis-aligned Gaussians of ``sigmas`` [N] or [N, 3]."""
+        s = np.asarray(sigmas, np.float64)
+        if s.ndim == 1:
+            s = np.repeat(s[:, None], 3, axis=1)
+        b = np.zeros((len(s), 3, 3))
+        b[:, range(3), range(3)] = s
+        return cls(torch.as_tensor(np.asarray(centres, np.float64)), torch.as_tensor(b),
+                   torch.as_tensor(np.asarray(weights, np.float64)))
+
+    def join(self, other: Model) -> Model:
+        """Both, in order."""
+        return Model(torch.cat([self.mu, other.mu]), torch.cat([self.B, other.B]), torch.cat([self.w, other.w]))
+
+    def take(self, index: Any) -> Model:
+        """Those that a mask or index selects."""
+        i = torch.as_tensor(index)
+        return Model(self.mu[i], self.B[i], self.w[i])
+
+    def clone(self) -> Model:
+        """A copy."""
+        return Model(self.mu.clone(), self.B.clone(), self.w.clone())
+
+    def covariance6(self) -> npt.NDArray[np.float64]:
+        """zz, zy, zx, yy, yx, xx of the covariances, [N, 6]."""
+        s = self.B @ self.B.transpose(1, 2)
+        return np.stack([s[:, i, j].numpy() for i, j in _PAIRS], axis=1)
+
+    def det(self) -> Tensor:
+        """sqrt(det Sigma), [N]."""
+        b = self.B
+        c = torch.linalg.cross(b[:, :, 1], b[:, :, 2])
+        return (b[:, :, 0] * c).sum(1).abs()
+
+    def energy(self) -> Tensor:
+        """Squared norm w^2 I0 of each Gaussian, [N]."""
+        return self.w**2 * PI32 * self.det()
+
+    def half_extents(self, cutoff: float) -> npt.NDArray[np.float64]:
+        """Half-widths of the support box, [N, 3]."""
+        return np.asarray(torch.sqrt(cutoff * (self.B**2).sum(2)).numpy())
+
+    def inverse_b(self) -> Tensor:
+        """B^-1, [N, 3, 3]."""
+        b = self.B
+        c0 = torch.linalg.cross(b[:, :, 1], b[:, :, 2])
+        c1 = torch.linalg.cross(b[:, :, 2], b[:, :, 0])
+        c2 = torch.linalg.cross(b[:, :, 0], b[:, :, 1])
+        det = (b[:, :, 0] * c0).sum(1)
+        return torch.stack([c0, c1, c2], dim=1) / det[:, None, None]
+
+
+def local_gradient(model: Model, inv: Tensor, moments: npt.NDArray[np.float64], cutoff: float) -> Tensor:
+    """Gradient [N, STEP] of half the squared residual from the kernels' moments of the residual."""
+    m = torch.as_tensor(moments)
+    norm = 1.0 / (1.0 - math.exp(-0.5 * cutoff))
+    w = model.w * norm
+    g = torch.empty((len(model), STEP), dtype=torch.float64)
+    g[:, 0] = m[:, kernels.M_KERNEL] * norm
+    first = m[:, [kernels.M_Z, kernels.M_Y, kernels.M_X]]
+    g[:, 1:4] = w[:, None] * torch.einsum("nij,nj->ni", inv, first)
+    second = torch.empty((len(model), 3, 3), dtype=torch.float64)
+    for k, (i, j) in enumerate(_PAIRS):
+        second[:, i, j] = m[:, kernels.M_ZZ + k]
+        second[:, j, i] = m[:, kernels.M_ZZ + k]
+    s = inv @ second @ inv.transpose(1, 2)
+    for k, (i, j) in enumerate(_PAIRS):
+        g[:, 4 + k] = w * s[:, i, j] * (1.0 if i == j else 2.0)
+    return g
+
+
+_COUPLED = torch.tensor(
+    [[1.0, 0.5, 0.5, 0.5], [0.5, 0.75, 0.25, 0.25], [0.5, 0.25, 0.75, 0.25], [0.5, 0.25, 0.25, 0.75]],
+    dtype=torch.float64,
+)
+_DAMPING = 0.02
+_COUPLED_INVERSE = torch.linalg.inv(_COUPLED + _DAMPING * torch.diag(torch.diagonal(_COUPLED)))
+
+
+def precondition(model: Model, gradient: Tensor, floor: float) -> Tensor:
+    """Gradient times the inverse of the closed-form Gauss-Newton blocks, [N, STEP].
+
+    ``floor`` (an amplitude) keeps the step of Gaussians of nearly no weight finite.
+    """
+    i0 = PI32 * model.det()
+    amp = torch.sqrt(model.w**2 + floor**2)
+    out = torch.empty_like(gradient)
+    scaled = torch.stack(
+        [gradient[:, 0] * amp, gradient[:, 4], gradient[:, 7], gradient[:, 9]], dim=1
+    ) / (amp**2 * i0)[:, None]
+    coupled = scaled @ _COUPLED_INVERSE
+    out[:, 0] = coupled[:, 0] * amp
+    out[:, [4, 7, 9]] = coupled[:, 1:]
+    scale = 1.0 / (amp**2 * i0 * (1.0 + _DAMPING))
+    out[:, 1:4] = gradient[:, 1:4] * (2.0 * scale)[:, None]
+    out[:, [5, 6, 8]] = gradient[:, [5, 6, 8]] * scale[:, None]
+    return out
+
+
+def direction_table(inv: Tensor, step: Tensor) -> npt.NDArray[np.float32]:
+    """A step [N, STEP] as the table that `CpuRasteriser.slope` takes."""
+    e, s = step[:, 1:4], _symmetric(step)
+    lin = torch.einsum("nji,nj->ni", inv, e)
+    quad = inv.transpose(1, 2) @ s @ inv
+    cols = [step[:, 0], lin[:, 0], lin[:, 1], lin[:, 2]]
+    cols += [quad[:, i, j] * (1.0 if i == j else 2.0) for i, j in _PAIRS]
+    return np.ascontiguousarray(torch.stack(cols, dim=1).numpy().astype(np.float32))
+
+
+def _symmetric(step: Tensor) -> Tensor:
+    s = torch.empty((step.shape[0], 3, 3), dtype=step.dtype)
+    for k, (i, j) in enumerate(_PAIRS):
+        s[:, i, j] = step[:, 4 + k]
+        s[:, j, i] = step[:, 4 + k]
+    return s
+
+
+def moved(model: Model, step: Tensor, alpha: float, max_sigma: float) -> Model:
+    """The model after ``alpha * step``, each Gaussian's move capped to what the local model can bear."""
+    d = step * alpha
+    big = torch.maximum(d[:, 1:4].norm(dim=1) / 1.0, d[:, 4:].abs().amax(dim=1) / 0.5)
+    d = d / torch.clamp(big, min=1.0)[:, None]
+    s = _symmetric(d)
+    eye = torch.eye(3, dtype=torch.float64)
+    s2 = s @ s
+    growth = eye + s + s2 / 2 + s2 @ s / 6 + s2 @ s2 / 24
+    b = model.B @ growth
+    mu = model.mu + torch.einsum("nij,nj->ni", model.B, d[:, 1:4])
+    out = Model(mu, b, model.w + d[:, 0])
+    clamp_shapes(out, max_sigma)
+    return out
+
+
+def clamp_shapes(model: Model, max_sigma: float) -> None:
+    """Keep every axis between MIN_SIGMA and ``max_sigma`` (in place)."""
+    fro = model.inverse_b().square().sum((1, 2)).sqrt()
+    bad = (fro > 1.0 / MIN_SIGMA) | (model.B.square().sum((1, 2)).sqrt() > max_sigma)
+    bad |= ~torch.isfinite(fro)
+    if not bool(bad.any()):
+        return
+    idx = torch.nonzero(bad)[:, 0]
+    u, sv, vh = torch.linalg.svd(torch.nan_to_num(model.B[idx], nan=1.0, posinf=1.0, neginf=1.0))
+    model.B[idx] = u @ torch.diag_embed(sv.clamp(MIN_SIGMA, max_sigma)) @ vh

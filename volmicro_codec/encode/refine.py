@@ -1,0 +1,187 @@
+"""Joint refit of Gaussians to a block of voxels: nonlinear conjugate gradients in whitened frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..decode.cpu import CpuRasteriser, Packed
+from . import voxels
+from .model import Model, direction_table, local_gradient, moved, precondition
+
+F32 = npt.NDArray[np.float32]
+Tensor = torch.Tensor
+
+WEIGHT_COLUMNS = slice(0, 1)
+ALL = slice(0, 10)
+
+
+@dataclass
+class Block:
+    """A box of voxels to be fitted.
+
+    Attributes
+    ----------
+    origin : (z, y, x)
+        Its first voxel in the image.
+    target : float32 [Z, Y, X]
+        What the Gaussians shall add up to (background and what is fixed taken off).
+    weights : float32 [Z, Y, X] or None
+        Weight of each voxel in the squared error; None is 1 everywhere.
+    gradient : float
+        Weight of the squared error of the finite differences.
+    """
+
+    origin: npt.NDArray[np.float64]
+    target: F32
+    weights: F32 | None = None
+    gradient: float = 0.0
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(Z, Y, X)."""
+        s = self.target.shape
+        return (s[0], s[1], s[2])
+
+
+class Refiner:
+    """Evaluates and improves models on one block; owns the block's buffers."""
+
+    def __init__(self, block: Block, raster: CpuRasteriser, *, noise_floor: float) -> None:
+        self.block = block
+        self.raster = raster
+        self.threads = raster.threads
+        self.floor = noise_floor
+        self.residual = np.empty(block.shape, np.float32)
+        self._trial = np.empty(block.shape, np.float32)
+        self._slope = np.empty(block.shape, np.float32)
+        self._metric = (
+            np.empty(block.shape, np.float32) if block.weights is not None or block.gradient else None
+        )
+        self.max_sigma = 0.5 * max(block.shape) + 4.0
+        self.passes = 0
+
+    def pack(self, model: Model) -> Packed:
+        """Model to kernels' tables, relative to the block."""
+        means = model.mu.numpy() - self.block.origin
+        return self.raster.pack(means, model.covariance6(), model.w.numpy(), self.block.shape)
+
+    def metric(self, field: F32) -> F32:
+        """The loss's metric times a field: weights, and the differences' own Laplacian."""
+        if self._metric is None:
+            return field
+        out = self._metric
+        w = self.block.weights
+        if w is None:
+            out[:] = field
+        else:
+            np.multiply(field, w, out=out)
+        lam = self.block.gradient
+        if lam:
+            for ax in range(3):
+                if field.shape[ax] < 2:
+                    continue
+                lo = tuple(slice(0, -1) if a == ax else slice(None) for a in range(3))
+                hi = tuple(slice(1, None) if a == ax else slice(None) for a in range(3))
+                d = (field[hi] - field[lo]) * np.float32(lam)
+                out[hi] += d
+                out[lo] -= d
+        return out
+
+    def evaluate(self, packed: Packed, into: F32) -> float:
+        """Residual (model minus target) into ``into``; returns the loss."""
+        self.raster.render(packed, into)
+        voxels.subtract(into, self.block.target, self.threads)
+        self.passes += 1
+        return 0.5 * voxels.dot(into, self.metric(into), self.threads)
+
+    def refine(
+        self,
+        model: Model,
+        iterations: int,
+        *,
+        columns: slice = ALL,
+        tolerance: float = 0.0,
+        extra: Callable[[Model], tuple[float, Tensor]] | None = None,
+        report: Callable[[int, float], None] | None = None,
+    ) -> tuple[Model, float]:
+        """Improve a model.
+
+        Parameters
+        ----------
+        model : Model
+        iterations : int
+            Most iterations; each is one backward and about two forward passes.
+        columns : slice
+            Which columns of a step may move (weights, positions, shapes).
+        tolerance : float
+            Stop when an iteration takes off less than this share of the loss, twice running.
+        extra : callable, optional
+            Regulariser on parameters: model -> (value, gradient [N, STEP] in whitened frames).
+        report : callable, optional
+            Called with (iteration, loss).
+
+        Returns
+        -------
+        (Model, loss)
+            The loss is half the weighted squared error, without ``extra``; `residual` belongs to the model.
+        """
+        packed = self.pack(model)
+        loss = self.evaluate(packed, self.residual)
+        if len(model) == 0 or iterations <= 0:
+            return model, loss
+        penalty = extra(model)[0] if extra else 0.0
+        direction: Tensor | None = None
+        last_z: Tensor | None = None
+        last_g: Tensor | None = None
+        stalled = 0
+        for it in range(iterations):
+            inv = model.inverse_b()
+            g = local_gradient(model, inv, self.raster.moments(packed, self.metric(self.residual)), self.raster.cutoff)
+            if extra:
+                g = g + extra(model)[1]
+            frozen = torch.ones(10, dtype=torch.bool)
+            frozen[columns] = False
+            g[:, frozen] = 0.0
+            z = precondition(model, g, self.floor)
+            z[:, frozen] = 0.0
+            if direction is not None and last_z is not None and last_g is not None:
+                beta = float((z * (g - last_g)).sum() / (last_z * last_g).sum().clamp(min=1e-300))
+                direction = -z + max(0.0, beta) * direction
+                if float((g * direction).sum()) >= 0:
+                    direction = -z
+            else:
+                direction = -z
+            last_z, last_g = z, g
+            slope = float((g * direction).sum())
+            if slope >= 0:
+                break
+            self.raster.slope(packed, direction_table(inv, direction), self._slope)
+            curve = voxels.dot(self._slope, self.metric(self._slope), self.threads)
+            alpha = -slope / curve if curve > 0 else 1.0
+            accepted = False
+            for _ in range(5):
+                trial = moved(model, direction, alpha, self.max_sigma)
+                trial_packed = self.pack(trial)
+                trial_loss = self.evaluate(trial_packed, self._trial)
+                trial_penalty = extra(trial)[0] if extra else 0.0
+                if trial_loss + trial_penalty <= loss + penalty:
+                    accepted = True
+                    break
+                alpha *= 0.35
+                last_z = None
+            if not accepted:
+                break
+            gain = (loss + penalty) - (trial_loss + trial_penalty)
+            model, packed, loss, penalty = trial, trial_packed, trial_loss, trial_penalty
+            self.residual, self._trial = self._trial, self.residual
+            if report:
+                report(it, loss)
+            stalled = stalled + 1 if gain < tolerance * (loss + penalty) else 0
+            if stalled >= 2:
+                break
+        return model, loss
