@@ -14,7 +14,8 @@ from volumes import Image
 from volmicro_codec.evaluate import Reference, compare
 
 LARGE = 3_000_000  # voxels from which on fewer encodes are spent
-CLEAR_DB = 0.1  # a curve this far behind at one ratio is not followed to the others on large images
+# A curve this far behind at one ratio is not followed to the others, on large and on other images.
+CLEAR_DB = (0.1, 0.5)
 
 
 def measure(peer: Peer, image: Image, ratios: Sequence[float]) -> Iterator[Row]:
@@ -62,8 +63,8 @@ def _along_curves(peer: CurvePeer, image: Image, ratios: Sequence[float]) -> Ite
             continue
         found.sort(key=lambda f: -f[0])
         yield found[0][1]
-        if large and len(searches) > 1:
-            searches = [s for psnr, _, s in found if psnr >= found[0][0] - CLEAR_DB]
+        clear = CLEAR_DB[0] if large else CLEAR_DB[1]
+        searches = [s for psnr, _, s in found if psnr >= found[0][0] - clear]
 
 
 def _picked_row(peer: Peer, image: Image, ratio: float, pick: Pick, reference: Reference) -> Row:
