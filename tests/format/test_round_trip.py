@@ -1,0 +1,278 @@
+"""read(write(x)) == x, for integers, numbers, metadata, indices and records."""
+
+from __future__ import annotations
+
+import struct
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from volmicro_codec.errors import FormatError, UsageError
+from volmicro_codec.format import EncodedChunk, FileMeta, VgmReader, codings, encode_file, overhead, varint
+from volmicro_codec.format import metadata as metadata_part
+from volmicro_codec.format.codings import planes, raw
+from volmicro_codec.primitives import RECORD_DTYPE
+from volmicro_codec.volume import ChannelInfo, VolumeInfo
+
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+finite32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
+sizes = st.none() | st.floats(min_value=5e-324, allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def volumes(draw: st.DrawFn) -> VolumeInfo:
+    axes = draw(st.sampled_from(["ZYX", "CZYX", "TZYX", "TCZYX"]))
+    t = draw(st.integers(1, 4)) if "T" in axes else 1
+    c = draw(st.integers(1, 4)) if "C" in axes else 1
+    zyx = draw(st.tuples(*[st.integers(1, 100_000)] * 3))
+    channel = st.builds(ChannelInfo, st.none() | texts, st.none() | st.integers(0, 0xFFFFFF))
+    return VolumeInfo(
+        (t, c, *zyx),
+        np.dtype(draw(st.sampled_from(["uint8", "uint16", "float32"]))),
+        axes,
+        draw(st.tuples(sizes, sizes, sizes) | sizes.map(lambda v: (v, v, v))),
+        draw(st.none() | st.sampled_from(metadata_part.UNITS) | texts),
+        tuple(draw(st.just([]) | st.lists(channel, min_size=c, max_size=c))),
+        draw(st.none() | texts.map(lambda s: s.replace("/", "_"))),
+    )
+
+
+@st.composite
+def metas(draw: st.DrawFn) -> FileMeta:
+    info = draw(volumes())
+    n = info.shape[0] * info.shape[1]
+    names = st.sampled_from(metadata_part.QUALITY_NAMES) | texts
+    return FileMeta(
+        info,
+        draw(st.floats(1, 50)),
+        tuple(draw(st.lists(st.tuples(finite32, finite32), min_size=n, max_size=n))),
+        draw(st.dictionaries(st.integers(0, 300), st.binary(max_size=20), max_size=3)),
+        draw(st.none() | texts),
+        draw(st.none() | texts),
+        draw(st.dictionaries(names, st.floats(width=32, allow_nan=False), max_size=5)),
+    )
+
+
+@st.composite
+def chunk_lists(draw: st.DrawFn, info: VolumeInfo) -> list[EncodedChunk]:
+    def box(lo: list[int], hi: list[int]) -> Any:
+        return st.tuples(*(st.integers(a, b) for a, b in zip(lo, hi)))
+
+    size = list(info.shape[2:])
+    out = []
+    levels = accumulate(draw(st.lists(st.integers(0, 3), max_size=12)))
+    for level in levels:
+        lo = draw(box([0] * 3, [n - 1 for n in size]))
+        shape = draw(box([1] * 3, [n - a for n, a in zip(size, lo)]))
+        s_lo = draw(box([0] * 3, size))
+        s_hi = draw(box(list(s_lo), size))
+        payload = draw(st.binary(min_size=1, max_size=40))
+        count = draw(st.integers(1, 8 * len(payload)))
+        t = draw(st.integers(0, info.shape[0] - 1))
+        c = draw(st.integers(0, info.shape[1] - 1))
+        coding = draw(st.integers(0, 255))
+        out.append(EncodedChunk(t, c, level, coding, lo, shape, count, s_lo, s_hi, payload))
+    return out
+
+
+@given(st.lists(st.integers(0, 2**63 - 1)))
+def test_varints_read_back(values: list[int]) -> None:
+    data = varint.put_many(np.array(values, np.int64))
+    assert data == b"".join(varint.put(v) for v in values)
+    assert varint.get_many(data, len(values), "test").tolist() == values
+    cursor = varint.Cursor(data, "test")
+    assert [cursor.varint() for _ in values] == values
+    cursor.done()
+
+
+@given(st.binary(max_size=30), st.integers(0, 30))
+def test_column_of_varints_is_read_as_one_by_one_or_refused_by_both(data: bytes, count: int) -> None:
+    cursor = varint.Cursor(data, "test")
+    try:
+        slow = [cursor.varint() for _ in range(count)]
+        cursor.done()
+    except FormatError:
+        with pytest.raises(FormatError):
+            varint.get_many(data, count, "test")
+    else:
+        assert varint.get_many(data, count, "test").tolist() == slow
+
+
+@given(st.lists(st.integers(-(2**62), 2**62 - 1)))
+def test_zigzag_reads_back(values: list[int]) -> None:
+    array = np.array(values, np.int64)
+    folded = varint.zigzag(array)
+    assert (folded >= 0).all()
+    np.testing.assert_array_equal(varint.unzigzag(folded), array)
+
+
+@given(st.floats(min_value=0, allow_nan=False, allow_infinity=False))
+def test_number_reads_back_exactly(value: float) -> None:
+    data = varint.put_decimal(value)
+    cursor = varint.Cursor(data, "test")
+    assert cursor.decimal() == value
+    cursor.done()
+    assert len(data) <= 9
+
+
+@pytest.mark.parametrize(("value", "size"), [(12.0, 2), (0.5, 2), (0.1625, 3), (1e-9, 2), (0.1 + 0.2, 9)])
+def test_number_is_as_short_as_its_digits(value: float, size: int) -> None:
+    assert len(varint.put_decimal(value)) == size
+
+
+@given(metas())
+def test_metadata_reads_back(meta: FileMeta) -> None:
+    assert metadata_part.parse(metadata_part.pack(meta)) == meta
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_index_and_payloads_read_back(data: st.DataObject) -> None:
+    meta = data.draw(metas())
+    chunks = data.draw(chunk_lists(meta.info))
+    blob = encode_file(meta, chunks)
+    assert blob == encode_file(meta, chunks)
+    with VgmReader.open(blob) as reader:
+        assert reader.meta == meta
+        assert reader.file_size == len(blob)
+        assert overhead(meta, chunks) == len(blob) - sum(len(k.payload) for k in chunks)
+        assert len(reader.entries) == len(chunks)
+        for i, (entry, chunk) in enumerate(zip(reader.entries, chunks, strict=True)):
+            found = vars(entry) | {"payload": reader.read_payload(i)}
+            del found["length"], found["crc32"], found["offset"]
+            assert found == vars(chunk)
+            assert entry.brick_centre == chunk.brick_centre
+
+
+records_lists = st.lists(
+    st.lists(st.integers(0, 0xFFFF), min_size=11, max_size=11), min_size=1, max_size=30
+).map(lambda rows: np.frombuffer(b"".join(struct.pack("<11H", *row) for row in rows), RECORD_DTYPE))
+
+
+@given(records_lists)
+def test_codings_give_back_the_bits_of_records(records: np.ndarray) -> None:
+    """Even of values that a reader would refuse: a coding moves bits."""
+    for module in (raw, planes):
+        payload = module.encode(records)
+        entry: Any = type("Entry", (), {"offset": 0})
+        assert module.decode(payload, len(records), b"", entry).tobytes() == records.tobytes()
+
+
+def test_alike_records_are_not_packed_past_the_density_that_a_file_may_have() -> None:
+    alike = np.zeros(100_000, RECORD_DTYPE)
+    coding, payload = codings.encode_records(alike)
+    assert len(alike) <= 8 * len(payload)
+    assert coding == codings.RAW
+
+
+def test_head_of_a_small_file_takes_about_a_hundred_bytes() -> None:
+    info = VolumeInfo(
+        (1, 1, 20, 200, 200),
+        np.dtype("uint16"),
+        "ZYX",
+        (0.5, 0.1625, 0.1625),
+        "µm",
+        source_name="dendrite.tif",
+    )
+    quality = {"psnr": 38.2, "psnr_fg": 30.1, "ssim": 0.91, "mip_ssim": 0.97}
+    meta = FileMeta(info, 12.0, ((101.5, 2000.0),), {2: b"\0" * 6}, None, "ratio 200", quality)
+    support = ((0, 0, 0), (20, 200, 200))
+    chunk = EncodedChunk(0, 0, 0, 2, (0, 0, 0), (20, 200, 200), 900, *support, bytes(4500))
+    assert overhead(meta, [chunk]) <= 130
+
+
+def test_index_takes_at_most_25_bytes_a_chunk() -> None:
+    rng = np.random.default_rng(1)
+    shape = (320, 640, 640)
+    info = VolumeInfo((1, 1, *shape), np.dtype("uint16"), "ZYX")
+    chunks = []
+    for z, y, x in np.ndindex(5, 10, 10):
+        lo = np.array([z, y, x]) * 64
+        s_lo = np.maximum(lo - rng.integers(0, 12, 3), 0)
+        s_hi = np.minimum(lo + 64 + rng.integers(0, 12, 3), shape)
+        count = int(rng.integers(20, 400))
+        boxes = [tuple(v.tolist()) for v in (lo, s_lo, s_hi)]
+        chunks.append(EncodedChunk(0, 0, 0, 2, boxes[0], (64, 64, 64), count, *boxes[1:], bytes(5 * count)))
+    assert overhead(FileMeta(info, 12.0, ((0, 1),)), chunks) <= 25 * len(chunks)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"level": -1}, "level"),
+        ({"t": 1}, "time point"),
+        ({"c": -1}, "channel"),
+        ({"coding": 256}, "coding"),
+        ({"count": 0}, "without primitives"),
+        ({"count": 8 * 66 + 1}, "primitive count"),
+        ({"payload": b""}, "without payload"),
+        ({"brick_lo": (0, 0, 20)}, "brick"),
+        ({"brick_shape": (16, 0, 16)}, "brick"),
+        ({"support_lo": (5, 5, 40)}, "support"),
+        ({"support_hi": (16, 17, 16)}, "support"),
+    ],
+)
+def test_chunk_that_a_reader_would_refuse_is_not_written(
+    made: Any, change: dict[str, Any], complaint: str
+) -> None:
+    chunk = EncodedChunk(**(vars(made.chunks[0]) | change))
+    with pytest.raises(UsageError, match=complaint):
+        encode_file(made.meta, [chunk])
+
+
+def test_falling_levels_are_not_written(made: Any) -> None:
+    with pytest.raises(UsageError, match="level"):
+        encode_file(made.meta, made.chunks[::-1])
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"cutoff": 0.5}, "cutoff"),
+        ({"cutoff": float("nan")}, "cutoff"),
+        ({"images": ()}, "pairs"),
+        ({"images": ((float("nan"), 1.0),)}, "base or gain"),
+        ({"images": ((0.0, 1e300),)}, "base or gain"),
+        ({"software": "a\0b"}, "NUL"),
+        ({"software": "\ud800"}, "UTF-8"),
+        ({"quality": {"psnr": float("nan")}}, "psnr"),
+        ({"shared": {-1: b""}}, "varint"),
+    ],
+)
+def test_metadata_that_a_reader_would_refuse_is_not_written(
+    made: Any, change: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        encode_file(FileMeta(**(vars(made.meta) | change)), made.chunks)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"voxel_size": (0.0, 1.0, 1.0)}, "voxel size"),
+        ({"voxel_size": (None, float("inf"), None)}, "voxel size"),
+        ({"channels": (ChannelInfo(), ChannelInfo())}, "channels"),
+        ({"channels": (ChannelInfo(color=1 << 24),)}, "colour"),
+        ({"source_name": "a/b"}, "path"),
+        ({"axes": "XYZ"}, "axes"),
+        ({"shape": (2, 1, 16, 16, 32)}, "axes"),
+        ({"shape": (1, 1, 0, 16, 32)}, "shape"),
+        ({"dtype": np.dtype("int16")}, "dtype"),
+    ],
+)
+def test_volume_that_a_reader_would_refuse_is_not_written(
+    made: Any, change: dict[str, Any], complaint: str
+) -> None:
+    info = VolumeInfo(**(vars(made.meta.info) | change))
+    with pytest.raises(UsageError, match=complaint):
+        encode_file(FileMeta(info, 12.0, ((0.0, 1.0),)), [])
+
+
+def test_name_of_a_file_that_is_not_unicode_is_stored_with_question_marks(made: Any) -> None:
+    info = VolumeInfo(**(vars(made.meta.info) | {"source_name": "a\udcff.tif"}))
+    blob = encode_file(FileMeta(info, 12.0, ((0.0, 1.0),)), [])
+    assert VgmReader.open(blob).meta.info.source_name == "a?.tif"
