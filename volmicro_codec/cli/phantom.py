@@ -66,11 +66,11 @@ def phantom(
     force: bool,
 ) -> None:
     """Make a realistic uint16 stack: neurites, nuclei, blur, haze, camera offset, Poisson and read noise."""
-    from ..io import check_output, write_volume
+    from ..io import check_volume_output, write_volume
     from ..phantom import make_phantom
     from ..volume import Volume
 
-    check_output(output, force)
+    check_volume_output(output, force)
     with progress() as bar:
         bar.start("phantom")
         voxels = make_phantom(

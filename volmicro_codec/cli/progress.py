@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -41,6 +41,18 @@ class TerminalProgress:
             total = max(task.completed, 1) if task.total is None else task.total
             self._bars.update(self._task, total=total, completed=total)
             self._task = None
+
+
+def counted(bar: Progress) -> Callable[[int, int], None]:
+    """For what reports (steps done, steps in all): the difference to the report before moves the bar."""
+    before = 0
+
+    def report(done: int, total: int) -> None:
+        nonlocal before
+        bar.advance(done - before)
+        before = done
+
+    return report
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from ..errors import FormatError, VgmError
 from .app import Command
 from .options import json_option
 from .output import bytes_text, emit_json
-from .progress import progress
+from .progress import counted, progress
 
 
 @click.command(cls=Command)
@@ -27,7 +27,7 @@ def test(files: tuple[str, ...], as_json: bool) -> None:
         for file in files:
             bar.start(f"testing {file}")
             try:
-                report = check_file(file, lambda done, total: bar.advance(1))
+                report = check_file(file, counted(bar))
             except VgmError as e:
                 click.echo(f"vgm: {e}", err=True)
                 reports.append({"file": file, "ok": False, "errors": [str(e)]})
@@ -47,4 +47,4 @@ def test(files: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         emit_json(reports[0] if len(reports) == 1 else reports)
     if failed is not None:
-        raise SystemExit(failed.exit_code)
+        click.get_current_context().exit(failed.exit_code)

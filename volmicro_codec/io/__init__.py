@@ -9,6 +9,7 @@ from ..atomic import atomic_output, check_output
 
 _HOMES = {
     "VolumeFormat": "registry",
+    "check_volume_output": "files",
     "format_of": "registry",
     "read_volume": "files",
     "register": "registry",
@@ -19,6 +20,7 @@ __all__ = [
     "VolumeFormat",
     "atomic_output",
     "check_output",
+    "check_volume_output",
     "format_of",
     "read_volume",
     "register",
@@ -26,7 +28,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .files import read_volume, write_volume
+    from .files import check_volume_output, read_volume, write_volume
     from .registry import VolumeFormat, format_of, register
 
 

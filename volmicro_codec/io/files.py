@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..atomic import check_output
 from ..errors import InputError, MissingFileError, OutputError
 from ..volume import Volume, VolumeInfo
-from .registry import format_of, known_suffixes
+from .registry import VolumeFormat, format_of, known_suffixes
 
 _SLAB_BYTES = 32 << 20
 
@@ -104,11 +105,7 @@ def write_volume(
         Where the voxels do not have the shape or dtype that ``info`` says.
     """
     name = os.fspath(path)
-    kind = format_of(name)
-    if kind is None:
-        raise OutputError(f"{name}: unknown kind of file, expected one of {known_suffixes()}")
-    if "://" in name and not kind.remote:
-        raise OutputError(f"{name}: a {kind.name} file cannot be written to a URL")
+    kind = _output_format(name)
     dropped = [a for a, n in zip("TCZYX", info.shape, strict=True) if n != 1 and a not in info.axes]
     if dropped:
         raise InputError(f"axis {dropped[0]} is longer than 1 but not one of the axes {info.axes!r}")
@@ -117,6 +114,23 @@ def write_volume(
     else:
         slabs = iter(array)
     return kind.load().write(name, _checked(slabs, info), info, force, description)
+
+
+def check_volume_output(path: str | os.PathLike[str], force: bool = False) -> None:
+    """Raise, before any work is done, what `write_volume` would raise because of the path."""
+    name = os.fspath(path)
+    kind = _output_format(name)
+    if "://" not in name and not kind.directory:
+        check_output(name, force)
+
+
+def _output_format(name: str) -> VolumeFormat:
+    kind = format_of(name)
+    if kind is None:
+        raise OutputError(f"{name}: unknown kind of file, expected one of {known_suffixes()}")
+    if "://" in name and not kind.remote:
+        raise OutputError(f"{name}: a {kind.name} file cannot be written to a URL")
+    return kind
 
 
 def array_slabs(array: Any, info: VolumeInfo) -> Slabs:

@@ -77,14 +77,14 @@ def write(
             dtype=info.dtype,
             photometric="minisblack",
             compression="zlib",
-            compressionargs={"level": 6},
+            compressionargs={"level": 1},
             predictor=True,
             metadata=to_ome(info, description),
             software="volmicro-codec",
-            maxworkers=1,
+            maxworkers=4,
             **_resolution(info),
         )
-        for _ in slabs:  # tifffile stops asking when it has enough; that there is no more is checked by asking
+        for _ in slabs:  # tifffile asks for no more than it needs; asking on checks that this was all
             pass
     return Path(path)
 

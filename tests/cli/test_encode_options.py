@@ -1,0 +1,243 @@
+"""The options of ``vgm encode`` are the fields of `EncodeSettings`, and the encoder gets them as given."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from volmicro_codec.cli.encode import encode
+from volmicro_codec.encode.settings import EncodeSettings, parse_size
+from volmicro_codec.errors import MissingFileError, UsageError
+from volmicro_codec.format import FileMeta, VgmReader, encode_file
+
+Seen = dict[str, Any]
+
+
+@pytest.fixture
+def encoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Seen:
+    """An encoder that fits nothing: it writes a file without primitives, and keeps what it was given."""
+    seen: Seen = {}
+
+    def fake(
+        volume: Any, dest: Any, settings: EncodeSettings, progress: Any = None, *, force: bool = False
+    ) -> Any:
+        seen.update(volume=volume, settings=settings, force=force)
+        progress.start("fit", 2)
+        progress.advance()
+        images = ((0.0, 1.0),) * (volume.info.shape[0] * volume.info.shape[1])
+        Path(dest).write_bytes(encode_file(FileMeta(volume.info, 9.0, images), []))
+        size = Path(dest).stat().st_size
+        return SimpleNamespace(
+            bytes=size,
+            ratio=volume.info.nbytes / size,
+            primitives=0,
+            seconds=1.5,
+            psnr=float("inf"),
+            psnr_fg=30.0,
+            ssim=0.9,
+            mip_ssim=0.95,
+            occupancy=0.125,
+            history=[{"step": 0, "loss": 1.0, "psnr": float("nan")}],
+        )
+
+    monkeypatch.setattr("volmicro_codec.encode.encode_volume", fake, raising=False)
+    voxels = np.arange(2 * 4 * 5 * 6, dtype=np.uint16).reshape(2, 4, 5, 6)
+    tifffile.imwrite(tmp_path / "v.tif", voxels, photometric="minisblack", metadata={"axes": "CZYX"})
+    return seen
+
+
+def test_there_is_an_option_for_every_field_and_its_default_is_that_of_the_field() -> None:
+    options = {p.name: p for p in encode.params}
+    for f in fields(EncodeSettings):
+        option = options[f.name]
+        assert "--" + f.name.replace("_", "-") in option.opts
+        assert option.default is None or not isinstance(option.default, int | float | str)
+        if isinstance(f.default, bool):
+            assert option.secondary_opts == ["--no-" + f.name.replace("_", "-")]
+
+
+def test_without_options_the_settings_are_the_defaults(vgm: Callable[..., Any], encoder: Seen) -> None:
+    assert vgm("encode", "v.tif", "-o", "v.vgm").code == 0
+    assert encoder["settings"] == EncodeSettings()
+    assert encoder["settings"].target == ("ratio", 200.0)
+    assert encoder["volume"].info.squeezed_shape == (2, 4, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--ratio", "300"], {"ratio": 300.0}),
+        (["--size", "1.5MB"], {"size": 1_500_000}),
+        (["--psnr", "40"], {"psnr": 40.0}),
+        (["--primitives", "500"], {"primitives": 500}),
+        (["--effort", "best"], {"effort": "best"}),
+        (["--gate", "otsu", "--gate-tau", "0.25"], {"gate": "otsu", "gate_tau": 0.25}),
+        (["--gate-file", "g.npz"], {"gate_file": "g.npz"}),
+        (["--edge-boost", "2", "--no-edge-weights"], {"edge_boost": 2.0, "edge_weights": False}),
+        (["--densify", "--grad-threshold", "1e-3"], {"densify": True, "grad_threshold": 1e-3}),
+        (["--init", "kmeans", "--optimizer", "adam"], {"init": "kmeans", "optimizer": "adam"}),
+        (["--lr", "0.1", "--lambda-overlap", "2"], {"lr": 0.1, "lambda_overlap": 2.0}),
+        (["--iterations", "7", "--max-primitives", "9", "--seed", "3"],
+         {"iterations": 7, "max_primitives": 9, "seed": 3}),
+        (["--coding", "raw", "--levels", "2"], {"coding": "raw", "levels": 2}),
+        (["--device", "cpu", "--threads", "2"], {"device": "cpu", "threads": 2}),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
+)  # fmt: skip
+def test_an_option_sets_its_field_and_no_other(
+    vgm: Callable[..., Any], encoder: Seen, options: list[str], expected: dict[str, Any]
+) -> None:
+    ran = vgm("encode", "v.tif", "-o", "v.vgm", *options)
+    assert (ran.code, ran.err) == (0, "")
+    assert encoder["settings"] == EncodeSettings(**expected)
+    assert encoder["settings"].changed() == expected
+
+
+def test_options_win_over_the_config_file(vgm: Callable[..., Any], encoder: Seen, tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text('ratio = 50\nseed = 3\nedge-weights = false\n[fit]\ninit = "grid"\n')
+    assert vgm("encode", "v.tif", "-o", "a.vgm", "--config", "s.toml").code == 0
+    assert encoder["settings"] == EncodeSettings(ratio=50, seed=3, edge_weights=False, init="grid")
+    options = ("--config", "s.toml", "--psnr", "40", "--seed", "4", "--edge-weights")
+    assert vgm("encode", "v.tif", "-o", "b.vgm", *options).code == 0
+    assert encoder["settings"] == EncodeSettings(psnr=40, seed=4, init="grid")
+
+
+def test_a_channel_is_chosen_by_number(vgm: Callable[..., Any], encoder: Seen) -> None:
+    assert vgm("encode", "v.tif", "-o", "v.vgm", "--channel", "1").code == 0
+    assert encoder["volume"].info.squeezed_shape == (4, 5, 6)
+    assert encoder["volume"].data[0, 0, 0, 0, 0] == 120
+
+
+def test_what_was_achieved_is_printed(vgm: Callable[..., Any], encoder: Seen, tmp_path: Path) -> None:
+    ran = vgm("encode", "v.tif", "-o", "v.vgm")
+    assert ran.err == ""
+    size = (tmp_path / "v.vgm").stat().st_size
+    rows = [tuple(part.strip() for part in line.split("  ", 1)) for line in ran.out.splitlines()]
+    assert rows == [
+        ("file", "v.vgm"),
+        ("volume", "CZYX 2 x 4 x 5 x 6 uint16, 480 bytes"),
+        ("size", f"{size} bytes"),
+        ("ratio", f"{480 / size:.1f}"),
+        ("primitives", "0"),
+        ("PSNR", "inf dB, foreground 30.00 dB"),
+        ("SSIM", "0.9000, of projections 0.9500"),
+        ("occupancy", "12.50 %"),
+        ("time", "1.5 s"),
+    ]
+
+
+def test_as_json_it_is_one_document(vgm: Callable[..., Any], encoder: Seen) -> None:
+    ran = vgm("encode", "v.tif", "-o", "v.vgm", "--json")
+    document = json.loads(ran.out)
+    assert ran.err == ""
+    assert document["input"] == "v.tif"
+    assert document["output"] == "v.vgm"
+    assert document["psnr"] is None  # infinite: JSON has no word for it
+    assert document["uncompressed_bytes"] == 480
+
+
+def test_history_and_parameters_are_saved(vgm: Callable[..., Any], encoder: Seen, tmp_path: Path) -> None:
+    args = ("--save-history", "h.json", "--save-params", "p.npz")
+    ran = vgm("encode", "v.tif", "-o", "v.vgm", *args)
+    assert (ran.code, ran.err) == (0, "wrote h.json\nwrote p.npz\n")
+    assert json.loads((tmp_path / "h.json").read_text()) == [{"step": 0, "loss": 1.0, "psnr": None}]
+    with np.load(tmp_path / "p.npz") as params:
+        assert params["positions"].shape == (0, 3)
+        assert params["gain"].tolist() == [[1.0, 1.0]]
+    again = vgm("encode", "v.tif", "-o", "w.vgm", *args)
+    assert (again.code, again.err) == (5, "vgm: error: h.json: exists already (--force replaces it)\n")
+    assert not (tmp_path / "w.vgm").exists()
+
+
+def test_saved_parameters_are_those_of_the_file(file: Path, tmp_path: Path) -> None:
+    from volmicro_codec.cli.sidecars import save_params
+
+    save_params(str(tmp_path / "p.npz"), str(file), force=False)
+    with np.load(tmp_path / "p.npz") as params, VgmReader.open(file) as reader:
+        records = reader.read_records(1)
+        assert params["positions"].shape == (10, 3)
+        assert params["channels"].tolist() == [0] * 5 + [1] * 5
+        centre = reader.entries[1].brick_centre
+        np.testing.assert_array_equal(params["positions"][5:], records["position"].astype(float) + centre)
+        np.testing.assert_array_equal(params["scales"][5:], records["scale"].astype(np.float32))
+        assert params["base"].tolist() == [[100.0, 50.0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1", 1), ("500k", 500_000), ("2M", 2_000_000), ("1.5MB", 1_500_000), ("64KiB", 65536), ("1 GB", 10**9),
+     ("12b", 12), (700, 700)],
+)  # fmt: skip
+def test_sizes_as_people_write_them(text: str | int, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "k", "-1", "1.5.2M", "0", "0.1", "1e6", "5 apples", "nan"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^size "):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"ratio": 2, "size": 9}, "expected one target, got ratio and size"),
+        ({"gate": "fuzzy"}, "gate: expected one of learned, otsu, none, got 'fuzzy'"),
+        ({"gate_tau": 1.5}, "gate_tau: expected at most 1, got 1.5"),
+        ({"seed": 1.5}, "seed: expected a whole number, got 1.5"),
+        ({"seed": True}, "seed: expected a whole number, got True"),
+        ({"densify": 1}, "densify: expected true or false, got 1"),
+        ({"lr": float("nan")}, "lr: expected a number, got nan"),
+        ({"iterations": float("inf")}, "iterations: expected a whole number, got inf"),
+        ({"lr": None}, "lr: a value is needed"),
+        ({"init": 5}, "init: expected a text, got 5"),
+        ({"device": "tpu"}, "device 'tpu': expected auto, cpu, cuda or cuda:N"),
+    ],
+)
+def test_settings_that_make_no_sense(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        EncodeSettings(**values)
+    assert str(raised.value) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ratio = ", "not TOML: "),
+        ("ratoi = 5", "unknown setting 'ratoi', did you mean 'ratio'?"),
+        ("[a]\nseed = 1\n[b]\nseed = 2", "setting 'seed' occurs twice"),
+        ("seed = 'x'", "seed: expected a whole number, got 'x'"),
+        ("\ud800", "not TOML: "),
+    ],
+)
+def test_config_files_that_make_no_sense_are_named(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "s.toml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(UsageError) as raised:
+        EncodeSettings.from_toml(path)
+    assert str(raised.value).startswith(f"{path}: {said}")
+
+
+def test_a_config_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError):
+        EncodeSettings.from_toml(tmp_path / "none.toml")
+
+
+@given(seed=st.integers(0, 2**63 - 1), lr=st.floats(1e-9, 10), tau=st.floats(0, 1), densify=st.booleans())
+def test_settings_survive_toml(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, lr: float, tau: float, densify: bool
+) -> None:
+    settings = EncodeSettings(seed=seed, lr=lr, gate_tau=tau, densify=densify)
+    path = tmp_path_factory.mktemp("toml") / "s.toml"
+    path.write_text("\n".join(f"{k} = {json.dumps(v)}" for k, v in settings.changed().items()))
+    assert EncodeSettings.from_toml(path) == settings

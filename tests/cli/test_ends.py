@@ -1,0 +1,222 @@
+"""Every end of ``vgm`` is a documented exit code and, where something is wrong, one line on stderr."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from volmicro_codec import errors
+from volmicro_codec.cli import app
+
+ROOT = Path(__file__).resolve().parents[2]
+
+WRONG = [
+    # arguments, exit code, stderr
+    (["frobnicate"], 2, "No such command 'frobnicate'. (see 'vgm --help')"),
+    (["info"], 2, "Missing argument 'FILE...'. (see 'vgm info --help')"),
+    (["info", "none.vgm"], 3, "none.vgm: no such file"),
+    (["info", "."], 3, ".: is a directory, expected a file"),
+    (["test", "--level", "1", "x"], 2, "No such option "),
+    (["encode", "v.tif"], 2, "Missing option '-o' / '--output'. (see 'vgm encode --help')"),
+    (["encode", "none.tif", "-o", "x.vgm"], 3, "none.tif: no such file"),
+    (
+        ["encode", "v.tif", "-o", "x.vgm", "--ratio", "9", "--psnr", "40"],
+        2,
+        "expected one of --ratio, --size, --psnr and --primitives, got --ratio and --psnr",
+    ),
+    (
+        ["encode", "v.tif", "-o", "x.vgm", "--size", "many"],
+        2,
+        "size 'many': expected a number of bytes such as 500k, 2M or 1.5MB",
+    ),
+    (["encode", "v.tif", "-o", "x.vgm", "--ratio", "0.5"], 2, "ratio: expected at least 1, got 0.5"),
+    (["encode", "v.tif", "-o", "x.vgm", "--config", "none.toml"], 3, "none.toml: no such file"),
+    (
+        ["encode", "v.tif", "-o", "x.vgm", "--config", "bad.toml"],
+        2,
+        "bad.toml: unknown setting 'gate-tua', did you mean 'gate_tau'?",
+    ),
+    (["encode", "v.tif", "-o", "v.tif"], 5, "v.tif: exists already (--force replaces it)"),
+    (["encode", "v.tif", "-o", "none/x.vgm"], 5, "none/x.vgm: the directory none does not exist"),
+    (["encode", "rgb.tif", "-o", "x.vgm"], 3, "rgb.tif: RGB image (3 samples), expected one value a voxel"),
+    (
+        ["encode", "v.tif", "-o", "x.vgm", "--channel", "3"],
+        2,
+        "v.tif: channel 3 was asked for, the file has 1 (from 0)",
+    ),
+    (["decode", "none.vgm", "-o", "x.tif"], 3, "none.vgm: no such file"),
+    (["decode", "v.tif", "-o", "x.jpg"], 5, "x.jpg: unknown kind of file, expected one of "),
+    (
+        ["roi", "cells.vgm", "--box", "0:5,0:5"],
+        2,
+        "Invalid value for '--box': '0:5,0:5': expected z0:z1,y0:y1,x0:x1, as in 0:50,100:300,200:400"
+        " (see 'vgm roi --help')",
+    ),
+    (
+        ["gate", "two.npy", "-o", "g.npz"],
+        2,
+        "two.npy: has 1 time points and 2 channels, choose one with --time and --channel",
+    ),
+    (
+        ["phantom", "-o", "p.tif", "--shape", "5,x"],
+        2,
+        "Invalid value for '--shape': '5,x': expected three lengths, as in 64,256,256"
+        " (see 'vgm phantom --help')",
+    ),
+    (["phantom", "-o", "v.tif"], 5, "v.tif: exists already (--force replaces it)"),
+]
+
+
+@pytest.fixture
+def wrong_things(tmp_path: Path, file: Path) -> None:
+    tifffile.imwrite(tmp_path / "v.tif", np.ones((4, 5, 6), np.uint16), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "rgb.tif", np.ones((8, 9, 3), np.uint8), photometric="rgb")
+    np.save(tmp_path / "two.npy", np.ones((2, 4, 5, 6), np.uint16))
+    (tmp_path / "bad.toml").write_text("gate-tua = 0.3\n")
+
+
+@pytest.mark.usefixtures("wrong_things")
+@pytest.mark.parametrize(("args", "code", "said"), WRONG, ids=[" ".join(w[0]) for w in WRONG])
+def test_what_is_wrong_is_one_line_and_a_code(
+    vgm: Callable[..., Any], tmp_path: Path, args: list[str], code: int, said: str
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    ran = vgm(*args)
+    assert ran.code == code
+    assert ran.out == ""
+    assert ran.err.startswith(f"vgm: error: {said}")
+    assert ran.err.count("\n") == 1
+    if not said.endswith(" "):  # a list that grows follows
+        assert ran.err == f"vgm: error: {said}\n"
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_file_that_is_no_vgm_file_is_named_and_exits_with_4(
+    vgm: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "x.vgm").write_bytes(b"II*\0" + bytes(100))
+    for args in (["info", "x.vgm"], ["decode", "x.vgm", "-o", "out.tif"], ["roi", "x.vgm"]):
+        ran = vgm(*args)
+        assert (ran.code, ran.out) == (4, "")
+        assert re.fullmatch(r"vgm: error: x\.vgm: [^\n]+\n", ran.err)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.vgm"]
+
+
+def test_an_unexpected_error_is_one_line_and_a_traceback_only_with_v(
+    vgm: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise ZeroDivisionError("division\nby zero")
+
+    monkeypatch.setattr("volmicro_codec.phantom.make_phantom", fail)
+    ran = vgm("phantom", "-o", "p.tif")
+    assert ran.code == 1
+    assert ran.err == "vgm: error: ZeroDivisionError: division by zero (-v shows where)\n"
+    ran = vgm("phantom", "-o", "p.tif", "-v")
+    assert ran.code == 1
+    assert ran.err.startswith("vgm: error: ZeroDivisionError: division by zero\nTraceback")
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "said"),
+    [(KeyboardInterrupt, 130, "vgm: interrupted\n"), (app.Terminated, 143, "vgm: terminated\n"),
+     (MemoryError, 1, "vgm: error: out of memory\n")],
+)  # fmt: skip
+def test_an_interrupt_while_writing_leaves_nothing(
+    vgm: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    failure: type[BaseException],
+    code: int,
+    said: str,
+) -> None:
+    def interrupted(*args: Any) -> None:
+        assert any(p.name.endswith(".part") for p in tmp_path.iterdir())
+        raise failure
+
+    monkeypatch.setattr("volmicro_codec.atomic._put_in_place", interrupted)
+    ran = vgm("phantom", "-o", "p.tif", "--shape", "4,8,8")
+    assert ran.code == code
+    assert ran.err.lstrip("\n") == said
+    assert list(tmp_path.iterdir()) == []
+
+
+SLOW_WRITE = """
+import sys, time
+from volmicro_codec import phantom
+from volmicro_codec.cli import main
+from volmicro_codec.io import files
+def slabs(array, info):
+    yield array[:2]
+    print("ready", flush=True)
+    time.sleep(60)
+files.array_slabs = slabs
+main(["phantom", "-o", "p.tif", "--shape", "4,8,8"])
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_the_real_process_leaves_nothing(tmp_path: Path, number: int, code: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_WRITE],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    assert any(p.name.endswith(".part") for p in tmp_path.iterdir())
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert err.decode().strip() in ("vgm: interrupted", "vgm: terminated")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_of_stdout_that_goes_away_is_no_traceback(file: Path) -> None:
+    process = subprocess.run(
+        f'"{sys.executable}" -m volmicro_codec.cli info --json {" ".join([str(file)] * 300)} | head -c 1',
+        shell=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=120,
+    )
+    assert (process.stdout, process.stderr) == (b"[", b"")
+
+
+def test_every_exit_code_of_the_library_is_documented_in_help_and_readme(vgm: Callable[..., Any]) -> None:
+    kinds = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.VgmError)]
+    documented = dict(app.EXIT_CODES)
+    assert {k.exit_code for k in kinds} <= set(documented)
+    shown = " ".join(vgm("--help").out.split())
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("`", "")
+    for code, meaning in app.EXIT_CODES:
+        assert f"{code} {meaning}" in shown
+        assert f"| {code} | {meaning} |" in readme
+
+
+def test_help_lists_every_command_with_the_first_line_of_its_own_help(vgm: Callable[..., Any]) -> None:
+    listed = vgm("--help")
+    assert listed.code == 0
+    for name, (_, line) in app.COMMANDS.items():
+        assert line in listed.out
+        ran = vgm(name, "--help")
+        assert (ran.code, ran.err) == (0, "")
+        assert ran.out.startswith(f"Usage: vgm {name} ")
+
+
+def test_version(vgm: Callable[..., Any]) -> None:
+    ran = vgm("--version")
+    assert (ran.code, ran.err) == (0, "")
+    assert re.fullmatch(r"vgm \d+\.\d+\.\d+\n", ran.out)

@@ -1,0 +1,108 @@
+"""Which voxels of an open file a command was asked for, and how they come out slab by slab."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import UsageError
+from ..io.arrange import Stored, chosen
+from ..volume import VolumeInfo
+from .options import Bounds
+
+if TYPE_CHECKING:
+    from ..decode import VgmArray
+
+SLAB_BYTES = 128 << 20
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box of some images of an open file, on the grid of a level.
+
+    Attributes
+    ----------
+    array : VgmArray
+        The file's volume at the level.
+    info : VolumeInfo
+        What the region is as a volume of its own.
+    at : dict
+        The one index on T and C that was chosen, by axis.
+    box : three slices
+        On Z, Y, X, with both ends known.
+    """
+
+    array: VgmArray
+    info: VolumeInfo
+    at: dict[str, int]
+    box: tuple[slice, slice, slice]
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        array: VgmArray,
+        box: tuple[Bounds, ...] | None,
+        level: int,
+        channel: str | None,
+        time: int | None,
+    ) -> Region:
+        """Find the region of a file that options describe.
+
+        Raises
+        ------
+        UsageError
+            Where it holds no voxel, or the file has no such channel or time point.
+        """
+        info: VolumeInfo = array.info
+        at = chosen(
+            Stored(name, info.axes, info.squeezed_shape, info.dtype, channels=info.channels), channel, time
+        )
+        grid = array.level(level) if level else array
+        bounds = box if box is not None else ((None, None),) * 3
+        slices = []
+        for axis, (lo, hi), length in zip("zyx", bounds, grid.shape[-3:], strict=True):
+            start, stop, _ = slice(lo, hi).indices(int(length))
+            if start >= stop:
+                asked = f"{'' if lo is None else lo}:{'' if hi is None else hi}"
+                raise UsageError(f"{name}: the box {asked} on {axis} holds no voxel of 0:{length}")
+            slices.append(slice(start, stop))
+        z, y, x = slices
+        axes = "".join(a for a in info.axes if a not in at)
+        lengths = [s.stop - s.start for s in slices]
+        shape = (
+            1 if "T" in at else info.shape[0],
+            1 if "C" in at else info.shape[1],
+            lengths[0],
+            lengths[1],
+            lengths[2],
+        )
+        channels = info.channels
+        if "C" in at and channels:
+            channels = (channels[at["C"]],)
+        size_z, size_y, size_x = (None if v is None else v * 2**level for v in info.voxel_size)
+        region = replace(info, shape=shape, axes=axes, channels=channels, voxel_size=(size_z, size_y, size_x))
+        return cls(grid, region, at, (z, y, x))
+
+    def slabs(self, advance: Callable[[int], None]) -> Iterator[npt.NDArray[np.generic]]:
+        """Slabs [z, Y, X] over t, c, z; `advance` is told the planes of each."""
+        step = self.slab_depth
+        for t in range(self.info.shape[0]):
+            for c in range(self.info.shape[1]):
+                for z in range(self.box[0].start, self.box[0].stop, step):
+                    stop = min(z + step, self.box[0].stop)
+                    yield self._read(t, c, slice(z, stop))
+                    advance(stop - z)
+
+    @property
+    def slab_depth(self) -> int:
+        """Planes of a slab: about 128 MiB as float32."""
+        return max(1, SLAB_BYTES // (4 * self.info.shape[3] * self.info.shape[4]))
+
+    def _read(self, t: int, c: int, z: slice) -> npt.NDArray[np.generic]:
+        where: dict[str, Any] = {"T": t, "C": c, **self.at, "Z": z, "Y": self.box[1], "X": self.box[2]}
+        return np.asarray(self.array[tuple(where[a] for a in self.array.info.axes)])
