@@ -178,7 +178,7 @@ class File:
         flags, n = b.u8(), b.varint()
         require(flags <= 1 and 4 * n <= len(b.data) and n <= payload, "index head")
         crcs = [struct.unpack("<I", b.take(4))[0] for _ in range(n)]
-        block = Bytes(zstd_frame(b.all(), 3 + 162 * n) if flags else b.all())
+        block = Bytes(zstd_frame(b.all(), 3 + 94 * n) if flags else b.all())
         if n == 0:
             require(not block.data and payload == 0, "no chunks")
             return

@@ -10,6 +10,7 @@ from .metadata import FileMeta
 from .reader import VgmReader
 from .sizes import where_bytes_go
 from .support import support_box
+from .transcode import as_records
 from .writer import encode_file, overhead, write_file
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "EncodedChunk",
     "FileMeta",
     "VgmReader",
+    "as_records",
     "check_file",
     "codings",
     "encode_file",

@@ -18,6 +18,7 @@ from .zframe import inflate
 
 COLUMNS = 18
 MAX_PRIMITIVES_PER_BYTE = 8  # every coding spends at least one bit on a primitive
+MAX_COLUMN_BYTES = 9 + 17 * 5  # of one chunk: a length of 63 bits, the rest below 2^33
 MAX_LEVEL = 255
 MAX_CODING = 255
 _COLUMN_LIMIT = 1 << 33  # magnitude of any delta; keeps every running sum inside 64 bits
@@ -130,7 +131,7 @@ def parse(
         raise FormatError(f"{WHERE}: {n} chunks cannot share {payload_length} bytes of payload")
     block = cur.rest()
     if flags:
-        block = inflate(block, at_most=3 + COLUMNS * 9 * n, where=WHERE)
+        block = inflate(block, at_most=3 + MAX_COLUMN_BYTES * n, where=WHERE)
     columns = _columns(block, n)
     if n == 0 and payload_length:
         raise FormatError(f"{WHERE}: no chunks, but {payload_length} bytes of payload")

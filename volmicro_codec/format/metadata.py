@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -59,33 +57,29 @@ class FileMeta:
         C, the squared Mahalanobis distance at which the kernel becomes zero; 1 to 50.
     images : tuple of (base, gain)
         One per (time point, channel), time major; rounded to float32 on construction.
-    shared : mapping of int to bytes
+    shared : dict of int to bytes
         Parameters that all chunks of one coding share, by coding id.
     software, settings : str or None
         What wrote the file, and with which settings.
-    quality : mapping of str to float
+    quality : dict of str to float
         Achieved quality by name; rounded to float32 on construction.
     """
 
     info: VolumeInfo
     cutoff: float
     images: tuple[tuple[float, float], ...]
-    shared: Mapping[int, bytes] = field(default_factory=dict)
+    shared: dict[int, bytes] = field(default_factory=dict)
     software: str | None = None
     settings: str | None = None
-    quality: Mapping[str, float] = field(default_factory=dict)
+    quality: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         images = tuple((_float32(b), _float32(g)) for b, g in self.images)
         object.__setattr__(self, "images", images)
         object.__setattr__(self, "cutoff", float(self.cutoff))
-        object.__setattr__(self, "shared", MappingProxyType(dict(self.shared)))
+        object.__setattr__(self, "shared", dict(self.shared))
         quality = {name: _float32(v) for name, v in self.quality.items()}
-        object.__setattr__(self, "quality", MappingProxyType(quality))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        args = (self.info, self.cutoff, self.images, dict(self.shared))
-        return FileMeta, (*args, self.software, self.settings, dict(self.quality))
+        object.__setattr__(self, "quality", quality)
 
 
 def pack(meta: FileMeta) -> bytes:
