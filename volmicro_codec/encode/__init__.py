@@ -1,0 +1,20 @@
+"""The encoder: gate, fit, quantisation, rate control. torch is loaded by what needs it, at first use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .settings import EncodeSettings
+
+if TYPE_CHECKING:
+    from .pipeline import EncodeResult, encode_volume
+
+__all__ = ["EncodeResult", "EncodeSettings", "encode_volume"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("EncodeResult", "encode_volume"):
+        from . import pipeline
+
+        return getattr(pipeline, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

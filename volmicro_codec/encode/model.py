@@ -138,7 +138,8 @@ def precondition(model: Model, gradient: Tensor, floor: float) -> Tensor:
     ``floor`` (an amplitude) keeps the step of Gaussians of nearly no weight finite.
     """
     i0 = PI32 * model.det()
-    amp = torch.sqrt(model.w**2 + floor**2)
+    size = torch.sqrt(model.w**2 + floor**2)
+    amp = torch.where(model.w < 0, -size, size)
     out = torch.empty_like(gradient)
     scaled = torch.stack(
         [gradient[:, 0] * amp, gradient[:, 4], gradient[:, 7], gradient[:, 9]], dim=1

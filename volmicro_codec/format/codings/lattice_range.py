@@ -15,8 +15,10 @@ U8 = npt.NDArray[np.uint8]
 
 LOW, RANGE, CODE, AT, CACHE, PENDING, LENGTH, MODE, STATE_WORDS = 0, 1, 2, 3, 4, 5, 6, 7, 8
 DECODE, ENCODE = 0, 1
-TOP = 1 << 24
-SLACK = 4  # zero bytes that an encoder may leave off the end, and a decoder supplies
+WORD = 5  # bytes of the interval's registers
+FULL = (1 << 8 * WORD) - 1
+TOP = 1 << 8 * (WORD - 1)
+SLACK = WORD  # zero bytes that an encoder may leave off the end, and a decoder supplies
 
 
 @njit(cache=True, nogil=True)
@@ -34,8 +36,8 @@ def start_decoding(rc, buf, length):  # type: ignore[no-untyped-def]
     rc[:] = 0
     rc[MODE] = DECODE
     rc[LENGTH] = length
-    rc[RANGE] = 0xFFFFFFFF
-    for _ in range(4):
+    rc[RANGE] = FULL
+    for _ in range(WORD):
         rc[CODE] = (rc[CODE] << 8) | _next_byte(rc, buf)
     return rc[CODE] < rc[RANGE]
 
@@ -45,15 +47,15 @@ def start_encoding(rc):  # type: ignore[no-untyped-def]
     """Set up `rc` to write; the caller's buffer must be long enough (see `room_for`)."""
     rc[:] = 0
     rc[MODE] = ENCODE
-    rc[RANGE] = 0xFFFFFFFF
+    rc[RANGE] = FULL
     rc[PENDING] = 1
 
 
 @njit(cache=True, nogil=True)
 def _shift_low(rc, buf):  # type: ignore[no-untyped-def]
     low = rc[LOW]
-    if low < 0xFF000000 or low > 0xFFFFFFFF:
-        carry = low >> 32
+    if low < 255 * TOP or low > FULL:
+        carry = low >> 8 * WORD
         byte = rc[CACHE]
         at = rc[AT]
         while rc[PENDING] > 0:
@@ -63,9 +65,9 @@ def _shift_low(rc, buf):  # type: ignore[no-untyped-def]
             byte = 0xFF
             rc[PENDING] -= 1
         rc[AT] = at
-        rc[CACHE] = (low >> 24) & 0xFF
+        rc[CACHE] = (low >> 8 * (WORD - 1)) & 0xFF
     rc[PENDING] += 1
-    rc[LOW] = (low & 0x00FFFFFF) << 8
+    rc[LOW] = (low & (TOP - 1)) << 8
 
 
 @njit(cache=True, nogil=True)
@@ -83,7 +85,7 @@ def finish_encoding(rc, buf):  # type: ignore[no-untyped-def]
     """Flush; return the length of the code in `buf` counted from its byte 1 (byte 0 is always 0)."""
     low = rc[LOW]
     high = low + rc[RANGE] - 1
-    bits = 32
+    bits = 8 * WORD
     while bits > 0:
         mask = (1 << bits) - 1
         value = (low + mask) & ~mask
@@ -92,7 +94,7 @@ def finish_encoding(rc, buf):  # type: ignore[no-untyped-def]
             break
         bits -= 1
     rc[LOW] = low
-    for _ in range(5):
+    for _ in range(WORD + 1):
         _shift_low(rc, buf)
     end = rc[AT]
     for _ in range(SLACK):
@@ -149,9 +151,30 @@ def code_uniform(rc, buf, n, value):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def decode_target(rc):  # type: ignore[no-untyped-def]
+    """Which of 2^20 equal parts of the interval the code is in; then call `code_part` with the part found."""
+    return min(rc[CODE] // (rc[RANGE] >> 20), np.int64((1 << 20) - 1))
+
+
+@njit(cache=True, nogil=True)
+def code_part(rc, buf, low, high):  # type: ignore[no-untyped-def]
+    """Narrow the interval to the parts low <= part < high of 2^20 (the last part takes the remainder)."""
+    part = rc[RANGE] >> 20
+    if rc[MODE] == DECODE:
+        rc[CODE] -= part * low
+    else:
+        rc[LOW] += part * low
+    if high == 1 << 20:
+        rc[RANGE] -= part * low
+    else:
+        rc[RANGE] = part * (high - low)
+    _renormalise(rc, buf)
+
+
+@njit(cache=True, nogil=True)
 def bits_so_far(rc):  # type: ignore[no-untyped-def]
     """How many bits an encoder has produced, with the fraction still in its range (for reports only)."""
-    return 8.0 * (rc[AT] + rc[PENDING]) + 24.0 - np.log2(float(rc[RANGE]))
+    return 8.0 * (rc[AT] + rc[PENDING]) + 8.0 * (WORD - 1) - np.log2(float(rc[RANGE]))
 
 
 def room_for(count: int) -> int:
