@@ -42,8 +42,8 @@ def measure(peer: Peer, image: Image, ratios: Sequence[float]) -> Iterator[Row]:
 def _along_curves(peer: CurvePeer, image: Image, ratios: Sequence[float]) -> Iterator[Row]:
     large = image.data.size > LARGE
     reference = Reference.of(image.data)
-    tolerance, most = (0.03, 7) if large else (0.01, 10)
-    searches = [Search(curve, tolerance, most) for curve in peer.curves(image)]
+    tolerance, bracket, most = (0.03, 1.2, 7) if large else (0.01, 1.0, 10)
+    searches = [Search(curve, tolerance, bracket, most) for curve in peer.curves(image)]
     for ratio in ratios:
         found: list[tuple[float, Row, Search]] = []
         notes: list[str] = []

@@ -35,12 +35,16 @@ class Search:
     curve : Curve
     tolerance : float
         A file of at least ``(1 - tolerance) * target`` bytes ends the search for that target.
+    bracket : float
+        Two files on both sides of a target end its search too when they differ by at most this factor; then
+        the target is interpolated between them.
     most : int
         Encodes spent at most on one target.
     """
 
     curve: Curve
     tolerance: float = 0.01
+    bracket: float = 1.0
     most: int = 10
     trials: dict[float, Trial] = field(default_factory=dict)
 
@@ -59,6 +63,8 @@ class Search:
         for _ in range(self.most):
             found = self.pick(target)
             if found.lower is not None and found.lower.size >= (1 - self.tolerance) * target:
+                break
+            if found.lower and found.upper and found.upper.size <= self.bracket * found.lower.size:
                 break
             knob = self._next(found)
             if knob is None:
