@@ -136,6 +136,18 @@ def test_decoder_written_from_the_text_gives_the_same_voxels(name: str) -> None:
     np.testing.assert_array_equal(file.voxels(), _array(name, "voxels"))
 
 
+def test_example_in_the_text_is_a_file_that_decodes_to_what_it_says() -> None:
+    text = (SPEC / "vgm-1.md").read_text(encoding="utf-8").split("## 12. Example")[1].split("## 13.")[0]
+    data = bytes.fromhex(text.split("```hex")[1].split("```")[0])
+    assert check_file(data)["errors"] == []
+    said = text.split("decodes to ")[1].split(".")[0]
+    assert spec_decoder.File(data).voxels()[0, 0, 2, 2].tolist() == [int(v) for v in said.split()]
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("|") and "`" in line]
+    told = [(int(row[1]), bytes.fromhex("".join(row[2].split("`")).replace(",", ""))) for row in rows]
+    assert b"".join(part for _, part in told) == data
+    assert all(data[at : at + len(part)] == part for at, part in told)
+
+
 def test_invalid_vectors_fail_for_the_fault_alone() -> None:
     """The file that all of them were made of is valid."""
     maker = _module(SPEC / "make_vectors.py")
