@@ -1,0 +1,53 @@
+"""Opens a file, or only its first bytes: those make a preview (spec, section 9)."""
+
+from __future__ import annotations
+
+from ..errors import UsageError
+from ..format import VgmReader
+from ..format.header import HEADER_BYTES, parse
+from ..format.sources import Source, open_source
+
+
+class PrefixSource:
+    """The first bytes of another source."""
+
+    def __init__(self, source: Source, limit: int) -> None:
+        self._source = source
+        self._limit = limit
+        self.name = source.name
+
+    @property
+    def size(self) -> int:
+        return min(self._source.size, self._limit)
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._source.read(offset, length)
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def open_reader(source: object, budget: int | None) -> VgmReader:
+    """A reader of a file, or of its first ``budget`` bytes.
+
+    Raises
+    ------
+    UsageError
+        A budget that does not hold the header, metadata and index.
+    """
+    if isinstance(source, VgmReader) and budget is None:
+        return source
+    if budget is None:
+        return VgmReader.open(source)
+    opened = open_source(source)
+    try:
+        if budget < HEADER_BYTES <= opened.size:
+            raise UsageError(f"budget of {budget} bytes: the header alone has {HEADER_BYTES}")
+        start = parse(opened.read(0, min(opened.size, HEADER_BYTES))).payload_start
+        if budget < start <= opened.size:
+            raise UsageError(f"budget of {budget} bytes: the first chunk starts at byte {start}")
+        return VgmReader(PrefixSource(opened, budget), prefix=True)
+    except BaseException:
+        if opened is not source:
+            opened.close()
+        raise
