@@ -32,7 +32,9 @@ I64 = npt.NDArray[np.int64]
 Shape3 = tuple[int, int, int]
 
 UNIT = 65536.0
-STREAMS = ("cells", "classes", "amplitudes", "shapes", "centres")
+STREAMS = (
+    "cells", "class", "sign", "amplitude", "log_z", "log_y", "log_x", "skew_yz", "skew_xz", "skew_xy", "centre",
+)
 
 
 @dataclass(frozen=True)
@@ -311,7 +313,7 @@ def encode_chunk(symbols: Symbols, lattice: Lattice, brick_shape: Shape3) -> Enc
         rc, buf, models_for_chunk(), lattice.parameters.classes_per_octave, lattice.parameters.class_steps(),
         np.array(brick_shape, np.int64), margins, order, symbols.shapes.classes.copy(),
         symbols.amplitudes.copy(), symbols.shapes.symbols.copy(), symbols.lattice.copy(), centres,
-        np.empty((count, 6), np.int64), bits,
+        np.empty((count, 6), np.int64), bits, np.zeros((0, 1, 1, 1), np.int64),
     )
     if bad >= 0:
         raise UsageError(f"lattice chunk: primitive {bad} of {count} is outside of what the coding can hold")

@@ -63,7 +63,7 @@ def decode(payload: bytes, count: int, shared: bytes, entry: Any) -> Records:
 
 
 def _decode(payload: bytes, count: int, parameters: Parameters, brick_shape: tuple[int, ...]) -> Records:
-    from .lattice_chunk import code_chunk, models_for_chunk
+    from .lattice_chunk import STREAMS, code_chunk, models_for_chunk
     from .lattice_range import AT, SLACK, STATE_WORDS, start_decoding
     from .lattice_record import canonical_records
 
@@ -82,7 +82,7 @@ def _decode(payload: bytes, count: int, parameters: Parameters, brick_shape: tup
     bad = code_chunk(
         rc, buf, models_for_chunk(), parameters.classes_per_octave, parameters.class_steps(),
         np.array(brick_shape, np.int64), np.zeros(6, np.int64), np.arange(count), classes, amplitudes, shapes,
-        lattice, centres, factors, np.zeros(5),
+        lattice, centres, factors, np.zeros(STREAMS), np.zeros((0, 1, 1, 1), np.int64),
     )
     if bad >= 0:
         raise FormatError(f"lattice chunk: primitive {bad} of {count} cannot be: the payload is damaged")

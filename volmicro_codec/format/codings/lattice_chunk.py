@@ -1,6 +1,6 @@
 """The order of a lattice chunk's streams; one routine that writes or reads them all.
 
-Normative text: spec/vgm-1-lattice.md, "Chunk".
+Normative text: spec/vgm-1-lattice.md, "Chunk" and "Primitive".
 """
 
 from __future__ import annotations
@@ -9,7 +9,17 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from .lattice_models import NUMBER_CONTEXTS, code_learned, code_number, new_models
+from .lattice_models import (
+    FEATURES,
+    ONE,
+    code_excess,
+    code_learned,
+    code_predicted,
+    code_sign,
+    code_uniform,
+    log2_fixed,
+    new_models,
+)
 from .lattice_positions import (
     MARGIN_CONTEXTS,
     SPLIT_CONTEXTS,
@@ -17,28 +27,54 @@ from .lattice_positions import (
     code_centre,
     code_margins,
 )
+from .lattice_priors import CHANNELS, SIGN_PRIOR, WEIGHTS
 from .lattice_range import MODE, bits_so_far
-from .lattice_steps import MAX_CLASS, exp2_fixed, geometry
+from .lattice_steps import exp2_fixed, geometry
 
 I64 = npt.NDArray[np.int64]
 
-_WIDTH = NUMBER_CONTEXTS + 2
-_CLASS_AT = 0
-_SIGN_AT = 64
-_AMPLITUDE_AT = 128
-_SHAPE_AT = _AMPLITUDE_AT + (MAX_CLASS + 1) * _WIDTH
-_TOTAL = _SHAPE_AT + 6 * (MAX_CLASS + 1) * _WIDTH
+AMPLITUDE_CONTEXTS = 64 * 64
+STREAMS = 11
 
 
-def models_for_chunk() -> tuple[I64, I64, I64]:
-    """Fresh models: margins, cell counts, everything else."""
-    return new_models(MARGIN_CONTEXTS), new_models(SPLIT_CONTEXTS), new_models(_TOTAL)
+def models_for_chunk() -> tuple[I64, I64, I64, I64, I64, I64]:
+    """Fresh models: margins, cell counts, amplitudes, weights of the predicted numbers, how many seen, signs."""
+    return (
+        new_models(MARGIN_CONTEXTS),
+        new_models(SPLIT_CONTEXTS),
+        new_models(AMPLITUDE_CONTEXTS),
+        WEIGHTS.copy(),
+        np.zeros((CHANNELS, 1), np.int64),
+        SIGN_PRIOR.copy(),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _clip(v, limit):  # type: ignore[no-untyped-def]
+    return min(max(v, -limit), limit)
+
+
+@njit(cache=True, nogil=True)
+def _code_amplitude(rc, buf, models, per_octave, j, k):  # type: ignore[no-untyped-def]
+    """Code the magnitude k >= 1 of an amplitude of class j."""
+    octave = j // per_octave
+    shift = max(octave - 3, 0)
+    context = j if octave < 3 else 3 * per_octave + j % per_octave
+    bucket = k >> shift
+    node = np.int64(1)
+    top = min(bucket, np.int64(31))
+    for b in range(4, -1, -1):
+        node = node * 2 + code_learned(rc, buf, models, context * 32 + node, (top >> b) & 1)
+    top = node - 32
+    if top == 31:
+        top += code_excess(rc, buf, bucket - 31)
+    return (top << shift) | code_uniform(rc, buf, np.int64(1) << shift, k & ((1 << shift) - 1))
 
 
 @njit(cache=True, nogil=True)
 def code_chunk(  # type: ignore[no-untyped-def]
     rc, buf, models, per_octave, steps, shape, margins, order, classes, amplitudes, shapes, lattice, centres,
-    factors, bits,
+    factors, bits, trace,
 ):
     """Write or read a chunk.
 
@@ -56,8 +92,10 @@ def code_chunk(  # type: ignore[no-untyped-def]
     centres : int64 [N, 3]
         In 2^-16 voxel, relative to the brick's centre; read for the cells when encoding.
     factors : int64 [N, 6], out
-    bits : float64 [5], out
-        Bits of cells, classes, amplitudes, shapes, centres when encoding.
+    bits : float64 [STREAMS], out
+        Bits of cells, class, sign, amplitude, six shape numbers, the centre when encoding.
+    trace : int64 [N or 0, CHANNELS, 2, FEATURES], out
+        Features, for those who fit the priors.
 
     Returns
     -------
@@ -74,48 +112,114 @@ def code_chunk(  # type: ignore[no-untyped-def]
     cells = np.empty((total, 6), np.int64)
     code_cells(rc, buf, models[1], low, high, centres, order, cells)
     encoding = rc[MODE] == 1
-    if encoding:
-        bits[0] = bits_so_far(rc)
-    m = models[2]
-    means = np.zeros(6, np.int64)
+    weights = models[3]
+    seen = models[4]
+    signs = models[5]
     basis = np.empty(6, np.int64)
+    x = np.zeros((2, FEATURES), np.int64)
+    x[0, 0] = ONE
+    x[1, 0] = ONE
+    sx = np.zeros(3, np.int64)
+    sx[0] = ONE
+    recent = np.zeros(11, np.int64)  # class, sign, pivots, off-diagonals, their sizes: Q16, of late
+    recent[0] = 5 << 15
+    for a in range(3):
+        recent[2 + a] = 1 << 15
+        recent[8 + a] = -(1 << 15)
+    logs = np.zeros(3, np.int64)
+    skews = np.zeros(3, np.int64)
+    sizes = np.zeros(3, np.int64)
+    wide = ONE * 4
     mark = 0.0
+    if encoding:
+        mark = bits_so_far(rc)
+        bits[0] = mark
     for i in range(total):
         at = order[i]
-        if encoding:
-            mark = bits_so_far(rc)
-        node = np.int64(1)
-        for b in range(5, -1, -1):
-            node = node * 2 + code_learned(rc, buf, m, _CLASS_AT + node, (classes[at] >> b) & 1)
-        j = node - 64
+        extent = np.int64(0)
+        for a in range(3):
+            extent += log2_fixed(cells[i, 3 + a] - cells[i, a]) - (16 << 16)
+        room = _clip((extent // 3 >> 4) - 6554, wide)
+
+        x[0, 1] = room
+        x[0, 2] = _clip((recent[0] >> 4) - 10240, wide)
+        class_step = 65536 // per_octave
+        if trace.shape[0]:
+            trace[i, 0] = x
+        j = code_predicted(rc, buf, weights[0], seen[0], x, 3, 1, class_step, classes[at])
+        if j < 0 or j >= steps.shape[0]:
+            return i
         classes[at] = j
+        recent[0] += (j * class_step - recent[0]) >> 2
         if encoding:
             bits[1] += bits_so_far(rc) - mark
             mark = bits_so_far(rc)
-        negative = code_learned(rc, buf, m, _SIGN_AT + j, np.int64(amplitudes[at] < 0))
-        nominal = exp2_fixed((j << 16) // per_octave) >> 30
-        k = nominal + code_number(rc, buf, m, _AMPLITUDE_AT + j * _WIDTH, abs(amplitudes[at]) - nominal)
-        if k < 1:
-            return i
-        amplitudes[at] = -k if negative == 1 else k
+
+        strength = _clip((j * class_step // 3 >> 4) - 3277, wide)
+        sx[1] = strength
+        sx[2] = recent[1] >> 4
+        positive = code_sign(rc, buf, signs, sx, 3, np.int64(amplitudes[at] > 0))
+        sign = 2 * positive - 1
+        recent[1] += (sign * 65536 - recent[1]) >> 2
         if encoding:
             bits[2] += bits_so_far(rc) - mark
             mark = bits_so_far(rc)
-        for s in range(6):
-            step = steps[j, 0 if s < 3 else 1]
-            expected = means[s] // step if s < 3 else np.int64(0)
-            q = expected + code_number(rc, buf, m, _SHAPE_AT + (s * (MAX_CLASS + 1) + j) * _WIDTH,
-                                       shapes[at, s] - expected)
-            shapes[at, s] = q
-            if s < 3:
-                means[s] += (q * step - means[s]) >> 5
+        k = _code_amplitude(rc, buf, models[2], per_octave, j, abs(amplitudes[at]))
+        if k < 1:
+            return i
+        amplitudes[at] = sign * k
         if encoding:
             bits[3] += bits_so_far(rc) - mark
             mark = bits_so_far(rc)
+
+        for s in range(3):
+            x[0, 1] = strength
+            x[0, 2] = room
+            x[0, 3] = _clip((recent[2 + s] >> 4) - 2048, wide)
+            x[0, 4] = sign * ONE
+            for a in range(s):
+                x[0, 5 + a] = _clip((logs[a] >> 4) - 2048, wide)
+            x[1, 1] = strength
+            x[1, 2] = room
+            if trace.shape[0]:
+                trace[i, 1 + s] = x
+            q = code_predicted(rc, buf, weights[1 + s], seen[1 + s], x, 5 + s, 3, steps[j, 0], shapes[at, s])
+            shapes[at, s] = q
+            logs[s] = q * steps[j, 0]
+            recent[2 + s] += (_clip(logs[s], np.int64(16 << 16)) - recent[2 + s]) >> 2
+            if encoding:
+                bits[4 + s] += bits_so_far(rc) - mark
+                mark = bits_so_far(rc)
+        for s in range(3):
+            row = 1 if s == 0 else 2
+            col = 0 if s < 2 else 1
+            x[0, 1] = recent[5 + s] >> 4
+            x[0, 2] = (_clip(skews[0], np.int64(3 << 15)) * _clip(skews[1], np.int64(2 << 16))) >> 20
+            x[1, 1] = strength
+            x[1, 2] = _clip((logs[col] - logs[row]) >> 4, wide)
+            x[1, 3] = _clip((logs[col] >> 4) - 2048, wide)
+            x[1, 4] = room
+            x[1, 5] = (recent[8 + s] >> 4) + 2048
+            for a in range(s):
+                x[1, 6 + a] = (sizes[a] >> 4) + 2048
+            if trace.shape[0]:
+                trace[i, 4 + s] = x
+            q = code_predicted(
+                rc, buf, weights[4 + s], seen[4 + s], x, 3 if s == 2 else 2, 6 + s, steps[j, 1], shapes[at, 3 + s]
+            )
+            shapes[at, 3 + s] = q
+            skews[s] = q * steps[j, 1]
+            sizes[s] = _clip(log2_fixed(abs(skews[s]) + 16384) - (16 << 16), np.int64(2 << 16))
+            recent[5 + s] += (_clip(skews[s], np.int64(2 << 16)) - recent[5 + s]) >> 2
+            recent[8 + s] += (sizes[s] - recent[8 + s]) >> 2
+            if encoding:
+                bits[7 + s] += bits_so_far(rc) - mark
+                mark = bits_so_far(rc)
         if not geometry(steps[j], shapes[at], factors[at], basis):
             return i
         if not code_centre(rc, buf, basis, cells[i], lattice[at], centres[at]):
             return i
         if encoding:
-            bits[4] += bits_so_far(rc) - mark
+            bits[10] += bits_so_far(rc) - mark
+            mark = bits_so_far(rc)
     return -1
