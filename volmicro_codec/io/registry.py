@@ -73,6 +73,7 @@ class VolumeFormat:
 _FORMATS: list[VolumeFormat] = [
     VolumeFormat("TIFF", (".tif", ".tiff", ".ome.tif", ".ome.tiff"), "volmicro_codec.io.tiff"),
     VolumeFormat("npy", (".npy",), "volmicro_codec.io.npy"),
+    VolumeFormat("OME-Zarr", (".zarr", ".ome.zarr"), "volmicro_codec.io.zarr", directory=True, remote=True),
 ]
 
 

@@ -1,0 +1,170 @@
+"""OME-Zarr in, as little of it as was asked for, and out as a multiscale pyramid; directories and URLs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from ..errors import DependencyError, InputError, RemoteError, VgmError
+from ..volume import Volume, VolumeInfo
+from . import zarr_metadata
+from .arrange import AnyArray, Stored, as_volume, check_stored, chosen, name_axes, new_voxels
+from .zarr_output import zarr_output
+from .zarr_pyramid import BLOCK_VOXELS, CHUNK, create, finish, halve, level_shapes, write_pyramid
+
+__all__ = ["read", "write", "write_pyramid"]
+
+_SLAB_BYTES = 256 << 20
+
+
+def read(path: str, channel: int | str | None, time: int | None) -> Volume:
+    """Read the full resolution of an OME-Zarr image, or a plain Zarr array; see `io.read_volume`.
+
+    Versions 0.1 to 0.5, on Zarr 2 and 3, with any subset of the axes t, c, z, y, x that holds z, y and x. A
+    group of one image, as bioformats2raw writes it, is taken for that image.
+    """
+    name = path.rstrip("/")
+    with _damage(name):
+        array, image = _open(name)
+        shape = tuple(int(n) for n in array.shape)
+        if len(image.axes) != len(shape):
+            raise InputError(f"{name}: {len(image.axes)} axes for an array of shape {shape}")
+        letters, sizes = name_axes(name, image.axes, shape)
+        count = dict(zip(letters, sizes, strict=True)).get("C", 1)
+        stored = Stored(
+            name,
+            letters,
+            sizes,
+            np.dtype(array.dtype),
+            image.voxel_size,
+            image.unit,
+            image.channels if len(image.channels) == count else (),
+        )
+        check_stored(stored)
+        at = chosen(stored, channel, time)
+        return as_volume(stored, _voxels(array, image.axes, letters, at), at)
+
+
+def write(
+    path: str,
+    slabs: Iterator[npt.NDArray[np.generic]],
+    info: VolumeInfo,
+    force: bool,
+    description: str | None,
+) -> Path:
+    """Write slabs as OME-Zarr 0.5, coarser levels being means of finer ones; see `io.write_volume`."""
+    shapes = level_shapes((info.shape[2], info.shape[3], info.shape[4]))
+    with zarr_output(path, force) as place:
+        group, arrays = create(place, info, shapes, "0.5")
+        for key, part in _by_chunk_rows(slabs, info):
+            arrays[0][key] = part
+        for n in range(1, len(arrays)):
+            halve(arrays[n - 1], arrays[n], info, shapes[n])
+        finish(group, arrays, info, description, "0.5")
+    return Path(path)
+
+
+def _by_chunk_rows(
+    slabs: Iterator[npt.NDArray[np.generic]], info: VolumeInfo
+) -> Iterator[tuple[tuple[Any, ...], npt.NDArray[np.generic]]]:
+    """Slabs joined to whole chunks on z where memory allows, each with the key of where it belongs."""
+    depth = info.shape[2]
+    plane = info.shape[3] * info.shape[4] * info.dtype.itemsize
+    rows = max(1, min(CHUNK["Z"], _SLAB_BYTES // plane))
+    held: list[npt.NDArray[np.generic]] = []
+    start = image = 0
+    for slab in slabs:
+        held.append(slab)
+        stop = start + sum(part.shape[0] for part in held)
+        if stop - start < rows and stop < depth:
+            continue
+        joined = held[0] if len(held) == 1 else np.concatenate(held)
+        end = stop if stop == depth else start + (stop - start) // rows * rows
+        t, c = divmod(image, info.shape[1])
+        at: dict[str, Any] = {"T": t, "C": c, "Z": slice(start, end)}
+        yield tuple(at.get(a, slice(None)) for a in info.axes), joined[: end - start]
+        held, start = [joined[end - start :]] if end < stop else [], end
+        if end == depth:
+            start, image = 0, image + 1
+
+
+def _open(name: str) -> tuple[zarr.Array[Any], zarr_metadata.OmeImage]:
+    """The array of full resolution and what is said of it."""
+    node = zarr.open(name, mode="r")
+    if isinstance(node, zarr.Array):
+        return node, zarr_metadata.OmeImage("", _plain_axes(name, node), (None, None, None), None, ())
+    attributes = dict(node.attrs)
+    within = attributes.get("ome", attributes)
+    if isinstance(within, dict) and "multiscales" not in within and "bioformats2raw.layout" in within:
+        images = sorted(key for key in node.group_keys() if key.isdecimal())
+        if "://" in name and not images:
+            images = ["0"]  # where a server cannot list
+        if len(images) != 1:
+            raise InputError(f"{name}: holds {len(images)} images, expected one; give the path of one")
+        return _open(f"{name}/{images[0]}")
+    image = zarr_metadata.parse(name, attributes)
+    array = node[image.path]
+    if not isinstance(array, zarr.Array):
+        raise InputError(f"{name}: {image.path!r} is no array")
+    return array, image
+
+
+def _plain_axes(name: str, array: zarr.Array[Any]) -> str:
+    """The axes of an array without OME metadata: its names of dimensions, or what arrays are by number."""
+    names = getattr(array.metadata, "dimension_names", None)
+    if names and all(n is not None and len(n) == 1 for n in names):
+        return "".join(names).upper()
+    by_number = {3: "ZYX", 4: "CZYX", 5: "TCZYX"}
+    if array.ndim not in by_number:
+        raise InputError(f"{name}: an array of {array.ndim} dimensions, expected 3 to 5 (ZYX, CZYX, TCZYX)")
+    return by_number[array.ndim]
+
+
+def _voxels(array: zarr.Array[Any], axes: str, letters: str, at: dict[str, int]) -> AnyArray:
+    """The chosen voxels over the axes of `letters` less those of `at`, read some chunks at a time."""
+    left = [a for a in letters if a not in at]
+    sizes = dict(zip(axes, array.shape, strict=True))
+    out = new_voxels(tuple(int(sizes[a]) for a in left), np.dtype(array.dtype).newbyteorder("="))
+    chunks = dict(zip(axes, array.chunks, strict=True))
+    step = {a: int(chunks[a]) for a in left}
+    for a in reversed(left):  # as many whole chunks as a block may hold
+        voxels = int(np.prod(list(step.values())))
+        step[a] = min(max(1, BLOCK_VOXELS // voxels) * step[a], int(sizes[a]))
+    for index in np.ndindex(*(-(-int(sizes[a]) // step[a]) for a in left)):
+        box = {a: slice(k * step[a], (k + 1) * step[a]) for a, k in zip(left, index, strict=True)}
+        key = tuple(at.get(a, 0) if a not in box else box[a] for a in axes)
+        out[tuple(box[a] for a in left)] = array[key]
+    return out
+
+
+@contextlib.contextmanager
+def _damage(name: str) -> Iterator[None]:
+    """Whatever a damaged hierarchy or a failing server makes Zarr raise is an error of the project."""
+    try:
+        yield
+    except (VgmError, PermissionError):
+        raise
+    except ImportError as e:
+        raise DependencyError(f"{name}: {e}") from e
+    except FileNotFoundError as e:
+        kind = RemoteError if "://" in name else InputError
+        raise kind(f"{name}: no Zarr group or array is there") from e
+    except Exception as e:
+        said = " ".join(str(e).split()) or type(e).__name__
+        if "://" in name and (isinstance(e, OSError) or type(e).__module__.startswith("aiohttp")):
+            raise RemoteError(f"{name}: {type(e).__name__}: {said}") from e
+        raise InputError(f"{name}: damaged or unsupported Zarr ({said})") from e
+
+
+def check_output(path: str | os.PathLike[str], force: bool = False) -> None:
+    """Raise early where nothing can be written to ``path``; see `zarr_output.check_zarr_output`."""
+    from .zarr_output import check_zarr_output
+
+    check_zarr_output(os.fspath(path), force)
