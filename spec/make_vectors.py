@@ -11,13 +11,22 @@ import json
 import struct
 import sys
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zstandard
 
+from volmicro_codec.encode.lattice_quantise import (
+    Lattice,
+    Symbols,
+    encode_chunk,
+    quantise_positions,
+    quantise_shape,
+    quantise_weights,
+    records_of,
+)
 from volmicro_codec.format import EncodedChunk, FileMeta, codings, encode_file, support_box
 from volmicro_codec.format.codings import planes, raw
 from volmicro_codec.primitives import RECORD_DTYPE
@@ -41,7 +50,7 @@ class Part:
     payload: bytes | None = None
 
 
-def records_of(rng: np.random.Generator, n: int, spread: Box, scale: tuple[float, float]) -> np.ndarray:
+def random_records(rng: np.random.Generator, n: int, spread: Box, scale: tuple[float, float]) -> np.ndarray:
     """Random records [n] with centres within ``spread`` voxels of the brick's centre."""
     out = np.zeros(n, RECORD_DTYPE)
     out["position"] = rng.uniform(-1, 1, (n, 3)) * spread
@@ -100,10 +109,10 @@ def round_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def encode(meta: FileMeta, parts: list[Part]) -> bytes:
     """The file of some parts."""
-    return encode_file(meta, [chunk_of(meta, part) for part in parts])
+    return encode_file(meta, [codedof(meta, part) for part in parts])
 
 
-def chunk_of(meta: FileMeta, part: Part) -> EncodedChunk:
+def codedof(meta: FileMeta, part: Part) -> EncodedChunk:
     """A part as the writer wants it."""
     _, _, z, y, x = meta.info.shape
     lo, hi = support_box(part.records, part.brick_lo, part.brick_shape, (z, y, x), meta.cutoff)
@@ -119,6 +128,30 @@ def one(shape: Box, records: np.ndarray, **rest: Any) -> Part:
     return Part(0, 0, 0, (0, 0, 0), shape, records, **rest)
 
 
+def lattice_parts(
+    rng: np.random.Generator, bricks: list[tuple[Box, Box]], n: int
+) -> tuple[bytes, list[Part]]:
+    """Random Gaussians rounded to a lattice: the file's parameters, and one chunk of ``n`` for each brick."""
+    lattice = Lattice(dc=0.25)
+    parts = []
+    for lo, size in bricks:
+        turns = np.linalg.qr(rng.normal(size=(n, 3, 3)))[0]
+        roots = turns * rng.uniform(0.6, 2.2, (n, 1, 3))
+        weights = rng.normal(0.5, 0.5, n)
+        shapes = quantise_shape(roots, weights, lattice)
+        amplitudes, _ = quantise_weights(weights, shapes, lattice)
+        kept = amplitudes != 0
+        shapes, amplitudes = shapes.select(kept), amplitudes[kept]
+        # Some centres lie a little outside their brick.
+        centres = np.array(lo) - 1 + rng.uniform(0, 1, (len(shapes), 3)) * (np.array(size) + 1)
+        points, _ = quantise_positions(centres, shapes, lo, size)
+        symbols = Symbols(shapes, points, amplitudes)
+        coded = encode_chunk(symbols, lattice, size)
+        records = records_of(symbols, lattice)[coded.order]
+        parts.append(Part(0, 0, 0, lo, size, records, codings.LATTICE, coded.payload))
+    return lattice.shared(), parts
+
+
 def valid_files() -> dict[str, tuple[FileMeta, list[Part]]]:
     """Everything that a decoder must read."""
     rng = np.random.default_rng(20240117)
@@ -131,12 +164,12 @@ def valid_files() -> dict[str, tuple[FileMeta, list[Part]]]:
 
     files: dict[str, tuple[FileMeta, list[Part]]] = {}
     shape = (5, 7, 9)
-    some = records_of(rng, 6, (2, 3, 4), (0.6, 2.0))
+    some = random_records(rng, 6, (2, 3, 4), (0.6, 2.0))
     files["raw_uint16"] = meta(shape, u16, 100.0, 900.0), [one(shape, some)]
     files["raw_uint8_clamped"] = meta(shape, u8, 120.0, 300.0), [one(shape, some)]
     files["raw_float32"] = meta(shape, f32, -0.5, 1.25), [one(shape, some)]
 
-    many = records_of(rng, 40, (3, 5, 5), (0.5, 1.5))
+    many = random_records(rng, 40, (3, 5, 5), (0.5, 1.5))
     shape = (7, 10, 11)
     files["planes_uint16"] = meta(shape, u16, 12.5, 250.0), [one(shape, many, coding=codings.PLANES)]
     files["cutoff_6_76"] = meta(shape, u16, 50.0, 400.0, cutoff=6.76), [one(shape, many[:12])]
@@ -145,17 +178,17 @@ def valid_files() -> dict[str, tuple[FileMeta, list[Part]]]:
     shape = (6, 12, 16)
     bricks = [((0, 0, 0), (6, 12, 8)), ((0, 0, 8), (6, 12, 8))]
     levels = [
-        Part(0, 0, level, lo, size, records_of(rng, 3 + level, (3, 6, 4), (2.0 - level, 3.0 - level)))
+        Part(0, 0, level, lo, size, random_records(rng, 3 + level, (3, 6, 4), (2.0 - level, 3.0 - level)))
         for level in (0, 1)
         for lo, size in bricks
     ]
     levels[1].coding = codings.PLANES
-    levels.append(Part(0, 0, 4, (2, 3, 5), (2, 4, 4), records_of(rng, 2, (1, 2, 2), (0.3, 0.6))))
+    levels.append(Part(0, 0, 4, (2, 3, 5), (2, 4, 4), random_records(rng, 2, (1, 2, 2), (0.3, 0.6))))
     files["chunks_and_levels"] = meta(shape, u16, 80.0, 600.0), levels
 
     column = (2, 2, 200)
     row = [
-        Part(0, 0, 0, (0, 0, x), (2, 2, 4), records_of(rng, 1, (1, 1, 2), (0.5, 0.8)))
+        Part(0, 0, 0, (0, 0, x), (2, 2, 4), random_records(rng, 1, (1, 1, 2), (0.5, 0.8)))
         for x in range(0, 200, 4)
     ]
     files["index_compressed"] = meta(column, u8, 10.0, 100.0), row
@@ -169,7 +202,7 @@ def valid_files() -> dict[str, tuple[FileMeta, list[Part]]]:
     about: dict[str, Any] = {"software": "make_vectors", "settings": "--ratio 200 β"}
     about["quality"] = {"psnr": 41.25, "ssim": 0.9375, "bias": -0.125, "my own score": float("inf")}
     parts = [
-        Part(t, c, 0, (0, 0, 0), (4, 5, 6), records_of(rng, 1 + t + c, (2, 2, 3), (0.6, 1.6)))
+        Part(t, c, 0, (0, 0, 0), (4, 5, 6), random_records(rng, 1 + t + c, (2, 2, 3), (0.6, 1.6)))
         for t, c in ((0, 0), (0, 2), (1, 1), (1, 2))
     ]
     files["tczyx_unicode"] = FileMeta(full, 12.0, pairs, **about), parts
@@ -181,6 +214,16 @@ def valid_files() -> dict[str, tuple[FileMeta, list[Part]]]:
     files["empty"] = meta(shape, u16, 107.5, 1.0, voxel_size=(1.0, 0.1, 0.1), unit="mm"), []
     files["voxel_size_unknown"] = meta(shape, u16, 108.5, 0.0, source_name="a.tif"), [one(shape, some[:1])]
     files["negative_gain"] = meta(shape, f32, 1.0, -2.0), [one(shape, some[:3])]
+
+    shape = (8, 12, 16)
+    halves = [((0, 0, 0), (8, 12, 8)), ((0, 0, 8), (8, 12, 8))]
+    shared, coded = lattice_parts(rng, halves, 24)
+    plain = meta(shape, u16, 60.0, 700.0)
+    files["lattice_two_bricks"] = replace(plain, shared={2: shared}), coded
+    shared, coded = lattice_parts(rng, [((0, 0, 0), shape)], 1)
+    files["lattice_one_primitive"] = replace(plain, shared={2: shared}), coded
+    same = [replace(part, coding=codings.PLANES, payload=None) for part in coded]
+    files["lattice_recoded_as_planes"] = plain, same
 
     edge = np.zeros(4, RECORD_DTYPE)
     edge["position"] = [(-6, 0, 0), (0, 9, 0), (0, 0, 0), (0.5, 0.25, 40)]  # the last reaches no voxel
@@ -395,16 +438,16 @@ def invalid_files() -> dict[str, tuple[bytes, str, str]]:
         file_of(index=b"\1" + index_of(payload)[1:6] + unsized),
         "the zstd frame does not say its size",
     )
-    chunk("chunk_lengths_too_short", "chunks of 43 bytes, payload of 44", k0=42)
-    chunk("chunk_lengths_too_long", "chunks of 45 bytes, payload of 44", k0=44)
-    chunk("chunk_length_huge", "a chunk of 2^63 bytes", k0=(1 << 63) - 1)
-    chunk("chunk_count_huge", "2^33 primitives", k1=(1 << 33) - 1)
-    chunk("chunk_count_over_payload", "353 primitives in 44 bytes", k1=352)
-    chunk("chunk_coding_256", "coding 256", k2=512)
-    chunk("chunk_time_outside", "t = 1 of 1", k3=2)
-    chunk("chunk_time_negative", "t = -1", k3=1)
-    chunk("chunk_channel_outside", "c = 1 of 1", k4=2)
-    chunk("chunk_level_256", "level 256", k5=512)
+    chunk("codedlengths_too_short", "chunks of 43 bytes, payload of 44", k0=42)
+    chunk("codedlengths_too_long", "chunks of 45 bytes, payload of 44", k0=44)
+    chunk("codedlength_huge", "a chunk of 2^63 bytes", k0=(1 << 63) - 1)
+    chunk("codedcount_huge", "2^33 primitives", k1=(1 << 33) - 1)
+    chunk("codedcount_over_payload", "353 primitives in 44 bytes", k1=352)
+    chunk("codedcoding_256", "coding 256", k2=512)
+    chunk("codedtime_outside", "t = 1 of 1", k3=2)
+    chunk("codedtime_negative", "t = -1", k3=1)
+    chunk("codedchannel_outside", "c = 1 of 1", k4=2)
+    chunk("codedlevel_256", "level 256", k5=512)
     chunk("brick_origin_negative", "brick from z = -1", k6=1)
     chunk("brick_outside", "brick of Z voxels from z = 1", k6=2)
     chunk("brick_empty", "brick of 0 voxels along x", k11=11)
@@ -417,7 +460,7 @@ def invalid_files() -> dict[str, tuple[bytes, str, str]]:
     opened("level_falls", file_of(index=b"\0\2" + falling), "level 1, then level 0")
 
     decoded(
-        "chunk_checksum", file_of(index=index_of(payload[:-1] + b"\0")), "the payload has another checksum"
+        "codedchecksum", file_of(index=index_of(payload[:-1] + b"\0")), "the payload has another checksum"
     )
     decoded("coding_unknown", file_of(index=index_of(payload, k2=400)), "coding 200")
     decoded(
@@ -440,6 +483,26 @@ def invalid_files() -> dict[str, tuple[bytes, str, str]]:
     lied = bytearray(zstd.compress(flat[:-1]))
     lied[5] += 1
     by_planes("planes_size_is_a_lie", bytes(lied), "the zstd frame says 44 bytes and holds 43")
+
+    shared, (coded,) = lattice_parts(np.random.default_rng(7), [((0, 0, 0), (4, 5, 6))], 12)
+    assert coded.payload is not None
+
+    def lattice(
+        name: str, why: str, payload: bytes = coded.payload, tags: bytes = tag(1, u(2) + u(6) + shared)
+    ) -> None:
+        index = index_of(payload, count=len(coded.records), k2=4)
+        decoded(name, file_of(tags=tags, index=index, payload=payload), why)
+
+    lattice("lattice_without_parameters", "no shared parameters of coding 2", tags=b"")
+    lattice("lattice_parameters_too_short", "5 bytes of parameters", tags=tag(1, u(2) + u(5) + shared[:5]))
+    lattice(
+        "lattice_parameters_out_of_range",
+        "0 classes an octave",
+        tags=tag(1, u(2) + u(6) + shared[:2] + b"\0" + shared[3:]),
+    )
+    lattice("lattice_trailing_bytes", "five bytes after the code", payload=coded.payload + b"\1" * 5)
+    lattice("lattice_trailing_zeros", "five zeros after the code", payload=coded.payload + bytes(5))
+    lattice("lattice_cut", "half of the code", payload=coded.payload[: len(coded.payload) // 2])
 
     decoded("position_nan", bad_record("position", 0, float("nan")), "a position is not a number")
     decoded("scale_zero", bad_record("scale", 2, 0.0), "a scale is 0")
@@ -498,7 +561,7 @@ def main(folder: Path) -> None:
         for old in (folder / name).iterdir():
             old.unlink()
     for name, (meta, parts) in valid_files().items():
-        chunks = [chunk_of(meta, part) for part in parts]
+        chunks = [codedof(meta, part) for part in parts]
         beside = folder / "valid" / name
         values = evaluate(meta, parts, 0)
         records = np.concatenate([p.records for p in parts]) if parts else np.zeros(0, RECORD_DTYPE)
