@@ -11,6 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+import volmicro_codec
 from volmicro_codec.errors import FormatError
 from volmicro_codec.format import VgmReader, check_file
 
@@ -134,6 +135,33 @@ def test_decoder_written_from_the_text_gives_the_same_voxels(name: str) -> None:
     np.testing.assert_allclose(file.values(0), _array(name, "values"), rtol=1e-9, atol=1e-9 * size)
     np.testing.assert_allclose(file.values(1), _array(name, "grid1"), rtol=1e-9, atol=1e-9 * size)
     np.testing.assert_array_equal(file.voxels(), _array(name, "voxels"))
+
+
+def _assert_within_tolerance(found: np.ndarray, reference: np.ndarray, gains: np.ndarray) -> None:
+    """Section 8.5, where the sum of weights is taken to be 1, its least."""
+    reference = reference.reshape(found.shape)
+    slack = EPSILON * gains + RELATIVE * np.abs(reference)
+    low, high = reference - slack, reference + slack
+    if found.dtype.kind == "u":
+        limit = np.iinfo(found.dtype).max
+        low, high = np.clip(np.rint(low), 0, limit), np.clip(np.rint(high), 0, limit)
+    assert ((found >= low) & (found <= high)).all()
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_decoder_is_within_the_tolerance_of_the_reference(name: str) -> None:
+    data, _ = _valid(name)
+    volume = volmicro_codec.open(data)
+    with VgmReader.open(data) as reader:
+        info = reader.meta.info
+        gains = np.abs(np.array(reader.meta.images)[:, 1]).reshape(*info.shape[:2], 1, 1, 1)
+    for grid, what in enumerate(("values", "grid1")):
+        array = np.asarray(volume.level(grid))
+        assert array.dtype == info.dtype
+        _assert_within_tolerance(array.reshape(_array(name, what).shape), _array(name, what), gains)
+    found = np.asarray(volume)
+    assert found.shape == info.squeezed_shape
+    np.testing.assert_array_equal(found, np.asarray(volume.level(0)))
 
 
 def test_example_in_the_text_is_a_file_that_decodes_to_what_it_says() -> None:
