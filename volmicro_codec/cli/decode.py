@@ -2,43 +2,84 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..encode.settings import parse_size
 from .app import Command
-from .options import Bounds, F, channel_option, force_option, output_option, parse_box, time_option
+from .options import (
+    Bounds,
+    channel_option,
+    device_options,
+    force_option,
+    output_option,
+    parse_box,
+    time_option,
+)
 from .output import about, bytes_text, remark, shape_text
 from .progress import progress
 
+if TYPE_CHECKING:
+    from ..format import VgmReader
+    from .region import Region
 
-def _reading_options(f: F) -> F:
-    options: tuple[Callable[[F], F], ...] = (
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of a file is wanted, and how it is to be decoded: the options that decode and roi share."""
+
+    level: int
+    channel: str | None
+    time: int | None
+    budget: str | None
+    device: str
+    threads: int | None
+    force: bool
+
+
+def _shared_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of `Wanted`, and give the command one in their place."""
+
+    def gather(*args: Any, **kwargs: Any) -> None:
+        wanted = Wanted(**{f.name: kwargs.pop(f.name) for f in fields(Wanted)})
+        command(*args, wanted=wanted, **kwargs)
+
+    gather.__doc__ = command.__doc__
+    options: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...] = (
         click.option(
             "--level", type=click.IntRange(0, 20), default=0, help="Decode on a grid 2^LEVEL coarser."
         ),
         channel_option,
         time_option,
+        click.option(
+            "--budget", metavar="SIZE", help="Read only the first bytes of the file, as 64k: a preview."
+        ),
+        *device_options,
         force_option,
     )
+    wrapped: Callable[..., None] = gather
     for option in reversed(options):
-        f = option(f)
-    return f
+        wrapped = option(wrapped)
+    return wrapped
 
 
-@click.command(cls=Command)
+@click.command("decode", cls=Command)
 @click.argument("file", metavar="FILE")
 @output_option(True, "Where to: .tif, .ome.tif or .npy.")
-@_reading_options
-def decode(file: str, output: str, level: int, channel: str | None, time: int | None, force: bool) -> None:
+@_shared_options
+def decode(file: str, output: str, wanted: Wanted) -> None:
     """Decode FILE (a .vgm path or URL) into a volume.
 
     TIFF output is OME-TIFF, losslessly compressed, with the voxel size, channels and axes of the original.
     """
-    _write(file, output, None, level, channel, time, force)
+    _write(file, output, None, wanted)
 
 
-@click.command(cls=Command)
+@click.command("roi", cls=Command)
 @click.argument("file", metavar="FILE")
 @click.option(
     "--box",
@@ -47,61 +88,46 @@ def decode(file: str, output: str, level: int, channel: str | None, time: int | 
     help="Voxels from 0 as in Python: ends may be left out or count from the end. Default: all.",
 )
 @output_option(False, "Where to; <name>_roi.tif in the current directory by default.")
-@_reading_options
-def roi(
-    file: str,
-    box: tuple[Bounds, ...] | None,
-    output: str | None,
-    level: int,
-    channel: str | None,
-    time: int | None,
-    force: bool,
-) -> None:
+@_shared_options
+def roi(file: str, box: tuple[Bounds, ...] | None, output: str | None, wanted: Wanted) -> None:
     """Decode a region of FILE (a .vgm path or URL), reading only what it needs.
 
     With --level the box counts voxels of the coarser grid.
     """
     if output is None:
         output = file.rstrip("/").rpartition("/")[2].removesuffix(".vgm") + "_roi.tif"
-    _write(file, output, box, level, channel, time, force)
+    _write(file, output, box, wanted)
 
 
-def _write(
-    file: str,
-    output: str,
-    box: tuple[Bounds, ...] | None,
-    level: int,
-    channel: str | None,
-    time: int | None,
-    force: bool,
-) -> None:
+def _write(file: str, output: str, box: tuple[Bounds, ...] | None, wanted: Wanted) -> None:
     from ..io import check_volume_output, write_volume
 
-    check_volume_output(output, force)
+    check_volume_output(output, wanted.force)
+    budget = parse_size(wanted.budget, "budget") if wanted.budget is not None else None
     from ..decode import open as open_vgm
+    from ..format import VgmReader
     from .region import Region
 
-    with about(file), progress() as bar:
-        array = open_vgm(file)
-        region = Region.of(file, array, box, level, channel, time)
-        planes = region.info.shape[0] * region.info.shape[1] * region.info.shape[2]
-        bar.start(f"decoding {file}", planes)
-        write_volume(output, region.slabs(bar.advance), region.info, force, _note(file, region, level))
+    with about(file), progress() as bar, VgmReader.open(file) as reader:
+        source = reader if budget is None else file
+        with open_vgm(source, threads=wanted.threads, device=wanted.device, budget=budget) as array:
+            region = Region.of(file, array, box, wanted.level, wanted.channel, wanted.time)
+            bar.start(f"decoding {file}", math.prod(region.info.shape[:3]))
+            note = _note(reader, region, wanted.level, array.chunks_missing)
+            write_volume(output, region.slabs(bar.advance), region.info, wanted.force, note)
     remark(f"wrote {output}: {shape_text(region.info)}, {bytes_text(region.info.nbytes)}")
 
 
-def _note(file: str, region: object, level: int) -> str:
-    from ..format import VgmReader
-
-    with VgmReader.open(file) as reader:
-        ratio = reader.meta.info.nbytes / reader.file_size
-        psnr = reader.meta.quality.get("psnr")
-    said = f"Decoded by volmicro-codec from a lossy copy {ratio:.1f} times smaller than the original"
+def _note(reader: VgmReader, region: Region, level: int, chunks_missing: int) -> str:
+    """What a decoded volume says of itself."""
+    ratio = reader.meta.info.nbytes / reader.file_size
+    psnr = reader.meta.quality.get("psnr")
+    said = [f"Decoded from a lossy .vgm file {ratio:.1f} times smaller than the original voxels"]
     if psnr is not None:
-        said += f", PSNR {psnr:.2f} dB"
+        said.append(f"PSNR {psnr:.2f} dB")
+    if chunks_missing:
+        said.append(f"a preview without {chunks_missing} of its chunks")
     if level:
-        said += f"; level {level}"
-    box = getattr(region, "box", None)
-    if box is not None:
-        said += "; voxels " + ",".join(f"{s.start}:{s.stop}" for s in box) + " (z, y, x)"
-    return said + "."
+        said.append(f"level {level}")
+    said.append("voxels " + ",".join(f"{s.start}:{s.stop}" for s in region.box) + " (z, y, x)")
+    return "; ".join(said)

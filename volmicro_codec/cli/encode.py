@@ -29,6 +29,18 @@ if TYPE_CHECKING:
     from ..volume import Volume
 
 
+GROUPS = {
+    "files": "Options",
+    "target": "How small (one of the first four)",
+    "gate": "Occupancy gate",
+    "loss": "Loss",
+    "fit": "Fit",
+    "coding": "Coding",
+    "run": "Where and how large the work is",
+}
+"""Titles of the groups of options, by ``metadata["group"]`` of their fields; "files": of no field."""
+
+
 def settings_options(only: tuple[str, ...] = ()) -> Callable[[F], F]:
     """An option for every field of `EncodeSettings` (or of some), None where it is not given."""
     hints = get_type_hints(EncodeSettings)
@@ -73,7 +85,22 @@ def settings_from(config: str | None, given: dict[str, Any]) -> EncodeSettings:
     return EncodeSettings.from_toml(config, **given) if config else EncodeSettings(**given)
 
 
-@click.command(cls=Command)
+class EncodeCommand(Command):
+    """Shows its many options in groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        group_of = {f.name: f.metadata.get("group", "target") for f in fields(EncodeSettings)}
+        rows: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
+            if record is not None:
+                rows.setdefault(group_of.get(param.name or "", "files"), []).append(record)
+        for group, title in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl(rows[group])
+
+
+@click.command(cls=EncodeCommand)
 @click.argument("volume", metavar="VOLUME")
 @output_option(True, "The .vgm file to write.")
 @settings_options()

@@ -49,6 +49,13 @@ def force_option(f: F) -> F:
     return click.option("--force", is_flag=True, help="Replace the output if it exists.")(f)
 
 
+device_options = (
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    click.option("--threads", type=click.IntRange(min=1), help="CPU threads (default: all cores)."),
+)
+"""``--device`` and ``--threads``."""
+
+
 def json_option(f: F) -> F:
     """``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(f)

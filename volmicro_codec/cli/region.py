@@ -58,11 +58,11 @@ class Region:
         UsageError
             Where it holds no voxel, or the file has no such channel or time point.
         """
-        info: VolumeInfo = array.info
+        grid = array.level(level) if level else array
+        info = grid.info
         at = chosen(
             Stored(name, info.axes, info.squeezed_shape, info.dtype, channels=info.channels), channel, time
         )
-        grid = array.level(level) if level else array
         bounds = box if box is not None else ((None, None),) * 3
         slices = []
         for axis, (lo, hi), length in zip("zyx", bounds, grid.shape[-3:], strict=True):
@@ -84,8 +84,7 @@ class Region:
         channels = info.channels
         if "C" in at and channels:
             channels = (channels[at["C"]],)
-        size_z, size_y, size_x = (None if v is None else v * 2**level for v in info.voxel_size)
-        region = replace(info, shape=shape, axes=axes, channels=channels, voxel_size=(size_z, size_y, size_x))
+        region = replace(info, shape=shape, axes=axes, channels=channels)
         return cls(grid, region, at, (z, y, x))
 
     def slabs(self, advance: Callable[[int], None]) -> Iterator[npt.NDArray[np.generic]]:
@@ -105,4 +104,4 @@ class Region:
 
     def _read(self, t: int, c: int, z: slice) -> npt.NDArray[np.generic]:
         where: dict[str, Any] = {"T": t, "C": c, **self.at, "Z": z, "Y": self.box[1], "X": self.box[2]}
-        return np.asarray(self.array[tuple(where[a] for a in self.array.info.axes)])
+        return np.asarray(self.array[tuple(where[a] for a in self.array.axes)])

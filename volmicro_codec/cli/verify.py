@@ -8,7 +8,7 @@ import click
 
 from ..errors import InputError, QualityError
 from .app import Command
-from .options import channel_option, json_option, time_option
+from .options import channel_option, device_options, json_option, time_option
 from .output import about, bytes_text, emit_json, emit_rows, shape_text
 from .progress import progress
 
@@ -21,9 +21,18 @@ WORST = {"psnr": min, "psnr_fg": min, "ssim": min, "mip_ssim": min, "max_error":
 @click.option("--min-psnr", type=float, metavar="DB", help="Exit with 7 where the PSNR of an image is lower.")
 @channel_option
 @time_option
+@device_options[0]
+@device_options[1]
 @json_option
 def verify(
-    original: str, file: str, min_psnr: float | None, channel: str | None, time: int | None, as_json: bool
+    original: str,
+    file: str,
+    min_psnr: float | None,
+    channel: str | None,
+    time: int | None,
+    device: str,
+    threads: int | None,
+    as_json: bool,
 ) -> None:
     """Compare FILE (.vgm) with the ORIGINAL volume it was made from.
 
@@ -42,11 +51,10 @@ def verify(
     from .region import Region
 
     volume = read_volume(original, channel, time)
-    with about(file), progress() as bar:
-        array = open_vgm(file)
-        in_file = array.info.axes
+    with about(file), progress() as bar, VgmReader.open(file) as reader:
+        array = open_vgm(reader, device=device, threads=threads)
         region = Region.of(
-            file, array, None, 0, channel if "C" in in_file else None, time if "T" in in_file else None
+            file, array, None, 0, channel if "C" in array.axes else None, time if "T" in array.axes else None
         )
         if region.info.shape != volume.info.shape:
             raise InputError(
@@ -65,9 +73,7 @@ def verify(
                 z += len(slab)
             bar.start(f"comparing image {len(images) + 1} of {times * channels}")
             images.append({"time": t, "channel": c, **compare(volume.data[t, c], decoded)})
-        with VgmReader.open(file) as reader:
-            size = reader.file_size
-            ratio = reader.meta.info.nbytes / size
+        size, ratio = reader.file_size, reader.meta.info.nbytes / reader.file_size
     document: dict[str, Any] = {
         "original": original,
         "file": file,

@@ -20,13 +20,15 @@ DEFAULT_RATIO = 200.0
 _SIZE = re.compile(r"([0-9]*\.?[0-9]+)\s*(?:([kmgt])(i?)b?|b)?", re.IGNORECASE)
 
 
-def parse_size(text: str | int | float) -> int:
+def parse_size(text: str | int | float, what: str = "size") -> int:
     """Bytes of a size as a person writes it.
 
     Parameters
     ----------
     text : str or number
         ``500k``, ``2M``, ``1.5MB`` (powers of 1000), ``64KiB`` (powers of 1024) or a number of bytes.
+    what : str
+        What to call it in a message.
 
     Raises
     ------
@@ -35,12 +37,12 @@ def parse_size(text: str | int | float) -> int:
     """
     match = _SIZE.fullmatch(str(text).strip())
     if match is None:
-        raise UsageError(f"size {str(text)!r}: expected a number of bytes such as 500k, 2M or 1.5MB")
+        raise UsageError(f"{what} {str(text)!r}: expected a number of bytes such as 500k, 2M or 1.5MB")
     number, prefix, binary = match.groups()
     power = " kmgt".index(prefix.lower()) if prefix else 0
     size = int(float(number) * (1024 if binary else 1000) ** power)
     if size < 1:
-        raise UsageError(f"size {str(text)!r}: expected at least one byte")
+        raise UsageError(f"{what} {str(text)!r}: expected at least one byte")
     return size
 
 
@@ -74,7 +76,9 @@ class EncodeSettings:
         group="target",
     )  # fmt: skip
     primitives: int | None = _option(None, "Number of Gaussians per image.", low=1, group="target")
-    effort: str = _option("balanced", "Time against quality.", choices=("fast", "balanced", "best"))
+    effort: str = _option(
+        "balanced", "Time against quality.", choices=("fast", "balanced", "best"), group="target"
+    )
 
     # Occupancy gate.
     gate: str = _option(
