@@ -38,7 +38,11 @@ def _module(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
     return module
 
 
@@ -178,7 +182,7 @@ def test_example_in_the_text_is_a_file_that_decodes_to_what_it_says() -> None:
 
 def test_invalid_vectors_fail_for_the_fault_alone() -> None:
     """The file that all of them were made of is valid."""
-    maker = _module(SPEC / "make_vectors.py")
+    maker = _module(SPEC / "invalid_vectors.py")
     assert check_file(maker.file_of())["ok"]
     assert check_file(maker.file_of(index=maker.index_of(maker.RECORD * 2, flags=1)))["ok"]
     assert len(spec_decoder.File(maker.file_of()).all_records()) == 2
