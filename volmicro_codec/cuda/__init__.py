@@ -1,0 +1,1 @@
+"""The GPU backend: .cu sources and what launches them."""
