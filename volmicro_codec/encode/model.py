@@ -171,17 +171,22 @@ def _symmetric(step: Tensor) -> Tensor:
     return s
 
 
-def moved(model: Model, step: Tensor, alpha: float, max_sigma: float) -> Model:
-    """The model after ``alpha * step``, each Gaussian's move capped to what the local model can bear."""
+def moved(model: Model, step: Tensor, alpha: float, max_sigma: float, shapes: bool = True) -> Model:
+    """The model after ``alpha * step``, each Gaussian's move capped to what the local model can bear.
+
+    ``shapes`` False holds B as it is, to the bit.
+    """
     d = step * alpha
     big = torch.maximum(d[:, 1:4].norm(dim=1) / 1.0, d[:, 4:].abs().amax(dim=1) / 0.5)
     d = d / torch.clamp(big, min=1.0)[:, None]
+    mu = model.mu + torch.einsum("nij,nj->ni", model.B, d[:, 1:4])
+    if not shapes:
+        return Model(mu, model.B, model.w + d[:, 0])
     s = _symmetric(d)
     eye = torch.eye(3, dtype=torch.float64)
     s2 = s @ s
     growth = eye + s + s2 / 2 + s2 @ s / 6 + s2 @ s2 / 24
     b = model.B @ growth
-    mu = model.mu + torch.einsum("nij,nj->ni", model.B, d[:, 1:4])
     out = Model(mu, b, model.w + d[:, 0])
     clamp_shapes(out, max_sigma)
     return out

@@ -165,7 +165,7 @@ class Refiner:
             alpha = -slope / curve if curve > 0 else 1.0
             accepted = False
             for _ in range(5):
-                trial = moved(model, direction, alpha, self.max_sigma)
+                trial = moved(model, direction, alpha, self.max_sigma, shapes=columns.stop > 4)
                 trial_packed = self.pack(trial)
                 trial_loss = self.evaluate(trial_packed, self._trial)
                 trial_penalty = extra(trial)[0] if extra else 0.0

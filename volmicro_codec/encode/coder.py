@@ -1,0 +1,208 @@
+"""From a fitted image to chunks: rounding with refits between, bricks, payloads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..format import EncodedChunk, codings, support_box
+from ..primitives import Primitives, Records, primitives_to_records, records_to_primitives
+from .bricks import Brick, divide
+from .fit import ImageFit
+from .lattice_quantise import (
+    Lattice,
+    Shapes,
+    Symbols,
+    encode_chunk,
+    quantise_positions,
+    quantise_shape,
+    quantise_weights,
+    records_of,
+)
+from .model import Model
+from .spread import principal
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+
+WEIGHTS_ONLY = slice(0, 1)
+WEIGHTS_AND_CENTRES = slice(0, 4)
+
+
+FILE_STEP = 2.0**-6
+
+
+@dataclass
+class Coded:
+    """Chunks of one image and the model that a decoder gets from them.
+
+    Attributes
+    ----------
+    chunks : list of EncodedChunk
+    model : Model
+        In the weights of the fit.
+    unit : float
+        What the file's gain must be multiplied by. Lattice files state one step for all images
+        (`FILE_STEP`), so each image's own step goes into its gain.
+    """
+
+    chunks: list[EncodedChunk]
+    model: Model
+    unit: float = 1.0
+
+    @property
+    def payload(self) -> int:
+        """Bytes of all payloads."""
+        return sum(len(c.payload) for c in self.chunks)
+
+    @property
+    def count(self) -> int:
+        """Primitives."""
+        return sum(c.count for c in self.chunks)
+
+
+def model_of(p: Primitives) -> Model:
+    """Decoded primitives as a model."""
+    q = p.rotations.astype(np.float64)
+    q /= np.linalg.norm(q, axis=1, keepdims=True)
+    w, i, j, k = q.T
+    r = np.empty((len(p), 3, 3))
+    r[:, 0, 0], r[:, 0, 1], r[:, 0, 2] = 1 - 2 * (j * j + k * k), 2 * (i * j - k * w), 2 * (i * k + j * w)
+    r[:, 1, 0], r[:, 1, 1], r[:, 1, 2] = 2 * (i * j + k * w), 1 - 2 * (i * i + k * k), 2 * (j * k - i * w)
+    r[:, 2, 0], r[:, 2, 1], r[:, 2, 2] = 2 * (i * k - j * w), 2 * (j * k + i * w), 1 - 2 * (i * i + j * j)
+    b = r * p.scales.astype(np.float64)[:, None, :]
+    return Model(torch.as_tensor(p.means.copy()), torch.as_tensor(b), torch.as_tensor(p.intensities.astype(np.float64)))
+
+
+def _levels(model: Model, levels: int) -> I64:
+    """Level of each Gaussian: the most energetic eighth (and of that the most energetic eighth) comes first."""
+    n = len(model)
+    out = np.full(n, levels - 1, np.int64)
+    order = np.argsort(-model.energy().numpy(), kind="stable")
+    for k in range(levels - 1):
+        out[order[: n >> (3 * (levels - 1 - k))]] = np.minimum(out[order[: n >> (3 * (levels - 1 - k))]], k)
+    return out
+
+
+def default_levels(count: int) -> int:
+    """One level a factor of eight above a few thousand primitives; small files have one."""
+    return 1 + (count >= 16_000) + (count >= 1_000_000)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Bricks of every level of one image; positions are rounded relative to these."""
+
+    bricks: list[tuple[int, Brick]]
+
+    @classmethod
+    def of(cls, model: Model, shape: tuple[int, int, int], levels: int, max_edge: int) -> Layout:
+        """Levels by energy, bricks by centre."""
+        level = _levels(model, levels)
+        mu = model.mu.numpy()
+        out = []
+        for k in range(levels):
+            ids = np.flatnonzero(level == k)
+            for b in divide(mu[ids], shape, max_edge=max_edge):
+                out.append((k, Brick(b.lo, b.shape, ids[b.members])))
+        return cls(out)
+
+
+def _chunk(t: int, c: int, level: int, coding: int, brick: Brick, records: Records, payload: bytes,
+           shape: tuple[int, int, int], cutoff: float) -> EncodedChunk:
+    lo, hi = support_box(records, brick.lo, brick.shape, shape, cutoff)
+    return EncodedChunk(t=t, c=c, level=level, coding=coding, brick_lo=brick.lo, brick_shape=brick.shape,
+                        count=len(records), support_lo=lo, support_hi=hi, payload=payload)
+
+
+def _decoded(parts: list[tuple[EncodedChunk, Records]]) -> Model:
+    prims = [records_to_primitives(r, c.brick_centre) for c, r in parts]
+    return model_of(Primitives.concatenate(prims))
+
+
+def code_float16(model: Model, layout: Layout, shape: tuple[int, int, int], cutoff: float, at: tuple[int, int],
+                 plain: bool) -> Coded:
+    """Chunks of float16 records, as byte planes or plain."""
+    scales, rotations = principal(model)
+    p = Primitives(model.mu.numpy(), scales.astype(np.float32), rotations.astype(np.float32),
+                   model.w.numpy().astype(np.float32))
+    parts = []
+    for level, brick in layout.bricks:
+        mine = Primitives(p.means[brick.members], p.scales[brick.members], p.rotations[brick.members],
+                          p.intensities[brick.members])
+        centre = tuple((2 * a + n - 1) / 2 for a, n in zip(brick.lo, brick.shape, strict=True))
+        records = primitives_to_records(mine, (centre[0], centre[1], centre[2]))
+        coding, payload = (codings.RAW, records.tobytes()) if plain else codings.encode_records(records)
+        parts.append((_chunk(*at, level, coding, brick, records, payload, shape, cutoff), records))
+    return Coded([c for c, _ in parts], _decoded(parts))
+
+
+@dataclass
+class Rounded:
+    """Symbols of a whole image, with the bricks their positions are relative to."""
+
+    symbols: Symbols
+    lattice: Lattice
+    layout: Layout
+
+    def code(self, shape: tuple[int, int, int], cutoff: float, at: tuple[int, int]) -> Coded:
+        """Chunks; primitives whose amplitude rounded to nothing are left out."""
+        parts = []
+        stored = replace(self.lattice, dc=FILE_STEP)
+        for level, brick in self.layout.bricks:
+            keep = brick.members[self.symbols.amplitudes[brick.members] != 0]
+            if not len(keep):
+                continue
+            mine = self.symbols.select(keep)
+            coded = encode_chunk(mine, stored, brick.shape)
+            records = records_of(mine, stored)[coded.order]
+            parts.append((_chunk(*at, level, codings.LATTICE, brick, records, coded.payload, shape, cutoff), records))
+        unit = self.lattice.parameters.dc / FILE_STEP
+        model = _decoded(parts)
+        return Coded([c for c, _ in parts], Model(model.mu, model.B, model.w * unit), unit)
+
+    def bytes(self) -> int:
+        """Payload bytes."""
+        total = 0
+        for _, brick in self.layout.bricks:
+            keep = brick.members[self.symbols.amplitudes[brick.members] != 0]
+            if len(keep):
+                total += len(encode_chunk(self.symbols.select(keep), self.lattice, brick.shape).payload)
+        return total
+
+
+def _round_positions(mu: F64, shapes: Shapes, layout: Layout) -> tuple[I64, F64]:
+    points, out = np.zeros((len(mu), 3), np.int64), mu.copy()
+    for _, brick in layout.bricks:
+        m = brick.members
+        points[m], out[m] = quantise_positions(mu[m], shapes.select(m), brick.lo, brick.shape)
+    return points, out
+
+
+def plain_rounding(model: Model, lattice: Lattice, layout: Layout) -> Rounded:
+    """All symbols at once, without refits: what a byte count needs."""
+    shapes = quantise_shape(model.B.numpy(), model.w.numpy(), lattice)
+    points, _ = _round_positions(model.mu.numpy(), shapes, layout)
+    amplitudes, _ = quantise_weights(model.w.numpy(), shapes, lattice)
+    return Rounded(Symbols(shapes, points, amplitudes), lattice, layout)
+
+
+def rounding_with_refits(fit: ImageFit, lattice: Lattice, layout: Layout, iterations: tuple[int, int]) -> Rounded:
+    """Round shapes, refit centres and weights, round centres, refit weights, round those.
+
+    Leaves ``fit.model`` at the rounded model and ``fit.sse`` at its error.
+    """
+    m = fit.model
+    shapes = quantise_shape(m.B.numpy(), m.w.numpy(), lattice)
+    fit.model = Model(m.mu, torch.as_tensor(shapes.factor.copy()), m.w)
+    fit.refit(iterations[0], columns=WEIGHTS_AND_CENTRES, stage="shapes rounded")
+    points, mu = _round_positions(fit.model.mu.numpy(), shapes, layout)
+    fit.model = Model(torch.as_tensor(mu), fit.model.B, fit.model.w)
+    fit.refit(iterations[1], columns=WEIGHTS_ONLY, stage="centres rounded")
+    amplitudes, w = quantise_weights(fit.model.w.numpy(), shapes, lattice)
+    fit.model = Model(fit.model.mu, fit.model.B, torch.as_tensor(w))
+    fit.refit(0, stage="weights rounded")
+    return Rounded(Symbols(shapes, points, amplitudes), lattice, layout)

@@ -1,0 +1,121 @@
+"""One image (one time point of one channel) as the fit sees it: normalised targets, block by block."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .gate import Gate
+
+F32 = npt.NDArray[np.float32]
+Box = tuple[slice, slice, slice]
+
+MAX_BLOCK_VOXELS = 64 << 20
+HALO = 16
+
+
+@dataclass(frozen=True)
+class Part:
+    """A block of an image: the voxels it owns and the voxels its fit looks at.
+
+    Attributes
+    ----------
+    core, domain : three slices
+        The cores tile the image; a domain is its core and a halo of `HALO` voxels.
+    """
+
+    core: Box
+    domain: Box
+
+    @property
+    def origin(self) -> npt.NDArray[np.float64]:
+        """First voxel of the domain."""
+        return np.array([s.start for s in self.domain], np.float64)
+
+    def owns(self, mu: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
+        """Which centres [N, 3] belong to the core; centres outside the image belong to the nearest voxel's."""
+        at = np.clip(np.rint(mu), 0, np.array(shape) - 1)
+        lo = np.array([s.start for s in self.core])
+        hi = np.array([s.stop for s in self.core])
+        return np.asarray(((at >= lo) & (at < hi)).all(axis=1))
+
+
+@dataclass
+class Image:
+    """Voxels of one image and how they are mapped to what is fitted.
+
+    Attributes
+    ----------
+    voxels : array-like [Z, Y, X]
+        Sliced, never changed; may be a memory map.
+    base, gain : float
+        value = base + gain * fitted; both are float32 numbers.
+    gate : Gate
+    aspect : (z, y, x)
+        Finest voxel size over each axis's voxel size: how a round feature's extent in voxels relates.
+    """
+
+    voxels: npt.NDArray[Any]
+    base: float
+    gain: float
+    gate: Gate
+    aspect: tuple[float, float, float]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(Z, Y, X)."""
+        s = self.voxels.shape
+        return (int(s[0]), int(s[1]), int(s[2]))
+
+    def target(self, box: Box) -> F32:
+        """Normalised voxels of a box."""
+        out = np.asarray(self.voxels[box]).astype(np.float32)
+        out -= np.float32(self.base)
+        out *= np.float32(1.0 / self.gain)
+        return out
+
+    def parts(self) -> list[Part]:
+        """Blocks of at most `MAX_BLOCK_VOXELS` whose cores tile the image."""
+        counts = [1, 1, 1]
+        while math.prod(-(-s // c) for s, c in zip(self.shape, counts, strict=True)) > MAX_BLOCK_VOXELS:
+            longest = max(range(3), key=lambda k: self.shape[k] / counts[k])
+            counts[longest] += 1
+        edges = [
+            [round(k * s / c) for k in range(c + 1)] for s, c in zip(self.shape, counts, strict=True)
+        ]
+        out = []
+        for z in range(counts[0]):
+            for y in range(counts[1]):
+                for x in range(counts[2]):
+                    at = (z, y, x)
+                    core = tuple(slice(edges[k][at[k]], edges[k][at[k] + 1]) for k in range(3))
+                    domain = tuple(
+                        slice(max(0, s.start - HALO), min(n, s.stop + HALO))
+                        for s, n in zip(core, self.shape, strict=True)
+                    )
+                    out.append(Part((core[0], core[1], core[2]), (domain[0], domain[1], domain[2])))
+        return out
+
+
+def value_range(voxels: npt.NDArray[Any]) -> tuple[float, float, float]:
+    """Median and the 0.01 % and 99.99 % quantiles, of a regular subsample of at most about 16 Mvoxel."""
+    n = math.prod(int(s) for s in voxels.shape)
+    step = max(1, round((n / (16 << 20)) ** (1 / 3)))
+    sample = np.asarray(voxels[::step, ::step, ::step]).ravel()
+    low, mid, high = np.percentile(sample, [0.01, 50.0, 99.99])
+    return float(mid), float(low), float(high)
+
+
+def mapping(voxels: npt.NDArray[Any]) -> tuple[float, float]:
+    """(base, gain) as float32 numbers: the median is 0, the range between extreme quantiles is 1."""
+    mid, low, high = value_range(voxels)
+    gain = high - low
+    if not gain > 0:
+        gain = float(np.max(voxels)) - float(np.min(voxels))
+    if not gain > 0:
+        gain = 1.0
+    return float(np.float32(mid)), float(np.float32(gain))

@@ -1,0 +1,257 @@
+"""The whole encode: images in turn through gate, fit and coding, then the file, then what it achieved."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import evaluate
+from ..decode.cpu import CpuRasteriser
+from ..errors import UsageError
+from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead, write_file
+from ..progress import Progress, SilentProgress
+from ..volume import Volume
+from . import rate
+from .coder import FILE_STEP, Coded
+from .fit import EFFORTS, ImageFit, Schedule, Weighting
+from .gate import Gate, no_gate, otsu_gate, train_gate
+from .image import Image, mapping
+from .lattice_quantise import Lattice
+from .noise import estimate_noise
+from .settings import EncodeSettings
+
+DEFAULT_RADIUS = math.sqrt(12.0)
+INDEX_BYTES = 26
+
+
+@dataclass
+class EncodeResult:
+    """What an encode did.
+
+    Attributes
+    ----------
+    bytes : int
+        Of the file.
+    ratio : float
+        Uncompressed bytes over bytes of the file.
+    primitives : int
+    seconds : float
+        Until the file lay on disk and was measured.
+    psnr, psnr_fg, ssim, mip_ssim : float
+        Of the decoded file against the input (peak p99.99 - p0.01), means over images.
+    occupancy : float
+        Fraction of voxels that the gate holds to be occupied, mean over images.
+    history : list of dict
+        stage, image, primitives, loss, psnr, seconds.
+    """
+
+    bytes: int
+    ratio: float
+    primitives: int
+    seconds: float
+    psnr: float
+    psnr_fg: float
+    ssim: float
+    mip_ssim: float
+    occupancy: float
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _gate(voxels: npt.NDArray[Any], settings: EncodeSettings) -> Gate:
+    if settings.gate_file is not None:
+        return Gate.load(settings.gate_file)
+    if settings.gate == "none":
+        return no_gate(voxels, settings.gate_tau)
+    if settings.gate == "otsu":
+        return otsu_gate(voxels, tau=settings.gate_tau)
+    return train_gate(voxels, noise=estimate_noise(voxels), tau=settings.gate_tau, seed=settings.seed)
+
+
+def _aspect(volume: Volume) -> tuple[float, float, float]:
+    """Finest known voxel size over each axis's own; 1 where sizes are unknown."""
+    sizes = volume.info.voxel_size
+    if any(s is None or not s > 0 for s in sizes):
+        return (1.0, 1.0, 1.0)
+    z, y, x = (float(s) for s in sizes if s is not None)
+    least = min(z, y, x)
+    a = [min(1.0, max(0.2, least / s)) for s in (z, y, x)]
+    return (a[0], a[1], a[2])
+
+
+def _schedule(settings: EncodeSettings) -> Schedule:
+    s = EFFORTS[settings.effort]
+    return s if settings.iterations is None else Schedule(s.rounds, s.inner, settings.iterations, s.tolerance)
+
+
+def _text(settings: EncodeSettings) -> str:
+    """The settings that are not defaults, short."""
+    default = EncodeSettings()
+    name, value = settings.target
+    words = [f"{name}={value:g}", settings.effort]
+    skip = {"ratio", "size", "psnr", "primitives", "effort", "gate_file", "device", "threads"}
+    for key in settings.__dataclass_fields__:
+        if key not in skip and getattr(settings, key) != getattr(default, key):
+            words.append(f"{key}={getattr(settings, key)}")
+    return " ".join(words)
+
+
+def encode_volume(
+    volume: Volume,
+    dest: str | os.PathLike[str],
+    settings: EncodeSettings | None = None,
+    progress: Progress | None = None,
+    *,
+    force: bool = False,
+) -> EncodeResult:
+    """Encode a volume into a .vgm file.
+
+    Parameters
+    ----------
+    volume : Volume
+        TCZYX voxels; every (t, c) image is coded.
+    dest : path
+        Written whole or not at all.
+    settings : EncodeSettings, optional
+    progress : Progress, optional
+    force : bool
+        Replace a file that is there.
+
+    Raises
+    ------
+    UsageError
+        Where the target cannot be met (a size smaller than an empty file).
+    OutputError
+        Where the file cannot be written.
+    """
+    began = time.monotonic()
+    settings = settings or EncodeSettings()
+    shown: Progress = progress or SilentProgress()
+    job = _Job(volume, settings, shown, began)
+    data = job.run()
+    shown.start("writing")
+    meta, chunks = job.meta, job.chunks
+    write_file(dest, meta, chunks, force=force)
+    shown.finish()
+    q = meta.quality
+    return EncodeResult(
+        bytes=len(data), ratio=volume.info.nbytes / len(data), primitives=sum(c.count for c in chunks),
+        seconds=time.monotonic() - began, psnr=q["psnr"], psnr_fg=q["psnr_fg"], ssim=q["ssim"],
+        mip_ssim=q["mip_ssim"], occupancy=q["occupancy"], history=job.history,
+    )  # fmt: skip
+
+
+class _Job:
+    """One encode, image by image."""
+
+    def __init__(self, volume: Volume, settings: EncodeSettings, shown: Progress, began: float) -> None:
+        self.volume, self.settings, self.shown, self.began = volume, settings, shown, began
+        radius = settings.cutoff or DEFAULT_RADIUS
+        self.cutoff = float(np.float32(radius * radius))
+        self.raster = CpuRasteriser(self.cutoff, settings.threads)
+        self.history: list[dict[str, Any]] = []
+        self.chunks: list[EncodedChunk] = []
+        self.mappings: list[tuple[float, float]] = []
+        self.occupancy: list[float] = []
+        self.meta = self._meta(dict.fromkeys(("psnr", "psnr_fg", "ssim", "mip_ssim", "occupancy"), 0.0))
+
+    @property
+    def images(self) -> list[tuple[int, int]]:
+        t, c = self.volume.info.shape[:2]
+        return [(i, j) for i in range(t) for j in range(c)]
+
+    def _meta(self, quality: dict[str, float]) -> FileMeta:
+        from .. import __version__
+
+        known = self.mappings + [(0.0, 1.0)] * (len(self.images) - len(self.mappings))
+        shared = {codings.LATTICE: Lattice(FILE_STEP).shared()} if self.settings.coding == "lattice" else {}
+        return FileMeta(
+            info=self.volume.info, cutoff=self.cutoff, images=tuple(known), shared=shared,
+            software=f"volmicro-codec {__version__}", settings=_text(self.settings), quality=quality,
+        )  # fmt: skip
+
+    def run(self) -> bytes:
+        """Fit, code, measure; returns the file's bytes."""
+        name, value = self.settings.target
+        raw = self.volume.info.nbytes
+        total: float | None = None
+        if name == "ratio":
+            total = math.floor(raw / value)
+        elif name == "size":
+            total = value
+        empty = overhead(self.meta, [])
+        if total is not None:
+            total -= empty + 2
+            if total < 32:
+                raise UsageError(
+                    f"a file of {total + empty + 2:.0f} bytes is too small: without a single primitive it takes {empty}"
+                )
+        spent = 0.0
+        images = self.images
+        for k, (t, c) in enumerate(images):
+            budget = None if total is None else (total - spent) / (len(images) - k)
+            coded = self._image(t, c, name, value, budget, f"{k + 1}/{len(images)} " if len(images) > 1 else "")
+            self.chunks += coded.chunks
+            spent += coded.payload + INDEX_BYTES * len(coded.chunks)
+        self.chunks.sort(key=lambda c: (c.level, c.t, c.c))
+        self.meta = self._meta(self.meta.quality)
+        return self._measure(total)
+
+    def _image(self, t: int, c: int, name: str, value: float, budget: float | None, label: str) -> Coded:
+        s = self.settings
+        voxels = self.volume.data[t, c]
+        base, gain = mapping(voxels)
+        self.shown.start(f"{label}gate")
+        gate = _gate(voxels, s)
+        self.occupancy.append(gate.occupancy(voxels))
+        image = Image(voxels, base, gain, gate, _aspect(self.volume))
+        weighting = Weighting(edges=s.edge_boost, gradient=s.lambda_gradient) if s.edge_weights else Weighting()
+        fit = ImageFit(image, self.raster, weighting)
+        schedule = _schedule(s)
+        refits = rate.REFITS[s.effort]
+        work = (schedule.rounds * schedule.inner + schedule.final + sum(refits)) * len(fit.parts)
+        self.shown.start(f"{label}fit", work)
+        fit.on_work = self.shown.advance
+
+        def refine(f: ImageFit) -> None:
+            f.refit(schedule.final, tolerance=schedule.tolerance, stage="refit")
+
+        plan = rate.Plan(
+            coding=s.coding, effort=s.effort, schedule=schedule, levels=s.levels, max_edge=s.brick or 128,
+            max_primitives=s.max_primitives, at=(t, c), index_bytes=lambda n: INDEX_BYTES * n, refine=refine,
+        )  # fmt: skip
+        if budget is not None:
+            coded = rate.encode_to_bytes(fit, budget, plan)
+        elif name == "psnr":
+            coded = rate.encode_to_psnr(fit, value, plan, 64)
+        else:
+            coded = rate.encode_to_count(fit, int(value), plan)
+        self.mappings.append((base, float(np.float32(gain * coded.unit))))
+        seconds = time.monotonic() - self.began
+        self.history += [
+            {"image": [t, c], "stage": h.stage, "primitives": h.primitives, "loss": h.loss, "psnr": h.psnr}
+            for h in fit.history
+        ]
+        self.history[-1]["seconds"] = seconds
+        return coded
+
+    def _measure(self, total: float | None) -> bytes:
+        from ..decode import open as open_vgm
+
+        data = encode_file(self.meta, self.chunks)
+        self.shown.start("measuring", len(self.images))
+        rows = []
+        array = open_vgm(data, threads=self.settings.threads)
+        for t, c in self.images:
+            decoded = array.read(channel=c, time=t)
+            rows.append(evaluate.compare(self.volume.data[t, c], decoded))
+            self.shown.advance(1)
+        quality = {k: float(np.mean([r[k] for r in rows])) for k in ("psnr", "psnr_fg", "ssim", "mip_ssim")}
+        quality["occupancy"] = float(np.mean(self.occupancy))
+        self.meta = self._meta(quality)
+        return encode_file(self.meta, self.chunks)

@@ -1,0 +1,302 @@
+"""Rate control: how many Gaussians, and how finely rounded, for the bytes or the quality asked for.
+
+Growing by rounds gives the squared error as a function of the count, so the marginal gain g of one more
+Gaussian is known. Rounding with the step dc costs an error per Gaussian that grows with dc^2 and saves
+bytes per Gaussian; both trades are equal near dc = `STEP_OVER_ROOT_GAIN` sqrt(g) (measured on real stacks).
+So the count grows until, rounded with that step, the bytes are used up; then dc alone is solved for
+the exact bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..errors import UsageError
+from .coder import Coded, Layout, Rounded, code_float16, default_levels, plain_rounding, rounding_with_refits
+from .fit import ImageFit, Schedule
+from .lattice_quantise import Lattice
+from .model import Model
+
+STEP_OVER_ROOT_GAIN = 0.35
+TYPICAL_BYTES = {"lattice": 5.2, "float16": 19.6, "raw": 22.0}
+REFITS = {"fast": (6, 4), "balanced": (14, 8), "best": (30, 16)}
+RATE_SLACK = 0.994
+BYTES_AN_OCTAVE = 1.1
+
+
+@dataclass
+class Plan:
+    """What the coding of one image is to keep to.
+
+    Attributes
+    ----------
+    coding : {"lattice", "float16", "raw"}
+    effort : str
+    schedule : Schedule
+    levels : int or None
+    max_edge : int
+        Longest edge of a brick, voxels.
+    max_primitives : int or None
+    at : (t, c)
+    index_bytes : callable
+        Bytes that an index of so many chunks takes.
+    """
+
+    coding: str
+    effort: str
+    schedule: Schedule
+    levels: int | None
+    max_edge: int
+    max_primitives: int | None
+    at: tuple[int, int]
+    index_bytes: Callable[[int], int]
+    refine: Callable[[ImageFit], None]
+
+
+def _layout(fit: ImageFit, plan: Plan, model: Model | None = None) -> Layout:
+    m = fit.model if model is None else model
+    levels = plan.levels or default_levels(len(m))
+    return Layout.of(m, fit.image.shape, levels, plan.max_edge)
+
+
+def _limited(count: int, plan: Plan) -> int:
+    return min(count, plan.max_primitives) if plan.max_primitives else count
+
+
+def _cost(rounded: Rounded, plan: Plan) -> int:
+    return rounded.bytes() + plan.index_bytes(len(rounded.layout.bricks))
+
+
+def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> float:
+    """Greedy rounds until the Gaussians, rounded at the best step, fill ``budget`` bytes.
+
+    Returns the marginal gain of the last Gaussians (squared error each takes off).
+    """
+    s = plan.schedule
+    typical = TYPICAL_BYTES[plan.coding]
+    goal = _limited(max(1, int(budget / typical)), plan)
+    gain = math.nan
+    curve: list[tuple[int, float]] = []
+    k = 0
+    while True:
+        k += 1
+        before, sse = len(fit.model), fit.sse
+        if k < s.rounds:
+            wanted = max(1, goal * k // s.rounds - before)
+        else:
+            wanted = goal - before
+        if wanted <= 0:
+            break
+        added = fit.grow(wanted, s.inner, f"round {k}")
+        if math.isnan(sse):
+            sse = fit.history[0].loss * 2.0
+        if added:
+            gain = max((sse - fit.sse) / added, 1e-30)
+        if added < max(1, wanted // 4) and k >= s.rounds // 2:
+            break  # the residual holds nothing more that a Gaussian could take off
+        curve.append((len(fit.model), gain))
+        if plan.coding == "lattice" and k >= s.rounds // 2:
+            goal = _limited(_count_for(fit, curve, budget, plan), plan)
+        if k >= s.rounds + 3 or (len(fit.model) >= 0.98 * goal and k >= s.rounds):
+            break
+    return gain
+
+
+def _count_for(fit: ImageFit, curve: list[tuple[int, float]], budget: float, plan: Plan) -> int:
+    """How many Gaussians fill the budget when each is rounded as finely as is worth it at that count."""
+    count, gain = curve[-1]
+    size = _cost(plain_rounding(fit.model, Lattice(step_for(gain)), _layout(fit, plan)), plan) / count
+    falls = [
+        math.log(g0 / g1) / math.log(n1 / n0)
+        for (n0, g0), (n1, g1) in zip(curve[-4:-1], curve[-3:], strict=True)
+        if n1 > n0
+    ]
+    fall = min(max(sum(falls) / len(falls), 0.3), 3.0) if falls else 1.0
+    goal = budget / size
+    for _ in range(20):
+        # The step goes with the root of the gain, and each halving of it costs BYTES_AN_OCTAVE.
+        here = size + BYTES_AN_OCTAVE * 0.5 * fall * math.log2(max(goal / count, 0.05))
+        goal = 0.5 * goal + 0.5 * budget / max(here, 0.5 * size)
+    return max(1, int(goal))
+
+
+def step_for(gain: float) -> float:
+    """The amplitude step that is worth its bytes where one more Gaussian takes off ``gain``."""
+    return min(max(STEP_OVER_ROOT_GAIN * math.sqrt(gain), 1e-8), 2.0**20)
+
+
+def solve_step(model: Model, layout: Layout, plan: Plan, budget: float, start: float) -> float:
+    """The smallest step whose plainly rounded symbols take no more than ``budget`` bytes (to 0.3 %)."""
+    low, high, dc = 0.0, math.inf, start
+    for _ in range(12):
+        size = _cost(plain_rounding(model, Lattice(dc), layout), plan)
+        if size > budget:
+            low = dc
+        else:
+            high = dc
+            if size > 0.997 * budget:
+                break
+        guess = dc * (max(size, 1) / budget) ** 1.6
+        if low > 0 and high < math.inf:
+            inside = low * 1.002 < guess < high * 0.998
+            dc = guess if inside else math.sqrt(low * high)
+        else:
+            dc = min(max(guess, dc / 8), dc * 8)
+        if dc < start * 1e-4:
+            break
+    return dc if high == math.inf else high
+
+
+def code_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
+    """Code a fitted image in at most ``budget`` bytes of payload and index."""
+    if plan.coding != "lattice":
+        return _float16_to_bytes(fit, budget, plan)
+    fitted = fit.model.clone()
+    layout = _layout(fit, plan)
+    start = math.sqrt(max(fit.sse, 1e-12) / max(1, len(fitted))) * 0.35
+    slack = RATE_SLACK
+    dc = solve_step(fitted, layout, plan, budget * slack, start)
+    floor = start * 0.02
+    dc = max(dc, floor)
+    for _ in range(4):
+        fit.model = fitted.clone()
+        rounded = rounding_with_refits(fit, Lattice(dc), layout, REFITS[plan.effort])
+        size = _cost(rounded, plan)
+        if size <= budget and (size >= 0.985 * budget or dc <= floor):
+            break
+        slack *= min(1.02, max(0.9, (0.995 * budget) / size))
+        dc = max(solve_step(fitted, layout, plan, budget * slack, dc), floor)
+    coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at)
+    if coded.payload + plan.index_bytes(len(coded.chunks)) > budget:
+        return _trimmed(fit, rounded, budget, plan)
+    fit.model = coded.model
+    return coded
+
+
+def _trimmed(fit: ImageFit, rounded: Rounded, budget: float, plan: Plan) -> Coded:
+    """Leave out the least energetic primitives until the bytes fit."""
+    import numpy as np
+
+    amplitudes = rounded.symbols.amplitudes
+    order = np.argsort(np.abs(amplitudes), kind="stable")
+    drop = 0
+    while True:
+        size = _cost(rounded, plan)
+        if size <= budget:
+            break
+        kept = int(np.count_nonzero(amplitudes))
+        if kept == 0:
+            raise UsageError("the target size leaves no room for a single primitive")
+        more = max(1, int((size - budget) / max(1.0, size / kept)))
+        drop = int(np.count_nonzero(amplitudes[order] == 0)) + more
+        amplitudes[order[:drop]] = 0
+    coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at)
+    fit.model = coded.model
+    return coded
+
+
+def _float16_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
+    """Drop the least energetic primitives until the records fit."""
+    import numpy as np
+
+    model = fit.model
+    for _ in range(12):
+        coded = code_float16(model, _layout(fit, plan, model), fit.image.shape, fit.raster.cutoff, plan.at,
+                             plan.coding == "raw")
+        size = coded.payload + plan.index_bytes(len(coded.chunks))
+        if size <= budget:
+            break
+        keep = int(len(model) * budget / size) - 1
+        if keep < 1:
+            raise UsageError("the target size leaves no room for a single primitive")
+        order = np.sort(np.argsort(-model.energy().numpy(), kind="stable")[:keep])
+        model = model.take(order)
+    fit.model = coded.model
+    return coded
+
+
+def encode_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
+    """Fit and code one image in at most ``budget`` bytes of payload and index."""
+    grow_to_bytes(fit, budget, plan)
+    plan.refine(fit)
+    coded = code_to_bytes(fit, budget, plan)
+    fit.refit(0, stage="coded")
+    return coded
+
+
+def encode_to_count(fit: ImageFit, count: int, plan: Plan) -> Coded:
+    """Fit and code one image with ``count`` Gaussians, each as finely rounded as is worth its bytes."""
+    s = plan.schedule
+    gain = 1e-30
+    for k in range(1, s.rounds + 1):
+        before, sse = len(fit.model), fit.sse
+        added = fit.grow(max(0, count * k // s.rounds - before), s.inner, f"round {k}")
+        sse = fit.history[0].loss * 2.0 if math.isnan(sse) else sse
+        gain = max((sse - fit.sse) / added, 1e-30) if added else gain
+    plan.refine(fit)
+    coded = _code_with_step(fit, step_for(gain), plan)
+    fit.refit(0, stage="coded")
+    return coded
+
+
+def _code_with_step(fit: ImageFit, dc: float, plan: Plan) -> Coded:
+    if plan.coding != "lattice":
+        coded = code_float16(fit.model, _layout(fit, plan), fit.image.shape, fit.raster.cutoff, plan.at,
+                             plan.coding == "raw")
+    else:
+        rounded = rounding_with_refits(fit, Lattice(dc), _layout(fit, plan), REFITS[plan.effort])
+        coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at)
+    fit.model = coded.model
+    return coded
+
+
+def encode_to_psnr(fit: ImageFit, psnr: float, plan: Plan, smallest: int) -> Coded:
+    """Fit and code one image in the smallest file found whose PSNR (peak p99.99 - p0.01) reaches ``psnr``.
+
+    ``smallest`` is the count to start from. Grows until the unrounded fit is as much better than asked as
+    rounding at the best step costs, then solves the step.
+    """
+    s = plan.schedule
+    wanted = fit.voxel_count * 10 ** (-psnr / 10)
+    count, gain = smallest, 1e-30
+    for k in range(60):
+        before, sse = len(fit.model), fit.sse
+        added = fit.grow(max(1, min(count, 1 << 24) - before), s.inner, f"round {k + 1}")
+        sse = fit.history[0].loss * 2.0 if math.isnan(sse) else sse
+        gain = max((sse - fit.sse) / max(1, added), 1e-30)
+        limit = plan.max_primitives is not None and len(fit.model) >= plan.max_primitives
+        # Rounding at the best step gives away about a third of the marginal gain of each Gaussian.
+        margin = 0.0 if plan.coding != "lattice" else 0.33 * gain * len(fit.model)
+        if fit.sse + margin <= wanted * 1.12 or limit or added == 0:
+            break
+        count = _limited(int(len(fit.model) * 1.25) + 8, plan)
+    plan.refine(fit)
+    fitted = fit.model.clone()
+    low, high, best = 0.0, math.inf, None
+    dc = step_for(gain)
+    for _ in range(9):
+        fit.model = fitted.clone()
+        coded = _code_with_step(fit, dc, plan)
+        fit.refit(0, stage="coded")
+        if fit.psnr >= psnr:
+            low, best = dc, coded
+            if fit.psnr <= psnr + 0.05 or plan.coding != "lattice":
+                break
+            dc = math.sqrt(low * high) if high < math.inf else dc * 1.6
+        else:
+            high = dc
+            if plan.coding != "lattice" or dc < 0.02 * step_for(gain):
+                fit.model = fitted
+                fit.grow(max(4, len(fitted) // 16), s.inner, "more")
+                plan.refine(fit)
+                fitted, low, high = fit.model.clone(), 0.0, math.inf
+                continue
+            dc = math.sqrt(low * high) if low > 0 else dc / 2
+    if best is None:
+        fit.model = fitted.clone()
+        best = _code_with_step(fit, max(low, 0.02 * step_for(gain)), plan)
+    fit.model = best.model
+    fit.refit(0, stage="coded")
+    return best
