@@ -225,3 +225,30 @@ def test_a_box_means_what_it_means_in_python(
         np.testing.assert_array_equal(np.load(directory / "o.npy"), part)
     else:
         assert code == 2
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_decode_writes_an_ome_zarr_pyramid_of_evaluated_levels(
+    vgm: Callable[..., Any], tmp_path: Path, version: str
+) -> None:
+    zarr = pytest.importorskip("zarr")
+    small_file(tmp_path / "wide.vgm", (4, 20, 300))
+    ran = vgm("decode", "wide.vgm", "-o", "out.ome.zarr", "--zarr-version", version)
+    assert (ran.code, ran.out) == (0, "")
+    volume = read_volume(tmp_path / "out.ome.zarr")
+    assert volume.info.voxel_size == (2.0, 0.5, 0.5)
+    np.testing.assert_array_equal(volume.data[0], voxels_of(tmp_path / "wide.vgm"))
+    group = zarr.open(str(tmp_path / "out.ome.zarr"), mode="r")
+    with volmicro_codec.open(tmp_path / "wide.vgm") as array:
+        np.testing.assert_array_equal(group["1"][...], array.level(1)[...])
+    again = vgm("decode", "wide.vgm", "-o", "out.ome.zarr")
+    assert again.code == 5
+    assert "exists already" in again.err
+
+
+def test_roi_writes_an_ome_zarr_of_its_part(vgm: Callable[..., Any], file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("zarr")
+    assert vgm("roi", "cells.vgm", "--box", "1:3,2:9,:", "--channel", "0", "-o", "p.ome.zarr").code == 0
+    np.testing.assert_array_equal(
+        read_volume(tmp_path / "p.ome.zarr").data[0, 0], voxels_of(file)[0, 1:3, 2:9]
+    )

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from keyword import iskeyword
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -25,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "test": ("test", "Check the structure and all checksums of .vgm files."),
     "verify": ("verify", "Compare a .vgm file with its original."),
     "gate": ("gate", "Train an occupancy gate alone, to reuse it."),
+    "export": ("export", "Write the Gaussians of a .vgm file for other programs."),
+    "import": ("import_", "Make a .vgm file of Gaussians that another tool has fitted."),
     "phantom": ("phantom", "Make a realistic test volume."),
 }
 
@@ -86,7 +89,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f".{COMMANDS[cmd_name][0]}", __package__), cmd_name)
+        module = import_module(f".{COMMANDS[cmd_name][0]}", __package__)
+        command = getattr(module, cmd_name + "_" * iskeyword(cmd_name))
         assert isinstance(command, click.Command)
         return command
 

@@ -25,6 +25,7 @@ from .progress import progress
 
 if TYPE_CHECKING:
     from ..format import VgmReader
+    from ..progress import Progress
     from .region import Region
 
 
@@ -69,14 +70,22 @@ def _shared_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command("decode", cls=Command)
 @click.argument("file", metavar="FILE")
-@output_option(True, "Where to: .tif, .ome.tif or .npy.")
+@output_option(True, "Where to: .tif, .ome.tif, .npy or .ome.zarr.")
+@click.option(
+    "--zarr-version",
+    type=click.Choice(["0.4", "0.5"]),
+    default="0.5",
+    show_default=True,
+    help="Version of OME-Zarr, for .ome.zarr.",
+)
 @_shared_options
-def decode(file: str, output: str, wanted: Wanted) -> None:
+def decode(file: str, output: str, zarr_version: str, wanted: Wanted) -> None:
     """Decode FILE (a .vgm path or URL) into a volume.
 
     TIFF output is OME-TIFF, losslessly compressed, with the voxel size, channels and axes of the original.
+    OME-Zarr output is a pyramid whose levels are each evaluated from the file.
     """
-    _write(file, output, None, wanted)
+    _write(file, output, None, wanted, zarr_version)
 
 
 @click.command("roi", cls=Command)
@@ -99,8 +108,10 @@ def roi(file: str, box: tuple[Bounds, ...] | None, output: str | None, wanted: W
     _write(file, output, box, wanted)
 
 
-def _write(file: str, output: str, box: tuple[Bounds, ...] | None, wanted: Wanted) -> None:
-    from ..io import check_volume_output, write_volume
+def _write(
+    file: str, output: str, box: tuple[Bounds, ...] | None, wanted: Wanted, zarr_version: str = "0.5"
+) -> None:
+    from ..io import check_volume_output, format_of, write_volume
 
     check_volume_output(output, wanted.force)
     budget = parse_size(wanted.budget, "budget") if wanted.budget is not None else None
@@ -112,10 +123,24 @@ def _write(file: str, output: str, box: tuple[Bounds, ...] | None, wanted: Wante
         source = reader if budget is None else file
         with open_vgm(source, threads=wanted.threads, device=wanted.device, budget=budget) as array:
             region = Region.of(file, array, box, wanted.level, wanted.channel, wanted.time)
-            bar.start(f"decoding {file}", math.prod(region.info.shape[:3]))
             note = _note(reader, region, wanted.level, array.chunks_missing)
-            write_volume(output, region.slabs(bar.advance), region.info, wanted.force, note)
+            kind = format_of(output)
+            if kind is not None and kind.name == "OME-Zarr" and region.is_whole:
+                _write_pyramid(output, region, wanted.force, note, zarr_version, bar)
+            else:
+                bar.start(f"decoding {file}", math.prod(region.info.shape[:3]))
+                write_volume(output, region.slabs(bar.advance), region.info, wanted.force, note)
     remark(f"wrote {output}: {shape_text(region.info)}, {bytes_text(region.info.nbytes)}")
+
+
+def _write_pyramid(output: str, region: Region, force: bool, note: str, version: str, bar: Progress) -> None:
+    """All levels from the file itself: a coarser grid is evaluated, not averaged."""
+    from ..io.zarr_pyramid import level_shapes, write_pyramid
+
+    shapes = level_shapes(region.info.shape[2:])
+    levels = [region.array.level(n) for n in range(len(shapes))]
+    bar.start(f"writing {output}", sum(level.size for level in levels))
+    write_pyramid(output, levels, region.info, force, note, version, bar.advance)
 
 
 def _note(reader: VgmReader, region: Region, level: int, chunks_missing: int) -> str:

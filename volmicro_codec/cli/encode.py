@@ -127,7 +127,7 @@ def encode(
 ) -> None:
     """Encode VOLUME into a .vgm file.
 
-    VOLUME is a TIFF, OME-TIFF, ImageJ TIFF or npy file of uint8, uint16 or float32, ZYX up to TCZYX.
+    VOLUME is a TIFF, OME-TIFF, ImageJ TIFF, OME-Zarr or npy of uint8, uint16 or float32, ZYX up to TCZYX.
 
     Give one of --ratio, --size, --psnr and --primitives; without any it is --ratio 200. The ratio is
     uncompressed bytes over bytes of the whole file. Afterwards the file is decoded, and what it achieved is

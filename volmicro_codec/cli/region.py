@@ -87,6 +87,11 @@ class Region:
         region = replace(info, shape=shape, axes=axes, channels=channels)
         return cls(grid, region, at, (z, y, x))
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all that the file holds, at its level."""
+        return self.info.shape == self.array.info.shape and not self.at
+
     def slabs(self, advance: Callable[[int], None]) -> Iterator[npt.NDArray[np.generic]]:
         """Slabs [z, Y, X] over t, c, z; `advance` is told the planes of each."""
         step = self.slab_depth

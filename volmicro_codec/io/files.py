@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..atomic import check_output
 from ..errors import InputError, MissingFileError, OutputError
 from ..volume import Volume, VolumeInfo
-from .registry import VolumeFormat, format_of, known_suffixes
+from .registry import DirectoryModule, VolumeFormat, format_of, known_suffixes
 
 _SLAB_BYTES = 32 << 20
 
@@ -120,7 +120,9 @@ def check_volume_output(path: str | os.PathLike[str], force: bool = False) -> No
     """Raise, before any work is done, what `write_volume` would raise because of the path."""
     name = os.fspath(path)
     kind = _output_format(name)
-    if "://" not in name and not kind.directory:
+    if kind.directory:
+        cast(DirectoryModule, kind.load()).check_output(name, force)
+    else:
         check_output(name, force)
 
 

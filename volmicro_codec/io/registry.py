@@ -32,6 +32,13 @@ class FormatModule(Protocol):
         """Write slabs [z, Y, X], which run over t, then c, then z; all or nothing; return the target."""
 
 
+class DirectoryModule(FormatModule, Protocol):
+    """What a module of a format whose "files" are directories must hold as well."""
+
+    def check_output(self, path: str, force: bool) -> None:
+        """Raise `OutputError`, before any work is done, where nothing can be written there."""
+
+
 @dataclass(frozen=True)
 class VolumeFormat:
     """One kind of file.

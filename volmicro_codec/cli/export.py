@@ -1,0 +1,92 @@
+"""``vgm export``: the Gaussians of a file for other programs."""
+
+from __future__ import annotations
+
+import click
+
+from .app import Command
+from .options import channel_option, force_option, output_option, time_option
+from .output import about, remark
+
+FORMATS = ("ply", "splat", "npz", "csv")
+
+
+@click.command(cls=Command)
+@click.argument("file", metavar="FILE")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(FORMATS),
+    help="What to write; what the suffix of the output says, by default.",
+)
+@output_option(False, "Where to; <name>.<format> in the current directory by default.")
+@channel_option
+@time_option
+@click.option(
+    "--coordinates",
+    type=click.Choice(("unit", "physical", "voxels")),
+    default="unit",
+    show_default=True,
+    help="ply, splat: centred with sides of at most 2; in the unit of the voxel size; or in voxels.",
+)
+@click.option(
+    "--opacity",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="ply, splat: factor of all opacities.",
+)
+@force_option
+def export(
+    file: str,
+    kind: str | None,
+    output: str | None,
+    channel: str | None,
+    time: int | None,
+    coordinates: str,
+    opacity: float,
+    force: bool,
+) -> None:
+    """Write the Gaussians of FILE (a .vgm path or URL) for other programs.
+
+    npz and csv hold the exact numbers: centres and standard deviations in voxels (order z, y, x), quaternions
+    (w, i, j, k) and intensities; `vgm import` takes the npz back.
+
+    ply (the columns of 3-D Gaussian splatting) and splat are for splat viewers, and a likeness only: viewers
+    blend splats by opacity, front to back, where this codec adds up a field. Bright Gaussians are drawn
+    opaque, colours are those of the channels, and Gaussians of negative weight are left out.
+    """
+    from ..errors import UsageError
+    from ..format import VgmReader
+    from ..interop import ply, splat, tables, viewer
+    from ..io.arrange import Stored, chosen
+
+    if kind is None:
+        kind = tables.suffix_of(output) if output is not None else None
+        if kind not in FORMATS:
+            raise UsageError(f"say --format {'|'.join(FORMATS)}, or an output with such a suffix")
+    if output is None:
+        output = file.rstrip("/").rpartition("/")[2].removesuffix(".vgm") + f".{kind}"
+    with about(file), VgmReader.open(file) as reader:
+        info = reader.meta.info
+        stored = Stored(file, info.axes, info.squeezed_shape, info.dtype, channels=info.channels)
+        chosen(stored, channel, time)
+        c = _number(stored, channel)
+        said = ""
+        if kind in ("npz", "csv"):
+            write = tables.write_npz if kind == "npz" else tables.write_csv
+            count = write(output, reader, c, time, force)
+        else:
+            splats = viewer.splats_of(reader, c, time, coordinates, opacity)
+            count = (ply.write_ply if kind == "ply" else splat.write_splat)(output, splats, force)
+            if splats.left_out:
+                said = f"; left out {splats.left_out:,} of negative weight"
+    remark(f"wrote {output}: {count:,} Gaussians{said}")
+
+
+def _number(stored: object, channel: str | None) -> int | None:
+    """The channel's number; 0 where the file has no C axis."""
+    from ..io.arrange import Stored, chosen
+
+    assert isinstance(stored, Stored)
+    return None if channel is None else chosen(stored, channel, None).get("C", 0)
