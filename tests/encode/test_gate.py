@@ -161,6 +161,16 @@ def test_any_shape_and_dtype(shape, dtype):
         assert 0 <= gate.occupancy(volume) <= 1
 
 
+def test_a_very_large_volume_is_learned_from_boxes_spread_over_it(monkeypatch):
+    volume, truth = scene()
+    tiled, where = np.tile(volume, (2, 2, 2)), np.tile(truth, (2, 2, 2))
+    monkeypatch.setattr("volmicro_codec.encode.gate_features.LEARNING_CELLS", 1 << 18)
+    monkeypatch.setattr("volmicro_codec.encode.gate_features.LEARNING_BOX", (16, 16, 16))
+    found = train_gate(tiled, iterations=100).occupied(tiled)
+    assert found[where].mean() > 0.9
+    assert found[~where].mean() < 0.05
+
+
 @pytest.mark.volumes
 @pytest.mark.parametrize(
     ("name", "low", "high"),

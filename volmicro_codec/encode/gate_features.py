@@ -21,8 +21,11 @@ LOCAL_FEATURES = 8
 FEATURES = LOCAL_FEATURES + 3 + 6 * FOURIER_OCTAVES
 ENVELOPE = (9, 17, 17)
 WIDE = (3, 7, 7)
-HALO = (9, 17, 17)
+HALO = (12, 20, 20)
+"""Cells that a cell's features reach: half an `ENVELOPE` twice, and the blur."""
 CHUNK_CELLS = 1 << 21
+LEARNING_CELLS = 1 << 24
+LEARNING_BOX = (24, 64, 64)
 
 
 def cell_stride(shape: tuple[int, ...]) -> Triple:
@@ -48,7 +51,7 @@ class Cells:
     contrast : float32 (z, y, x)
         ``level`` less the lower envelope of its surroundings, which follows an uneven background.
     local : float32 (8, z, y, x)
-        The network's local features.
+        The network's local features; empty where they were not asked for.
     """
 
     level: F32
@@ -78,7 +81,27 @@ def chunks(shape: Triple, box: Slices | None = None) -> Iterator[Slices]:
                 )
 
 
-def cells(volume: Array, noise: NoiseModel, stride: Triple, box: Slices) -> Cells:
+def learning_chunks(shape: Triple) -> Iterator[Slices]:
+    """What the gate learns from: all of a grid, or boxes spread evenly over one that is very large."""
+    if shape[0] * shape[1] * shape[2] <= LEARNING_CELLS:
+        yield from chunks(shape)
+        return
+    size = [min(n, b) for n, b in zip(shape, LEARNING_BOX, strict=True)]
+    counts = [-(-n // s) for n, s in zip(shape, size, strict=True)]
+    most = LEARNING_CELLS // (4 * size[0] * size[1] * size[2])
+    while counts[0] * counts[1] * counts[2] > most:
+        counts[int(np.argmax(counts))] -= 1
+    starts = [
+        [(n - s) * (2 * i + 1) // (2 * c) for i in range(c)]
+        for n, s, c in zip(shape, size, counts, strict=True)
+    ]
+    for z in starts[0]:
+        for y in starts[1]:
+            for x in starts[2]:
+                yield slice(z, z + size[0]), slice(y, y + size[1]), slice(x, x + size[2])
+
+
+def cells(volume: Array, noise: NoiseModel, stride: Triple, box: Slices, *, with_local: bool = True) -> Cells:
     """Features of a box of cells, from the voxels in and around it.
 
     Parameters
@@ -89,6 +112,8 @@ def cells(volume: Array, noise: NoiseModel, stride: Triple, box: Slices) -> Cell
         Voxels of a cell.
     box : three slices
         In cells.
+    with_local : bool
+        Whether the network's features are wanted.
     """
     from scipy.ndimage import gaussian_filter, minimum_filter, uniform_filter
 
@@ -100,8 +125,12 @@ def cells(volume: Array, noise: NoiseModel, stride: Triple, box: Slices) -> Cell
     shrink = 1.0 / np.sqrt(float(np.prod(stride)))
 
     smooth = gaussian_filter(mean, 0.8, mode="nearest", truncate=4.0)
-    wide = uniform_filter(smooth, WIDE, mode="nearest")
     envelope = uniform_filter(minimum_filter(smooth, ENVELOPE, mode="nearest"), ENVELOPE, mode="nearest")
+    base = np.float32(noise.background)
+    level, contrast = smooth[inner] + base, (smooth - envelope)[inner]
+    if not with_local:
+        return Cells(level, contrast, np.empty((0, *level.shape), np.float32))
+    wide = uniform_filter(smooth, WIDE, mode="nearest")
     deviation = uniform_filter(square, 3, mode="nearest")
     deviation -= np.square(uniform_filter(mean, 3, mode="nearest"))
     np.sqrt(deviation.clip(0, out=deviation), out=deviation)
@@ -112,19 +141,18 @@ def cells(volume: Array, noise: NoiseModel, stride: Triple, box: Slices) -> Cell
     np.sqrt(slope, out=slope)
 
     # asinh: linear within the noise, logarithmic above it, so that bright objects do not hide faint ones.
-    base = np.float32(noise.background)
-    sigma = noise.sigma_at(smooth[inner] + base)
+    sigma = noise.sigma_at(level)
     fine = np.float32(noise.sigma * shrink)
-    local = np.empty((LOCAL_FEATURES, *smooth[inner].shape), np.float32)
+    local = np.empty((LOCAL_FEATURES, *level.shape), np.float32)
     local[0] = np.arcsinh(mean[inner] / fine)
     local[1] = np.arcsinh(smooth[inner] / (fine * np.float32(0.3)))
     local[2] = np.arcsinh(wide[inner] / (fine * np.float32(0.1)))
-    local[3] = np.arcsinh((smooth - envelope)[inner] / (sigma * np.float32(0.3 * shrink)))
+    local[3] = np.arcsinh(contrast / (sigma * np.float32(0.3 * shrink)))
     local[4] = np.arcsinh((smooth - wide)[inner] / (sigma * np.float32(0.3 * shrink)))
     local[5] = np.arcsinh(envelope[inner] / fine)
     local[6] = np.arcsinh(deviation[inner] / sigma)
     local[7] = np.arcsinh(slope[inner] / (sigma * np.float32(0.3 * shrink)))
-    return Cells(smooth[inner] + base, (smooth - envelope)[inner], local)
+    return Cells(level, contrast, local)
 
 
 def network_input(local: F32, index: npt.NDArray[np.int64], grid: Triple) -> F32:
@@ -141,17 +169,19 @@ def network_input(local: F32, index: npt.NDArray[np.int64], grid: Triple) -> F32
     -------
     float32 [N, 29]
     """
-    place = (2 * index + 1) / np.array(grid, np.float64) - 1
     out = np.empty((len(local), FEATURES), np.float32)
     out[:, :LOCAL_FEATURES] = local
-    at = LOCAL_FEATURES
-    out[:, at : at + 3] = place
-    at += 3
-    for octave in range(FOURIER_OCTAVES):
-        phase = np.pi * 2**octave * place
-        out[:, at : at + 3] = np.sin(phase)
-        out[:, at + 3 : at + 6] = np.cos(phase)
-        at += 6
+    width = 1 + 2 * FOURIER_OCTAVES
+    for axis, n in enumerate(grid):
+        # The features of a coordinate are those of its axis alone, so a table of the axis holds them all.
+        place = (2 * np.arange(n) + 1) / n - 1
+        table = np.empty((n, width), np.float32)
+        table[:, 0] = place
+        for octave in range(FOURIER_OCTAVES):
+            table[:, 1 + 2 * octave] = np.sin(np.pi * 2**octave * place)
+            table[:, 2 + 2 * octave] = np.cos(np.pi * 2**octave * place)
+        at = LOCAL_FEATURES + axis * width
+        out[:, at : at + width] = table[index[:, axis]]
     return out
 
 

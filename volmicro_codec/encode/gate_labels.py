@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .gate_features import LOCAL_FEATURES, Cells, Triple, cells, chunks, grid_shape, smoothed_noise
+from .gate_features import LOCAL_FEATURES, Cells, Triple, cells, grid_shape, learning_chunks, smoothed_noise
 from .noise import NoiseModel
 
 Array = npt.NDArray[Any]
@@ -49,11 +49,11 @@ class Thresholds:
 
 
 def survey(volume: Array, noise: NoiseModel, stride: Triple) -> Thresholds:
-    """Find the thresholds in one pass over a volume, in bounded memory."""
+    """Find the thresholds in one pass over a volume, or over evenly spread boxes of a very large one."""
     # Where a range ends is not known before it was seen: count on a fine asinh scale, regroup later.
     level, contrast = np.zeros(FINE_BINS, np.int64), np.zeros(FINE_BINS, np.int64)
-    for part in chunks(grid_shape(volume.shape, stride)):
-        seen = cells(volume, noise, stride, part)
+    for part in learning_chunks(grid_shape(volume.shape, stride)):
+        seen = cells(volume, noise, stride, part, with_local=False)
         for counts, values in ((level, noise.score(seen.level)), (contrast, _contrast(seen, noise, stride))):
             np.arcsinh(values.clip(0, out=values), out=values)
             bins = (values * np.float32(BINS_A_UNIT)).clip(0, FINE_BINS - 1).astype(np.uint16)
@@ -73,7 +73,7 @@ def examples(
     the background, or lies above Otsu's threshold (the inside of something large). Empty is what is at the
     background's level, or stands out clearly less on a raised, uneven background.
     """
-    parts = list(chunks(grid_shape(volume.shape, stride)))
+    parts = list(learning_chunks(grid_shape(volume.shape, stride)))
     limit = survey(volume, noise, stride)
     most = -(-EXAMPLES_A_CLASS // len(parts))
     half = 0.5 * (noise.background + limit.level)
