@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from .denoised import compare_denoised, denoise
 from .metrics import compare, psnr, psnr_stream
 from .reference import Reference, foreground_mask
+from .segmentation import segmentation_agreement
+from .spectrum import Spectra, spectra
 from .structural import ssim
 
-__all__ = ["Reference", "compare", "foreground_mask", "psnr", "psnr_stream", "ssim"]
+__all__ = [
+    "Reference",
+    "Spectra",
+    "compare",
+    "compare_denoised",
+    "denoise",
+    "foreground_mask",
+    "psnr",
+    "psnr_stream",
+    "segmentation_agreement",
+    "spectra",
+    "ssim",
+]
