@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError
-from ..format.codings.lattice import MAX_BRICK, MAX_COUNT, MAX_MARGIN
-from ..format.codings.lattice_chunk import code_chunk, models_for_chunk
+from ..format.codings.lattice import MAX_BRICK, MAX_COUNT
+from ..format.codings.lattice_chunk import MAX_MARGIN, code_chunk, models_for_chunk
 from ..format.codings.lattice_range import STATE_WORDS, finish_encoding, room_for, start_encoding
 from ..format.codings.lattice_record import ROOT_I0, canonical_records
 from ..format.codings.lattice_steps import (
@@ -54,9 +54,9 @@ class Lattice:
     """
 
     dc: float
-    log_ratio: float = math.sqrt(2.0)
-    skew_ratio: float = 2.0
-    position_ratio: float = math.sqrt(2.0)
+    log_ratio: float = 2.0 ** (1 / 3)
+    skew_ratio: float = 2.0 ** (5 / 6)
+    position_ratio: float = 2.0 ** (1 / 6)
     classes_per_octave: int = 1
 
     @property
@@ -183,21 +183,39 @@ def quantise_shape(root: F64, weights: F64, lattice: Lattice, classes: I64 | Non
     low = np.linalg.cholesky(sigma)
     pivots = np.diagonal(low, axis1=1, axis2=2)
     steps = parameters.class_steps()[classes]
-    symbols = np.empty((len(root), 6), np.int64)
     logs = np.log2(pivots) * UNIT
-    low_bound = -(-LOG_LOW // steps[:, 0])
-    high_bound = LOG_HIGH // steps[:, 0]
-    for a in range(3):
-        symbols[:, a] = np.clip(np.rint(logs[:, a] / steps[:, 0]).astype(np.int64), low_bound, high_bound)
-    limit = SKEW_LIMIT // steps[:, 1]
+    reals = np.empty((len(root), 6))
+    reals[:, :3] = logs / steps[:, :1]
     for i, (r, c_) in enumerate(((1, 0), (2, 0), (2, 1))):
-        v = low[:, r, c_] / pivots[:, r] * UNIT
-        symbols[:, 3 + i] = np.clip(np.rint(v / steps[:, 1]).astype(np.int64), -limit, limit)
+        reals[:, 3 + i] = low[:, r, c_] / pivots[:, r] * UNIT / steps[:, 1]
+    symbols = _within(_nearest_even(reals), steps)
     return shapes_from_symbols(classes, symbols, lattice)
 
 
 def _centre(brick_lo: Shape3, brick_shape: Shape3) -> F64:
     return np.asarray(brick_lo, np.float64) + (np.asarray(brick_shape, np.float64) - 1.0) / 2.0
+
+
+def _nearest_even(reals: F64) -> I64:
+    """The nearest points [N, D] of the lattice D_n: integers of even sum."""
+    n = np.rint(reals).astype(np.int64)
+    error = reals - n
+    rows = np.nonzero(n.sum(axis=1) & 1)[0]
+    worst = np.argmax(np.abs(error[rows]), axis=1)
+    n[rows, worst] += np.where(error[rows, worst] >= 0, 1, -1)
+    return n
+
+
+def _within(symbols: I64, steps: I64) -> I64:
+    """Shape symbols [N, 6] brought into the range that the coding can hold, their sum still even."""
+    out = symbols.copy()
+    lowest, highest = -(-LOG_LOW // steps[:, 0]), LOG_HIGH // steps[:, 0]
+    limit = SKEW_LIMIT // steps[:, 1]
+    out[:, :3] = np.clip(out[:, :3], lowest[:, None], highest[:, None])
+    out[:, 3:] = np.clip(out[:, 3:], -limit[:, None], limit[:, None])
+    odd = (out.sum(axis=1) & 1) == 1
+    out[odd, 5] -= np.where(out[odd, 5] > 0, 1, -1)
+    return out
 
 
 def quantise_positions(mu: F64, shapes: Shapes, brick_lo: Shape3, brick_shape: Shape3) -> tuple[I64, F64]:
@@ -215,7 +233,8 @@ def quantise_positions(mu: F64, shapes: Shapes, brick_lo: Shape3, brick_shape: S
         The rounded centres.
     """
     relative = np.asarray(mu, np.float64) - _centre(brick_lo, brick_shape)
-    n = np.rint(np.linalg.solve(shapes.basis, relative[:, :, None])[:, :, 0]).astype(np.int64)
+    real = np.linalg.solve(shapes.basis, relative[:, :, None])[:, :, 0]
+    n = _nearest_even(real)
     return n, dequantise_positions(n, shapes, brick_lo, brick_shape)
 
 

@@ -23,7 +23,6 @@ id = ID
 MAX_COUNT = 1 << 20
 MAX_PER_BYTE = 256  # primitives that a byte of payload may stand for
 MAX_BRICK = 1 << 16  # voxels on a side
-MAX_MARGIN = 1 << 16
 
 
 def check_count(count: int, payload_bytes: int) -> None:

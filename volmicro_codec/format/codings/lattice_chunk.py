@@ -20,13 +20,7 @@ from .lattice_models import (
     log2_fixed,
     new_models,
 )
-from .lattice_positions import (
-    MARGIN_CONTEXTS,
-    SPLIT_CONTEXTS,
-    code_cells,
-    code_centre,
-    code_margins,
-)
+from .lattice_positions import code_cells, code_centre, new_mixture, split_tables
 from .lattice_priors import CHANNELS, SIGN_PRIOR, WEIGHTS
 from .lattice_range import MODE, bits_so_far
 from .lattice_steps import exp2_fixed, geometry
@@ -35,13 +29,14 @@ I64 = npt.NDArray[np.int64]
 
 AMPLITUDE_CONTEXTS = 64 * 64
 STREAMS = 11
+MAX_MARGIN = 1 << 16  # voxels that a centre may be outside of its brick
 
 
 def models_for_chunk() -> tuple[I64, I64, I64, I64, I64, I64]:
-    """Fresh models: margins, cell counts, amplitudes, weights of the predicted numbers, how many seen, signs."""
+    """Fresh models: split tables and their mixture, amplitudes, weights of predicted numbers, how many seen, signs."""
     return (
-        new_models(MARGIN_CONTEXTS),
-        new_models(SPLIT_CONTEXTS),
+        split_tables(),
+        new_mixture(),
         new_models(AMPLITUDE_CONTEXTS),
         WEIGHTS.copy(),
         np.zeros((CHANNELS, 1), np.int64),
@@ -103,14 +98,16 @@ def code_chunk(  # type: ignore[no-untyped-def]
         -1, or the index of the primitive that cannot be.
     """
     total = order.shape[0]
-    code_margins(rc, buf, models[0], margins)
-    low = np.empty(3, np.int64)
-    high = np.empty(3, np.int64)
+    half = np.empty(3, np.int64)
+    for a in range(6):
+        margins[a] = code_excess(rc, buf, margins[a])
+        if margins[a] > MAX_MARGIN:
+            return 0
     for a in range(3):
-        low[a] = -(shape[a] << 15) - (margins[a] << 16)
-        high[a] = (shape[a] << 15) + (margins[3 + a] << 16)
+        half[a] = shape[a] << 15
     cells = np.empty((total, 6), np.int64)
-    code_cells(rc, buf, models[1], low, high, centres, order, cells)
+    if not code_cells(rc, buf, models[0], models[1], half, margins, centres, order, cells):
+        return 0
     encoding = rc[MODE] == 1
     weights = models[3]
     seen = models[4]
@@ -146,7 +143,7 @@ def code_chunk(  # type: ignore[no-untyped-def]
         class_step = 65536 // per_octave
         if trace.shape[0]:
             trace[i, 0] = x
-        j = code_predicted(rc, buf, weights[0], seen[0], x, 3, 1, class_step, classes[at])
+        j = code_predicted(rc, buf, weights[0], seen[0], x, 3, 1, class_step, class_step >> 1, classes[at])
         if j < 0 or j >= steps.shape[0]:
             return i
         classes[at] = j
@@ -183,7 +180,7 @@ def code_chunk(  # type: ignore[no-untyped-def]
             x[1, 2] = room
             if trace.shape[0]:
                 trace[i, 1 + s] = x
-            q = code_predicted(rc, buf, weights[1 + s], seen[1 + s], x, 5 + s, 3, steps[j, 0], shapes[at, s])
+            q = code_predicted(rc, buf, weights[1 + s], seen[1 + s], x, 5 + s, 3, steps[j, 0], steps[j, 0] >> 1, shapes[at, s])
             shapes[at, s] = q
             logs[s] = q * steps[j, 0]
             recent[2 + s] += (_clip(logs[s], np.int64(16 << 16)) - recent[2 + s]) >> 2
@@ -204,9 +201,19 @@ def code_chunk(  # type: ignore[no-untyped-def]
                 x[1, 6 + a] = (sizes[a] >> 4) + 2048
             if trace.shape[0]:
                 trace[i, 4 + s] = x
-            q = code_predicted(
-                rc, buf, weights[4 + s], seen[4 + s], x, 3 if s == 2 else 2, 6 + s, steps[j, 1], shapes[at, 3 + s]
-            )
+            if s < 2:
+                q = code_predicted(
+                    rc, buf, weights[4 + s], seen[4 + s], x, 2, 6 + s, steps[j, 1], steps[j, 1] >> 1, shapes[at, 3 + s]
+                )
+            else:
+                par = np.int64(0)
+                for a in range(5):
+                    par += shapes[at, a]
+                par = par & 1
+                q = code_predicted(
+                    rc, buf, weights[4 + s], seen[4 + s], x, 3, 6 + s, 2 * steps[j, 1], (1 - par) * steps[j, 1], (shapes[at, 3 + s] - par) >> 1
+                )
+                q = 2 * q + par
             shapes[at, 3 + s] = q
             skews[s] = q * steps[j, 1]
             sizes[s] = _clip(log2_fixed(abs(skews[s]) + 16384) - (16 << 16), np.int64(2 << 16))

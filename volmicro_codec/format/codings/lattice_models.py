@@ -114,7 +114,7 @@ def code_excess(rc, buf, value):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def code_predicted(rc, buf, weights, seen, x, mean_count, spread_count, step, value):  # type: ignore[no-untyped-def]
+def code_predicted(rc, buf, weights, seen, x, mean_count, spread_count, step, start, value):  # type: ignore[no-untyped-def]
     """Code the number whose real value is near value * step, by a logistic distribution that learns.
 
     Parameters
@@ -140,7 +140,6 @@ def code_predicted(rc, buf, weights, seen, x, mean_count, spread_count, step, va
     while (step << (fine + 4)) < scale:
         fine += 1
     width = step << fine
-    start = step >> 1
     reach = (12 * scale) // width + 2
     first = (mean + start) // width - reach
     last = first + 2 * reach
