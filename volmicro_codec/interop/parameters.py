@@ -75,10 +75,12 @@ def read_parameters(path: str | os.PathLike[str]) -> Parameters:
 
 def _npz(name: str) -> dict[str, Any]:
     try:
-        with np.load(name, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
+        with open(name, "rb") as f:
+            archive = np.load(f, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
                 raise InputError(f"{name}: holds one array, expected an archive of several")
-            return {key: archive[key] for key in archive.files}
+            with archive:
+                return {key: archive[key] for key in archive.files}
     except PermissionError as e:
         raise InputError(f"{name}: no permission to read it") from e
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError, NotImplementedError) as e:
