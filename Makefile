@@ -18,8 +18,8 @@ help: ## what there is to make
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_PIP) '$(TORCH)'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[encode,zarr,dask,remote,test]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check $(TORCH_PIP) '$(TORCH)'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[encode,zarr,dask,remote,test]'
 	@touch $@
 
 demo: $(STAMP) ## a phantom, encoded, decoded, measured, and a picture of both in demo-out/

@@ -41,7 +41,7 @@ def plain(value: Any) -> Any:
 
 def emit_rows(rows: Sequence[tuple[str, str]]) -> None:
     """Names and values on stdout, aligned."""
-    width = max(len(name) for name, _ in rows)
+    width = max(11, *(len(name) for name, _ in rows))
     for name, value in rows:
         click.echo(f"{name:<{width}}  {value}")
 
