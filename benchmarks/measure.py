@@ -14,6 +14,7 @@ from volumes import Image
 from volmicro_codec.evaluate import Reference, compare
 
 LARGE = 3_000_000  # voxels from which on fewer encodes are spent
+FAILED = "failed:"  # how the settings of a row begin that is no measurement
 # A curve this far behind at one ratio is not followed to the others, on large and on other images.
 CLEAR_DB = (0.1, 0.5)
 
@@ -33,8 +34,8 @@ def measure(peer: Peer, image: Image, ratios: Sequence[float]) -> Iterator[Row]:
         for ratio in ratios:
             try:
                 fitted = peer.fit(image, ratio)
-            except (RuntimeError, ValueError, ArithmeticError) as failure:
-                yield _row(peer, image, ratio, settings=f"failed: {failure}")
+            except Exception as failure:  # whatever a peer dies of, the others go on
+                yield _row(peer, image, ratio, settings=f"{FAILED} {type(failure).__name__}: {failure}")
                 continue
             yield _fitted_row(peer, image, ratio, fitted, reference)
 
@@ -52,7 +53,7 @@ def _along_curves(peer: CurvePeer, image: Image, ratios: Sequence[float]) -> Ite
                 pick = search.run(int(image.nbytes // ratio))
                 row = _picked_row(peer, image, ratio, pick, reference)
             except (RuntimeError, ValueError) as failure:
-                notes.append(f"{search.curve.name} failed: {failure}")
+                notes.append(f"{FAILED} {search.curve.name}: {failure}")
                 continue
             if row.psnr is None:
                 notes.append(row.settings)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import peers
 import rows
-from measure import measure
+from measure import FAILED, measure
 from peers.contract import Peer
 from volumes import ROOT, Image, read_images, stack_files
 
@@ -23,16 +23,15 @@ WORK_ORDER = (200, 100, 400, 50, 800)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark; 0 when every row asked for is there."""
+    """Run the benchmark; 0 unless a measurement failed."""
     args = _arguments().parse_args(argv)
     table = args.output / "rate_distortion.csv"
-    if not args.report_only:
-        _measure_missing(args, table)
+    failures = 0 if args.report_only else _measure_missing(args, table)
     if not args.no_report:
         from report import write_report
 
         print(write_report(table, args.output))
-    return 0
+    return 1 if failures else 0
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -79,7 +78,8 @@ def _options(args: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def _measure_missing(args: argparse.Namespace, table: Path) -> None:
+def _measure_missing(args: argparse.Namespace, table: Path) -> int:
+    """Measure what the table has not; the number of rows that failed."""
     names = (peers.OURS,) if args.only else args.peers
     files = stack_files(args.volumes)
     jobs = []
@@ -91,16 +91,15 @@ def _measure_missing(args: argparse.Namespace, table: Path) -> None:
             continue
         jobs += [(name, path) for path in files]
     if args.jobs == 1:
-        for name, path in jobs:
-            _job(name, path, args, table)
-        return
+        return sum(_job(name, path, args, table) for name, path in jobs)
     with ProcessPoolExecutor(args.jobs) as pool:
-        for done in as_completed([pool.submit(_job, name, path, args, table) for name, path in jobs]):
-            done.result()
+        futures = [pool.submit(_job, name, path, args, table) for name, path in jobs]
+        return sum(done.result() for done in as_completed(futures))
 
 
-def _job(name: str, path: Path, args: argparse.Namespace, table: Path) -> None:
-    """All channels of one file through one peer."""
+def _job(name: str, path: Path, args: argparse.Namespace, table: Path) -> int:
+    """All channels of one file through one peer; the number of rows that failed."""
+    failures = 0
     peer = peers.load(name, **_options(args))
     for image in read_images(path):
         if peer.max_voxels and image.data.size > peer.max_voxels and not args.all_sizes:
@@ -109,12 +108,17 @@ def _job(name: str, path: Path, args: argparse.Namespace, table: Path) -> None:
         ratios = args.ratios if args.refresh else _missing(peer, image, args.ratios, table)
         began = time.perf_counter()
         for row in measure(peer, image, ratios):
+            if row.settings.startswith(FAILED):
+                print(f"{name} {image.label} {row.ratio:g}x: {row.settings}", file=sys.stderr)
+                failures += 1
+                continue
             rows.add(table, [row])
             quality = "-" if row.psnr is None else f"{row.psnr:.2f} dB, fg {row.psnr_fg:.2f}, {row.bytes} B"
             spent = time.perf_counter() - began
             print(
                 f"{name} {image.label} {row.ratio:g}x: {quality} [{row.settings}] {spent:.0f} s", flush=True
             )
+    return failures
 
 
 def _missing(peer: Peer, image: Image, ratios: Sequence[float], table: Path) -> list[float]:

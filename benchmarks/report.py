@@ -253,7 +253,8 @@ def _plots(groups: dict[tuple[str, int], Group], output: Path) -> None:
             axis.set_xlabel("file bytes")
             axis.set_ylabel(metric if metric == "mip_ssim" else f"{metric} [dB]")
             axis.grid(alpha=0.3)
-        axes[0].legend(fontsize=8)
+        if axes[0].lines:
+            axes[0].legend(fontsize=8)
         figure.suptitle(f"{volume}, channel {channel}")
         figure.savefig(output / f"{volume}-c{channel}.png", dpi=80)
         plt.close(figure)
