@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from volmicro_codec.cli.encode import encode
 from volmicro_codec.encode.settings import EncodeSettings, parse_size
 from volmicro_codec.errors import MissingFileError, UsageError
-from volmicro_codec.format import FileMeta, VgmReader, encode_file
+from volmicro_codec.format import FileMeta, encode_file
 
 Seen = dict[str, Any]
 
@@ -157,20 +157,6 @@ def test_history_and_parameters_are_saved(vgm: Callable[..., Any], encoder: Seen
     again = vgm("encode", "v.tif", "-o", "w.vgm", *args)
     assert (again.code, again.err) == (5, "vgm: error: h.json: exists already (--force replaces it)\n")
     assert not (tmp_path / "w.vgm").exists()
-
-
-def test_saved_parameters_are_those_of_the_file(file: Path, tmp_path: Path) -> None:
-    from volmicro_codec.cli.sidecars import save_params
-
-    save_params(str(tmp_path / "p.npz"), str(file), force=False)
-    with np.load(tmp_path / "p.npz") as params, VgmReader.open(file) as reader:
-        records = reader.read_records(1)
-        assert params["positions"].shape == (10, 3)
-        assert params["channels"].tolist() == [0] * 5 + [1] * 5
-        centre = reader.entries[1].brick_centre
-        np.testing.assert_array_equal(params["positions"][5:], records["position"].astype(float) + centre)
-        np.testing.assert_array_equal(params["scales"][5:], records["scale"].astype(np.float32))
-        assert params["base"].tolist() == [[100.0, 50.0]]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 from collections.abc import Callable
 from dataclasses import Field, fields
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import click
 
+from ..atomic import atomic_output, check_output
 from ..encode.settings import TARGETS, EncodeSettings
 from ..errors import UsageError
 from .app import Command
@@ -21,7 +23,7 @@ from .options import (
     output_option,
     time_option,
 )
-from .output import bytes_text, emit_json, emit_rows, remark, shape_text
+from .output import bytes_text, emit_json, emit_rows, plain, remark, shape_text
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -134,7 +136,7 @@ def encode(
     printed.
     """
     settings = settings_from(config, given)
-    from ..io import check_output, read_volume
+    from ..io import read_volume
 
     for path in (output, save_history, save_params):
         if path is not None:
@@ -153,13 +155,18 @@ def encode(
 
 
 def _save(output: str, result: EncodeResult, history: str | None, params: str | None, force: bool) -> None:
-    from . import sidecars
-
+    """Write what the published tools write beside their result: the fit's history, and the Gaussians."""
     if history is not None:
-        sidecars.save_history(history, result.history, force)
+        with atomic_output(history, force) as temp:
+            text = json.dumps(plain(result.history), indent=1, allow_nan=False)
+            temp.write_text(text + "\n", encoding="utf-8")
         remark(f"wrote {history}")
     if params is not None:
-        sidecars.save_params(params, output, force)
+        from ..format import VgmReader
+        from ..interop.tables import write_npz
+
+        with VgmReader.open(output) as reader:
+            write_npz(params, reader, force=force)
         remark(f"wrote {params}")
 
 
