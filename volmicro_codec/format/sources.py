@@ -167,8 +167,12 @@ class UrlSource:
             size = self._fs.info(self._path).get("size")
         except ImportError as exc:
             raise DependencyError(f"{url}: {exc}") from exc
-        except FileNotFoundError:
-            raise MissingFileError(f"{url}: no such file") from None
+        except FileNotFoundError as exc:
+            # fsspec says the same of a server that cannot be reached; only the cause tells.
+            cause = exc.__cause__
+            if cause is None or isinstance(cause, FileNotFoundError) or _status(cause) in (404, 410):
+                raise MissingFileError(f"{url}: no such file") from None
+            raise RemoteError(f"{url}: {type(cause).__name__}: {cause}") from exc
         except Exception as exc:
             raise RemoteError(f"{url}: {type(exc).__name__}: {exc}") from exc
         if size is None:
@@ -195,6 +199,11 @@ class UrlSource:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _url_source, (self._url, self._options)
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that an error carries, if any."""
+    return getattr(error, "status", None)
 
 
 def _url_source(url: str, options: dict[str, Any]) -> UrlSource:
