@@ -4,7 +4,9 @@
 // axis. With the phase (box_lo mod tile) tiles lie where they would for the whole volume, so a region sees the same lists.
 #include "primitive.cuh"
 
-#define SORT_SHARED 2048
+#ifndef SORT_SHARED
+#define SORT_SHARED 2048  // longest list that is sorted in shared memory
+#endif
 #define SCAN_ITEMS 1024
 
 struct TileRange {

@@ -42,11 +42,11 @@ __device__ __forceinline__ void write_row(const double* mean, double azz, double
 
 // Records to floats (spec, sections 7 and 8.1). One thread a record.
 //   records uint16 [n, 11] (binary16 bits); chunk_first int64 [chunks + 1]: first record of each chunk, and n;
-//   centres int64 [chunks, 3]: twice the brick's centre minus twice the origin, that is 2 brick_lo + brick_shape - 1 - 2 origin;
-//   anchors int32 [n, 3], floats float32 [n, 11]: as the record, position being what is left of the anchor.
+//   centres int64 [chunks, 3]: twice the centre of each chunk's brick, 2 brick_lo + brick_shape - 1;
+//   anchors int64 [n, 3]: nearest voxel of the volume; floats float32 [n, 11]: as the record, position relative to the anchor.
 extern "C" __global__ void __launch_bounds__(256)
 expand_records(const unsigned short* __restrict__ records, i64 n, const i64* __restrict__ chunk_first,
-               const i64* __restrict__ centres, i64 chunks, int* __restrict__ anchors, float* __restrict__ floats) {
+               const i64* __restrict__ centres, i64 chunks, i64* __restrict__ anchors, float* __restrict__ floats) {
     i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     const unsigned short* record = records + i * FLOATS;
@@ -59,18 +59,17 @@ expand_records(const unsigned short* __restrict__ records, i64 n, const i64* __r
         // Exact: a binary16 minus a whole number, then at most one half and one more rounding to a whole number.
         float rest = position - nearest + (centre[k] & 1 ? 0.5f : 0.0f);
         float carry = rintf(rest);
-        double anchor = (double)(centre[k] >> 1) + (double)nearest + (double)carry;
-        anchors[i * 3 + k] = to_int(anchor);
+        anchors[i * 3 + k] = (centre[k] >> 1) + (i64)nearest + (i64)carry;
         out[POSITION + k] = rest - carry;
     }
 }
 
 // Floats to packed primitives on a grid (spec, sections 8.1 and 8.4). One thread a primitive.
-//   anchors int32 [n, 3], floats float32 [n, 11]: as expand_records makes them, relative to voxel box_lo * step;
-//   step: 2^level; packed_anchors int32 [n, 3], table float32 [n, COLUMNS]: in voxels of the grid.
+//   anchors int64 [n, 3], floats float32 [n, 11]: as expand_records makes them; step: 2^level; lo_*: first voxel of the box
+//   on the grid; packed_anchors int32 [n, 3], table float32 [n, COLUMNS]: in voxels of the box.
 extern "C" __global__ void __launch_bounds__(128)
-pack_floats(const int* __restrict__ anchors, const float* __restrict__ floats, i64 n, double step, double cutoff,
-            int* __restrict__ packed_anchors, float* __restrict__ table) {
+pack_floats(const i64* __restrict__ anchors, const float* __restrict__ floats, i64 n, i64 step, i64 lo_z, i64 lo_y,
+            i64 lo_x, double cutoff, int* __restrict__ packed_anchors, float* __restrict__ table) {
     i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     const float* p = floats + i * FLOATS;
@@ -80,14 +79,17 @@ pack_floats(const int* __restrict__ anchors, const float* __restrict__ floats, i
     const double r[3][3] = {{1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)},
                             {2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)},
                             {2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)}};
+    const i64 lo[3] = {lo_z, lo_y, lo_x};
+    const double s2 = (double)step * (double)step;
     double variance[3], weight = p[INTENSITY], product = 1.0, mean[3];
     for (int a = 0; a < 3; a++) {
         double s = p[SCALE + a];
-        variance[a] = s * s + (step * step - 1.0) / 12.0;
+        variance[a] = s * s + (s2 - 1.0) / 12.0;
         weight *= s / sqrt(variance[a]);
-        variance[a] /= step * step;
+        variance[a] /= s2;
         product *= variance[a];
-        mean[a] = ((double)anchors[i * 3 + a] + (double)p[POSITION + a] - 0.5 * (step - 1.0)) / step;
+        mean[a] = ((double)(anchors[i * 3 + a] - lo[a] * step) + (double)p[POSITION + a] - 0.5 * (double)(step - 1)) /
+                  (double)step;
     }
     double azz = 0, azy = 0, azx = 0, szz = 0, syy = 0, syx = 0, sxx = 0;
     for (int a = 0; a < 3; a++) {

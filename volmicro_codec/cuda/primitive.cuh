@@ -19,7 +19,7 @@ enum { FZ, FY, FX, TZZ, TZY, TZX, TYY, TYX, TXX, WEIGHT, HZ, HY, HX, RATIO, COLU
 #define ALL_LANES 0xffffffffu
 #define HALF_LOG2E 0.72134752044448170368
 
-// First and last-plus-one voxel of [0, size) that a centre's support (widened by margin) meets on an axis.
+// First and last-plus-one voxel of [0, size) that a support (widened by margin) meets on an axis; 0 and 0 for none.
 __device__ __forceinline__ void voxel_span(int anchor, float rest, float half, int size, float margin, int* first,
                                            int* stop) {
     float reach = half + margin;
@@ -27,10 +27,8 @@ __device__ __forceinline__ void voxel_span(int anchor, float rest, float half, i
     i64 hi = (i64)anchor + (i64)floorf(rest + reach) + 1;
     if (lo < 0) lo = 0;
     if (hi > size) hi = size;
-    if (hi < lo) hi = lo;
-    *first = (int)(lo < size ? lo : size);
-    *stop = (int)(hi > 0 ? hi : 0);
-    if (*stop < *first) *stop = *first;
+    *first = lo < hi ? (int)lo : 0;
+    *stop = lo < hi ? (int)hi : 0;
 }
 
 // The run that holds an item: largest i of [0, n) with offsets[i] <= item; offsets ascend from 0, offsets[n] > item.

@@ -192,9 +192,9 @@ RENDER(render_float32, float)
 //   direction float32 [N, 10]: dw, then -dq/2 = l.d + d'Q d as lz, ly, lx, zz, zy, zx, yy, yx, xx; norm: 1 / (1 - edge);
 //   out float32 [Z, Y, X].
 extern "C" __global__ void __launch_bounds__(THREADS)
-slope(const int* __restrict__ anchors, const float* __restrict__ table, const float* __restrict__ direction,
-      const i64* __restrict__ offsets, const int* __restrict__ ids, const int* __restrict__ layout, i64 capacity,
-      float reach, float edge, float norm, float* __restrict__ out) {
+slope(const int* __restrict__ anchors, const float* __restrict__ table, const i64* __restrict__ offsets,
+      const int* __restrict__ ids, const int* __restrict__ layout, i64 capacity, float reach, float edge, float norm,
+      const float* __restrict__ direction, float* __restrict__ out) {
     tile_voxels<true, float>(anchors, table, direction, offsets, ids, layout, capacity, reach, edge, norm, 0.0f, 1.0f,
                              out);
 }
