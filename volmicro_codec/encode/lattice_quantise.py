@@ -33,7 +33,8 @@ Shape3 = tuple[int, int, int]
 
 UNIT = 65536.0
 STREAMS = (
-    "cells", "class", "sign", "amplitude", "log_z", "log_y", "log_x", "skew_yz", "skew_xz", "skew_xy", "centre",
+    "cells", "class", "sign", "amplitude", "log_z", "log_y", "log_x",
+    "skew_yz", "skew_xz", "skew_xy", "centre",
 )
 
 
@@ -49,15 +50,12 @@ class Lattice:
     log_ratio, skew_ratio, position_ratio : float
         Steps at class 0 of the natural logarithm of a pivot, of a row-normalised off-diagonal, and of
         the centre in the primitive's whitened frame; rounded to 2^(n / 32).
-    classes_per_octave : int
-        How finely the steps follow the amplitude.
     """
 
     dc: float
     log_ratio: float = 2.0 ** (1 / 3)
     skew_ratio: float = 2.0 ** (5 / 6)
     position_ratio: float = 2.0 ** (1 / 6)
-    classes_per_octave: int = 1
 
     @property
     def parameters(self) -> Parameters:
@@ -72,7 +70,6 @@ class Lattice:
 
         return Parameters(
             max(round(256.0 * math.log2(self.dc)), -30 * 256),
-            self.classes_per_octave,
             code(self.log_ratio / math.log(2.0)),
             code(self.skew_ratio),
             code(self.position_ratio),
@@ -177,7 +174,7 @@ def quantise_shape(root: F64, weights: F64, lattice: Lattice, classes: I64 | Non
     if classes is None:
         c = np.abs(energy_amplitude(np.asarray(weights, np.float64), root)) / parameters.dc
         octaves = np.log2(np.maximum(c, 0.5))
-        rounded = np.rint(octaves * parameters.classes_per_octave).astype(np.int64)
+        rounded = np.rint(octaves).astype(np.int64)
         classes = np.clip(rounded, 0, MAX_CLASS)
     sigma = root @ root.transpose(0, 2, 1)
     low = np.linalg.cholesky(sigma)
@@ -311,9 +308,10 @@ def encode_chunk(symbols: Symbols, lattice: Lattice, brick_shape: Shape3) -> Enc
     if count > MAX_COUNT:
         raise UsageError(f"lattice chunk: expected at most {MAX_COUNT} primitives, got {count}")
     if not all(1 <= s <= MAX_BRICK for s in brick_shape):
-        raise UsageError(f"lattice chunk: expected a brick of 1..{MAX_BRICK} voxels a side, got {brick_shape}")
+        raise UsageError(f"lattice chunk: expected a brick of sides 1..{MAX_BRICK}, got {brick_shape}")
     if (symbols.amplitudes == 0).any():
-        raise UsageError(f"lattice chunk: primitive {int(np.argmin(symbols.amplitudes != 0))} has amplitude 0")
+        at = int(np.argmin(symbols.amplitudes != 0))
+        raise UsageError(f"lattice chunk: primitive {at} has amplitude 0")
     centres = _centre_units(symbols.lattice, symbols.shapes.basis_units)
     margins = np.zeros(6, np.int64)
     for a in range(3):
@@ -329,7 +327,7 @@ def encode_chunk(symbols: Symbols, lattice: Lattice, brick_shape: Shape3) -> Enc
     bits = np.zeros(len(STREAMS))
     order = np.arange(count)
     bad = code_chunk(
-        rc, buf, models_for_chunk(), lattice.parameters.classes_per_octave, lattice.parameters.class_steps(),
+        rc, buf, models_for_chunk(), lattice.parameters.class_steps(),
         np.array(brick_shape, np.int64), margins, order, symbols.shapes.classes.copy(),
         symbols.amplitudes.copy(), symbols.shapes.symbols.copy(), symbols.lattice.copy(), centres,
         np.empty((count, 6), np.int64), bits, np.zeros((0, 1, 1, 1), np.int64),
@@ -337,7 +335,8 @@ def encode_chunk(symbols: Symbols, lattice: Lattice, brick_shape: Shape3) -> Enc
     if bad >= 0:
         raise UsageError(f"lattice chunk: primitive {bad} of {count} is outside of what the coding can hold")
     length = int(finish_encoding(rc, buf))
-    return EncodedLattice(buf[1 : 1 + length].tobytes(), order, dict(zip(STREAMS, bits.tolist(), strict=True)))
+    streams = dict(zip(STREAMS, bits.tolist(), strict=True))
+    return EncodedLattice(buf[1 : 1 + length].tobytes(), order, streams)
 
 
 def estimate_bits(symbols: Symbols, lattice: Lattice, brick_shape: Shape3) -> float:

@@ -67,7 +67,7 @@ def _decode(payload: bytes, count: int, parameters: Parameters, brick_shape: tup
     from .lattice_record import canonical_records
 
     if not all(1 <= s <= MAX_BRICK for s in brick_shape):
-        raise FormatError(f"lattice chunk: expected a brick of 1..{MAX_BRICK} voxels a side, got {brick_shape}")
+        raise FormatError(f"lattice chunk: expected a brick of sides 1..{MAX_BRICK}, got {brick_shape}")
     rc = np.zeros(STATE_WORDS, np.int64)
     buf = np.frombuffer(payload, np.uint8).copy()
     if not start_decoding(rc, buf, len(payload)):
@@ -79,7 +79,7 @@ def _decode(payload: bytes, count: int, parameters: Parameters, brick_shape: tup
     centres = np.zeros((count, 3), np.int64)
     factors = np.zeros((count, 6), np.int64)
     bad = code_chunk(
-        rc, buf, models_for_chunk(), parameters.classes_per_octave, parameters.class_steps(),
+        rc, buf, models_for_chunk(), parameters.class_steps(),
         np.array(brick_shape, np.int64), np.zeros(6, np.int64), np.arange(count), classes, amplitudes, shapes,
         lattice, centres, factors, np.zeros(STREAMS), np.zeros((0, 1, 1, 1), np.int64),
     )

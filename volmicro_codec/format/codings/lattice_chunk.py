@@ -12,32 +12,31 @@ from numba import njit
 from .lattice_models import (
     FEATURES,
     ONE,
+    amplitude_models,
     code_excess,
     code_learned,
     code_predicted,
     code_sign,
     code_uniform,
     log2_fixed,
-    new_models,
 )
 from .lattice_positions import code_cells, code_centre, new_mixture, split_tables
 from .lattice_priors import CHANNELS, SIGN_PRIOR, WEIGHTS
 from .lattice_range import MODE, bits_so_far
-from .lattice_steps import exp2_fixed, geometry
+from .lattice_steps import geometry
 
 I64 = npt.NDArray[np.int64]
 
-AMPLITUDE_CONTEXTS = 64 * 64
 STREAMS = 11
 MAX_MARGIN = 1 << 16  # voxels that a centre may be outside of its brick
 
 
 def models_for_chunk() -> tuple[I64, I64, I64, I64, I64, I64]:
-    """Fresh models: split tables and their mixture, amplitudes, weights of predicted numbers, how many seen, signs."""
+    """Fresh models: split tables, their mixture, amplitudes, weights of numbers, numbers seen, signs."""
     return (
         split_tables(),
         new_mixture(),
-        new_models(AMPLITUDE_CONTEXTS),
+        amplitude_models(),
         WEIGHTS.copy(),
         np.zeros((CHANNELS, 1), np.int64),
         SIGN_PRIOR.copy(),
@@ -50,25 +49,23 @@ def _clip(v, limit):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _code_amplitude(rc, buf, models, per_octave, j, k):  # type: ignore[no-untyped-def]
-    """Code the magnitude k >= 1 of an amplitude of class j."""
-    octave = j // per_octave
-    shift = max(octave - 3, 0)
-    context = j if octave < 3 else 3 * per_octave + j % per_octave
-    bucket = k >> shift
+def _code_amplitude(rc, buf, models, j, k):  # type: ignore[no-untyped-def]
+    """Code the magnitude k >= 1 of an amplitude of class j, which is near 2^j."""
+    context = min(j, np.int64(3))
+    shift = j - context
+    top = min(k >> shift, np.int64(31))
     node = np.int64(1)
-    top = min(bucket, np.int64(31))
     for b in range(4, -1, -1):
         node = node * 2 + code_learned(rc, buf, models, context * 32 + node, (top >> b) & 1)
     top = node - 32
     if top == 31:
-        top += code_excess(rc, buf, bucket - 31)
+        top += code_excess(rc, buf, (k >> shift) - 31)
     return (top << shift) | code_uniform(rc, buf, np.int64(1) << shift, k & ((1 << shift) - 1))
 
 
 @njit(cache=True, nogil=True)
 def code_chunk(  # type: ignore[no-untyped-def]
-    rc, buf, models, per_octave, steps, shape, margins, order, classes, amplitudes, shapes, lattice, centres,
+    rc, buf, models, steps, shape, margins, order, classes, amplitudes, shapes, lattice, centres,
     factors, bits, trace,
 ):
     """Write or read a chunk.
@@ -140,19 +137,20 @@ def code_chunk(  # type: ignore[no-untyped-def]
 
         x[0, 1] = room
         x[0, 2] = _clip((recent[0] >> 4) - 10240, wide)
-        class_step = 65536 // per_octave
         if trace.shape[0]:
             trace[i, 0] = x
-        j = code_predicted(rc, buf, weights[0], seen[0], x, 3, 1, class_step, class_step >> 1, classes[at])
+        j = code_predicted(
+            rc, buf, weights[0], seen[0], x, 3, 1, np.int64(65536), np.int64(32768), classes[at]
+        )
         if j < 0 or j >= steps.shape[0]:
             return i
         classes[at] = j
-        recent[0] += (j * class_step - recent[0]) >> 2
+        recent[0] += ((j << 16) - recent[0]) >> 2
         if encoding:
             bits[1] += bits_so_far(rc) - mark
             mark = bits_so_far(rc)
 
-        strength = _clip((j * class_step // 3 >> 4) - 3277, wide)
+        strength = _clip((j << 12) // 3 - 3277, wide)
         sx[1] = strength
         sx[2] = recent[1] >> 4
         positive = code_sign(rc, buf, signs, sx, 3, np.int64(amplitudes[at] > 0))
@@ -161,7 +159,7 @@ def code_chunk(  # type: ignore[no-untyped-def]
         if encoding:
             bits[2] += bits_so_far(rc) - mark
             mark = bits_so_far(rc)
-        k = _code_amplitude(rc, buf, models[2], per_octave, j, abs(amplitudes[at]))
+        k = _code_amplitude(rc, buf, models[2], j, abs(amplitudes[at]))
         if k < 1:
             return i
         amplitudes[at] = sign * k
@@ -180,9 +178,12 @@ def code_chunk(  # type: ignore[no-untyped-def]
             x[1, 2] = room
             if trace.shape[0]:
                 trace[i, 1 + s] = x
-            q = code_predicted(rc, buf, weights[1 + s], seen[1 + s], x, 5 + s, 3, steps[j, 0], steps[j, 0] >> 1, shapes[at, s])
+            step = steps[j, 0]
+            q = code_predicted(
+                rc, buf, weights[1 + s], seen[1 + s], x, 5 + s, 3, step, step >> 1, shapes[at, s]
+            )
             shapes[at, s] = q
-            logs[s] = q * steps[j, 0]
+            logs[s] = q * step
             recent[2 + s] += (_clip(logs[s], np.int64(16 << 16)) - recent[2 + s]) >> 2
             if encoding:
                 bits[4 + s] += bits_so_far(rc) - mark
@@ -201,21 +202,23 @@ def code_chunk(  # type: ignore[no-untyped-def]
                 x[1, 6 + a] = (sizes[a] >> 4) + 2048
             if trace.shape[0]:
                 trace[i, 4 + s] = x
+            step = steps[j, 1]
             if s < 2:
                 q = code_predicted(
-                    rc, buf, weights[4 + s], seen[4 + s], x, 2, 6 + s, steps[j, 1], steps[j, 1] >> 1, shapes[at, 3 + s]
+                    rc, buf, weights[4 + s], seen[4 + s], x, 2, 6 + s, step, step >> 1, shapes[at, 3 + s]
                 )
             else:
-                par = np.int64(0)
+                odd = np.int64(0)  # the six sum to an even number
                 for a in range(5):
-                    par += shapes[at, a]
-                par = par & 1
+                    odd += shapes[at, a]
+                odd &= 1
                 q = code_predicted(
-                    rc, buf, weights[4 + s], seen[4 + s], x, 3, 6 + s, 2 * steps[j, 1], (1 - par) * steps[j, 1], (shapes[at, 3 + s] - par) >> 1
+                    rc, buf, weights[6], seen[6], x, 3, 8, 2 * step, (1 - odd) * step,
+                    (shapes[at, 5] - odd) >> 1,
                 )
-                q = 2 * q + par
+                q = 2 * q + odd
             shapes[at, 3 + s] = q
-            skews[s] = q * steps[j, 1]
+            skews[s] = q * step
             sizes[s] = _clip(log2_fixed(abs(skews[s]) + 16384) - (16 << 16), np.int64(2 << 16))
             recent[5 + s] += (_clip(skews[s], np.int64(2 << 16)) - recent[5 + s]) >> 2
             recent[8 + s] += (sizes[s] - recent[8 + s]) >> 2

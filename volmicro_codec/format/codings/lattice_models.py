@@ -9,21 +9,21 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from .lattice_range import MODE, DECODE, code_bit, code_part, code_uniform, decode_target
+from .lattice_priors import AMPLITUDE_PRIOR
+from .lattice_range import DECODE, MODE, code_bit, code_part, code_uniform, decode_target
 from .lattice_steps import exp2_fixed
 
 I64 = npt.NDArray[np.int64]
 
 LIMIT = 96  # observations after which a bit stops slowing down
 RATES = np.array([(65536 * 2) // (2 * n + 3) for n in range(LIMIT + 1)], np.int64)
-NUMBER_CONTEXTS = 64  # contexts that one number uses
-MAX_PREFIX = 20  # a number's magnitude is below 2^20 - 1
+PRIOR_WEIGHT = 10  # observations that the amplitudes' starting probabilities count for
 
 
-def new_models(contexts: int) -> I64:
-    """Models of `contexts` bits, int64 [contexts, 2]: probability of 1 in 1/65536, observations."""
-    models = np.zeros((contexts, 2), np.int64)
-    models[:, 0] = 32768
+def amplitude_models() -> I64:
+    """Bits of the amplitudes' trees, int64 [4 * 32, 2]: probability of 1 in 1/65536, observations."""
+    models = np.full((128, 2), PRIOR_WEIGHT, np.int64)
+    models[:, 0] = AMPLITUDE_PRIOR.reshape(-1) << 8
     return models
 
 
@@ -38,40 +38,6 @@ def code_learned(rc, buf, models, at, bit):  # type: ignore[no-untyped-def]
     if n < LIMIT:
         models[at, 1] = n + 1
     return bit
-
-
-@njit(cache=True, nogil=True)
-def code_magnitude(rc, buf, models, at, value):  # type: ignore[no-untyped-def]
-    """Code 0 <= value < 2^20 - 1 as exp-Golomb: a learned unary prefix, then bits, the first two learned."""
-    prefix = np.int64(0)
-    v = value + 1
-    while True:
-        more = code_learned(rc, buf, models, at + prefix, np.int64(v >> (prefix + 1) > 0))
-        if more == 0 or prefix == MAX_PREFIX - 1:
-            break
-        prefix += 1
-    out = np.int64(1)
-    for i in range(prefix):
-        bit = (v >> (prefix - 1 - i)) & 1
-        if i == 0:
-            bit = code_learned(rc, buf, models, at + 20 + prefix, bit)
-        elif i == 1:
-            bit = code_learned(rc, buf, models, at + 40 + 2 * min(prefix, np.int64(8)) + (out & 1), bit)
-        else:
-            bit = code_uniform(rc, buf, np.int64(2), bit)
-        out = (out << 1) | bit
-    return out - 1
-
-
-@njit(cache=True, nogil=True)
-def code_number(rc, buf, models, at, value):  # type: ignore[no-untyped-def]
-    """Code a signed number in the contexts at .. at + NUMBER_CONTEXTS + 1."""
-    zero = code_learned(rc, buf, models, at, np.int64(value == 0))
-    if zero == 1:
-        return np.int64(0)
-    negative = code_learned(rc, buf, models, at + 1, np.int64(value < 0))
-    magnitude = code_magnitude(rc, buf, models, at + 2, abs(value) - 1) + 1
-    return -magnitude if negative == 1 else magnitude
 
 
 # --- numbers with a predicted distribution ---------------------------------------------------------

@@ -16,13 +16,13 @@ from ...errors import FormatError
 
 I64 = npt.NDArray[np.int64]
 
-SHARED_BYTES = 6
+SHARED_BYTES = 5
 MAX_CLASS = 63
 LOG_LOW, LOG_HIGH = -6 << 16, 12 << 16  # octaves of a Cholesky pivot, in voxels
 SKEW_LIMIT = 64 << 16  # of a row-normalised off-diagonal
 
 # round(2^30 * 2^(2^(b - 16))) for bit b of the fraction
-EXP2_BITS = np.array([int(round(2.0 ** (30 + 2.0 ** (b - 16)))) for b in range(16)], np.int64)
+EXP2_BITS = np.array([round(2.0 ** (30 + 2.0 ** (b - 16))) for b in range(16)], np.int64)
 
 
 @njit(cache=True, nogil=True)
@@ -47,22 +47,19 @@ class Parameters:
     ----------
     dc_code : int
         The step of the energy amplitude is 2^(dc_code / 256), in normalised intensity x voxel^1.5.
-    classes_per_octave : int
-        1..8.
     log_code, skew_code, position_code : int
         Steps at class 0 are 2^((code - 128) / 32): of log2 of a pivot (octaves), of a row-normalised
         off-diagonal, and of the centre along a lattice vector (in Cholesky columns). 0..255.
     """
 
     dc_code: int
-    classes_per_octave: int
     log_code: int
     skew_code: int
     position_code: int
 
     def to_bytes(self) -> bytes:
         """The shared block of a file."""
-        rest = bytes([self.classes_per_octave, self.log_code, self.skew_code, self.position_code])
+        rest = bytes([self.log_code, self.skew_code, self.position_code])
         return self.dc_code.to_bytes(2, "little", signed=True) + rest
 
     @classmethod
@@ -77,11 +74,9 @@ class Parameters:
         if len(shared) != SHARED_BYTES:
             raise FormatError(f"lattice parameters: expected {SHARED_BYTES} bytes, got {len(shared)}")
         dc_code = int.from_bytes(shared[:2], "little", signed=True)
-        if not 1 <= shared[2] <= 8:
-            raise FormatError(f"lattice parameters: classes per octave: expected 1..8, got {shared[2]}")
         if not -30 * 256 <= dc_code <= 30 * 256:
             raise FormatError(f"lattice parameters: amplitude step 2^({dc_code}/256) is out of range")
-        return cls(dc_code, shared[2], shared[3], shared[4], shared[5])
+        return cls(dc_code, shared[2], shared[3], shared[4])
 
     @property
     def dc(self) -> float:
@@ -90,12 +85,11 @@ class Parameters:
         return float(exp2_fixed(e & 0xFFFF)) * 2.0 ** ((e >> 16) - 30)
 
     def class_steps(self) -> I64:
-        """Steps by class, int64 [MAX_CLASS + 1, 3]: log2 pivot, off-diagonal, position; units of 2^-16, >= 1."""
+        """Steps by class, int64 [MAX_CLASS + 1, 3]: log2 pivot, off-diagonal, position; 2^-16, >= 1."""
         out = np.empty((MAX_CLASS + 1, 3), np.int64)
         for j in range(MAX_CLASS + 1):
-            fall = (j << 16) // self.classes_per_octave
             for i, code in enumerate((self.log_code, self.skew_code, self.position_code)):
-                e = ((code - 128) << 11) - fall
+                e = ((code - 128) << 11) - (j << 16)
                 out[j, i] = max(1, int(exp2_fixed(max(e, -20 << 16))) >> 14)
         return out
 
