@@ -1,0 +1,132 @@
+"""Records expand to exactly what they hold; values at points are the specification's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.cuda import scenes
+from volmicro_codec.cuda import sampling
+from volmicro_codec.cuda.rasteriser import CudaRasteriser
+from volmicro_codec.decode import oracle
+from volmicro_codec.primitives import RECORD_DTYPE, Primitives, records_to_primitives
+
+
+def test_every_finite_half_expands_to_its_value(raster: CudaRasteriser) -> None:
+    bits = np.arange(65536, dtype=np.uint16)
+    values = bits.view(np.float16)
+    bits, values = bits[np.isfinite(values)], values[np.isfinite(values)].astype(np.float64)
+    records = np.repeat(bits[:, None], 11, axis=1)
+    n = len(bits)
+    floats = raster.expand(records, np.array([0, n]), np.array([[0, 7, 2**32 - 1]]))
+    anchors, got = raster.device.host(floats.anchors), raster.device.host(floats.floats)
+    assert (got[:, 3:] == values[:, None]).all()
+    assert (np.signbit(got[:, 3:]) == np.signbit(values)[:, None]).all()
+    for k, centre in enumerate((0.0, 3.5, (2**32 - 1) / 2)):
+        assert (anchors[:, k] - centre + got[:, k] == values).all()
+        assert (np.abs(got[:, k]) <= 0.5).all()
+
+
+@pytest.mark.parametrize("counts", [(5,), (1, 1, 1), (3, 200, 7, 1)])
+def test_each_record_is_taken_about_its_own_bricks_centre(
+    raster: CudaRasteriser, counts: tuple[int, ...]
+) -> None:
+    r = np.random.default_rng(0)
+    n = sum(counts)
+    records = np.zeros(n, RECORD_DTYPE)
+    records["position"] = r.uniform(-40, 40, (n, 3))
+    records["scale"], records["rotation"], records["intensity"] = 1, r.normal(size=(n, 4)), r.normal(size=n)
+    first = np.cumsum([0, *counts])
+    centres = r.integers(0, 4000, (len(counts), 3))
+    floats = raster.expand(records, first, centres)
+    want = Primitives.concatenate(
+        [
+            records_to_primitives(records[a:b], tuple(c / 2))
+            for a, b, c in zip(first[:-1], first[1:], centres, strict=True)
+        ]
+    )
+    got = raster.device.host(floats.anchors) + raster.device.host(floats.floats)[:, :3].astype(np.float64)
+    assert (got == want.means).all()
+    # Which voxel is nearest is open where two are, so anchors alone need not be the same.
+    same = raster.upload(want)
+    assert (raster.device.host(floats.floats)[:, 3:] == raster.device.host(same.floats)[:, 3:]).all()
+    assert (raster.device.host(same.anchors) + raster.device.host(same.floats)[:, :3] == want.means).all()
+
+
+def points_in(shape: tuple[int, int, int], m: int, around: float = 4.0) -> Any:
+    r = np.random.default_rng(9)
+    return r.uniform(-around, np.asarray(shape) + around, (m, 3))
+
+
+@pytest.mark.parametrize("level", [0, 2])
+@pytest.mark.parametrize("name", ["scattered", "tiny", "needles", "leaving", "nothing", "huge"])
+def test_values_at_points_are_those_of_the_specification(
+    raster: CudaRasteriser, name: str, level: int
+) -> None:
+    prims, shape = scenes.SCENES[name]
+    points = points_in(shape, 150)
+    got = raster.device.host(sampling.sample(raster, prims, points, base=100.0, gain=7.0, level=level))
+    value = oracle.at_points(prims, 12.0, points, level)
+    size = np.maximum(1, np.abs(prims.intensities.astype(np.float64)).sum())
+    assert np.abs(got - (100 + 7 * value)).max() <= 7 * 1e-4 * size + 1e-4
+
+
+def test_points_at_voxels_have_the_voxels_values(raster: CudaRasteriser) -> None:
+    prims, shape = scenes.SCENES["scattered"]
+    points = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), axis=-1).reshape(-1, 3)
+    got = raster.device.host(sampling.sample(raster, prims, points)).reshape(shape)
+    want = raster.render(raster.pack_floats(raster.upload(prims), (0, 0, 0), shape))
+    assert np.abs(got - raster.device.host(want)).max() < 2e-5
+
+
+def test_points_far_apart_need_no_fine_tiles_between_them(
+    raster: CudaRasteriser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "MOST_TILES", 200)
+    prims, shape = scenes.SCENES["scattered"]
+    far = Primitives(prims.means + 1e6, prims.scales, prims.rotations, prims.intensities)
+    both = Primitives.concatenate([prims, far])
+    points = np.concatenate([points_in(shape, 40), points_in(shape, 40) + 1e6, [[1e12, -1e12, 0.0]]])
+    got = raster.device.host(sampling.sample(raster, both, points))
+    assert np.abs(got - oracle.at_points(both, 12.0, points)).max() < 1e-3
+    assert got[-1] == 0
+
+
+def test_no_points_have_no_values(raster: CudaRasteriser) -> None:
+    prims, _ = scenes.SCENES["scattered"]
+    assert raster.device.host(sampling.sample(raster, prims, np.zeros((0, 3)))).shape == (0,)
+
+
+@pytest.mark.parametrize("n", [1, 5, 31, 32, 33, 200])
+def test_the_nearest_are_those_that_a_full_search_finds(n: int) -> None:
+    prims = scenes.scattered(n, (13, 21, 35), seed=n)
+    points = points_in((13, 21, 35), 50)
+    got = sampling.nearest(prims.means, points)
+    distance = ((points[:, None] - prims.means[None]) ** 2).sum(axis=2)
+    few = min(n, 32)
+    want = np.sort(np.argsort(distance, axis=1)[:, :few], axis=1)
+    assert got.shape == (50, 32)
+    assert (got[:, : 32 - few] == -1).all()
+    assert (got[:, 32 - few :] == want).all()
+
+
+def test_the_nearest_primitives_alone_make_the_value(raster: CudaRasteriser) -> None:
+    prims, shape = scenes.SCENES["scattered"]
+    points = points_in(shape, 60)
+    got = raster.device.host(sampling.sample_nearest(raster, prims, points, k=8, base=1.0, gain=2.0))
+    for value, point, ids in zip(got, points, sampling.nearest(prims.means, points, 8), strict=True):
+        some = Primitives(prims.means[ids], prims.scales[ids], prims.rotations[ids], prims.intensities[ids])
+        assert value == pytest.approx(1 + 2 * oracle.at_points(some, 12.0, point[None])[0], abs=1e-3)
+
+
+def test_with_few_primitives_the_nearest_are_all(raster: CudaRasteriser) -> None:
+    prims = scenes.scattered(20, (13, 21, 35))
+    points = points_in((13, 21, 35), 60)
+    near, every = (
+        raster.device.host(f(raster, prims, points)) for f in (sampling.sample_nearest, sampling.sample)
+    )
+    assert np.abs(near - every).max() < 1e-5
+    none = sampling.sample_nearest(raster, Primitives.empty(), points, base=3.0)
+    assert (raster.device.host(none) == 3).all()
