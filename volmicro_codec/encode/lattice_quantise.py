@@ -230,8 +230,7 @@ def quantise_positions(mu: F64, shapes: Shapes, brick_lo: Shape3, brick_shape: S
         The rounded centres.
     """
     relative = np.asarray(mu, np.float64) - _centre(brick_lo, brick_shape)
-    real = np.linalg.solve(shapes.basis, relative[:, :, None])[:, :, 0]
-    n = _nearest_even(real)
+    n = _nearest_even(np.asarray(np.linalg.solve(shapes.basis, relative[:, :, None])[:, :, 0], np.float64))
     return n, dequantise_positions(n, shapes, brick_lo, brick_shape)
 
 

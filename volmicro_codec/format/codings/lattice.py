@@ -22,7 +22,7 @@ id = ID
 
 MAX_COUNT = 1 << 20
 MAX_PER_BYTE = 256  # primitives that a byte of payload may stand for
-MAX_BRICK = 1 << 16  # voxels on a side
+MAX_BRICK = 1 << 14  # voxels on a side
 
 
 def check_count(count: int, payload_bytes: int) -> None:

@@ -17,18 +17,17 @@ from .lattice_models import (
     code_learned,
     code_predicted,
     code_sign,
-    code_uniform,
     log2_fixed,
 )
 from .lattice_positions import code_cells, code_centre, new_mixture, split_tables
 from .lattice_priors import CHANNELS, SIGN_PRIOR, WEIGHTS
-from .lattice_range import MODE, bits_so_far
+from .lattice_range import MODE, bits_so_far, code_uniform
 from .lattice_steps import geometry
 
 I64 = npt.NDArray[np.int64]
 
 STREAMS = 11
-MAX_MARGIN = 1 << 16  # voxels that a centre may be outside of its brick
+MAX_MARGIN = 1 << 14  # voxels that a centre may be outside of its brick
 
 
 def models_for_chunk() -> tuple[I64, I64, I64, I64, I64, I64]:

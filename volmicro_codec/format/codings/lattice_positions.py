@@ -17,6 +17,7 @@ I64 = npt.NDArray[np.int64]
 CELL_FLOOR = 32768  # half a voxel: a cell this small is not split further
 TABLED = 255  # counts above this are split by plain uniform numbers
 SPREADS = (1, 2, 4, 12, 60)  # twice the beta-binomial's parameter: from clustered to even
+FARTHEST = 1 << 34  # that the first lattice coordinate may shift the second
 LEAST = 512  # of a mixture weight
 BUCKETS = 4
 
@@ -221,10 +222,12 @@ def code_centre(rc, buf, basis, cell, n, centre):  # type: ignore[no-untyped-def
     """Code the lattice point of one centre inside its cell; sets `n` and `centre`; False if impossible."""
     for a in range(3):
         offset = np.int64(0)
-        stride = np.int64(1)
+        stride = 1
         odd = np.int64(0)
         if a == 1:
             offset = n[0] * basis[3]
+            if abs(offset) > FARTHEST:
+                return False
         elif a == 2:
             stride = 2
             odd = (n[0] + n[1]) & 1

@@ -17,8 +17,8 @@ from ...errors import FormatError
 I64 = npt.NDArray[np.int64]
 
 SHARED_BYTES = 5
-MAX_CLASS = 63
-LOG_LOW, LOG_HIGH = -6 << 16, 12 << 16  # octaves of a Cholesky pivot, in voxels
+MAX_CLASS = 40
+LOG_LOW, LOG_HIGH = -5 << 16, 10 << 16  # octaves of a Cholesky pivot, in voxels
 SKEW_LIMIT = 64 << 16  # of a row-normalised off-diagonal
 
 # round(2^30 * 2^(2^(b - 16))) for bit b of the fraction
