@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ..errors import UsageError
 from ..format import FileMeta, VgmReader
 from ..volume import VolumeInfo, VoxelSize
+from .backend import get_backend
 from .chunk_cache import ChunkCache
 from .image import ImageEvaluator
 from .indexing import AxisRange, BoundsError, parse_box, parse_index
@@ -28,7 +29,8 @@ class _OpenFile:
     def __init__(self, reader: VgmReader, budget: int | None, threads: int | None, device: str) -> None:
         self.reader = reader
         self.options = {"threads": threads, "device": device, "budget": budget}
-        self.evaluator = ImageEvaluator(reader, ChunkCache(reader, threads=threads or 1), device, threads)
+        backend = get_backend(device, reader.meta.cutoff, threads)
+        self.evaluator = ImageEvaluator(reader, ChunkCache(reader, threads=threads), backend)
         self.closed = False
 
     def close(self) -> None:
@@ -220,6 +222,23 @@ class VgmArray:
         if n < 0:
             raise UsageError(f"level {n}: expected 0 or more")
         return VgmArray(self._file, self.grid_level + int(n))
+
+    def to_dask(self, chunks: Any = None) -> Any:
+        """A dask array of this volume; see `interop.dask.to_dask`."""
+        from ..interop.dask import to_dask
+
+        return to_dask(self, chunks)
+
+    def to_xarray(self, chunks: Any = None) -> Any:
+        """A lazy xarray.DataArray with dimensions and coordinates; see `interop.xarray.to_xarray`."""
+        from ..interop.xarray import to_xarray
+
+        return to_xarray(self, chunks)
+
+    def __dask_tokenize__(self) -> str:
+        from ..interop.dask import identity
+
+        return identity(self)
 
     def close(self) -> None:
         """Close the file, for all views of it."""

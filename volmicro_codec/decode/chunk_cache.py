@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 
 from ..format import VgmReader
-from ..primitives import Primitives, records_to_primitives
+from ..format.chunk import brick_centre
+from ..primitives import Primitives, Records, records_to_primitives
 
 DEFAULT_BYTES = 256 << 20
 PRIMITIVE_BYTES = 3 * 8 + (3 + 4 + 1) * 4
-_CHUNKS_A_TASK = 4
 
 
 class ChunkCache:
@@ -23,11 +22,11 @@ class ChunkCache:
     reader : VgmReader
     limit : int
         Bytes of primitives kept once they are no longer in use.
-    threads : int
+    threads : int, optional
         Threads that decode chunks.
     """
 
-    def __init__(self, reader: VgmReader, limit: int = DEFAULT_BYTES, threads: int = 1) -> None:
+    def __init__(self, reader: VgmReader, limit: int = DEFAULT_BYTES, threads: int | None = None) -> None:
         self.limit = limit
         self._reader = reader
         self._threads = threads
@@ -56,23 +55,25 @@ class ChunkCache:
                     found[i] = self._kept[i]
         missing = [i for i in ids if i not in found]
         if missing:
-            from .cpu import run_in_pool
-
-            tasks = max(1, min(len(missing) // _CHUNKS_A_TASK, 4 * self._threads))
-            cuts = [len(missing) * k // tasks for k in range(tasks + 1)]
-            runs = [missing[a:b] for a, b in pairwise(cuts)]
-            read = run_in_pool(self._threads, lambda k: self._read(runs[k]), tasks)
-            for run, part in zip(runs, read, strict=True):
-                found.update(zip(run, part, strict=True))
+            found.update(zip(missing, self._read(missing), strict=True))
             self._keep({i: found[i] for i in missing})
         return [found[i] for i in ids]
 
     def _read(self, ids: list[int]) -> list[Primitives]:
+        from .cpu import default_threads, run_in_pool
+
+        threads = self._threads or default_threads()
+
+        def each(decode: Callable[[int], Records], numbers: list[int]) -> list[Records]:
+            return run_in_pool(threads, lambda k: decode(numbers[k]), len(numbers))
+
         index = self._reader.index
-        parts = []
-        for i, records in zip(ids, self._reader.read_many(ids), strict=True):
-            parts.append(records_to_primitives(records, index.entry(i).brick_centre))
-        return parts
+        return [
+            records_to_primitives(
+                records, brick_centre(index.brick_lo[i].tolist(), index.brick_shape[i].tolist())
+            )
+            for i, records in zip(ids, self._reader.read_many(ids, each), strict=True)
+        ]
 
     def _keep(self, fresh: dict[int, Primitives]) -> None:
         with self._lock:

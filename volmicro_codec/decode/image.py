@@ -1,8 +1,11 @@
-"""Voxels of an image of an open file: select chunks, rasterise whole tiles, keep what was asked for."""
+"""Voxels of an image of an open file: select chunks, evaluate whole tiles, store what was asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,48 +14,131 @@ from ..format import VgmReader
 from ..primitives import Primitives
 from .chunk_cache import ChunkCache
 from .indexing import AxisRange
-from .oracle import rotation_matrices, to_voxels, widened
 from .select import Grid, chunks_of_image, meeting, reach
 
-Triple = tuple[int, int, int]
+if TYPE_CHECKING:
+    from .backend import Backend
+
+I64 = npt.NDArray[np.int64]
+
+TILE = (16, 16, 32)
+BLOCK_TILES = 1 << 14  # of one pass: 134 million voxels
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole tiles of a grid, and the voxels that are wanted of them.
+
+    Attributes
+    ----------
+    tile : int64 [3]
+        Voxels of a tile.
+    tile_lo, tile_hi : int64 [3]
+        First and last-plus-one tile.
+    lo, step, count : int64 [3]
+        The voxels wanted: ``lo, lo + step, ...`` on each axis.
+    """
+
+    tile: I64
+    tile_lo: I64
+    tile_hi: I64
+    lo: I64
+    step: I64
+    count: I64
+
+    @classmethod
+    def of(cls, lo: I64, step: I64, count: I64) -> Block:
+        """The block of the tiles that hold the voxels wanted."""
+        tile = np.array(TILE, np.int64)
+        return cls(tile, lo // tile, (lo + (count - 1) * step) // tile + 1, lo, step, count)
+
+    @property
+    def grid(self) -> I64:
+        """Number of tiles on each axis."""
+        return self.tile_hi - self.tile_lo
+
+    def parts(self, limit: int) -> Iterator[tuple[Block, I64]]:
+        """Blocks of at most ``limit`` tiles, and the number of each one's first wanted voxel on each axis.
+
+        Cuts lie between tiles, first along z, so no tile is evaluated twice.
+        """
+        pieces: list[list[tuple[int, int]]] = []
+        room = limit
+        for axis in (2, 1, 0):
+            tiles = int(self.grid[axis])
+            a_piece = max(1, min(tiles, room))
+            room //= a_piece
+            lo, step, n = int(self.lo[axis]), int(self.step[axis]), int(self.tile[axis])
+            first = int(self.tile_lo[axis])
+            cuts = [0]
+            while cuts[-1] < self.count[axis]:
+                tile = (lo + cuts[-1] * step) // n - first
+                end = (first + (tile // a_piece + 1) * a_piece) * n
+                cuts.append(min(int(self.count[axis]), -((lo - end) // step)))
+            pieces.append([(a, b - a) for a, b in pairwise(cuts)])
+        for z in pieces[2]:
+            for y in pieces[1]:
+                for x in pieces[0]:
+                    at = np.array([z[0], y[0], x[0]], np.int64)
+                    count = np.array([z[1], y[1], x[1]], np.int64)
+                    yield Block.of(self.lo + at * self.step, self.step, count), at
+
+
+@dataclass(frozen=True)
+class Primed:
+    """What a backend needs to know of a block: its primitives, and where they may be.
+
+    Attributes
+    ----------
+    parts : list of Primitives
+        By chunk, in file order.
+    tile_lo, tile_hi : int64 [K, 3]
+        Tiles that each chunk may touch, within those of the block.
+    """
+
+    parts: list[Primitives]
+    tile_lo: I64
+    tile_hi: I64
 
 
 class ImageEvaluator:
-    """Evaluates boxes of the images of a file."""
+    """Evaluates boxes of the images of a file.
 
-    def __init__(self, reader: VgmReader, cache: ChunkCache, device: str, threads: int | None) -> None:
+    Parameters
+    ----------
+    reader : VgmReader
+    cache : ChunkCache
+    backend : Backend
+    """
+
+    def __init__(self, reader: VgmReader, cache: ChunkCache, backend: Backend) -> None:
         self.reader = reader
         self.cache = cache
-        self.device = device
-        self.threads = threads
+        self.backend = backend
 
-    def voxels(
-        self, t: int, c: int, grid: Grid, ranges: Sequence[AxisRange], out: npt.NDArray[np.generic]
-    ) -> None:
-        """Write an image's voxels of ``ranges`` (z, y, x of ``grid``, ascending) into ``out`` [Z, Y, X]."""
-        from .cpu import TILE, CpuRasteriser
+    def voxels(self, t: int, c: int, grid: Grid, ranges: Sequence[AxisRange], out: npt.NDArray[Any]) -> None:
+        """Write an image's voxels of ``ranges`` (z, y, x of ``grid``, ascending) into ``out`` [Z, Y, X].
 
-        meta = self.reader.meta
-        base, gain = meta.images[t * meta.info.shape[1] + c]
-        if 0 in out.shape:
+        ``out`` is C-contiguous.
+        """
+        if out.size == 0:
             return
-        lo = np.array([r.start // n * n for r, n in zip(ranges, TILE, strict=True)])
-        last = np.array([r.start + (r.count - 1) * r.step for r in ranges])
-        hi = np.minimum((last // TILE + 1) * TILE, grid.shape)
-        ids = chunks_of_image(self.reader.index, t, c)
-        a, b = reach(self.reader.index, ids, meta.info.shape[2:], meta.cutoff, grid)
-        ids = ids[meeting(a, b, lo.tolist(), hi.tolist())]
-        prims = Primitives.concatenate(self.cache.get(ids.tolist()))
-        scales, weights = widened(prims, grid.level)
-        rotation = rotation_matrices(prims.rotations) * scales[:, None, :] / grid.step
-        cov = rotation @ rotation.transpose(0, 2, 1)
-        six = cov.reshape(-1, 9)[:, [0, 1, 2, 4, 5, 8]]
-        rasteriser = CpuRasteriser(meta.cutoff, self.threads)
-        means = (prims.means - grid.origin) / grid.step - lo
-        z, y, x = (int(n) for n in hi - lo)
-        total = rasteriser.render(rasteriser.pack(means, six, weights, (z, y, x)))
-        first = [r.start - o for r, o in zip(ranges, lo.tolist(), strict=True)]
-        part = total[
-            tuple(slice(o, o + r.count * r.step, r.step) for r, o in zip(ranges, first, strict=True))
-        ]
-        out[...] = to_voxels(part.astype(np.float64), base, gain, meta.info.dtype)
+        lo, step, count = (
+            np.array([getattr(r, k) for r in ranges], np.int64) for k in ("start", "step", "count")
+        )
+        flat = out.reshape(-1)
+        base, gain = self.reader.meta.images[t * self.reader.meta.info.shape[1] + c]
+        for block, at in Block.of(lo, step, count).parts(BLOCK_TILES):
+            pitch = np.array([out.shape[1] * out.shape[2], out.shape[2], 0], np.int64)
+            pitch[2] = at[0] * pitch[0] + at[1] * pitch[1] + at[2]
+            self.backend.evaluate(self._primed(t, c, grid, block), grid, block, base, gain, flat, pitch)
+
+    def _primed(self, t: int, c: int, grid: Grid, block: Block) -> Primed:
+        meta, index = self.reader.meta, self.reader.index
+        ids = chunks_of_image(index, t, c)
+        lo, hi = reach(index, ids, meta.info.shape[2:], meta.cutoff, grid)
+        met = meeting(lo, hi, (block.tile_lo * block.tile).tolist(), (block.tile_hi * block.tile).tolist())
+        ids, lo, hi = ids[met], lo[met], hi[met]
+        tile_lo = np.maximum(lo // block.tile, block.tile_lo)
+        tile_hi = np.minimum((hi - 1) // block.tile + 1, block.tile_hi)
+        return Primed(self.cache.get(ids.tolist()), tile_lo, tile_hi)

@@ -125,5 +125,5 @@ def open_reach(
 def meeting(lo: I64, hi: I64, box_lo: Sequence[int], box_hi: Sequence[int]) -> npt.NDArray[np.bool_]:
     """Which of the half-open boxes [lo, hi) share a voxel with the box [box_lo, box_hi); bool [K]."""
     a, b = np.asarray(box_lo, np.int64), np.asarray(box_hi, np.int64)
-    met: npt.NDArray[np.bool_] = (np.maximum(lo, a) < np.minimum(hi, b)).all(axis=1)
+    met: npt.NDArray[np.bool_] = np.all(np.maximum(lo, a) < np.minimum(hi, b), axis=1)
     return met
