@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from ..format import VgmReader
-from ..format.chunk import brick_centre
 from ..primitives import Primitives, Records, records_to_primitives
 
 DEFAULT_BYTES = 256 << 20
@@ -69,9 +68,7 @@ class ChunkCache:
 
         index = self._reader.index
         return [
-            records_to_primitives(
-                records, brick_centre(index.brick_lo[i].tolist(), index.brick_shape[i].tolist())
-            )
+            records_to_primitives(records, index.entry(i).brick_centre)
             for i, records in zip(ids, self._reader.read_many(ids, each), strict=True)
         ]
 
