@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("export", "Write the Gaussians of a .vgm file for other programs."),
     "import": ("import_", "Make a .vgm file of Gaussians that another tool has fitted."),
     "phantom": ("phantom", "Make a realistic test volume."),
+    "doctor": ("doctor", "Say what is installed, which devices there are, and what is missing."),
 }
 
 EXIT_CODES: tuple[tuple[int, str], ...] = (
