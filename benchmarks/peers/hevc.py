@@ -8,6 +8,7 @@ from volumes import Image
 
 from . import video
 from .contract import Curve, CurvePeer
+from .intensity import candidates
 
 # Without its perceptual tools (adaptive quantisation, psy-rd, cutree) x265 gains about 1 dB of PSNR.
 TUNED = "aq-mode=0:psy-rd=0:psy-rdoq=0:cutree=0:keyint=-1:info=0:pools=none:frame-threads=1:log-level=none"
@@ -29,9 +30,21 @@ class Hevc(CurvePeer):
         return f"x265 preset slow, aq-mode 0, psy-rd 0, cutree 0 ({video.version()})"
 
     def curves(self, image: Image) -> list[Curve]:
-        return video.curves(
-            image, stream="hevc", options=_options, knob="crf", high=51, step=0.05, start=30, slope=-0.11
-        )
+        return [
+            video.curve(
+                image,
+                mapping,
+                name=mapping.name,
+                stream="hevc",
+                options=_options,
+                knob="crf",
+                high=51,
+                step=0.05,
+                start=20,
+                slope=-0.11,
+            )
+            for mapping in candidates(image.data)
+        ]
 
 
 def make(**_: object) -> Hevc:

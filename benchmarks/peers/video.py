@@ -12,7 +12,7 @@ import numpy as np
 from volumes import Image
 
 from .contract import Curve, Voxels
-from .intensity import IntensityMap, candidates
+from .intensity import IntensityMap
 
 TOP = 4095
 
@@ -56,6 +56,7 @@ def curve(
     image: Image,
     mapping: IntensityMap,
     *,
+    name: str,
     stream: str,
     options: Callable[[float], Sequence[str]],
     knob: str,
@@ -68,6 +69,8 @@ def curve(
 
     Parameters
     ----------
+    name : str
+        Of the curve, for the rows.
     stream : str
         ffmpeg name of the bare stream format whose bytes count ("hevc", "obu").
     options : callable
@@ -104,9 +107,4 @@ def curve(
         return mapping.back(frames.reshape(image.data.shape), tops[payload])
 
     tops: dict[bytes, int] = {}
-    return Curve(mapping.name, knob, 0, high + 36, step, start, slope, encode, decode)
-
-
-def curves(image: Image, **settings: object) -> list[Curve]:
-    """One curve a candidate intensity map."""
-    return [curve(image, mapping, **settings) for mapping in candidates(image.data)]  # type: ignore[arg-type]
+    return Curve(name, knob, 0, high + 36, step, start, slope, encode, decode)
