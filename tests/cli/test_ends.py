@@ -220,3 +220,9 @@ def test_version(vgm: Callable[..., Any]) -> None:
     ran = vgm("--version")
     assert (ran.code, ran.err) == (0, "")
     assert re.fullmatch(r"vgm \d+\.\d+\.\d+\n", ran.out)
+
+
+def test_the_readme_says_what_every_command_does() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in app.COMMANDS:
+        assert re.search(rf"^\| `vgm {name}\b[^|\n]*(\\\|[^|\n]*)*` \| .+ \|$", readme, re.MULTILINE), name
