@@ -45,6 +45,7 @@ def test_info_as_json_is_one_document_that_agrees_with_the_reader(
     assert document["channels"] == [{"name": "DAPI", "color": "#0000ff"}, {"name": "GFP", "color": None}]
     assert document["ratio"] == 11520 / file.stat().st_size
     assert document["quality"] == {"psnr": 40.0}
+    assert document["format_version"] == "1.0"
 
 
 def test_info_of_several_files_as_json_is_still_one_document(vgm: Callable[..., Any], file: Path) -> None:

@@ -40,6 +40,7 @@ def info(files: tuple[str, ...], as_json: bool) -> None:
 
 def describe(file: str, reader: VgmReader) -> dict[str, Any]:
     """All that is known of an open file, for JSON."""
+    from ..format.header import MAJOR
     from ..format.sizes import where_bytes_go
 
     meta = reader.meta
@@ -48,7 +49,7 @@ def describe(file: str, reader: VgmReader) -> dict[str, Any]:
         **info_document(meta.info),
         "file_bytes": reader.file_size,
         "ratio": meta.info.nbytes / reader.file_size,
-        "format_version": "1.0",
+        "format_version": f"{MAJOR}.{reader.header.minor}",
         "cutoff": meta.cutoff,
         "quality": dict(meta.quality),
         "software": meta.software,
