@@ -245,6 +245,30 @@ def test_large_volumes_are_cut_into_bricks_in_which_float16_positions_are_fine(t
     assert near.max() <= 1 / 64
 
 
+def test_the_first_bytes_are_a_preview_of_the_whole(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    n, shape = 3000, (16, 64, 200)
+    p = Primitives(
+        rng.uniform(0, 1, (n, 3)) * shape,
+        rng.uniform(0.8, 2, (n, 3)).astype(np.float32),
+        rng.normal(size=(n, 4)).astype(np.float32),
+        (rng.uniform(0.01, 1, n) ** 4).astype(np.float32),
+    )
+    info = VolumeInfo((1, 1, *shape), np.dtype("float32"))
+    size = write_primitives(tmp_path / "v.vgm", p, info, ((0.0, 1.0),)).bytes
+    with VgmReader.open(tmp_path / "v.vgm") as reader:
+        assert [e.level for e in reader.entries] == [0, 0, 1, 1, 2, 2]
+        assert size - reader.header.payload_length <= 0.02 * size + 200
+    full = decoded(tmp_path / "v.vgm")
+    left = []
+    for part in (0.15, 0.45, 1.0):
+        with volmicro_codec.open(tmp_path / "v.vgm", budget=int(part * size) + 1) as preview:
+            left.append(float(((full - np.asarray(preview)) ** 2).sum() / (full**2).sum()))
+    assert left[0] < 0.5  # a tenth of the Gaussians, and most of the energy
+    assert left[1] < 0.02
+    assert left[2] == 0
+
+
 def test_what_reaches_no_voxel_or_is_too_small_is_counted_not_hidden(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

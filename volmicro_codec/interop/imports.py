@@ -19,6 +19,8 @@ from ..volume import VolumeInfo
 BRICK = 128  # voxels; a float16 position inside it steps by at most 1/32 voxel
 DEFAULT_CUTOFF = 16.0  # 4 standard deviations: other tools do not cut off at all
 MAX_RECORDS = 1 << 16  # of a chunk
+MIN_TO_SPLIT = 512  # fewer in a brick stay one chunk: each costs some 25 bytes of index
+LEVEL_ENDS = (10, 40)  # percent of a brick's primitives, strongest first, at which a level ends
 
 _LARGEST = float(np.finfo(np.float16).max)
 _SMALLEST = float(np.finfo(np.float16).smallest_normal)
@@ -58,6 +60,8 @@ def write_primitives(
     force: bool = False,
 ) -> ImportResult:
     """Write primitives as a .vgm file, rounded to float16 records in bricks of at most 128 voxels.
+
+    The strongest of every brick come first, so that the first bytes of the file are a preview.
 
     Parameters
     ----------
@@ -100,14 +104,12 @@ def write_primitives(
     meta = FileMeta(info, cutoff, images, software=f"volmicro-codec {__version__}", settings=settings)
     chunks: list[EncodedChunk] = []
     kept = 0
-    order = _by_brick(primitives, t, c, info)
-    for rows in order:
-        for k in range(0, len(rows), MAX_RECORDS):
-            some = rows[k : k + MAX_RECORDS]
-            chunk = _chunk(_take(primitives, some), int(t[some[0]]), int(c[some[0]]), info, cutoff)
-            if chunk is not None:
-                chunks.append(chunk)
-                kept += chunk.count
+    for level, rows in _by_importance(_by_brick(primitives, t, c, info)):
+        at = int(t[rows[0]]), int(c[rows[0]]), level
+        chunk = _chunk(_take(primitives, rows), at, info, cutoff)
+        if chunk is not None:
+            chunks.append(chunk)
+            kept += chunk.count
     size = write_file(path, meta, chunks, force)
     return ImportResult(kept, n - kept, clamped, size)
 
@@ -177,14 +179,27 @@ def _by_brick(
     return list(np.split(order, starts))
 
 
-def _chunk(p: Primitives, t: int, c: int, info: VolumeInfo, cutoff: float) -> EncodedChunk | None:
-    """The chunk of one brick's primitives, without those that reach no voxel; None where that is all."""
+def _by_importance(bricks: list[npt.NDArray[np.int64]]) -> list[tuple[int, npt.NDArray[np.int64]]]:
+    """Levels and row numbers of chunks in file order, the strongest of every brick before the rest of any."""
+    out: list[tuple[int, npt.NDArray[np.int64]]] = []
+    for rows in bricks:
+        cuts = [len(rows) * percent // 100 for percent in LEVEL_ENDS] if len(rows) >= MIN_TO_SPLIT else []
+        for level, part in enumerate(np.split(rows, cuts)):
+            out += [(level, part[k : k + MAX_RECORDS]) for k in range(0, len(part), MAX_RECORDS)]
+    return sorted(out, key=lambda item: item[0])
+
+
+def _chunk(p: Primitives, at: tuple[int, int, int], info: VolumeInfo, cutoff: float) -> EncodedChunk | None:
+    """The chunk of some primitives of one brick; ``at`` is (t, c, level).
+
+    Those that reach no voxel are left out; None where that is all.
+    """
     shape: Triple = (info.shape[2], info.shape[3], info.shape[4])
-    at = _bricks_of(_take(p, np.zeros(1, np.int64)), shape)[0]
+    brick = _bricks_of(_take(p, np.zeros(1, np.int64)), shape)[0]
     walls = [_edges(n) for n in shape]
-    z, y, x = (int(w[k]) for w, k in zip(walls, at, strict=True))
+    z, y, x = (int(w[k]) for w, k in zip(walls, brick, strict=True))
     lo: Triple = (z, y, x)
-    dz, dy, dx = (int(w[k + 1] - w[k]) for w, k in zip(walls, at, strict=True))
+    dz, dy, dx = (int(w[k + 1] - w[k]) for w, k in zip(walls, brick, strict=True))
     size: Triple = (dz, dy, dx)
     centre = brick_centre(lo, size)
     half = half_widths(p, cutoff) + MARGIN
@@ -202,4 +217,4 @@ def _chunk(p: Primitives, t: int, c: int, info: VolumeInfo, cutoff: float) -> En
         return None
     support = support_box(records, lo, size, shape, cutoff)
     coding, payload = codings.encode_records(records)
-    return EncodedChunk(t, c, 0, coding, lo, size, len(records), *support, payload)
+    return EncodedChunk(*at, coding, lo, size, len(records), *support, payload)
