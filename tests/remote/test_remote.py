@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,23 @@ def test_what_a_server_refuses_has_its_exit_code(
     server.fail = set()
     assert run(["info", f"{server.url}/none.vgm"]) == 3
     assert run(["info", "http://127.0.0.1:9/v.vgm"]) == 8
+
+
+@pytest.mark.parametrize("kind", ["memory", "file", "zip"])
+def test_any_url_that_fsspec_knows_will_do(kind: str, large_file: Path, tmp_path: Path) -> None:
+    import fsspec
+
+    if kind == "memory":
+        url = "memory://bucket/v.vgm"
+        fsspec.filesystem("memory").pipe("/bucket/v.vgm", large_file.read_bytes())
+    elif kind == "file":
+        url = large_file.as_uri()
+    else:
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+            archive.write(large_file, "v.vgm")
+        url = f"zip://v.vgm::{tmp_path / 'a.zip'}"
+    with volmicro_codec.open(url) as remote, volmicro_codec.open(large_file) as local:
+        np.testing.assert_array_equal(remote.read(BOX), local.read(BOX))
 
 
 def test_a_damaged_chunk_behind_a_url_is_found(server: Any, url: str) -> None:
