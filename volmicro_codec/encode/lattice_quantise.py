@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UsageError
+from ..errors import FormatError, UsageError
 from ..format.codings.lattice import MAX_BRICK, MAX_COUNT
 from ..format.codings.lattice_chunk import MAX_MARGIN, code_chunk, models_for_chunk
 from ..format.codings.lattice_range import STATE_WORDS, finish_encoding, room_for, start_encoding
@@ -25,7 +25,7 @@ from ..format.codings.lattice_steps import (
     Parameters,
     geometry_all,
 )
-from ..primitives import Records
+from ..primitives import Records, check_records
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -301,7 +301,8 @@ def encode_chunk(symbols: Symbols, lattice: Lattice, brick_shape: Shape3) -> Enc
     Raises
     ------
     UsageError
-        A zero amplitude, too many primitives, a brick too large or a centre too far outside it.
+        A zero amplitude, too many primitives, a brick too large, a centre too far outside it, or a size
+        or weight that float16 cannot hold.
     """
     count = len(symbols)
     if count > MAX_COUNT:
@@ -320,6 +321,10 @@ def encode_chunk(symbols: Symbols, lattice: Lattice, brick_shape: Shape3) -> Enc
             margins[3 + a] = max(0, (int(centres[:, a].max()) - half >> 16) + 1)
     if margins.max(initial=0) > MAX_MARGIN:
         raise UsageError(f"lattice chunk: a centre is {margins.max()} voxels outside its brick")
+    try:
+        check_records(records_of(symbols, lattice), "lattice chunk")
+    except FormatError as error:
+        raise UsageError(f"no float16 record can hold it: {error}") from None
     rc = np.zeros(STATE_WORDS, np.int64)
     start_encoding(rc)
     buf = np.zeros(room_for(count), np.uint8)

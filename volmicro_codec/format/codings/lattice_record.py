@@ -19,7 +19,7 @@ F64 = npt.NDArray[np.float64]
 
 SWEEPS = 6
 UNIT = 1.0 / 65536.0
-ROOT_I0 = 2.3597304950276363  # pi^0.75, rounded to float64; replaced by its bits in the spec
+ROOT_I0 = float.fromhex("0x1.2e0ba61625c5dp+1")  # pi^0.75
 
 
 @njit(cache=True, nogil=True)

@@ -1,0 +1,293 @@
+"""Lattice chunks decode to exactly the records that their encoder meant, and damage to an error."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from volmicro_codec.errors import FormatError, UsageError
+from volmicro_codec.format.codings import lattice as coding
+from volmicro_codec.format.codings.lattice_models import LOGISTIC
+from volmicro_codec.format.codings.lattice_priors import AMPLITUDE_PRIOR, SIGN_PRIOR, WEIGHTS
+from volmicro_codec.format.codings.lattice_steps import EXP2_BITS
+from volmicro_codec.primitives import Records, check_records, records_to_primitives
+
+quantise = pytest.importorskip("volmicro_codec.encode.lattice_quantise")
+
+_found = importlib.util.spec_from_file_location(
+    "lattice_spec_decoder", Path(__file__).with_name("lattice_spec_decoder.py")
+)
+assert _found is not None
+assert _found.loader is not None
+lattice_spec_decoder = importlib.util.module_from_spec(_found)
+_found.loader.exec_module(lattice_spec_decoder)
+
+BRICK = (24, 40, 32)
+
+
+@dataclass
+class Entry:
+    brick_shape: tuple[int, int, int] = BRICK
+
+
+@dataclass
+class Fit:
+    mu: npt.NDArray[np.float64]
+    root: npt.NDArray[np.float64]
+    w: npt.NDArray[np.float64]
+
+
+def fit(n: int, seed: int, anisotropy: float = 0.4, outside: float = 3.0, spread: float = 1.0) -> Fit:
+    """Gaussians [n] like those of a fit: clustered centres, heavy-tailed energies, mixed signs."""
+    rng = np.random.default_rng(seed)
+    seeds = rng.uniform(0, 1, (max(1, n // 10), 3)) * BRICK
+    mu = seeds[rng.integers(0, len(seeds), n)] + rng.normal(0, outside, (n, 3))
+    sigma = np.exp(rng.normal(0.6, 0.4, (n, 1)) + rng.normal(0, anisotropy, (n, 3)))
+    rotation = np.linalg.qr(rng.normal(size=(n, 3, 3)))[0]
+    energy = np.exp(rng.normal(1.6, spread, n)) * rng.choice([-1.0, 1.0], n)
+    return Fit(mu, rotation * sigma[:, None, :], energy / np.sqrt(np.pi**1.5 * sigma.prod(axis=1)))
+
+
+def rounded(f: Fit, lattice: Any) -> Any:
+    shapes = quantise.quantise_shape(f.root, f.w, lattice)
+    points, _ = quantise.quantise_positions(f.mu, shapes, (0, 0, 0), BRICK)
+    amplitudes, _ = quantise.quantise_weights(f.w, shapes, lattice)
+    symbols = quantise.Symbols(shapes, points, amplitudes)
+    return symbols.select(amplitudes != 0)
+
+
+def round_trip(symbols: Any, lattice: Any) -> tuple[Records, bytes]:
+    coded = quantise.encode_chunk(symbols, lattice, BRICK)
+    records = coding.decode(coded.payload, len(symbols), lattice.shared(), Entry())
+    meant = quantise.records_of(symbols, lattice)[coded.order]
+    assert records.tobytes() == meant.tobytes()
+    return records, coded.payload
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(0, 300),
+    seed=st.integers(0, 2**32 - 1),
+    dc=st.floats(1e-3, 30.0),
+    anisotropy=st.floats(0.0, 2.0),
+    outside=st.floats(0.0, 40.0),
+    spread=st.floats(0.0, 3.0),
+)
+def test_decoding_gives_the_records_that_the_encoder_meant(
+    n: int, seed: int, dc: float, anisotropy: float, outside: float, spread: float
+) -> None:
+    lattice = quantise.Lattice(dc)
+    round_trip(rounded(fit(n, seed, anisotropy, outside, spread), lattice), lattice)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n=st.integers(0, 25),
+    seed=st.integers(0, 2**32 - 1),
+    dc=st.floats(1e-3, 10.0),
+    far=st.floats(0.0, 60.0),
+)
+def test_a_decoder_written_from_the_document_gives_the_same_bits(
+    n: int, seed: int, dc: float, far: float
+) -> None:
+    lattice = quantise.Lattice(dc)
+    symbols = rounded(fit(n, seed, 0.8, far), lattice)
+    records, payload = round_trip(symbols, lattice)
+    assert lattice_spec_decoder.decode(payload, len(symbols), lattice.shared(), BRICK) == records.tobytes()
+
+
+def test_a_chunk_of_hundreds_decodes_to_the_same_bits_by_the_document() -> None:
+    lattice = quantise.Lattice(0.7)
+    symbols = rounded(fit(400, 1), lattice)
+    assert len(symbols) > 255, "a count above 255 is coded in another way"
+    records, payload = round_trip(symbols, lattice)
+    assert lattice_spec_decoder.decode(payload, len(symbols), lattice.shared(), BRICK) == records.tobytes()
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), size=st.floats(0.05, 100.0), stretch=st.floats(-5.0, 4.0))
+def test_extreme_shapes_survive(seed: int, size: float, stretch: float) -> None:
+    f = fit(20, seed)
+    f.root[:] *= size
+    f.root[:, :, 0] *= np.exp(stretch)
+    lattice = quantise.Lattice(1.0)
+    records, _ = round_trip(rounded(f, lattice), lattice)
+    check_records(records)
+
+
+def test_equal_primitives_and_equal_centres_are_a_set_like_any_other() -> None:
+    f = fit(1, 3)
+    n = 500
+    same = Fit(np.repeat(f.mu, n, 0), np.repeat(f.root, n, 0), np.repeat(f.w, n))
+    lattice = quantise.Lattice(0.01)
+    records, _ = round_trip(rounded(same, lattice), lattice)
+    assert len({r.tobytes() for r in records}) == 1
+    many = fit(n, 4)
+    many.mu[:] = many.mu[0]
+    round_trip(rounded(many, lattice), lattice)
+
+
+def test_the_errors_of_rounding_follow_the_amplitude() -> None:
+    f = fit(3000, 5)
+    lattice = quantise.Lattice(0.5)
+    shapes = quantise.quantise_shape(f.root, f.w, lattice)
+    _, mu = quantise.quantise_positions(f.mu, shapes, (0, 0, 0), BRICK)
+    k, w = quantise.quantise_weights(f.w, shapes, lattice)
+    energy = quantise.energy_amplitude(f.w, shapes.factor)
+    back = quantise.energy_amplitude(w, shapes.factor)
+    assert np.abs(back - energy).max() <= lattice.parameters.dc * 0.5001
+    moved = np.linalg.solve(shapes.factor, (mu - f.mu)[:, :, None])[:, :, 0]
+    step = lattice.position_ratio / 2.0**shapes.classes
+    assert (np.linalg.norm(moved, axis=1) <= 1.02 * step).all(), "the covering radius of D3 is one step"
+    growth = np.linalg.slogdet(shapes.factor)[1] - np.linalg.slogdet(f.root)[1]
+    assert (np.abs(growth) <= 3.01 * lattice.log_ratio / 2.0**shapes.classes).all()
+    assert (k == np.rint(energy / lattice.parameters.dc)).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), anisotropy=st.floats(0.0, 1.5))
+def test_the_record_has_the_covariance_of_the_symbols(seed: int, anisotropy: float) -> None:
+    lattice = quantise.Lattice(0.3)
+    symbols = rounded(fit(40, seed, anisotropy), lattice)
+    p = records_to_primitives(quantise.records_of(symbols, lattice), (0.0, 0.0, 0.0))
+    sigma = symbols.shapes.factor @ symbols.shapes.factor.transpose(0, 2, 1)
+    w, i, j, k = (p.rotations.astype(np.float64) / np.linalg.norm(p.rotations, axis=1, keepdims=True)).T
+    r = np.empty((len(p), 3, 3))
+    r[:, 0, 0], r[:, 0, 1], r[:, 0, 2] = 1 - 2 * (j * j + k * k), 2 * (i * j - k * w), 2 * (i * k + j * w)
+    r[:, 1, 0], r[:, 1, 1], r[:, 1, 2] = 2 * (i * j + k * w), 1 - 2 * (i * i + k * k), 2 * (j * k - i * w)
+    r[:, 2, 0], r[:, 2, 1], r[:, 2, 2] = 2 * (i * k - j * w), 2 * (j * k + i * w), 1 - 2 * (i * i + j * j)
+    s = p.scales.astype(np.float64)
+    back = np.einsum("nij,nj,nkj->nik", r, s**2, r)
+    size = np.linalg.eigvalsh(sigma)[:, -1]
+    assert (np.abs(back - sigma).max(axis=(1, 2)) <= 3e-3 * size).all(), "float16 accuracy"
+    np.testing.assert_allclose(s[:, ::-1] ** 2, np.linalg.eigvalsh(sigma), rtol=2e-3)
+    assert (np.diff(s, axis=1) <= 0).all()
+    first = np.array([q[np.nonzero(q)[0][0]] for q in p.rotations])
+    assert (first > 0).all()
+
+
+def damaged(payload: bytes, how: int, at: int, value: int) -> bytes:
+    """A payload with a bit flipped, cut short, with bytes added, or replaced."""
+    at %= len(payload)
+    if how == 0:
+        out = bytearray(payload)
+        out[at] ^= 1 << (value % 8)
+        return bytes(out)
+    if how == 1:
+        return payload[:at]
+    if how == 2:
+        return payload + bytes([value]) * (at + 1)
+    return np.random.default_rng(value).bytes(at + 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(how=st.integers(0, 3), at=st.integers(0, 10**6), value=st.integers(0, 255), more=st.integers(-10, 60))
+def test_damage_gives_an_error_or_valid_records_and_nothing_else(
+    how: int, at: int, value: int, more: int
+) -> None:
+    lattice = quantise.Lattice(0.7)
+    symbols = rounded(fit(25, 9), lattice)
+    payload = quantise.encode_chunk(symbols, lattice, BRICK).payload
+    count = len(symbols) + (more if value % 3 == 0 else 0)
+    bad = damaged(payload, how, at, value)
+    try:
+        records = coding.decode(bad, count, lattice.shared(), Entry())
+    except FormatError:
+        with pytest.raises(lattice_spec_decoder.Rejected):
+            lattice_spec_decoder.decode(bad, count, lattice.shared(), BRICK)
+    else:
+        check_records(records)
+        assert len(records) == count
+        assert lattice_spec_decoder.decode(bad, count, lattice.shared(), BRICK) == records.tobytes()
+
+
+def test_a_count_that_no_payload_of_that_length_holds_takes_no_memory() -> None:
+    shared = quantise.Lattice(1.0).shared()
+    for count in (1 << 40, (1 << 20) + 1, 256 * 18 + 1, -1):
+        with pytest.raises(FormatError, match="cannot be in 10 bytes"):
+            coding.decode(b"0123456789", count, shared, Entry())
+
+
+def test_bytes_after_the_code_are_found() -> None:
+    lattice = quantise.Lattice(1.0)
+    symbols = rounded(fit(30, 2), lattice)
+    payload = quantise.encode_chunk(symbols, lattice, BRICK).payload
+    with pytest.raises(FormatError, match="bytes long"):
+        coding.decode(payload + b"\1" * 6, len(symbols), lattice.shared(), Entry())
+
+
+@pytest.mark.parametrize(
+    "shared", [b"", b"\0" * 4, b"\0" * 6, b"\xff\x7f\x80\x80\x80", b"\x00\x80\x80\x80\x80"]
+)
+def test_parameters_out_of_their_range_are_rejected(shared: bytes) -> None:
+    with pytest.raises(FormatError, match="lattice parameters"):
+        coding.decode(b"\0" * 8, 0, shared, Entry())
+
+
+def test_an_empty_chunk_is_a_few_bytes() -> None:
+    lattice = quantise.Lattice(1.0)
+    records, payload = round_trip(rounded(fit(0, 0), lattice), lattice)
+    assert len(records) == 0
+    assert len(payload) <= 2
+
+
+def test_what_cannot_be_coded_is_refused_by_name() -> None:
+    lattice = quantise.Lattice(1.0)
+    symbols = rounded(fit(30, 2), lattice)
+    zero = quantise.Symbols(symbols.shapes, symbols.lattice, symbols.amplitudes * 0)
+    with pytest.raises(UsageError, match="amplitude 0"):
+        quantise.encode_chunk(zero, lattice, BRICK)
+    with pytest.raises(UsageError, match="sides"):
+        quantise.encode_chunk(symbols, lattice, (0, 5, 5))
+    with pytest.raises(UsageError, match="outside"):
+        far = quantise.Symbols(symbols.shapes, symbols.lattice + 2_000_000, symbols.amplitudes)
+        quantise.encode_chunk(far, lattice, BRICK)
+    loud = fit(5, 2)
+    loud.w[3] *= 1e9
+    with pytest.raises(UsageError, match="float16"):
+        quantise.encode_chunk(rounded(loud, lattice), lattice, BRICK)
+    with pytest.raises(UsageError, match="dc"):
+        quantise.Lattice(0.0).shared()
+    with pytest.raises(UsageError, match="ratio"):
+        quantise.Lattice(1.0, log_ratio=100.0).shared()
+
+
+def test_the_size_estimate_is_the_size() -> None:
+    lattice = quantise.Lattice(0.7)
+    symbols = rounded(fit(200, 6), lattice)
+    coded = quantise.encode_chunk(symbols, lattice, BRICK)
+    assert quantise.estimate_bits(symbols, lattice, BRICK) == 8 * len(coded.payload)
+    assert sum(coded.stream_bits.values()) == pytest.approx(8 * len(coded.payload), abs=48)
+
+
+def test_the_order_is_a_permutation_and_a_coarser_step_is_a_smaller_payload() -> None:
+    f = fit(500, 7)
+    sizes = []
+    for dc in (0.1, 0.3, 1.0, 3.0):
+        lattice = quantise.Lattice(dc)
+        symbols = rounded(f, lattice)
+        coded = quantise.encode_chunk(symbols, lattice, BRICK)
+        assert sorted(coded.order.tolist()) == list(range(len(symbols)))
+        sizes.append(len(coded.payload))
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_the_tables_are_those_of_the_document() -> None:
+    tables = lattice_spec_decoder.tables()
+    assert tables["exp2"][0] == EXP2_BITS.tolist()
+    assert tables["logistic"][0] == LOGISTIC.tolist()
+    assert tables["sign"][0] == SIGN_PRIOR.tolist()
+    assert tables["amplitude"] == AMPLITUDE_PRIOR[:, 1:].tolist()
+    for kind in range(7):
+        for part, rows in ((0, tables["means"]), (1, tables["spreads"])):
+            row = rows[kind]
+            assert WEIGHTS[kind, part, : len(row)].tolist() == row
+            assert not WEIGHTS[kind, part, len(row) :].any()
