@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test lint types unit gpu-check clean help
+.PHONY: demo test lint types unit gpu-check gpu-bench clean help
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:\t/' | expand -t 14
@@ -45,8 +45,17 @@ types: $(STAMP) ## mypy --strict
 unit: $(STAMP) ## pytest; PYTEST_ARGS=... adds arguments
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
 
-gpu-check: $(STAMP) ## the tests that need a CUDA device
+gpu-check: $(STAMP) ## the tests that need a CUDA device, then a part of them under compute-sanitizer
 	$(BIN)/python -m pytest -q -m gpu $(PYTEST_ARGS)
+	@command -v compute-sanitizer >/dev/null || { echo "compute-sanitizer is not there: it comes with the CUDA toolkit"; exit 1; }
+	for tool in memcheck racecheck synccheck initcheck; do \
+	  VGM_SANITIZE=1 compute-sanitizer --tool $$tool --error-exitcode 9 --target-processes all \
+	    $(BIN)/python -m pytest -q -m gpu tests/cuda -k "not billion and not twenty and not shared_stacks and not long" || exit 1; \
+	done
+
+gpu-bench: $(STAMP) ## the benchmarks that need a CUDA device; results in benchmarks/results/
+	$(BIN)/python benchmarks/gpu_decode.py
+	$(BIN)/python benchmarks/gpu_encode.py
 
 clean: ## remove what was made
 	rm -rf $(VENV) demo-out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,10 @@ def device(request: pytest.FixtureRequest) -> Any:
     """The CPU's and, marked gpu, a real device: what uses this holds on both."""
     if request.param == "host":
         return request.getfixturevalue("host")
-    from volmicro_codec.cuda.device import open_device
+    from volmicro_codec.cuda.device import find_cupy, open_device
 
+    if os.environ.get("VGM_SANITIZE"):
+        find_cupy().cuda.set_allocator(None)  # a pool would hide accesses past an array
     return open_device(0)
 
 

@@ -118,12 +118,12 @@ def test_more_than_two_billion_voxels_decode_by_slabs() -> None:
 @pytest.mark.gpu
 @pytest.mark.volumes
 def test_shared_stacks_decode_as_on_the_cpu(volumes: Path, tmp_path: Path) -> None:
-    stacks = sorted(p for p in volumes.rglob("*") if p.suffix in (".tif", ".tiff", ".npy"))
+    stacks = sorted(p for p in volumes.rglob("*") if p.suffix == ".tif")
     assert stacks
     for stack in stacks[:8]:
         coded = tmp_path / f"{stack.stem}.vgm"
-        settings = volmicro_codec.EncodeSettings(ratio=400, iterations=3)
-        volmicro_codec.encode(str(stack), str(coded), settings)
+        settings = volmicro_codec.EncodeSettings(ratio=400, effort="fast", device="cpu")
+        volmicro_codec.encode_volume(volmicro_codec.read_volume(stack), coded, settings)
         cpu = volmicro_codec.open(coded, device="cpu")[...].astype(np.float64)
         gpu = volmicro_codec.open(coded, device="cuda")[...].astype(np.float64)
         off = np.abs(cpu - gpu)
