@@ -120,7 +120,7 @@ def _choose(centres: Any, sigmas: Any, order: Any, limit: int, taken: Any, step:
 def _scale_list(shape: tuple[int, int, int], aspect: tuple[float, float, float]) -> list[float]:
     longest = max(s / a for s, a in zip(shape, aspect, strict=True))
     out, s = [], FIRST_SCALE
-    while s < longest / 4 and s < 40:
+    while s < longest / 4 and s < 17:
         out.append(s)
         s *= SCALE_RATIO
     return out or [FIRST_SCALE]

@@ -20,7 +20,7 @@ from ..decode import kernels
 
 Tensor = torch.Tensor
 PI32 = math.pi**1.5
-MIN_SIGMA = 0.45
+MIN_SIGMA = 0.3
 STEP = 10  # columns of a step: dw, e (3), E_zz, E_zy, E_zx, E_yy, E_yx, E_xx
 
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
@@ -132,10 +132,11 @@ _DAMPING = 0.02
 _COUPLED_INVERSE = torch.linalg.inv(_COUPLED + _DAMPING * torch.diag(torch.diagonal(_COUPLED)))
 
 
-def precondition(model: Model, gradient: Tensor, floor: float) -> Tensor:
+def precondition(model: Model, gradient: Tensor, floor: float, max_sigma: float | None = None) -> Tensor:
     """Gradient times the inverse of the closed-form Gauss-Newton blocks, [N, STEP].
 
-    ``floor`` (an amplitude) keeps the step of Gaussians of nearly no weight finite.
+    ``floor`` (an amplitude) keeps the step of Gaussians of nearly no weight finite. With ``max_sigma``,
+    axes at a bound that the gradient would cross are held: their block is solved without them.
     """
     i0 = PI32 * model.det()
     size = torch.sqrt(model.w**2 + floor**2)
@@ -150,7 +151,48 @@ def precondition(model: Model, gradient: Tensor, floor: float) -> Tensor:
     scale = 1.0 / (amp**2 * i0 * (1.0 + _DAMPING))
     out[:, 1:4] = gradient[:, 1:4] * (2.0 * scale)[:, None]
     out[:, [5, 6, 8]] = gradient[:, [5, 6, 8]] * scale[:, None]
+    if max_sigma is not None:
+        _hold_in_block(model, gradient, amp, i0, out, max_sigma)
     return out
+
+
+def _at_bounds(model: Model, max_sigma: float) -> Tensor:
+    """Numbers of the Gaussians with an axis at a bound."""
+    tight = model.inverse_b().square().sum((1, 2)).sqrt() > 0.99 / MIN_SIGMA
+    wide = model.B.square().sum((1, 2)).sqrt() > 0.99 * max_sigma
+    return torch.nonzero(tight | wide)[:, 0]
+
+
+def _hold_in_block(model: Model, gradient: Tensor, amp: Tensor, i0: Tensor, out: Tensor, max_sigma: float) -> None:
+    """Solve the blocks of Gaussians at a bound again, in the frame of their own axes, without the held ones.
+
+    The block of E is the same in every rotated frame: w^2 I0 (|E|^2 / 2 + tr(E)^2 / 4).
+    """
+    near = _at_bounds(model, max_sigma)
+    if not len(near):
+        return
+    _, sv, vh = torch.linalg.svd(model.B[near])
+    g = _symmetric(gradient[near])
+    off = ~torch.eye(3, dtype=torch.bool)
+    g[:, off] *= 0.5
+    g = vh @ g @ vh.transpose(1, 2)
+    diagonal = torch.diagonal(g, dim1=1, dim2=2)
+    held = (sv < 1.02 * MIN_SIGMA) & (diagonal > 0) | (sv > 0.98 * max_sigma) & (diagonal < 0)
+    a = amp[near]
+    unit = a**2 * i0[near]
+    rhs = torch.cat([(gradient[near, 0] * a)[:, None], diagonal], dim=1) / unit[:, None]
+    blocked = torch.cat([torch.zeros_like(held[:, :1]), held], dim=1)
+    matrix = (_COUPLED + _DAMPING * torch.diag(torch.diagonal(_COUPLED))).repeat(len(near), 1, 1)
+    matrix[blocked[:, :, None].expand_as(matrix) | blocked[:, None, :].expand_as(matrix)] = 0.0
+    matrix += torch.diag_embed(blocked.to(matrix.dtype))
+    rhs[blocked] = 0.0
+    solved = torch.linalg.solve(matrix, rhs)
+    s = g * (2.0 / (unit * (1.0 + _DAMPING)))[:, None, None] * 1.0
+    s[:, range(3), range(3)] = solved[:, 1:]
+    s = vh.transpose(1, 2) @ s @ vh
+    out[near, 0] = solved[:, 0] * a
+    for k, (i, j) in enumerate(_PAIRS):
+        out[near, 4 + k] = s[:, i, j]
 
 
 def direction_table(inv: Tensor, step: Tensor) -> npt.NDArray[np.float32]:
@@ -189,6 +231,28 @@ def moved(model: Model, step: Tensor, alpha: float, max_sigma: float, shapes: bo
     b = model.B @ growth
     out = Model(mu, b, model.w + d[:, 0])
     clamp_shapes(out, max_sigma)
+    return out
+
+
+def hold_bounds(model: Model, direction: Tensor, max_sigma: float) -> Tensor:
+    """The direction without what would take an axis past a bound that it is at already.
+
+    Clamping after the step instead would spoil the line search: the step taken would not be the one
+    whose slope was measured.
+    """
+    near = _at_bounds(model, max_sigma)
+    if not len(near):
+        return direction
+    _, sv, vh = torch.linalg.svd(model.B[near])
+    s = _symmetric(direction[near])
+    for k in range(3):
+        v = vh[:, k]
+        along = torch.einsum("ni,nij,nj->n", v, s, v)
+        stop = (sv[:, k] < 1.02 * MIN_SIGMA) & (along < 0) | (sv[:, k] > 0.98 * max_sigma) & (along > 0)
+        s = s - torch.where(stop, along, torch.zeros_like(along))[:, None, None] * v[:, :, None] * v[:, None, :]
+    out = direction.clone()
+    for k, (i, j) in enumerate(_PAIRS):
+        out[near, 4 + k] = s[:, i, j]
     return out
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ..errors import UsageError
 from .coder import Coded, Layout, Rounded, code_float16, default_levels, plain_rounding, rounding_with_refits
@@ -110,7 +111,7 @@ def _count_for(fit: ImageFit, curve: list[tuple[int, float]], budget: float, pla
     size = _cost(plain_rounding(fit.model, Lattice(step_for(gain)), _layout(fit, plan)), plan) / count
     falls = [
         math.log(g0 / g1) / math.log(n1 / n0)
-        for (n0, g0), (n1, g1) in zip(curve[-4:-1], curve[-3:], strict=True)
+        for (n0, g0), (n1, g1) in pairwise(curve[-4:])
         if n1 > n0
     ]
     fall = min(max(sum(falls) / len(falls), 0.3), 3.0) if falls else 1.0

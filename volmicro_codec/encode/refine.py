@@ -11,12 +11,12 @@ import torch
 
 from ..decode.cpu import CpuRasteriser, Packed
 from . import voxels
-from .model import Model, direction_table, local_gradient, moved, precondition
+from .model import Model, direction_table, hold_bounds, local_gradient, moved, precondition
 
 F32 = npt.NDArray[np.float32]
 Tensor = torch.Tensor
 
-WEIGHT_COLUMNS = slice(0, 1)
+MAX_SIGMA = 24.0  # wider ones cost as much time as thousands of others and bring little
 ALL = slice(0, 10)
 
 
@@ -62,7 +62,7 @@ class Refiner:
         self._metric = (
             np.empty(block.shape, np.float32) if block.weights is not None or block.gradient else None
         )
-        self.max_sigma = 0.5 * max(block.shape) + 4.0
+        self.max_sigma = MAX_SIGMA
         self.passes = 0
 
     def pack(self, model: Model) -> Packed:
@@ -147,15 +147,17 @@ class Refiner:
             frozen = torch.ones(10, dtype=torch.bool)
             frozen[columns] = False
             g[:, frozen] = 0.0
-            z = precondition(model, g, self.floor)
+            shapes = columns.stop > 4
+            z = precondition(model, g, self.floor, self.max_sigma if shapes else None)
             z[:, frozen] = 0.0
+            steepest = True
             if direction is not None and last_z is not None and last_g is not None:
                 beta = float((z * (g - last_g)).sum() / (last_z * last_g).sum().clamp(min=1e-300))
-                direction = -z + max(0.0, beta) * direction
-                if float((g * direction).sum()) >= 0:
-                    direction = -z
-            else:
-                direction = -z
+                trial_direction = -z + max(0.0, beta) * direction
+                if shapes:
+                    trial_direction = hold_bounds(model, trial_direction, self.max_sigma)
+                steepest = float((g * trial_direction).sum()) >= 0.1 * float((g * -z).sum())
+            direction = -z if steepest else trial_direction
             last_z, last_g = z, g
             slope = float((g * direction).sum())
             if slope >= 0:
@@ -165,7 +167,7 @@ class Refiner:
             alpha = -slope / curve if curve > 0 else 1.0
             accepted = False
             for _ in range(5):
-                trial = moved(model, direction, alpha, self.max_sigma, shapes=columns.stop > 4)
+                trial = moved(model, direction, alpha, self.max_sigma, shapes=shapes)
                 trial_packed = self.pack(trial)
                 trial_loss = self.evaluate(trial_packed, self._trial)
                 trial_penalty = extra(trial)[0] if extra else 0.0
@@ -175,7 +177,10 @@ class Refiner:
                 alpha *= 0.35
                 last_z = None
             if not accepted:
-                break
+                if steepest:
+                    break
+                direction = None
+                continue
             gain = (loss + penalty) - (trial_loss + trial_penalty)
             model, packed, loss, penalty = trial, trial_packed, trial_loss, trial_penalty
             self.residual, self._trial = self._trial, self.residual
