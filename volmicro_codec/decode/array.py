@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -15,12 +16,14 @@ from ..format import FileMeta, VgmReader
 from ..volume import VolumeInfo, VoxelSize
 from .backend import get_backend
 from .chunk_cache import ChunkCache
-from .image import ImageEvaluator
+from .image import TILE, ImageEvaluator
 from .indexing import AxisRange, BoundsError, parse_box, parse_index
 from .prefix import open_reader
+from .sample import check_points, sample
 from .select import Grid
 
 Voxels = npt.NDArray[Any]
+SLAB_BYTES = 64 << 20
 
 
 class _OpenFile:
@@ -28,10 +31,18 @@ class _OpenFile:
 
     def __init__(self, reader: VgmReader, budget: int | None, threads: int | None, device: str) -> None:
         self.reader = reader
-        self.options = {"threads": threads, "device": device, "budget": budget}
+        self.options: dict[str, Any] = {"threads": threads, "device": device, "budget": budget}
         backend = get_backend(device, reader.meta.cutoff, threads)
         self.evaluator = ImageEvaluator(reader, ChunkCache(reader, threads=threads), backend)
         self.closed = False
+
+    def check_open(self) -> None:
+        if self.closed:
+            raise UsageError("the file is closed")
+
+    def sample(self, t: int, c: int, grid: Grid, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        self.check_open()
+        return sample(self.reader, self.evaluator.cache, t, c, grid, points, self.options["threads"])
 
     def close(self) -> None:
         self.closed = True
@@ -188,8 +199,7 @@ class VgmArray:
 
     def _evaluate(self, ranges: dict[str, AxisRange], out: Voxels | None) -> Voxels:
         """Voxels over ranges by axis, ascending; axes that are not kept are dropped."""
-        if self._file.closed:
-            raise UsageError("the file is closed")
+        self._file.check_open()
         kept = tuple(r.count for r in ranges.values() if r.keep)
         if out is None:
             out = np.empty(kept, self.dtype)
@@ -210,6 +220,67 @@ class VgmArray:
                 at = t.start + nt * t.step, c.start + nc * c.step
                 self._file.evaluator.voxels(*at, self._grid, zyx, images[nt, nc])
         return out
+
+    def sample(self, points: npt.ArrayLike, channel: int = 0, time: int = 0) -> npt.NDArray[np.float32]:
+        """Values at arbitrary real coordinates, before rounding to the dtype.
+
+        Parameters
+        ----------
+        points : [M, 3]
+            (z, y, x) in voxels of this grid; may lie between voxels and outside the volume.
+        channel, time : int
+
+        Returns
+        -------
+        float32 [M]
+
+        Raises
+        ------
+        UsageError
+            Points that are not finite numbers of shape [M, 3], or no such channel or time.
+        FormatError
+            Where a chunk that a point needs is damaged.
+        """
+        images = self._images(channel, time)
+        return self._file.sample(images["T"].start, images["C"].start, self._grid, check_points(points))
+
+    def iter_slabs(
+        self, max_bytes: int = SLAB_BYTES, *, channel: int | None = None, time: int | None = None
+    ) -> Iterator[tuple[tuple[int | slice, ...], Voxels]]:
+        """The volume slab by slab, in the order of its axes and in bounded memory.
+
+        Parameters
+        ----------
+        max_bytes : int
+            Of a slab; never less than one plane.
+        channel, time : int, optional
+            Only this one. All, where not given.
+
+        Yields
+        ------
+        index : tuple
+            Where the slab lies: ``array[index]`` is the slab.
+        slab : numpy.ndarray [z, Y, X]
+        """
+        images = self._images(channel, time)
+        planes, height, width = self.info.shape[2:]
+        depth = max(1, max_bytes // (height * width * self.dtype.itemsize))
+        if depth > TILE[0]:
+            depth -= depth % TILE[0]
+        single = AxisRange(0, 1, 1)
+        t_range, c_range = images.get("T", single), images.get("C", single)
+        for t in range(t_range.start, t_range.start + t_range.count):
+            for c in range(c_range.start, c_range.start + c_range.count):
+                for z in range(0, planes, depth):
+                    part = slice(z, min(z + depth, planes))
+                    at: dict[str, int | slice] = {
+                        "T": t,
+                        "C": c,
+                        "Z": part,
+                        "Y": slice(None),
+                        "X": slice(None),
+                    }
+                    yield tuple(at[a] for a in self.axes), self.read((part, None, None), channel=c, time=t)
 
     def level(self, n: int) -> VgmArray:
         """A grid 2^n coarser than this one, evaluated without aliasing (spec, 8.4); it shares the open file.

@@ -25,6 +25,32 @@ COLUMNS = 10
 MARGIN = 1e-6  # voxels, and relative: which tiles are touched is rounded outwards
 
 
+@inlined
+def rotate(quaternion: Any, rot: Any) -> None:
+    """Write the matrix R [3, 3] of a quaternion of any norm but 0."""
+    w, i = np.float64(quaternion[0]), np.float64(quaternion[1])
+    j, k = np.float64(quaternion[2]), np.float64(quaternion[3])
+    length = math.sqrt(w * w + i * i + j * j + k * k)
+    w, i, j, k = w / length, i / length, j / length, k / length
+    rot[0, 0], rot[0, 1], rot[0, 2] = 1 - 2 * (j * j + k * k), 2 * (i * j - k * w), 2 * (i * k + j * w)
+    rot[1, 0], rot[1, 1], rot[1, 2] = 2 * (i * j + k * w), 1 - 2 * (i * i + k * k), 2 * (j * k - i * w)
+    rot[2, 0], rot[2, 1], rot[2, 2] = 2 * (i * k - j * w), 2 * (j * k + i * w), 1 - 2 * (i * i + j * j)
+
+
+@inlined
+def widen(scales: Any, widening: float, step: float, s: Any) -> float:
+    """Write the standard deviations [3] on a grid, in its voxels; returns what the weight is multiplied by."""
+    factor = 1.0
+    for a in range(3):
+        plain = np.float64(scales[a])
+        s[a] = plain
+        if widening > 0.0:
+            s[a] = math.sqrt(plain * plain + widening)
+            factor *= plain / s[a]
+        s[a] /= step
+    return factor
+
+
 @compiled
 def gather(
     means: Any, scales: Any, rotations: Any, intensities: Any, cutoff: float, origin: float, step: float,
@@ -46,17 +72,8 @@ def gather(
     s = np.empty(3, np.float64)
     entries = 0
     for n in range(means.shape[0]):
-        largest = 0.0
-        weight = np.float64(intensities[n]) * norm
-        for a in range(3):
-            plain = np.float64(scales[n, a])
-            s[a] = plain
-            if widening > 0.0:
-                s[a] = math.sqrt(plain * plain + widening)
-                weight *= plain / s[a]
-            s[a] /= step
-            largest = max(largest, s[a])
-        largest *= reach
+        weight = np.float64(intensities[n]) * norm * widen(scales[n], widening, step, s)
+        largest = max(s[0], s[1], s[2]) * reach
         inside = True
         for a in range(3):
             m = (means[n, a] - origin) / step
@@ -66,13 +83,7 @@ def gather(
         span[n, 1] = span[n, 0] = 0
         if not inside:
             continue
-        w, i = np.float64(rotations[n, 0]), np.float64(rotations[n, 1])
-        j, k = np.float64(rotations[n, 2]), np.float64(rotations[n, 3])
-        length = math.sqrt(w * w + i * i + j * j + k * k)
-        w, i, j, k = w / length, i / length, j / length, k / length
-        rot[0, 0], rot[0, 1], rot[0, 2] = 1 - 2 * (j * j + k * k), 2 * (i * j - k * w), 2 * (i * k + j * w)
-        rot[1, 0], rot[1, 1], rot[1, 2] = 2 * (i * j + k * w), 1 - 2 * (i * i + k * k), 2 * (j * k - i * w)
-        rot[2, 0], rot[2, 1], rot[2, 2] = 2 * (i * k - j * w), 2 * (j * k + i * w), 1 - 2 * (i * i + j * j)
+        rotate(rotations[n], rot)
         for a in range(3):
             spread = 0.0
             for e in range(3):

@@ -51,7 +51,7 @@ from .tables import (
 )
 
 PAD = 8  # lanes a tile row is padded by, so that the last block of eight may hang over
-WALK_LIMIT = 40.0  # largest sum of magnitudes of the exponent's terms that a walk may meet
+WALK_LIMIT = 80.0  # largest sum of magnitudes of the exponent's terms that a walk may meet
 COLUMN_LIMIT = 400.0  # largest offset, in conditional standard deviations, that a column may meet
 FLUSH = 512  # primitives summed in float32 before the sum moves to float64
 ROUND = 6755399441055744.0  # 1.5 * 2^52: adding and taking it away rounds to whole numbers, half to even
