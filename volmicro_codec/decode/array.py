@@ -273,14 +273,9 @@ class VgmArray:
             for c in range(c_range.start, c_range.start + c_range.count):
                 for z in range(0, planes, depth):
                     part = slice(z, min(z + depth, planes))
-                    at: dict[str, int | slice] = {
-                        "T": t,
-                        "C": c,
-                        "Z": part,
-                        "Y": slice(None),
-                        "X": slice(None),
-                    }
-                    yield tuple(at[a] for a in self.axes), self.read((part, None, None), channel=c, time=t)
+                    at: dict[str, int | slice] = {"T": t, "C": c, "Z": part}
+                    index = tuple(at.get(a, slice(None)) for a in self.axes)
+                    yield index, self.read((part, None, None), channel=c, time=t)
 
     def level(self, n: int) -> VgmArray:
         """A grid 2^n coarser than this one, evaluated without aliasing (spec, 8.4); it shares the open file.

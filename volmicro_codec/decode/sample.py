@@ -1,8 +1,9 @@
-"""Values of an image at arbitrary real coordinates: sort points into cells, read the chunks that reach them."""
+"""Values of an image at real coordinates: sort points into cells, read the chunks that reach them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +81,7 @@ class Cells:
         planes = self.starts[:: int(self.count[1] * self.count[2])]
         wanted = np.linspace(0, len(self.points), runs + 1)[1:-1]
         cuts = sorted({0, *np.searchsorted(planes, wanted).tolist(), int(self.count[0])})
-        return list(zip(cuts[:-1], cuts[1:], strict=True))
+        return list(pairwise(cuts))
 
 
 def check_points(points: npt.ArrayLike) -> F64:
@@ -130,7 +131,8 @@ def sample(
             for p in parts:
                 sum_at_points(
                     p.means, p.scales, p.rotations, p.intensities, meta.cutoff, grid.origin, float(grid.step),
-                    grid.widening, cells.points, cells.starts, cells.first, cells.edge, cells.count, *layers[k], sums,
+                    grid.widening, cells.points, cells.starts, cells.first, cells.edge, cells.count,
+                    *layers[k], sums,
                 )  # fmt: skip
 
         run_in_pool(threads, add, len(layers))
