@@ -33,6 +33,9 @@ namespace sample {
 namespace backward {
 #include "../../volmicro_codec/cuda/backward.cu"
 }
+namespace fields {
+#include "../../volmicro_codec/cuda/fields.cu"
+}
 
 namespace {
 
@@ -107,6 +110,11 @@ const std::map<std::string, Kernel> KERNELS = {
     {"moments", kernel(backward::moments)},
     {"curvature", kernel(backward::curvature)},
     {"sum_items", kernel(backward::sum_items)},
+    {"dot", kernel(fields::dot)},
+    {"metric", kernel(fields::metric)},
+    {"correlate", kernel(fields::correlate)},
+    {"halve", kernel(fields::halve)},
+    {"peaks", kernel(fields::peaks)},
 };
 
 }  // namespace

@@ -25,7 +25,6 @@ FLAGS = (
     "-g1",
     "-Wall",
     "-Wno-unknown-pragmas",
-    "-Werror",
     "-fsanitize=address,undefined,float-cast-overflow,float-divide-by-zero",
     "-fno-sanitize-recover=all",
 )

@@ -1,0 +1,76 @@
+"""Passes over blocks on a device are those that the fit makes on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from volmicro_codec.cuda.fields import Fields
+
+voxels = pytest.importorskip("volmicro_codec.encode.voxels")
+SHAPES = [(1, 1, 1), (5, 7, 9), (1, 30, 31), (17, 16, 2)]
+
+
+def field(shape: tuple[int, int, int], seed: int = 0) -> Any:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (70, 70, 70)])
+def test_dot_is_the_sum_of_products(device: Any, shape: tuple[int, int, int]) -> None:
+    a, b = field(shape), field(shape, 1)
+    got = float(Fields(device).dot(device.array(a, np.float32), device.array(b, np.float32)))
+    assert got == pytest.approx((a.astype(np.float64) * b).sum(), rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("lam", [0.0, 0.7])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_metric_is_that_of_weights_and_differences(
+    device: Any, shape: tuple[int, int, int], lam: float, weighted: bool
+) -> None:
+    f, w = field(shape), np.abs(field(shape, 1)) if weighted else None
+    out = device.xp.empty(shape, np.float32)
+    given = None if w is None else device.array(w, np.float32)
+    got = device.host(Fields(device).metric(device.array(f, np.float32), given, lam, out))
+    loss = (f.astype(np.float64) ** 2 * (1 if w is None else w)).sum()
+    loss += lam * sum((np.diff(f.astype(np.float64), axis=k) ** 2).sum() for k in range(3))
+    assert (f.astype(np.float64) * got).sum() == pytest.approx(loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("sigmas", [(0.0, 0.0, 0.0), (0.8, 0.8, 0.8), (0.3, 2.0, 4.0)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_smoothing_is_the_cpus(
+    device: Any, shape: tuple[int, int, int], sigmas: tuple[float, float, float]
+) -> None:
+    f = field(shape)
+    taps = [voxels.gaussian_taps(s) for s in sigmas]
+    got = device.host(Fields(device).correlate(device.array(f, np.float32), taps))
+    want = voxels.correlate(f, sigmas, 1, np.empty_like(f))
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("axes", [(True, True, True), (False, True, False), (False, False, False)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_halving_is_the_cpus(device: Any, shape: tuple[int, int, int], axes: tuple[bool, bool, bool]) -> None:
+    f = field(shape)
+    got = device.host(Fields(device).halve(device.array(f, np.float32), axes))
+    np.testing.assert_allclose(got, voxels.halve(f, axes), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_peaks_are_the_voxels_no_neighbour_beats(device: Any, shape: tuple[int, int, int]) -> None:
+    f = field(shape)
+    norms = [np.linspace(1, 2, n).astype(np.float32) for n in shape]
+    got = device.host(Fields(device).peaks(device.array(f, np.float32), norms, 0.5))
+    gain = f**2 / (norms[0][:, None, None] * norms[1][:, None] * norms[2])
+    padded = np.pad(f**2, 1)
+    around = [
+        padded[a : a + shape[0], b : b + shape[1], c : c + shape[2]]
+        for a in range(3)
+        for b in range(3)
+        for c in range(3)
+    ]
+    want = np.where((gain > 0.5) & (f**2 >= np.max(around, axis=0)), gain, 0)
+    np.testing.assert_allclose(got, want, rtol=1e-5)
