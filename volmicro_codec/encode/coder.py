@@ -22,14 +22,26 @@ from .lattice_quantise import (
     quantise_weights,
     records_of,
 )
-from .model import Model
+from .model import STEP, Model
 from .spread import principal
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 
-WEIGHTS_ONLY = slice(0, 1)
-WEIGHTS_AND_CENTRES = slice(0, 4)
+
+@dataclass(frozen=True)
+class Refits:
+    """How rounding proceeds: in how many groups, and how many iterations of refit follow each group's rounding."""
+
+    groups: int
+    shapes: int
+    centres: int
+    weights: int
+
+    @property
+    def total(self) -> int:
+        """Iterations in all."""
+        return self.groups * (self.shapes + self.centres + self.weights)
 
 
 FILE_STEP = 2.0**-6
@@ -190,19 +202,47 @@ def plain_rounding(model: Model, lattice: Lattice, layout: Layout) -> Rounded:
     return Rounded(Symbols(shapes, points, amplitudes), lattice, layout)
 
 
-def rounding_with_refits(fit: ImageFit, lattice: Lattice, layout: Layout, iterations: tuple[int, int]) -> Rounded:
-    """Round shapes, refit centres and weights, round centres, refit weights, round those.
+def rounding_with_refits(fit: ImageFit, lattice: Lattice, layout: Layout, refits: Refits) -> Rounded:
+    """Round group after group, refitting after each what is not rounded yet: shapes, then centres, then weights.
 
     Leaves ``fit.model`` at the rounded model and ``fit.sse`` at its error.
     """
-    m = fit.model
-    shapes = quantise_shape(m.B.numpy(), m.w.numpy(), lattice)
-    fit.model = Model(m.mu, torch.as_tensor(shapes.factor.copy()), m.w)
-    fit.refit(iterations[0], columns=WEIGHTS_AND_CENTRES, stage="shapes rounded")
-    points, mu = _round_positions(fit.model.mu.numpy(), shapes, layout)
-    fit.model = Model(torch.as_tensor(mu), fit.model.B, fit.model.w)
-    fit.refit(iterations[1], columns=WEIGHTS_ONLY, stage="centres rounded")
-    amplitudes, w = quantise_weights(fit.model.w.numpy(), shapes, lattice)
-    fit.model = Model(fit.model.mu, fit.model.B, torch.as_tensor(w))
-    fit.refit(0, stage="weights rounded")
+    n = len(fit.model)
+    group = _groups(fit.model, refits.groups)
+    free = torch.ones((n, STEP), dtype=torch.bool)
+    shapes = quantise_shape(fit.model.B.numpy(), fit.model.w.numpy(), lattice)
+    for k in range(refits.groups):
+        now = np.flatnonzero(group == k)
+        if k:
+            part = quantise_shape(fit.model.B[now].numpy(), fit.model.w[now].numpy(), lattice)
+            for name in shapes.__dataclass_fields__:
+                getattr(shapes, name)[now] = getattr(part, name)
+        fit.model.B[now] = torch.as_tensor(shapes.factor[now])
+        free[now, 4:] = False
+        fit.refit(refits.shapes, free=free, stage="shapes rounded")
+    points = np.zeros((n, 3), np.int64)
+    for k in range(refits.groups):
+        now = np.flatnonzero(group == k)
+        rounded, mu = _round_positions(fit.model.mu.numpy(), shapes, layout)
+        points[now] = rounded[now]
+        fit.model.mu[now] = torch.as_tensor(mu[now])
+        free[now, 1:4] = False
+        fit.refit(refits.centres, free=free, stage="centres rounded")
+    amplitudes = np.zeros(n, np.int64)
+    for k in range(refits.groups):
+        now = np.flatnonzero(group == k)
+        rounded_w, w = quantise_weights(fit.model.w.numpy(), shapes, lattice)
+        amplitudes[now] = rounded_w[now]
+        fit.model.w[now] = torch.as_tensor(w[now])
+        free[now, 0] = False
+        fit.refit(refits.weights if k < refits.groups - 1 else 0, free=free, stage="weights rounded")
     return Rounded(Symbols(shapes, points, amplitudes), lattice, layout)
+
+
+def _groups(model: Model, count: int) -> I64:
+    """A group for each Gaussian, neighbours in different ones: the order along a coarse diagonal, dealt out."""
+    mu = model.mu.numpy()
+    order = np.lexsort((mu[:, 2], np.floor(mu[:, 1] / 4.0), np.floor(mu[:, 0] / 4.0)))
+    out = np.empty(len(mu), np.int64)
+    out[order] = np.arange(len(mu)) % count
+    return out

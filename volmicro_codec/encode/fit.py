@@ -15,7 +15,7 @@ from ..decode.cpu import CpuRasteriser
 from . import matched, voxels
 from .image import Image, Part
 from .model import Model
-from .refine import ALL, Block, Refiner
+from .refine import Block, Refiner
 
 F32 = npt.NDArray[np.float32]
 
@@ -158,7 +158,7 @@ class ImageFit:
             fixed = self.raster.render(refiner.pack(self.model.take(others)))
             voxels.subtract(refiner.block.target, fixed, self.raster.threads)
 
-    def refit(self, iterations: int, *, columns: slice = ALL, tolerance: float = 0.0, stage: str = "refit",
+    def refit(self, iterations: int, *, free: torch.Tensor | None = None, tolerance: float = 0.0, stage: str = "refit",
               extra: Any = None) -> None:
         """Refit all Gaussians jointly (block after block, the others' held)."""
         total = 0.0
@@ -171,7 +171,7 @@ class ImageFit:
                 if self.on_work:
                     self.on_work(1)
 
-            new, _ = refiner.refine(self.model.take(own), iterations, columns=columns, tolerance=tolerance,
+            new, _ = refiner.refine(self.model.take(own), iterations, free=None if free is None else free[torch.as_tensor(own)], tolerance=tolerance,
                                     extra=extra, report=report)
             if len(self.parts) == 1:
                 self.model = new

@@ -213,10 +213,11 @@ def _symmetric(step: Tensor) -> Tensor:
     return s
 
 
-def moved(model: Model, step: Tensor, alpha: float, max_sigma: float, shapes: bool = True) -> Model:
+def moved(model: Model, step: Tensor, alpha: float, max_sigma: float, shapes: bool = True,
+          free: Tensor | None = None) -> Model:
     """The model after ``alpha * step``, each Gaussian's move capped to what the local model can bear.
 
-    ``shapes`` False holds B as it is, to the bit.
+    ``shapes`` False holds every B as it is, to the bit; ``free`` (bool [N, STEP]) those whose E is not free.
     """
     d = step * alpha
     big = torch.maximum(d[:, 1:4].norm(dim=1) / 1.0, d[:, 4:].abs().amax(dim=1) / 0.5)
@@ -231,6 +232,9 @@ def moved(model: Model, step: Tensor, alpha: float, max_sigma: float, shapes: bo
     b = model.B @ growth
     out = Model(mu, b, model.w + d[:, 0])
     clamp_shapes(out, max_sigma)
+    if free is not None:
+        held = ~free[:, 4]
+        out.B[held] = model.B[held]
     return out
 
 

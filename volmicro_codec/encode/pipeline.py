@@ -214,7 +214,7 @@ class _Job:
         fit = ImageFit(image, self.raster, weighting)
         schedule = _schedule(s)
         refits = rate.REFITS[s.effort]
-        work = (schedule.rounds * schedule.inner + schedule.final + sum(refits)) * len(fit.parts)
+        work = (schedule.rounds * schedule.inner + schedule.final + refits.total) * len(fit.parts)
         self.shown.start(f"{label}fit", work)
         fit.on_work = self.shown.advance
 

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ..errors import UsageError
-from .coder import Coded, Layout, Rounded, code_float16, default_levels, plain_rounding, rounding_with_refits
+from .coder import Coded, Layout, Refits, Rounded, code_float16, default_levels, plain_rounding, rounding_with_refits
 from .fit import ImageFit, Schedule
 from .lattice_quantise import Lattice
 from .model import Model
 
 STEP_OVER_ROOT_GAIN = 0.35
 TYPICAL_BYTES = {"lattice": 5.2, "float16": 19.6, "raw": 22.0}
-REFITS = {"fast": (6, 4), "balanced": (14, 8), "best": (30, 16)}
+REFITS = {"fast": Refits(1, 6, 4, 0), "balanced": Refits(3, 6, 4, 3), "best": Refits(6, 8, 6, 4)}
 RATE_SLACK = 0.994
 BYTES_AN_OCTAVE = 1.1
 

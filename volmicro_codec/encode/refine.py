@@ -17,7 +17,6 @@ F32 = npt.NDArray[np.float32]
 Tensor = torch.Tensor
 
 MAX_SIGMA = 24.0  # wider ones cost as much time as thousands of others and bring little
-ALL = slice(0, 10)
 
 
 @dataclass
@@ -104,7 +103,7 @@ class Refiner:
         model: Model,
         iterations: int,
         *,
-        columns: slice = ALL,
+        free: Tensor | None = None,
         tolerance: float = 0.0,
         extra: Callable[[Model], tuple[float, Tensor]] | None = None,
         report: Callable[[int, float], None] | None = None,
@@ -116,8 +115,8 @@ class Refiner:
         model : Model
         iterations : int
             Most iterations; each is one backward and about two forward passes.
-        columns : slice
-            Which columns of a step may move (weights, positions, shapes).
+        free : bool [N, STEP], optional
+            Which columns of which Gaussians' steps may move; what may not stays as it is to the bit.
         tolerance : float
             Stop when an iteration takes off less than this share of the loss, twice running.
         extra : callable, optional
@@ -139,23 +138,24 @@ class Refiner:
         last_z: Tensor | None = None
         last_g: Tensor | None = None
         stalled = 0
+        shapes = free is None or bool(free[:, 4:].any())
         for it in range(iterations):
             inv = model.inverse_b()
             g = local_gradient(model, inv, self.raster.moments(packed, self.metric(self.residual)), self.raster.cutoff)
             if extra:
                 g = g + extra(model)[1]
-            frozen = torch.ones(10, dtype=torch.bool)
-            frozen[columns] = False
-            g[:, frozen] = 0.0
-            shapes = columns.stop > 4
+            if free is not None:
+                g = g * free
             z = precondition(model, g, self.floor, self.max_sigma if shapes else None)
-            z[:, frozen] = 0.0
+            if free is not None:
+                z = z * free
             steepest = True
             if direction is not None and last_z is not None and last_g is not None:
                 beta = float((z * (g - last_g)).sum() / (last_z * last_g).sum().clamp(min=1e-300))
                 trial_direction = -z + max(0.0, beta) * direction
                 if shapes:
                     trial_direction = hold_bounds(model, trial_direction, self.max_sigma)
+                    trial_direction = trial_direction if free is None else trial_direction * free
                 steepest = float((g * trial_direction).sum()) >= 0.1 * float((g * -z).sum())
             direction = -z if steepest else trial_direction
             last_z, last_g = z, g
@@ -167,7 +167,7 @@ class Refiner:
             alpha = -slope / curve if curve > 0 else 1.0
             accepted = False
             for _ in range(5):
-                trial = moved(model, direction, alpha, self.max_sigma, shapes=shapes)
+                trial = moved(model, direction, alpha, self.max_sigma, shapes=shapes, free=free)
                 trial_packed = self.pack(trial)
                 trial_loss = self.evaluate(trial_packed, self._trial)
                 trial_penalty = extra(trial)[0] if extra else 0.0
