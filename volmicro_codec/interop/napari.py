@@ -84,12 +84,15 @@ def layers(array: VgmArray, path: str) -> list[Layer]:
 
 
 def contrast_limits(array: VgmArray, channel: int) -> tuple[float, float]:
-    """All but the outer thousandths of a channel's values, measured on a coarse level of the middle time."""
+    """Where a channel's darkest thousandth ends and its brightest ten-thousandth begins.
+
+    Measured on a coarse level of the middle time; sparse stacks have little more than that of bright voxels.
+    """
     n = 0
     while array.level(n).size // (array.info.shape[0] * array.info.shape[1]) > _SAMPLED:
         n += 1
     voxels = array.read(level=n, channel=channel, time=array.info.shape[0] // 2)
-    low, high = (float(v) for v in np.percentile(voxels, (0.1, 99.9)))
+    low, high = (float(v) for v in np.percentile(voxels, (0.1, 99.99)))
     return (low, high) if high > low else (low, low + 1.0)
 
 

@@ -139,10 +139,10 @@ def finish(
 
 
 def _window(coarsest: LevelArray, info: VolumeInfo, c: int) -> tuple[float, float, float, float]:
-    """(min, max, start, end): the range of the dtype, and all but the outer thousandths of a channel."""
+    """(min, max, start, end): the dtype's range, and all but a channel's darkest and brightest voxels."""
     at = {"T": info.shape[0] // 2, "C": c}
     values = np.asarray(coarsest[tuple(at.get(a, slice(None)) for a in info.axes)])
-    start, end = (float(v) for v in np.percentile(values, (0.1, 99.9)))
+    start, end = (float(v) for v in np.percentile(values, (0.1, 99.99)))
     if info.dtype.kind == "f":
         lo, hi = float(values.min()), float(values.max())
     else:
