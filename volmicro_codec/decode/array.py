@@ -133,8 +133,11 @@ class VgmArray:
     def __getitem__(self, key: Any) -> Any:
         ranges = dict(zip(self.axes, parse_index(key, self.shape), strict=True))
         out = self._evaluate(ranges, None)
-        flips = tuple(slice(None, None, -1 if r.reverse else 1) for r in ranges.values() if r.keep)
-        return out[flips]
+        dotted = any(k is Ellipsis for k in (key if isinstance(key, tuple) else (key,)))
+        view: list[Any] = [slice(None, None, -1 if r.reverse else 1) for r in ranges.values() if r.keep]
+        if dotted:
+            view.append(...)  # as in numpy, what keeps a 0-d array from becoming a scalar
+        return out[tuple(view)]
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Voxels:
         if copy is False:

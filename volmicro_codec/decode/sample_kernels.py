@@ -1,4 +1,4 @@
-"""numba kernel that sums primitives at points sorted into cells, in float64 and in the order of the primitives."""
+"""numba kernel that sums primitives, in their order and in float64, at points sorted into cells."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from .tables import rotate, widen
 @compiled
 def sum_at_points(
     means: Any, scales: Any, rotations: Any, intensities: Any, cutoff: float, origin: float, step: float,
-    widening: float, points: Any, starts: Any, first: Any, edge: Any, cells: Any, z_lo: int, z_hi: int, sums: Any,
+    widening: float, points: Any, starts: Any, first: Any, edge: Any, cells: Any, z_lo: int, z_hi: int,
+    sums: Any,
 ) -> None:  # fmt: skip
     """Add the primitives of a chunk to the points of some layers of cells.
 

@@ -39,7 +39,7 @@ def rotate(quaternion: Any, rot: Any) -> None:
 
 @inlined
 def widen(scales: Any, widening: float, step: float, s: Any) -> float:
-    """Write the standard deviations [3] on a grid, in its voxels; returns what the weight is multiplied by."""
+    """Write the standard deviations [3] on a grid, in its voxels; returns the factor on the weight."""
     factor = 1.0
     for a in range(3):
         plain = np.float64(scales[a])
