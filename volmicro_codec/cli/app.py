@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "roi": ("decode", "Decode a region of a .vgm file."),
     "info": ("info", "Say what .vgm files hold; reads their heads only."),
     "test": ("test", "Check the structure and all checksums of .vgm files."),
+    "preview": ("preview", "Draw a .vgm file: maximum projections as one picture."),
     "verify": ("verify", "Compare a .vgm file with its original."),
     "gate": ("gate", "Train an occupancy gate alone, to reuse it."),
     "export": ("export", "Write the Gaussians of a .vgm file for other programs."),

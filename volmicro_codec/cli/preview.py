@@ -1,0 +1,98 @@
+"""``vgm preview``: one picture of a file."""
+
+from __future__ import annotations
+
+import click
+
+from .app import Command
+from .options import channel_option, device_options, force_option, output_option, time_option
+from .output import about, bytes_text, remark
+from .progress import progress
+
+
+def _contrast(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    try:
+        low, high = (float(v) for v in value.split(":"))
+    except ValueError:
+        raise click.BadParameter(f"{value!r}: expected LOW:HIGH, as in 100:4000") from None
+    return low, high
+
+
+@click.command(cls=Command)
+@click.argument("file", metavar="FILE")
+@output_option(False, "Where to, a .png; <name>_mip.png in the current directory by default.")
+@click.option(
+    "--size",
+    type=click.IntRange(64, 16384),
+    default=1200,
+    show_default=True,
+    help="Pixels of the longer side, about.",
+)
+@click.option(
+    "--contrast",
+    callback=_contrast,
+    metavar="LOW:HIGH",
+    help="Values drawn black and full. Default: percentiles 2 and 99.8 of each channel.",
+)
+@click.option(
+    "--level",
+    type=click.IntRange(0, 20),
+    help="Evaluate a grid 2^LEVEL coarser. Default: one voxel a pixel, or nearly.",
+)
+@channel_option
+@time_option
+@click.option("--budget", metavar="SIZE", help="Read only the first bytes of the file, as 64k.")
+@device_options[0]
+@device_options[1]
+@force_option
+def preview(
+    file: str,
+    output: str | None,
+    size: int,
+    contrast: tuple[float, float] | None,
+    level: int | None,
+    channel: str | None,
+    time: int | None,
+    budget: str | None,
+    device: str,
+    threads: int | None,
+    force: bool,
+) -> None:
+    """Draw FILE (a .vgm path or URL) as a PNG: maximum projections along z, y and x.
+
+    Channels are added up in their colours. Where the voxel size is known the picture has its proportions, and
+    a scale bar. Large files are evaluated on a coarse grid, so that this takes seconds. Of several time
+    points the first is drawn unless --time says otherwise.
+    """
+    from ..atomic import atomic_output, check_output
+    from ..decode import open as open_vgm
+    from ..encode.settings import parse_size
+    from ..interop.preview import preview as draw
+    from ..interop.preview_drawing import pillow
+    from .region import Region
+
+    if output is None:
+        output = file.rstrip("/").rpartition("/")[2].removesuffix(".vgm") + "_mip.png"
+    check_output(output, force)
+    pillow()
+    limit = parse_size(budget, "budget") if budget is not None else None
+    with about(file), progress() as bar:
+        with open_vgm(file, threads=threads, device=device, budget=limit) as array:
+            at = Region.of(file, array, None, 0, channel, time).at
+            channels = [at["C"]] if "C" in at else list(range(array.info.shape[1]))
+            bar.start(f"drawing {file}", None)
+            picture = draw(
+                array,
+                name=file.rstrip("/").rpartition("/")[2],
+                channels=channels,
+                time=at.get("T", 0),
+                size=size,
+                level=level,
+                limits=contrast,
+                advance=bar.advance,
+            )
+        with atomic_output(output, force) as temp:
+            temp.write_bytes(picture)
+    remark(f"wrote {output}: {bytes_text(len(picture))}")
