@@ -1,0 +1,226 @@
+"""The fit on a CUDA device: the same loop as `refine`, with voxels and parameters that stay on the device.
+
+Fields (residual, slope, target, weights) are the rasteriser's arrays; parameters are torch tensors, which
+pass to it and back by DLPack without a copy. What the host sees of an iteration are a few numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..cuda.fields import Fields
+from . import matched, voxels
+from .model import Model
+from .refine import Block, Refiner
+
+if TYPE_CHECKING:
+    from ..cuda.device import Device
+    from ..cuda.rasteriser import CudaRasteriser, Packed
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+Tensor = torch.Tensor
+
+
+def torch_device(raster: CudaRasteriser) -> torch.device:
+    """Where torch has the tensors that a rasteriser can read without a copy."""
+    name = raster.device.name
+    return torch.device(name if name.startswith("cuda") else "cpu")
+
+
+def moved_to(model: Model, where: torch.device) -> Model:
+    """The model on another device."""
+    return Model(model.mu.to(where), model.B.to(where), model.w.to(where))
+
+
+class DeviceRefiner(Refiner):
+    """A `Refiner` whose iterations run on a rasteriser's device.
+
+    Outside of `refine` it is a `Refiner` like any other: fields and models are the host's.
+
+    Parameters
+    ----------
+    block : Block
+        On the host; sent to the device when a refit begins.
+    raster : CudaRasteriser
+    noise_floor : float
+    """
+
+    def __init__(self, block: Block, raster: CudaRasteriser, *, noise_floor: float) -> None:
+        host: Any = raster  # it has the methods of the CPU's
+        super().__init__(block, host, noise_floor=noise_floor)
+        self._cuda = raster
+        self._fields = Fields(raster.device)
+        self._where = torch_device(raster)
+        self._on_device = False
+        self._target: Any = None
+        self._weights: Any = None
+
+    @contextmanager
+    def _fields_on_device(self) -> Iterator[None]:
+        """For as long as it lasts, the refiner's fields are the device's."""
+        d = self._cuda.device
+        kept = self.residual, self._trial, self._slope, self._metric
+        weights = self.block.weights
+        with d.active(), torch.device(self._where):
+            self._target = d.array(self.block.target, np.float32)
+            self._weights = None if weights is None else d.array(weights, np.float32)
+            made: list[Any] = [d.xp.empty(self.block.shape, np.float32) for _ in range(3)]
+            self.residual, self._trial, self._slope = made
+            self._metric = None if kept[3] is None else d.xp.empty(self.block.shape, np.float32)
+            self._on_device = True
+            try:
+                yield
+                kept[0][...] = d.host(self.residual)
+            finally:
+                self._on_device = False
+                self.residual, self._trial, self._slope, self._metric = kept
+                self._target = self._weights = None
+
+    def refine(self, model: Model, iterations: int, **options: Any) -> tuple[Model, float]:
+        """As `Refiner.refine`; the model comes from the host and goes back there."""
+        free = options.get("free")
+        if free is not None:
+            options["free"] = free.to(self._where)
+        with self._fields_on_device():
+            best, loss = super().refine(moved_to(model, self._where), iterations, **options)
+        return moved_to(best, torch.device("cpu")), loss
+
+    def pack(self, model: Model) -> Any:
+        """As `Refiner.pack`; on the device without copies."""
+        if not self._on_device:
+            return super().pack(model)
+        origin = torch.as_tensor(self.block.origin, dtype=torch.float64, device=self._where)
+        sigma = (model.B @ model.B.transpose(1, 2)).reshape(-1, 9)[:, [0, 1, 2, 4, 5, 8]]
+        packed: Packed = self._cuda.pack(model.mu - origin, sigma, model.w, self.block.shape)
+        return packed
+
+    def metric(self, field: Any) -> Any:
+        """As `Refiner.metric`."""
+        if not self._on_device:
+            return super().metric(field)
+        if self._metric is None:
+            return field
+        return self._fields.metric(field, self._weights, self.block.gradient, self._metric)
+
+    def dot(self, a: Any, b: Any) -> float:
+        """Sum of products of two fields."""
+        return float(self._fields.dot(a, b)) if self._on_device else voxels.dot(a, b, self.threads)
+
+    def evaluate(self, packed: Any, into: Any) -> float:
+        """As `Refiner.evaluate`."""
+        if not self._on_device:
+            return super().evaluate(packed, into)
+        self._cuda.render(packed, into)
+        into -= self._target
+        self.passes += 1
+        return 0.5 * self.dot(into, self.metric(into))
+
+
+def refiner_of(raster: Any) -> Callable[..., Refiner]:
+    """The refiner that suits a rasteriser: `DeviceRefiner` where it has a device, else `Refiner`."""
+    return DeviceRefiner if hasattr(raster, "device") else Refiner
+
+
+def find_on(raster: Any, residual: F32, limit: int, **options: Any) -> matched.Candidates:
+    """`matched.find` where a rasteriser computes."""
+    if hasattr(raster, "device"):
+        return find(raster, residual, limit, **options)
+    return matched.find(residual, limit, raster.threads, **options)
+
+
+def find(
+    raster: CudaRasteriser,
+    residual: F32,
+    limit: int,
+    *,
+    allowed: npt.NDArray[Any] | None = None,
+    aspect: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> matched.Candidates:
+    """As `matched.find`, with smoothing and the search for peaks on the device.
+
+    Parameters
+    ----------
+    raster : CudaRasteriser
+    residual : float32 [Z, Y, X]
+        Of the host or the device: target minus model.
+    limit, allowed, aspect
+        As in `matched.find`.
+    """
+    d, fields = raster.device, Fields(raster.device)
+    shape = (int(residual.shape[0]), int(residual.shape[1]), int(residual.shape[2]))
+    with d.active():
+        level, factor = d.array(residual, np.float32), np.ones(3)
+        found: list[tuple[F64, F64, F64, F64]] = []
+        for s in matched._scale_list(shape, aspect):
+            sigma = np.array([s * a for a in aspect])
+            level, factor = _coarsened(fields, level, factor, sigma)
+            inner = (sigma**2 - (factor**2 - 1) / 12.0).clip(min=0.0)
+            local = [float(v) for v in np.sqrt(inner) / factor]
+            smooth = fields.correlate(level, [voxels.gaussian_taps(v) for v in local])
+            norms = [voxels.window_norms(level.shape[k], local[k]) for k in range(3)]
+            at, gain, value = _best(d, fields, smooth, norms, max(64, limit))
+            if len(gain):
+                amplitude = value / (norms[0][at[:, 0]] * norms[1][at[:, 1]] * norms[2][at[:, 2]])
+                centre = at * factor + (factor - 1) / 2
+                found.append(
+                    (centre, np.repeat(sigma[None], len(gain), 0), amplitude, gain * np.prod(factor))
+                )
+    if not found:
+        none = np.zeros((0, 3))
+        return matched.Candidates(none, none, np.zeros(0), np.zeros(0))
+    every = matched.Candidates(*(np.concatenate(v) for v in zip(*found, strict=True)))
+    return _uncovered(every, shape, limit, allowed, aspect)
+
+
+def _uncovered(
+    every: matched.Candidates,
+    shape: tuple[int, int, int],
+    limit: int,
+    allowed: npt.NDArray[Any] | None,
+    aspect: tuple[float, float, float],
+) -> matched.Candidates:
+    """The ``limit`` best that no better one covers; on the host, for it is one walk in order."""
+    gains = every.gains
+    if allowed is not None:
+        z, y, x = np.clip(np.rint(every.centres).astype(np.int64), 0, np.asarray(shape) - 1).T
+        gains = gains * allowed[z, y, x].astype(np.float64)
+    order = np.argsort(-gains, kind="stable")
+    order = order[gains[order] > 0]
+    step = np.maximum(1.0, np.asarray(aspect, np.float64))
+    taken = np.zeros(tuple(int(-(-n // s)) for n, s in zip(shape, step, strict=True)), np.uint8)
+    pick = np.empty(limit, np.int64)
+    n = matched._choose(every.centres, every.sigmas, order, limit, taken, step, matched.EXCLUSION, pick)
+    pick = pick[:n]
+    return matched.Candidates(every.centres[pick], every.sigmas[pick], every.amplitudes[pick], gains[pick])
+
+
+def _coarsened(fields: Fields, level: Any, factor: Any, sigma: Any) -> tuple[Any, Any]:
+    """The level halved for as long as a scale is coarse on it, and voxels of the block to one of it."""
+    while True:
+        a, b, c = (bool(sigma[k] / factor[k] >= 3.0 and level.shape[k] >= 8) for k in range(3))
+        if not (a or b or c):
+            return level, factor
+        level = fields.halve(level, (a, b, c))
+        factor = factor * np.where((a, b, c), 2.0, 1.0)
+
+
+def _best(
+    d: Device, fields: Fields, smooth: Any, norms: list[Any], limit: int
+) -> tuple[npt.NDArray[np.int64], F64, F64]:
+    """The ``limit`` best peaks of one scale: voxels [M, 3], gains [M], correlations [M]."""
+    gain = fields.peaks(smooth, norms, 0.0).reshape(-1)
+    where = d.xp.flatnonzero(gain)
+    if len(where) > limit:
+        where = where[d.xp.argsort(-gain[where])[:limit]]
+    where = d.xp.sort(where)
+    flat = d.host(where)
+    at = np.stack(np.unravel_index(flat, smooth.shape), axis=1).astype(np.int64)
+    best, value = (d.host(v).astype(np.float64) for v in (gain[where], smooth.reshape(-1)[where]))
+    return at, best, value
