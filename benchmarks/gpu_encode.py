@@ -2,8 +2,8 @@
 
     python benchmarks/gpu_encode.py [--stacks] [--no-cpu] [--effort fast]
 
-The phantom of 100 x 647 x 813 voxels at ratio 231 (published: 7 minutes; goal: 10 s, within 0.1 dB of the CPU),
-and with --stacks the real stacks at ratio 200.
+The phantom of 100 x 647 x 813 voxels at ratio 231 (published: 7 minutes; goal: 10 s, within 0.1 dB of the
+CPU), and with --stacks the real stacks at ratio 200.
 """
 
 from __future__ import annotations
