@@ -1,6 +1,6 @@
 """How fast a .vgm file decodes: whole, by regions, planes, coarser grids and points.
 
-python benchmarks/decode_speed.py FILE.vgm [-o results/decode_speed.json] [--threads 2] [--repeat 5] [--device cpu]
+python benchmarks/decode_speed.py FILE.vgm [-o OUT.json] [--threads 2] [--repeat 5] [--device cpu]
 
 Wall and CPU seconds are the best of several runs; on a shared machine the CPU seconds say more. Results of
 several files go into one JSON file, by the name of the file.
@@ -139,15 +139,12 @@ def main() -> None:
         name = f"{Path(path).name} on {given.device}"
         results[name] = {**found, "machine": machine(given.threads, given.device)}
         figures = found["figures"]
-        print(
-            f"{name}: {found['shape']} {found['dtype']}, {found['primitives']} primitives, {found['chunks']} chunks"
-        )
+        print(f"{name}: {found['shape']} {found['dtype']}, {found['primitives']} primitives")
         print(f"  whole             {figures['whole']['mvoxel_per_second']:8.1f} Mvoxel/s")
         for key, value in figures.items():
             if isinstance(value, dict):
-                print(
-                    f"  {key:20s}{1e3 * value['seconds']:10.2f} ms   {1e3 * value['cpu_seconds']:10.2f} ms CPU"
-                )
+                wall, cpu = 1e3 * value["seconds"], 1e3 * value["cpu_seconds"]
+                print(f"  {key:20s}{wall:10.2f} ms   {cpu:10.2f} ms CPU")
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(f"wrote {kept}")
