@@ -43,7 +43,7 @@ def measure(peer: Peer, image: Image, ratios: Sequence[float]) -> Iterator[Row]:
 def _along_curves(peer: CurvePeer, image: Image, ratios: Sequence[float]) -> Iterator[Row]:
     large = image.data.size > LARGE
     reference = Reference.of(image.data)
-    tolerance, bracket, most = (0.03, 1.2, 7) if large else (0.01, 1.0, 10)
+    tolerance, bracket, most = (0.03, 1.2, 9) if large else (0.01, 1.0, 10)
     searches = [Search(curve, tolerance, bracket, most) for curve in peer.curves(image)]
     for ratio in ratios:
         found: list[tuple[float, Row, Search]] = []

@@ -17,11 +17,15 @@ class Pick:
     lower: Trial | None
     upper: Trial | None
 
-    def weight(self, exact: float = 0.99, reach: float = 1.4) -> float:
-        """Share of ``upper`` in a log-byte interpolation at the target; 0 where ``lower`` alone counts."""
+    def weight(self, exact: float = 0.99) -> float:
+        """Share of ``upper`` in a log-byte interpolation at the target; 0 where ``lower`` alone counts.
+
+        It counts alone where it is within 1 - ``exact`` of the target, and where ``upper`` is more than twice as
+        large: then a codec has gone over to another mode (lossless) and nothing lies between.
+        """
         if self.lower is None or self.upper is None:
             return 0.0
-        if self.lower.size >= exact * self.target or self.upper.size > reach * self.target:
+        if self.lower.size >= exact * self.target or self.upper.size > 2 * self.lower.size:
             return 0.0
         return math.log(self.target / self.lower.size) / math.log(self.upper.size / self.lower.size)
 
