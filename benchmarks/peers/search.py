@@ -20,7 +20,7 @@ class Pick:
     def weight(self, exact: float = 0.99) -> float:
         """Share of ``upper`` in a log-byte interpolation at the target; 0 where ``lower`` alone counts.
 
-        It counts alone where it is within 1 - ``exact`` of the target, and where ``upper`` is more than twice as
+        It counts alone where it is within 1 - ``exact`` of the target, and where ``upper`` is over twice as
         large: then a codec has gone over to another mode (lossless) and nothing lies between.
         """
         if self.lower is None or self.upper is None:
