@@ -268,6 +268,14 @@ def test_the_size_estimate_is_the_size() -> None:
     assert sum(coded.stream_bits.values()) == pytest.approx(8 * len(coded.payload), abs=48)
 
 
+def test_only_what_is_worth_its_bytes_is_kept() -> None:
+    f = fit(300, 8)
+    lattice = quantise.Lattice(1.0)
+    kept = quantise.worth_coding(f.w, f.root, lattice)
+    energy = np.abs(quantise.energy_amplitude(f.w, f.root)) / lattice.parameters.dc
+    assert energy[kept].min() > 1.7 >= energy[~kept].max()
+
+
 def test_the_order_is_a_permutation_and_a_coarser_step_is_a_smaller_payload() -> None:
     f = fit(500, 7)
     sizes = []

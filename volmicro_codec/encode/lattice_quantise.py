@@ -54,8 +54,8 @@ class Lattice:
 
     dc: float
     log_ratio: float = 2.0 ** (1 / 3)
-    skew_ratio: float = 2.0 ** (5 / 6)
-    position_ratio: float = 2.0 ** (1 / 6)
+    skew_ratio: float = 2.0
+    position_ratio: float = 2.0 ** (1 / 16)
 
     @property
     def parameters(self) -> Parameters:
@@ -139,6 +139,16 @@ class Symbols:
 def energy_amplitude(weights: F64, factor: F64) -> F64:
     """w * sqrt(I0) of primitives with covariance factor @ factor.T (any square root) [N, 3, 3]."""
     return np.asarray(weights * ROOT_I0 * np.sqrt(np.abs(np.linalg.det(factor))))
+
+
+def worth_coding(weights: F64, root: F64, lattice: Lattice, least: float = 1.7) -> npt.NDArray[np.bool_]:
+    """Which Gaussians [N] are worth their bytes at a step: those of an energy amplitude above `least` steps.
+
+    One of amplitude c saves about c^2 of squared error; its 27 bits or so cost 3.1 dc^2 at the slope of the
+    rounding. Dropping the others before the shapes are rounded (the refits absorb it) measured 2 % fewer
+    bytes at equal PSNR on four real stacks, 3 % on the sparsest.
+    """
+    return np.asarray(np.abs(energy_amplitude(weights, root)) > least * lattice.parameters.dc)
 
 
 def _triangle(units: I64) -> F64:
