@@ -201,7 +201,7 @@ def _one_scale(corr: F32, norms: list[F64], limit: int, threads: int) -> tuple[n
     gain = sample.astype(np.float64) ** 2 / (nz[:, None, None] * norms[1][None, :, None] * norms[2][None, None, :])
     # Peaks are at most one voxel in eight; a floor on the gain keeps the search cheap when few are wanted.
     share = min(1.0, 27.0 * limit / corr.size)
-    floor = 0.0 if share >= 1.0 else float(np.quantile(gain, 1.0 - share)) * 0.5
+    floor = 0.0 if share >= 1.0 else float(np.quantile(gain, 1.0 - share)) * 0.02
 
     def task(z0: int, z1: int) -> tuple[npt.NDArray[np.int32], F64]:
         room = min(corr.shape[1] * corr.shape[2] * (z1 - z0), 4_000_000)

@@ -95,12 +95,12 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> float:
             sse = fit.history[0].loss * 2.0
         if added:
             gain = max((sse - fit.sse) / added, 1e-30)
-        if added < max(1, wanted // 4) and k >= s.rounds // 2:
+        if added <= wanted // 50:
             break  # the residual holds nothing more that a Gaussian could take off
         curve.append((len(fit.model), gain))
         if plan.coding == "lattice" and k >= s.rounds // 2:
             goal = _limited(_count_for(fit, curve, budget, plan), plan)
-        if k >= s.rounds + 3 or (len(fit.model) >= 0.98 * goal and k >= s.rounds):
+        if k >= 4 * s.rounds or (len(fit.model) >= 0.98 * goal and k >= s.rounds):
             break
     return gain
 
