@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from ..decode.cpu import CpuRasteriser
-from . import matched, voxels
+from . import adam, densify, initialise, matched, voxels
 from .image import Image, Part
 from .model import Model
 from .refine import Block, Refiner
+from .regularise import Regularisers
 
 F32 = npt.NDArray[np.float32]
 
@@ -44,7 +44,7 @@ class Schedule:
 
 EFFORTS = {
     "fast": Schedule(4, 4, 16, 1e-3),
-    "balanced": Schedule(8, 6, 60, 2e-4),
+    "balanced": Schedule(8, 6, 40, 2e-4),
     "best": Schedule(12, 8, 160, 5e-5),
 }
 
@@ -81,6 +81,33 @@ class Weighting:
     outside: float = 1.0
 
 
+@dataclass(frozen=True)
+class Method:
+    """What drives a fit.
+
+    Attributes
+    ----------
+    init : {"greedy", "random", "grid", "intensity", "kmeans"}
+        Where new Gaussians come from.
+    optimizer : {"cg", "adam"}
+        Of refits in which everything may move; the refits between roundings are always cg's.
+    rate : float
+        Learning rate of adam.
+    penalties : Regularisers
+    seed : int
+        Of the published starts.
+    max_primitives : int or None
+        Never grow past this.
+    """
+
+    init: str = "greedy"
+    optimizer: str = "cg"
+    rate: float = 0.1
+    penalties: Regularisers = field(default_factory=Regularisers)
+    seed: int = 0
+    max_primitives: int | None = None
+
+
 @dataclass
 class ImageFit:
     """The state of one image's fit.
@@ -96,6 +123,7 @@ class ImageFit:
     image: Image
     raster: CpuRasteriser
     weighting: Weighting
+    method: Method = field(default_factory=Method)
     model: Model = field(default_factory=Model.empty)
     sse: float = math.nan
     history: list[Step] = field(default_factory=list)
@@ -104,6 +132,7 @@ class ImageFit:
     def __post_init__(self) -> None:
         self.parts = self.image.parts()
         self._kept: Refiner | None = None
+        self._evaluated: Model | None = None
 
     @property
     def voxel_count(self) -> int:
@@ -134,8 +163,7 @@ class ImageFit:
             return None
         out = np.ones(target.shape, np.float32)
         if w.foreground:
-            p = self.image.gate.probability(self.image.voxels, part.domain)
-            out += np.float32(w.foreground / 255.0) * p
+            out += np.float32(w.foreground) * self.image.gate.occupied(self.image.voxels, part.domain)
         if w.edges:
             out += np.float32(w.edges) * edge_map(target, self.raster.threads)
         return out
@@ -158,10 +186,21 @@ class ImageFit:
             fixed = self.raster.render(refiner.pack(self.model.take(others)))
             voxels.subtract(refiner.block.target, fixed, self.raster.threads)
 
-    def refit(self, iterations: int, *, free: torch.Tensor | None = None, tolerance: float = 0.0, stage: str = "refit",
-              extra: Any = None) -> None:
-        """Refit all Gaussians jointly (block after block, the others' held)."""
+    def refit(
+        self,
+        iterations: int,
+        *,
+        free: torch.Tensor | None = None,
+        tolerance: float = 0.0,
+        stage: str = "refit",
+    ) -> None:
+        """Refit all Gaussians jointly (block after block, the others' held).
+
+        ``free`` is as in `Refiner.refine`.
+        """
         total = 0.0
+        penalties = self.method.penalties
+        each = self.voxel_count / max(1, len(self.model))
         for part in self.parts:
             own, others = self._split(part)
             refiner = self._refiner(part)
@@ -171,56 +210,107 @@ class ImageFit:
                 if self.on_work:
                     self.on_work(1)
 
-            new, _ = refiner.refine(self.model.take(own), iterations, free=None if free is None else free[torch.as_tensor(own)], tolerance=tolerance,
-                                    extra=extra, report=report)
+            mine = self.model.take(own)
+            free_here = None if free is None else free[torch.as_tensor(own)]
+            extra = penalties.bind(mine, each) if penalties and iterations > 0 else None
+            if self.method.optimizer == "adam" and free is None:
+                new, _ = adam.refine(
+                    refiner, mine, iterations, rate=self.method.rate, tolerance=tolerance, extra=extra,
+                    report=report,
+                )  # fmt: skip
+            else:
+                new, _ = refiner.refine(
+                    mine, iterations, free=free_here, tolerance=tolerance, extra=extra, report=report
+                )
             if len(self.parts) == 1:
                 self.model = new
             else:
                 index = torch.as_tensor(np.flatnonzero(own))
                 self.model.mu[index], self.model.B[index], self.model.w[index] = new.mu, new.B, new.w
             total += self._core_sse(part, refiner)
-        self.sse = total
+        self.sse, self._evaluated = total, self.model
         self.history.append(Step(stage, len(self.model), 0.5 * total, self.psnr))
 
     def _core_sse(self, part: Part, refiner: Refiner) -> float:
-        inner = tuple(
-            slice(c.start - d.start, c.stop - d.start) for c, d in zip(part.core, part.domain, strict=True)
-        )
-        r = refiner.residual[inner]
+        r = refiner.residual[_core_in_domain(part)]
         return voxels.dot(r, r, self.raster.threads)
+
+    def _residuals(self) -> Iterator[tuple[Part, npt.NDArray[np.bool_], Refiner]]:
+        """Each block, which Gaussians it owns, and its refiner with the residual of the model as it is."""
+        for part in self.parts:
+            own, others = self._split(part)
+            refiner = self._refiner(part)
+            if len(self.parts) > 1 or self._evaluated is not self.model:
+                refiner.evaluate(refiner.pack(self.model.take(own | others)), refiner.residual)
+            if len(self.parts) == 1:
+                self._evaluated = self.model
+            yield part, own, refiner
 
     def propose(self, count: int) -> matched.Candidates:
         """The best ``count`` Gaussians to add, over all blocks."""
         found: list[matched.Candidates] = []
-        for part in self.parts:
-            refiner = self._refiner(part)
-            if len(self.parts) > 1:
-                own, others = self._split(part)
-                refiner.evaluate(refiner.pack(self.model.take(own | others)), refiner.residual)
+        for part, _, refiner in self._residuals():
             field_ = -refiner.metric(refiner.residual)
             allowed = None
             if self.weighting.outside < 1.0 and self.image.gate.kind != "none":
-                p = self.image.gate.probability(self.image.voxels, part.domain).astype(np.float32) / 255.0
-                allowed = self.weighting.outside + (1.0 - self.weighting.outside) * p
+                occupied = self.image.gate.occupied(self.image.voxels, part.domain)
+                allowed = np.where(occupied, np.float32(1.0), np.float32(self.weighting.outside))
             c = matched.find(field_, count, self.raster.threads, allowed=allowed, aspect=self.image.aspect)
             centres = c.centres + part.origin
-            own_c = part.owns(centres, self.image.shape)
-            found.append(matched.Candidates(centres[own_c], c.sigmas[own_c], c.amplitudes[own_c], c.gains[own_c]))
-        every = matched.Candidates(*(
-            np.concatenate([getattr(f, k) for f in found]) for k in ("centres", "sigmas", "amplitudes", "gains")
-        ))
+            mine = part.owns(centres, self.image.shape)
+            found.append(
+                matched.Candidates(centres[mine], c.sigmas[mine], c.amplitudes[mine], c.gains[mine])
+            )
+        columns = ("centres", "sigmas", "amplitudes", "gains")
+        every = matched.Candidates(*(np.concatenate([getattr(f, k) for f in found]) for k in columns))
         order = np.argsort(-every.gains, kind="stable")[:count]
-        return matched.Candidates(every.centres[order], every.sigmas[order], every.amplitudes[order],
-                                  every.gains[order])
+        return matched.Candidates(*(getattr(every, k)[order] for k in columns))
+
+    def candidates(self, count: int) -> Model:
+        """The best ``count`` Gaussians to add, as the matched filter has them."""
+        c = self.propose(count)
+        return Model.isotropic(c.centres, c.sigmas, c.amplitudes)
+
+    def position_gradients(self) -> npt.NDArray[np.float64]:
+        """`densify.position_gradients` of all Gaussians, [N]."""
+        out = np.zeros(len(self.model))
+        for _, own, refiner in self._residuals():
+            out[own] = densify.position_gradients(refiner, self.model.take(own))
+        return out
+
+    def _pieces(self) -> Iterator[initialise.Piece]:
+        """The cores of all blocks: what there is to add, and where the gate is open."""
+        for part, _, refiner in self._residuals():
+            z, y, x = (c.start for c in part.core)
+            occupied = self.image.gate.occupied(self.image.voxels, part.core)
+            yield initialise.Piece((z, y, x), -refiner.residual[_core_in_domain(part)], occupied)
+
+    def _more(self, count: int) -> Model:
+        kind = self.method.init
+        if kind == "greedy":
+            return self.candidates(count)
+        # Only an empty image is given a grid: a second one would fall on the first.
+        kind = "random" if kind == "grid" and len(self.model) else kind
+        rng = np.random.default_rng([self.method.seed, 11, len(self.model)])
+        return initialise.place(kind, self._pieces, count, self.image.aspect, rng)
 
     def grow(self, count: int, inner: int, stage: str) -> int:
-        """Add about ``count`` Gaussians where the residual asks for them and refit; returns how many were added."""
+        """Add up to ``count`` Gaussians and refit; returns how many were added."""
         if math.isnan(self.sse):
             self.refit(0, stage="background")
-        c = self.propose(count)
-        self.model = self.model.join(Model.isotropic(c.centres, c.sigmas, c.amplitudes))
+        if self.method.max_primitives is not None:
+            count = min(count, self.method.max_primitives - len(self.model))
+        new = self._more(count) if count > 0 else Model.empty()
+        self.model = self.model.join(new)
         self.refit(inner, stage=stage)
-        return len(c)
+        return len(new)
+
+
+def _core_in_domain(part: Part) -> tuple[slice, ...]:
+    """A block's core, in voxels of its domain."""
+    return tuple(
+        slice(c.start - d.start, c.stop - d.start) for c, d in zip(part.core, part.domain, strict=True)
+    )
 
 
 def psnr_of(sse: float, voxel_count: int) -> float:
@@ -238,4 +328,4 @@ def edge_map(target: F32, threads: int) -> F32:
     np.sqrt(total, out=total)
     step = max(1, round((total.size / (4 << 20)) ** (1 / 3)))
     top = float(np.quantile(total[::step, ::step, ::step], 0.999))
-    return np.minimum(total / np.float32(top if top > 0 else 1.0), np.float32(1.0))
+    return np.asarray(np.minimum(total / np.float32(top if top > 0 else 1.0), np.float32(1.0)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,17 +17,22 @@ from ..errors import UsageError
 from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead, write_file
 from ..progress import Progress, SilentProgress
 from ..volume import Volume
-from . import rate
+from . import densify, rate
 from .coder import FILE_STEP, Coded
-from .fit import EFFORTS, ImageFit, Schedule, Weighting
+from .fit import EFFORTS, ImageFit, Method, Schedule, Weighting
 from .gate import Gate, no_gate, otsu_gate, train_gate
 from .image import Image, mapping
 from .lattice_quantise import Lattice
 from .noise import estimate_noise
+from .regularise import Regularisers
 from .settings import EncodeSettings
 
 DEFAULT_RADIUS = math.sqrt(12.0)
 INDEX_BYTES = 26
+ADAM_STEPS = 4
+"""Steps of adam for each of the conjugate gradients that an effort stands for."""
+START_SHARE = 0.85
+"""Of the Gaussians wanted, how many a published start places at once; the rest tells what more are worth."""
 
 
 @dataclass
@@ -65,7 +70,8 @@ class EncodeResult:
 
 def _gate(voxels: npt.NDArray[Any], settings: EncodeSettings) -> Gate:
     if settings.gate_file is not None:
-        return Gate.load(settings.gate_file)
+        gate = Gate.load(settings.gate_file)
+        return replace(gate, tau=settings.gate_tau) if "gate_tau" in settings.changed() else gate
     if settings.gate == "none":
         return no_gate(voxels, settings.gate_tau)
     if settings.gate == "otsu":
@@ -86,7 +92,35 @@ def _aspect(volume: Volume) -> tuple[float, float, float]:
 
 def _schedule(settings: EncodeSettings) -> Schedule:
     s = EFFORTS[settings.effort]
-    return s if settings.iterations is None else Schedule(s.rounds, s.inner, settings.iterations, s.tolerance)
+    if settings.optimizer == "adam":
+        s = replace(s, inner=ADAM_STEPS * s.inner, final=ADAM_STEPS * s.final)
+    return s if settings.iterations is None else replace(s, final=settings.iterations)
+
+
+def _method(settings: EncodeSettings) -> Method:
+    s = settings
+    penalties = Regularisers(s.lambda_sparsity, s.lambda_overlap, s.lambda_smoothness, s.lambda_degenerate)
+    return Method(
+        init=s.init, optimizer=s.optimizer, rate=s.lr, penalties=penalties, seed=s.seed,
+        max_primitives=s.max_primitives,
+    )  # fmt: skip
+
+
+def _weighting(settings: EncodeSettings) -> Weighting:
+    gradient = settings.lambda_gradient
+    if not settings.edge_weights:
+        return Weighting(gradient=gradient)
+    return Weighting(edges=settings.edge_boost, gradient=gradient)
+
+
+def _rasteriser(settings: EncodeSettings, cutoff: float) -> CpuRasteriser:
+    """Of the device asked for; `DependencyError` where that is not there."""
+    if settings.device.startswith("cuda"):
+        from ..cuda import get_rasteriser
+
+        device: Any = get_rasteriser(settings.device, cutoff, settings.threads)
+        return cast(CpuRasteriser, device)
+    return CpuRasteriser(cutoff, settings.threads)
 
 
 def _text(settings: EncodeSettings) -> str:
@@ -153,7 +187,7 @@ class _Job:
         self.volume, self.settings, self.shown, self.began = volume, settings, shown, began
         radius = settings.cutoff or DEFAULT_RADIUS
         self.cutoff = float(np.float32(radius * radius))
-        self.raster = CpuRasteriser(self.cutoff, settings.threads)
+        self.raster = _rasteriser(settings, self.cutoff)
         self.history: list[dict[str, Any]] = []
         self.chunks: list[EncodedChunk] = []
         self.mappings: list[tuple[float, float]] = []
@@ -210,15 +244,21 @@ class _Job:
         gate = _gate(voxels, s)
         self.occupancy.append(gate.occupancy(voxels))
         image = Image(voxels, base, gain, gate, _aspect(self.volume))
-        weighting = Weighting(edges=s.edge_boost, gradient=s.lambda_gradient) if s.edge_weights else Weighting()
-        fit = ImageFit(image, self.raster, weighting)
+        fit = ImageFit(image, self.raster, _weighting(s), _method(s))
         schedule = _schedule(s)
         refits = rate.REFITS[s.effort]
         work = (schedule.rounds * schedule.inner + schedule.final + refits.total) * len(fit.parts)
         self.shown.start(f"{label}fit", work)
         fit.on_work = self.shown.advance
 
+        if s.init != "greedy" and name != "psnr":
+            wanted = value if budget is None else budget / rate.TYPICAL_BYTES[s.coding]
+            fit.grow(max(1, int(START_SHARE * wanted)), schedule.rounds * schedule.inner, f"{s.init} start")
+            schedule = replace(schedule, rounds=1)
+
         def refine(f: ImageFit) -> None:
+            if s.densify:
+                densify.densify(f, s.grad_threshold, schedule.inner)
             f.refit(schedule.final, tolerance=schedule.tolerance, stage="refit")
 
         plan = rate.Plan(

@@ -91,7 +91,7 @@ class EncodeSettings:
 
     # Loss.
     edge_boost: float = _option(0.0, "Extra weight of the loss at edges, 0 for none.", low=0.0, group="loss")
-    edge_weights: bool = _option(True, "Weight the loss by the gate and by edges at all.", group="loss")
+    edge_weights: bool = _option(True, "Weight voxels by edges and by the gate at all.", group="loss")
     lambda_gradient: float = _option(0.0, "Weight of gradient consistency.", low=0.0, group="loss")
     lambda_sparsity: float = _option(0.0, "Weight of the L1 norm of intensities.", low=0.0, group="loss")
     lambda_overlap: float = _option(
@@ -99,6 +99,10 @@ class EncodeSettings:
     )
     lambda_smoothness: float = _option(
         0.0, "Weight of smoothness among nearest neighbours.", low=0.0, group="loss"
+    )
+
+    lambda_degenerate: float = _option(
+        0.0, "Weight against needles and pancakes (axes of more than 20:1).", low=0.0, group="loss"
     )
 
     # Fit.
@@ -110,7 +114,9 @@ class EncodeSettings:
     iterations: int | None = _option(
         None, "Steps of the fit (default: chosen by the effort).", low=1, group="fit"
     )
-    lr: float = _option(0.01, "Learning rate of adam.", low=1e-9, high=10.0, group="fit")
+    lr: float = _option(
+        0.1, "Learning rate of adam; it falls along a cosine.", low=1e-9, high=10.0, group="fit"
+    )
     init: str = _option(
         "greedy",
         "Where primitives come from: greedy rounds on the residual, or one of the published starts.",

@@ -1,0 +1,100 @@
+"""Adam in whitened frames: the published optimiser, on the kernels of the conjugate gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from .model import STEP, Model, local_gradient, moved
+from .refine import Refiner
+
+Tensor = torch.Tensor
+
+BETAS = (0.9, 0.99)
+FINAL_RATE = 0.01
+"""Of the learning rate, at the end of the cosine."""
+CENTRE_RATE = 2.0
+"""Of the learning rate: a centre may move this much faster, in its Gaussian's own standard deviations."""
+PATIENCE = 10
+_EPSILON = 1e-12
+
+
+def refine(
+    refiner: Refiner,
+    model: Model,
+    iterations: int,
+    *,
+    rate: float,
+    free: Tensor | None = None,
+    tolerance: float = 0.0,
+    extra: Callable[[Model], tuple[float, Tensor]] | None = None,
+    report: Callable[[int, float], None] | None = None,
+) -> tuple[Model, float]:
+    """Improve a model by Adam; what it returns is the best model that it met.
+
+    Every Gaussian has its own first and second moments. One step is worth about ``rate`` of a Gaussian's own
+    amplitude, standard deviations and logarithms of scale; it falls along a cosine.
+
+    Parameters
+    ----------
+    refiner : Refiner
+        Its block and buffers; its `residual` belongs to the returned model.
+    model : Model
+    iterations : int
+        Most steps; each is one backward and one forward pass.
+    rate : float
+        Learning rate at the first step.
+    free, extra, report
+        As for `Refiner.refine`.
+    tolerance : float
+        Stop when the last `PATIENCE` steps took off less than this share of the loss each, on average.
+
+    Returns
+    -------
+    (Model, loss)
+        The loss without ``extra``.
+    """
+    packed = refiner.pack(model)
+    loss = refiner.evaluate(packed, refiner.residual)
+    if len(model) == 0 or iterations <= 0:
+        return model, loss
+    value, penalty = extra(model) if extra else (0.0, None)
+    best, best_loss, best_total = model, loss, loss + value
+    seen = [best_total]
+    first = torch.zeros((len(model), STEP), dtype=torch.float64)
+    second = torch.zeros_like(first)
+    shapes = free is None or bool(free[:, 4:].any())
+    rates = torch.full((STEP,), rate, dtype=torch.float64)
+    rates[1:4] *= CENTRE_RATE
+    for it in range(iterations):
+        inv = model.inverse_b()
+        moments = refiner.raster.moments(packed, refiner.metric(refiner.residual))
+        g = local_gradient(model, inv, moments, refiner.raster.cutoff)
+        if penalty is not None:
+            g = g + penalty
+        amplitude = torch.sqrt(model.w**2 + refiner.floor**2)
+        g[:, 0] *= amplitude
+        if free is not None:
+            g = g * free
+        first.mul_(BETAS[0]).add_(g, alpha=1.0 - BETAS[0])
+        second.mul_(BETAS[1]).addcmul_(g, g, value=1.0 - BETAS[1])
+        mean, square = first / (1.0 - BETAS[0] ** (it + 1)), second / (1.0 - BETAS[1] ** (it + 1))
+        fall = FINAL_RATE + (1.0 - FINAL_RATE) * 0.5 * (1.0 + math.cos(math.pi * it / iterations))
+        step = -(fall * rates) * mean / (torch.sqrt(square) + _EPSILON)
+        step[:, 0] *= amplitude
+        model = moved(model, step, 1.0, refiner.max_sigma, shapes=shapes, free=free)
+        packed = refiner.pack(model)
+        loss = refiner.evaluate(packed, refiner.residual)
+        value, penalty = extra(model) if extra else (0.0, None)
+        if loss + value < best_total:
+            best, best_loss, best_total = model, loss, loss + value
+        seen.append(best_total)
+        if report:
+            report(it, loss)
+        if len(seen) > PATIENCE and seen[-1 - PATIENCE] - best_total < PATIENCE * tolerance * best_total:
+            break
+    if best is not model:
+        best_loss = refiner.evaluate(refiner.pack(best), refiner.residual)
+    return best, best_loss
