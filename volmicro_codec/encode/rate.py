@@ -14,17 +14,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+
 from ..errors import UsageError
 from .coder import Coded, Layout, Refits, Rounded, code_float16, default_levels, plain_rounding, rounding_with_refits
 from .fit import ImageFit, Schedule
 from .lattice_quantise import Lattice
 from .model import Model
 
-STEP_OVER_ROOT_GAIN = 0.35
+STEP_OVER_ROOT_GAIN = 0.45
 TYPICAL_BYTES = {"lattice": 5.2, "float16": 19.6, "raw": 22.0}
 REFITS = {"fast": Refits(1, 6, 4, 0), "balanced": Refits(3, 6, 4, 3), "best": Refits(6, 8, 6, 4)}
 RATE_SLACK = 0.994
 BYTES_AN_OCTAVE = 1.1
+STILL_TO_CONVERGE = 0.8  # error after the last refit over the error right after a round
 
 
 @dataclass
@@ -70,55 +73,76 @@ def _cost(rounded: Rounded, plan: Plan) -> int:
     return rounded.bytes() + plan.index_bytes(len(rounded.layout.bricks))
 
 
-def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> float:
-    """Greedy rounds until the Gaussians, rounded at the best step, fill ``budget`` bytes.
+class GrowthCurve:
+    """Squared error against count, as growing goes on, and what one more Gaussian would take off."""
 
-    Returns the marginal gain of the last Gaussians (squared error each takes off).
-    """
+    def __init__(self) -> None:
+        self.points: list[tuple[int, float]] = []
+
+    def add(self, fit: ImageFit) -> None:
+        """Note where a fit is."""
+        self.points.append((len(fit.model), fit.sse))
+
+    def fall(self) -> float:
+        """p of an error that goes with N^-p over the last rounds."""
+        tail = [p for p in self.points if p[0] > 0][-3:]
+        falls = [math.log(max(s0, 1e-30) / max(s1, 1e-30)) / math.log(n1 / n0)
+                 for (n0, s0), (n1, s1) in pairwise(tail) if n1 > n0]
+        return min(max(sum(falls) / len(falls), 0.05), 3.0) if falls else 1.0
+
+    def gain(self, sse: float, count: int) -> float:
+        """Squared error that one more Gaussian takes off, at an error and a count."""
+        return max(self.fall() * sse / max(1, count), 1e-30)
+
+
+def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> GrowthCurve:
+    """Greedy rounds until the Gaussians, rounded at the best step, fill ``budget`` bytes."""
     s = plan.schedule
-    typical = TYPICAL_BYTES[plan.coding]
-    goal = _limited(max(1, int(budget / typical)), plan)
-    gain = math.nan
-    curve: list[tuple[int, float]] = []
-    k = 0
-    while True:
-        k += 1
-        before, sse = len(fit.model), fit.sse
-        if k < s.rounds:
-            wanted = max(1, goal * k // s.rounds - before)
-        else:
-            wanted = goal - before
+    goal = _limited(max(1, int(budget / TYPICAL_BYTES[plan.coding])), plan)
+    curve = GrowthCurve()
+    for k in range(1, 4 * s.rounds + 1):
+        before = len(fit.model)
+        wanted = max(1, goal * k // s.rounds - before) if k < s.rounds else goal - before
         if wanted <= 0:
             break
         added = fit.grow(wanted, s.inner, f"round {k}")
-        if math.isnan(sse):
-            sse = fit.history[0].loss * 2.0
-        if added:
-            gain = max((sse - fit.sse) / added, 1e-30)
         if added <= wanted // 50:
             break  # the residual holds nothing more that a Gaussian could take off
-        curve.append((len(fit.model), gain))
+        curve.add(fit)
         if plan.coding == "lattice" and k >= s.rounds // 2:
             goal = _limited(_count_for(fit, curve, budget, plan), plan)
-        if k >= 4 * s.rounds or (len(fit.model) >= 0.98 * goal and k >= s.rounds):
+        if len(fit.model) >= 0.98 * goal and k >= s.rounds:
             break
-    return gain
+    return curve
 
 
-def _count_for(fit: ImageFit, curve: list[tuple[int, float]], budget: float, plan: Plan) -> int:
+def balance(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> None:
+    """Prune or grow a converged fit until, rounded at the step that is worth its bytes, it fills the budget."""
+    for _ in range(2):
+        count = len(fit.model)
+        step = Lattice(step_for(curve.gain(fit.sse, count)))
+        size = _cost(plain_rounding(fit.model, step, _layout(fit, plan)), plan)
+        goal = _limited(max(1, int(count * (budget / size) ** 0.8)), plan)
+        if goal < 0.95 * count:
+            order = np.argsort(-fit.model.energy().numpy(), kind="stable")[:goal]
+            fit.model = fit.model.take(np.sort(order))
+            fit.refit(2 * plan.schedule.inner, stage="pruned")
+        elif goal > 1.05 * count:
+            if not fit.grow(goal - count, 2 * plan.schedule.inner, "grown"):
+                return
+        else:
+            return
+
+
+def _count_for(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> int:
     """How many Gaussians fill the budget when each is rounded as finely as is worth it at that count."""
-    count, gain = curve[-1]
-    size = _cost(plain_rounding(fit.model, Lattice(step_for(gain)), _layout(fit, plan)), plan) / count
-    falls = [
-        math.log(g0 / g1) / math.log(n1 / n0)
-        for (n0, g0), (n1, g1) in pairwise(curve[-4:])
-        if n1 > n0
-    ]
-    fall = min(max(sum(falls) / len(falls), 0.3), 3.0) if falls else 1.0
+    count, fall = len(fit.model), curve.fall()
+    step = step_for(curve.gain(fit.sse * STILL_TO_CONVERGE, count))
+    size = _cost(plain_rounding(fit.model, Lattice(step), _layout(fit, plan)), plan) / count
     goal = budget / size
     for _ in range(20):
-        # The step goes with the root of the gain, and each halving of it costs BYTES_AN_OCTAVE.
-        here = size + BYTES_AN_OCTAVE * 0.5 * fall * math.log2(max(goal / count, 0.05))
+        # The step goes with the root of the gain (N^-(1 + p)); each halving of it costs BYTES_AN_OCTAVE.
+        here = size + BYTES_AN_OCTAVE * 0.5 * (1.0 + fall) * math.log2(max(goal / count, 0.05))
         goal = 0.5 * goal + 0.5 * budget / max(here, 0.5 * size)
     return max(1, int(goal))
 
@@ -178,8 +202,6 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
 
 def _trimmed(fit: ImageFit, rounded: Rounded, budget: float, plan: Plan) -> Coded:
     """Leave out the least energetic primitives until the bytes fit."""
-    import numpy as np
-
     amplitudes = rounded.symbols.amplitudes
     order = np.argsort(np.abs(amplitudes), kind="stable")
     drop = 0
@@ -200,8 +222,6 @@ def _trimmed(fit: ImageFit, rounded: Rounded, budget: float, plan: Plan) -> Code
 
 def _float16_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     """Drop the least energetic primitives until the records fit."""
-    import numpy as np
-
     model = fit.model
     for _ in range(12):
         coded = code_float16(model, _layout(fit, plan, model), fit.image.shape, fit.raster.cutoff, plan.at,
@@ -220,8 +240,10 @@ def _float16_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
 
 def encode_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     """Fit and code one image in at most ``budget`` bytes of payload and index."""
-    grow_to_bytes(fit, budget, plan)
+    curve = grow_to_bytes(fit, budget, plan)
     plan.refine(fit)
+    if plan.coding == "lattice":
+        balance(fit, curve, budget, plan)
     coded = code_to_bytes(fit, budget, plan)
     fit.refit(0, stage="coded")
     return coded
@@ -230,14 +252,12 @@ def encode_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
 def encode_to_count(fit: ImageFit, count: int, plan: Plan) -> Coded:
     """Fit and code one image with ``count`` Gaussians, each as finely rounded as is worth its bytes."""
     s = plan.schedule
-    gain = 1e-30
+    curve = GrowthCurve()
     for k in range(1, s.rounds + 1):
-        before, sse = len(fit.model), fit.sse
-        added = fit.grow(max(0, count * k // s.rounds - before), s.inner, f"round {k}")
-        sse = fit.history[0].loss * 2.0 if math.isnan(sse) else sse
-        gain = max((sse - fit.sse) / added, 1e-30) if added else gain
+        fit.grow(max(0, count * k // s.rounds - len(fit.model)), s.inner, f"round {k}")
+        curve.add(fit)
     plan.refine(fit)
-    coded = _code_with_step(fit, step_for(gain), plan)
+    coded = _code_with_step(fit, step_for(curve.gain(fit.sse, len(fit.model))), plan)
     fit.refit(0, stage="coded")
     return coded
 
@@ -261,19 +281,19 @@ def encode_to_psnr(fit: ImageFit, psnr: float, plan: Plan, smallest: int) -> Cod
     """
     s = plan.schedule
     wanted = fit.voxel_count * 10 ** (-psnr / 10)
-    count, gain = smallest, 1e-30
+    count, curve = smallest, GrowthCurve()
     for k in range(60):
-        before, sse = len(fit.model), fit.sse
+        before = len(fit.model)
         added = fit.grow(max(1, min(count, 1 << 24) - before), s.inner, f"round {k + 1}")
-        sse = fit.history[0].loss * 2.0 if math.isnan(sse) else sse
-        gain = max((sse - fit.sse) / max(1, added), 1e-30)
+        curve.add(fit)
         limit = plan.max_primitives is not None and len(fit.model) >= plan.max_primitives
         # Rounding at the best step gives away about a third of the marginal gain of each Gaussian.
-        margin = 0.0 if plan.coding != "lattice" else 0.33 * gain * len(fit.model)
-        if fit.sse + margin <= wanted * 1.12 or limit or added == 0:
+        margin = 0.33 * curve.fall() * fit.sse if plan.coding == "lattice" else 0.0
+        if fit.sse * STILL_TO_CONVERGE + margin <= wanted or limit or added == 0:
             break
         count = _limited(int(len(fit.model) * 1.25) + 8, plan)
     plan.refine(fit)
+    gain = curve.gain(fit.sse, len(fit.model))
     fitted = fit.model.clone()
     low, high, best = 0.0, math.inf, None
     dc = step_for(gain)
