@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "test": ("test", "Check the structure and all checksums of .vgm files."),
     "preview": ("preview", "Draw a .vgm file: maximum projections as one picture."),
     "verify": ("verify", "Compare a .vgm file with its original."),
+    "report": ("report", "Show what a .vgm file kept of its original, as one HTML page."),
     "gate": ("gate", "Train an occupancy gate alone, to reuse it."),
     "export": ("export", "Write the Gaussians of a .vgm file for other programs."),
     "import": ("import_", "Make a .vgm file of Gaussians that another tool has fitted."),

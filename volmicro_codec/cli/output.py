@@ -39,9 +39,9 @@ def plain(value: Any) -> Any:
     return value
 
 
-def emit_rows(rows: Sequence[tuple[str, str]]) -> None:
-    """Names and values on stdout, aligned."""
-    width = max(11, *(len(name) for name, _ in rows))
+def emit_rows(rows: Sequence[tuple[str, str]], least: int = 11) -> None:
+    """Names and values on stdout, aligned; names take `least` columns or more."""
+    width = max(least, *(len(name) for name, _ in rows))
     for name, value in rows:
         click.echo(f"{name:<{width}}  {value}")
 

@@ -1,0 +1,100 @@
+"""An original volume and the file made from it, opened together and compared image by image."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from ..errors import InputError
+from .output import about, shape_text
+
+if TYPE_CHECKING:
+    from ..format import VgmReader
+    from ..progress import Progress
+    from ..volume import Volume
+    from .region import Region
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An original and its file, both open.
+
+    Attributes
+    ----------
+    volume : Volume
+        The original, or the channel and time point of it that were chosen.
+    reader : VgmReader
+    region : Region
+        The same part of the file.
+    chosen : dict
+        The index on T and C of the original that was chosen, by axis.
+    """
+
+    volume: Volume
+    reader: VgmReader
+    region: Region
+    chosen: dict[str, int]
+
+    def __len__(self) -> int:
+        return self.volume.info.shape[0] * self.volume.info.shape[1]
+
+    def images(self, bar: Progress) -> Iterator[tuple[int, int, Array, Array]]:
+        """Time point and channel (numbers in the original), the original (Z, Y, X) and the decoded image.
+
+        The decoded one is in memory, or in a temporary file where that would fill memory.
+        """
+        from ..io.arrange import new_voxels
+
+        info = self.region.info
+        slabs = self.region.slabs(bar.advance)
+        for n in range(len(self)):
+            t, c = divmod(n, info.shape[1])
+            bar.start(f"decoding image {n + 1} of {len(self)}", info.shape[2])
+            decoded = new_voxels(info.shape[2:], info.dtype)
+            z = 0
+            while z < info.shape[2]:
+                slab = next(slabs)
+                decoded[z : z + len(slab)] = slab
+                z += len(slab)
+            bar.start(f"comparing image {n + 1} of {len(self)}")
+            yield self.chosen.get("T", t), self.chosen.get("C", c), self.volume.data[t, c], decoded
+
+
+@contextlib.contextmanager
+def open_pair(
+    original: str, file: str, channel: str | None, time: int | None, device: str, threads: int | None
+) -> Iterator[Pair]:
+    """Open both; --channel and --time choose from the original, and from the file where it has that axis.
+
+    Raises
+    ------
+    InputError
+        Where the file is not of a volume of the original's shape.
+    """
+    from ..decode import open as open_vgm
+    from ..format import VgmReader
+    from ..io import read_volume
+    from .region import Region
+
+    volume = read_volume(original, channel, time)
+    with about(file), VgmReader.open(file) as reader:
+        array = open_vgm(reader, device=device, threads=threads)
+        region = Region.of(
+            file, array, None, 0, channel if "C" in array.axes else None, time if "T" in array.axes else None
+        )
+        if region.info.shape != volume.info.shape:
+            raise InputError(
+                f"{file}: holds {shape_text(region.info)}, but {original} is {shape_text(volume.info)}"
+            )
+        chosen = dict(region.at)
+        if time is not None:
+            chosen["T"] = time
+        if channel is not None and channel.isdecimal():
+            chosen.setdefault("C", int(channel))
+        yield Pair(volume, reader, region, chosen)

@@ -1,0 +1,56 @@
+"""``vgm report``: a page that shows what a file kept of its original."""
+
+from __future__ import annotations
+
+import click
+
+from .app import Command
+from .options import channel_option, device_options, force_option, output_option, time_option
+from .output import bytes_text, remark
+from .progress import progress
+
+
+@click.command(cls=Command)
+@click.argument("original", metavar="ORIGINAL")
+@click.argument("file", metavar="FILE")
+@output_option(False, "Where to, an .html; <name>_report.html in the current directory by default.")
+@channel_option
+@time_option
+@device_options[0]
+@device_options[1]
+@force_option
+def report(
+    original: str,
+    file: str,
+    output: str | None,
+    channel: str | None,
+    time: int | None,
+    device: str,
+    threads: int | None,
+    force: bool,
+) -> None:
+    """Show what FILE (.vgm) kept of the ORIGINAL volume it was made from, as one HTML page.
+
+    The page holds everything it shows and loads nothing: projections and planes side by side, error maps,
+    histograms, spectra, all that `vgm verify` measures, primitives per brick, and where the bytes go. Of
+    several time points all are measured and the first is drawn.
+    """
+    from ..atomic import atomic_output, check_output
+    from ..interop.preview_drawing import pillow
+    from ..interop.report import ImageReport, report_image, report_page
+    from .pair import open_pair
+
+    if output is None:
+        output = file.rstrip("/").rpartition("/")[2].removesuffix(".vgm") + "_report.html"
+    check_output(output, force)
+    pillow()
+    images: list[ImageReport] = []
+    with progress() as bar, open_pair(original, file, channel, time, device, threads) as pair:
+        for t, c, before, after in pair.images(bar):
+            first = not images or t == images[0].time
+            images.append(report_image(t, c, before, after, drawn=first))
+        name, kept = (path.rstrip("/").rpartition("/")[2] for path in (original, file))
+        page = report_page(name, kept, pair.reader, images).encode()
+        with atomic_output(output, force) as temp:
+            temp.write_bytes(page)
+    remark(f"wrote {output}: {bytes_text(len(page))}")

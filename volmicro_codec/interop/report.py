@@ -1,0 +1,264 @@
+"""A report on a file: one HTML page, complete in itself, that shows what compression did to a volume."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib import resources
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..evaluate import Reference, Spectra, spectra
+from .preview_drawing import length_text, round_length
+from .preview_projections import proportions
+from .report_charts import Axis, Line, image_chart, line_chart
+from .report_file import file_section
+from .report_measures import decibels, measure, rows, why_noise_matters
+from .report_pictures import JOINT_BINS, Pictures, View, error_colors, grey, heat, look, png, signed
+
+if TYPE_CHECKING:
+    from ..format import VgmReader
+    from ..volume import VolumeInfo
+
+Array = npt.NDArray[Any]
+
+MIN_PROPORTION = 0.6
+"""Width over height of a panel, at least."""
+
+
+@dataclass(frozen=True)
+class ImageReport:
+    """What a report says of one image.
+
+    Attributes
+    ----------
+    time, channel : int
+    measured : dict
+        See `measure`.
+    pictures, spectra : Pictures, Spectra or None
+        None for an image that is measured and not drawn.
+    """
+
+    time: int
+    channel: int
+    measured: dict[str, Any]
+    pictures: Pictures | None = None
+    spectra: Spectra | None = None
+
+
+def report_image(time: int, channel: int, original: Array, decoded: Array, drawn: bool = True) -> ImageReport:
+    """Measure one image (Z, Y, X) against its original, and look at both where it is to be drawn.
+
+    Raises
+    ------
+    InputError
+        Where the shapes differ or a voxel is not finite.
+    DependencyError
+        Where scipy or Pillow is not installed.
+    """
+    reference = Reference.of(original)
+    measured = measure(original, decoded, reference=reference)
+    if not drawn:
+        return ImageReport(time, channel, measured)
+    return ImageReport(
+        time, channel, measured, look(original, decoded, reference), spectra(original, decoded)
+    )
+
+
+def report_page(original: str, file: str, reader: VgmReader, images: Sequence[ImageReport]) -> str:
+    """The page.
+
+    Parameters
+    ----------
+    original, file : str
+        What they are called.
+    reader : VgmReader
+        The open file.
+    images : sequence of ImageReport
+        In the order in which they are to be shown.
+
+    Returns
+    -------
+    str
+        HTML that loads nothing.
+    """
+    from .. import __version__
+
+    info = reader.meta.info
+    shape = " x ".join(map(str, info.squeezed_shape))
+    body = [
+        _tiles(reader, images),
+        _all_images(info, images) if len(images) > 1 else "",
+        *(_image(info, image, len(images) > 1) for image in images if image.pictures is not None),
+        file_section(reader),
+    ]
+    data = [{"time": i.time, "channel": i.channel, **i.measured} for i in images]
+    return Template(resources.files(__package__).joinpath("report.html").read_text("utf-8")).substitute(
+        version=__version__,
+        title=escape(f"What {file} kept of {original}"),
+        subtitle=escape(
+            f"{info.axes} {shape} voxels, {info.dtype.name}; decoded, and compared voxel by voxel "
+            f"with the original by volmicro-codec {__version__}"
+        ),
+        body="\n".join(body),
+        data=json.dumps(_finite(data)).replace("</", "<\\/"),
+    )
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _tiles(reader: VgmReader, images: Sequence[ImageReport]) -> str:
+    """The figures that matter most; of several images the worst."""
+    info, size = reader.meta.info, reader.file_size
+    count = int(reader.index.count.sum())
+    worst = " (the worst image)" if len(images) > 1 else ""
+    found = [
+        (f"{info.nbytes / size:.1f}", "times smaller"),
+        (_bytes(size), f"of {_bytes(info.nbytes)} of voxels"),
+        (f"{count:,}", f"Gaussians of {reader.header.payload_length / max(1, count):.2f} bytes"),
+        (decibels(min(i.measured["psnr"] for i in images)), "PSNR" + worst),
+        (decibels(min(i.measured["psnr_fg"] for i in images)), "PSNR of foreground" + worst),
+        (f"{min(i.measured['ssim'] for i in images):.4f}", "SSIM" + worst),
+    ]
+    tiles = (f'<div class="tile"><b>{value}</b><span>{what}</span></div>' for value, what in found)
+    return f'<div class="tiles">{"".join(tiles)}</div>'
+
+
+def _bytes(n: int) -> str:
+    for power, prefix in ((4, "T"), (3, "G"), (2, "M"), (1, "k")):
+        if n >= 1000**power:
+            return f"{n / 1000**power:.3g} {prefix}B"
+    return f"{n} B"
+
+
+def _title(info: VolumeInfo, image: ImageReport) -> str:
+    named = info.channels[image.channel].name if image.channel < len(info.channels) else None
+    said = f"channel {image.channel}" + (f", {named}" if named else "")
+    return f"{said}, time point {image.time}" if info.shape[0] > 1 else said
+
+
+def _all_images(info: VolumeInfo, images: Sequence[ImageReport]) -> str:
+    names = ("PSNR", "PSNR of foreground", "SSIM", "bias of foreground", "bias of background", "Dice")
+    head = "".join(f"<th>{n}</th>" for n in ("image", *names))
+    lines = []
+    for image in images:
+        found = {row.name: row.value for row in rows(image.measured)}
+        cells = "".join(f'<td class="n">{escape(found.get(n, "not compared"))}</td>' for n in names)
+        lines.append(f"<tr><td>{escape(_title(info, image))}</td>{cells}</tr>")
+    return f"<h2>All images</h2><table><tr>{head}</tr>{''.join(lines)}</table>"
+
+
+def _image(info: VolumeInfo, image: ImageReport, one_of_many: bool) -> str:
+    """The section on one image that is drawn."""
+    pictures, found = image.pictures, image.spectra
+    assert pictures is not None
+    assert found is not None
+    heading = _title(info, image).capitalize() if one_of_many else "What it looks like"
+    low, high, scale = pictures.low, pictures.high, pictures.error_scale
+    gradient = png(error_colors(np.linspace(-1, 1, 257, dtype=np.float32)[None]))
+    table = "".join(
+        f'<tr><td>{escape(r.name)}</td><td class="n">{escape(r.value)}</td>'
+        f'<td class="m">{escape(r.meaning)}</td></tr>'
+        for r in rows(image.measured)
+    )
+    return f"""<section><h2>{escape(heading)}</h2>
+<div class="views"><div class="head">original</div><div class="head">decoded</div>
+<div class="head">error (decoded minus original)</div>
+{"".join(_view(info, view, pictures, n == 0) for n, view in enumerate(pictures.views))}</div>
+<p class="soft wide">Original and decoded are drawn alike, black at {low:g} and white at {high:g}.
+<span class="key">Error: {-scale:.3g}<img alt="blue to orange" src="{gradient}">{scale:.3g},</span>
+its colours by the square root, so that small errors show; of a projection the largest error along the line.
+The planes are those with the most light.</p></section>
+<section><h3>How far it is from the original</h3>
+<p>{escape(why_noise_matters(image.measured))}</p>
+<table>{table}</table></section>
+<section><h3>Values and detail</h3><div class="charts">{_charts(pictures, found)}</div></section>"""
+
+
+def _view(info: VolumeInfo, view: View, pictures: Pictures, first: bool) -> str:
+    lengths = dict(zip("zyx", proportions(info.voxel_size) or (1.0, 1.0, 1.0), strict=True))
+    height, width = (n * lengths[a] for n, a in zip(view.original.shape, view.axes, strict=True))
+    # No panel is much higher than wide; where the picture is, it is narrower than its panel.
+    wide = max(width, MIN_PROPORTION * height)
+    shape, share = f'style="aspect-ratio: {wide:g} / {height:g}"', f'style="width: {100 * width / wide:.4g}%"'
+    bar = ""
+    size, unit = info.voxel_size[2], info.unit
+    if first and size is not None and unit is not None and proportions(info.voxel_size) is not None:
+        across = size * view.original.shape[1]
+        length = round_length(across / 3)
+        long = 100 * length / across * width / wide
+        text = escape(length_text(length, unit))
+        bar = f'<span class="scale" style="width: {long:.2f}%">{text}</span>'
+    pixels = ' class="pixels"' if max(view.original.shape) < 200 else ""
+    cells = []
+    for name, uri in (
+        ("original", grey(view.original, pictures.low, pictures.high)),
+        ("decoded", grey(view.decoded, pictures.low, pictures.high)),
+        ("error", signed(view.error, pictures.error_scale)),
+    ):
+        what = f'<span class="what">{view.name}</span>' if name == "original" else ""
+        cells.append(
+            f'<div class="view" {shape}><img{pixels} {share} alt="{name}, {view.name}" src="{uri}">{what}'
+            f"{bar if name == 'original' else ''}</div>"
+        )
+    return "".join(cells)
+
+
+def _charts(pictures: Pictures, found: Spectra) -> str:
+    joint, low, high = pictures.joint, pictures.low, pictures.high
+    middles = low + (np.arange(JOINT_BINS) + 0.5) * (high - low) / JOINT_BINS
+    counts = joint.sum(axis=1).astype(float), joint.sum(axis=0).astype(float)
+    values = Axis("value", low, high)
+    histogram = line_chart(
+        "histogram of values",
+        values,
+        Axis.around("voxels", counts, log=True),
+        [
+            Line("original", "original", middles, counts[0]),
+            Line("decoded", "decoded", middles, counts[1]),
+        ],
+    )
+    scatter = image_chart(
+        "decoded against original values",
+        Axis("original value", low, high),
+        Axis("decoded value", low, high),
+        heat(np.log1p(joint.T[::-1])),
+    )
+    power = line_chart(
+        "power spectrum",
+        Axis("cycles a voxel", 0, 0.5),
+        Axis.around("power", (found.original, found.decoded, found.error), log=True),
+        [
+            Line("original", "original", found.frequency, found.original),
+            Line("decoded", "decoded", found.frequency, found.decoded),
+            Line("error", "error", found.frequency, found.error),
+        ],
+    )
+    shells = line_chart(
+        "correlation by frequency",
+        Axis("cycles a voxel", 0, 0.5),
+        Axis("correlation", 0, 1),
+        [Line("Fourier shell correlation", "shell", found.frequency, found.correlation)],
+    )
+    outside = f"; {100 * pictures.outside:.2g} % of the voxels lie outside" if pictures.outside > 0 else ""
+    return "".join(
+        f"<figure>{chart}<figcaption>{text}</figcaption></figure>"
+        for chart, text in (
+            (histogram, f"How often each value occurs{outside}. Noise widens the original's background."),
+            (scatter, "Decoded against original value of each voxel; on the dashed line they are equal."),
+            (power, "Power by spatial frequency. Where the error meets the original, detail is gone."),
+            (shells, "How far detail of each size agrees: 1 is all of it, 0 is none."),
+        )
+    )

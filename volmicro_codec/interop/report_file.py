@@ -1,0 +1,177 @@
+"""What a report says of the file itself: where its primitives are, and where its bytes go."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..format.sizes import where_bytes_go
+from .preview_projections import proportions
+from .report_charts import Axis, bar_chart, stacked_bar
+from .report_pictures import heat
+
+if TYPE_CHECKING:
+    from ..format import VgmReader
+
+MAP_PIXELS = 256
+LEVEL_STYLES = 5
+FEW_BRICKS = 12
+"""So many are listed one by one."""
+
+
+class Brick(NamedTuple):
+    """A box of voxels of one image, by its first voxel and its shape."""
+
+    time: int
+    channel: int
+    lo: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+def file_section(reader: VgmReader) -> str:
+    """Primitives per brick, where the bytes go, and what the file says of itself; HTML."""
+    return (
+        f"<section><h2>Primitives per brick</h2>{_bricks(reader)}</section>"
+        f"<section><h2>Where the bytes go</h2>{_bytes(reader)}</section>"
+        f"<section><h2>What the file says</h2>{_about(reader)}</section>"
+    )
+
+
+def brick_counts(reader: VgmReader) -> dict[Brick, int]:
+    """Primitives of every brick of every image that holds any."""
+    counts: dict[Brick, int] = {}
+    index = reader.index
+    for t, c, lo, shape, count in zip(
+        index.t, index.c, index.brick_lo, index.brick_shape, index.count, strict=True
+    ):
+        brick = Brick(int(t), int(c), tuple(lo.tolist()), tuple(shape.tolist()))
+        counts[brick] = counts.get(brick, 0) + int(count)
+    return counts
+
+
+def density_map(reader: VgmReader) -> npt.NDArray[np.int64]:
+    """How many primitives have their centre where, seen along z, all images together.
+
+    Reads all of the file, a chunk at a time; centres outside the volume count at its edge.
+
+    Returns
+    -------
+    int64 [rows, columns]
+        At most `MAP_PIXELS` a side; the sum is the number of primitives.
+    """
+    height, width = reader.meta.info.shape[3:]
+    step = max(1.0, max(height, width) / MAP_PIXELS)
+    rows, columns = max(1, round(height / step)), max(1, round(width / step))
+    out = np.zeros(rows * columns, np.int64)
+    for i in range(len(reader.index)):
+        entry = reader.index.entry(i)
+        centre = np.asarray(entry.brick_lo) + (np.asarray(entry.brick_shape) - 1) / 2
+        position = reader.read_records(i)["position"].astype(np.float64) + centre
+        y = np.floor((position[:, 1] + 0.5) * rows / height).clip(0, rows - 1)
+        x = np.floor((position[:, 2] + 0.5) * columns / width).clip(0, columns - 1)
+        out += np.bincount((y * columns + x).astype(np.int64), minlength=out.size)
+    return out.reshape(rows, columns)
+
+
+def _bricks(reader: VgmReader) -> str:
+    counts = brick_counts(reader)
+    if not counts:
+        return "<p>The file holds no primitives.</p>"
+    info = reader.meta.info
+    relative = proportions(info.voxel_size) or (1.0, 1.0, 1.0)
+    ratio = f"{info.shape[4] * relative[2]:g} / {info.shape[3] * relative[1]:g}"
+    numbers = np.array(list(counts.values()))
+    said = (
+        f"{numbers.size:,} bricks hold {numbers.sum():,} primitives: median {np.median(numbers):,.0f}, "
+        f"fewest {numbers.min():,}, most {numbers.max():,}."
+    )
+    few = _table(counts) if len(counts) <= FEW_BRICKS else _histogram(numbers)
+    return (
+        f"<p>{said}</p><div class='charts'><figure>"
+        f"<img class='map pixels' style='aspect-ratio: {ratio}' alt='primitives by y and x' "
+        f"src='{heat(np.sqrt(density_map(reader)))}'><figcaption>Centres of the primitives seen along z, all "
+        f"images together: from none (dark) to most (light), by the square root.</figcaption></figure>"
+        f"<figure>{few}</figure></div>"
+    )
+
+
+def _table(counts: dict[Brick, int]) -> str:
+    many = len({(b.time, b.channel) for b in counts}) > 1
+    lines = []
+    for brick, count in counts.items():
+        image = f"<td>time point {brick.time}, channel {brick.channel}</td>" if many else ""
+        where = ", ".join(f"{lo}:{lo + n}" for lo, n in zip(brick.lo, brick.shape, strict=True))
+        lines.append(f"<tr>{image}<td class='n'>{where}</td><td class='n'>{count:,}</td></tr>")
+    head = ("<th>image</th>" if many else "") + "<th>brick (z, y, x)</th><th>primitives</th>"
+    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+
+
+def _histogram(numbers: npt.NDArray[np.int64]) -> str:
+    edges = np.linspace(0, int(numbers.max()) + 1, min(24, int(numbers.max()) + 1) + 1)
+    heights = np.histogram(numbers, edges)[0].astype(float)
+    chart = bar_chart(
+        "bricks by their primitives",
+        Axis("primitives in a brick", 0, float(edges[-1])),
+        Axis("bricks", 0, float(heights.max())),
+        edges,
+        heights,
+    )
+    return f"{chart}<figcaption>How many bricks hold how many.</figcaption>"
+
+
+def _bytes(reader: VgmReader) -> str:
+    sizes = where_bytes_go(reader)
+    total = sizes["file"]
+    parts: list[tuple[str, str, int, str]] = [
+        ("header", "s0", sizes["header"], ""),
+        ("metadata", "s1", sizes["metadata"], ""),
+        ("index", "s2", sizes["index"], f"{sizes['chunks']:,} chunks"),
+    ]
+    for n, (level, found) in enumerate(sorted(sizes["by_level"].items())):
+        each = found["bytes"] / max(1, found["primitives"])
+        parts.append(
+            (
+                f"primitives, level {level}",
+                f"p{n % LEVEL_STYLES}",
+                found["bytes"],
+                f"{found['primitives']:,} of {each:.2f} bytes in {found['chunks']:,} chunks",
+            )
+        )
+    lines = "".join(
+        f'<tr><td>{escape(name)}</td><td class="n">{n:,} bytes</td>'
+        f'<td class="n">{100 * n / total:.1f} %</td><td class="m">{escape(more)}</td></tr>'
+        for name, _, n, more in parts
+    )
+    coded = ", ".join(f"{name} ({g['chunks']:,} chunks)" for name, g in sizes["by_coding"].items()) or "none"
+    return (
+        stacked_bar([(name, style, n / total) for name, style, n, _ in parts])
+        + f"<table>{lines}</table>"
+        + f"<p class='soft'>Levels are in the order of the file: its first bytes alone are a preview. "
+        f"Coding: {escape(coded)}.</p>"
+    )
+
+
+def _about(reader: VgmReader) -> str:
+    meta, info = reader.meta, reader.meta.info
+    sizes = ", ".join(
+        f"{a} {'unknown' if v is None else format(v, '.6g')}"
+        for a, v in zip("zyx", info.voxel_size, strict=True)
+    )
+    known: list[tuple[str, Any]] = [
+        ("made from", info.source_name),
+        ("voxel size", f"{sizes} {info.unit or ''}" if any(info.voxel_size) else "unknown"),
+        ("channels", ", ".join(c.name or "unnamed" for c in info.channels) or None),
+        ("software", meta.software),
+        ("settings", meta.settings),
+        ("kernel ends at", f"{meta.cutoff**0.5:.3g} standard deviations"),
+        ("quality, said by the encoder", ", ".join(f"{k} {v:.4g}" for k, v in meta.quality.items()) or None),
+    ]
+    lines = "".join(
+        f"<tr><td>{name}</td><td><code>{escape(str(value))}</code></td></tr>"
+        for name, value in known
+        if value
+    )
+    return f"<table>{lines}</table>"
