@@ -138,7 +138,7 @@ def test_equal_primitives_and_equal_centres_are_a_set_like_any_other() -> None:
 def test_the_errors_of_rounding_follow_the_amplitude() -> None:
     f = fit(3000, 5)
     lattice = quantise.Lattice(0.5)
-    shapes = quantise.quantise_shape(f.root, f.w, lattice)
+    shapes = quantise.quantise_shape(f.root, f.w, lattice, lean=0.0)
     _, mu = quantise.quantise_positions(f.mu, shapes, (0, 0, 0), BRICK)
     k, w = quantise.quantise_weights(f.w, shapes, lattice)
     energy = quantise.energy_amplitude(f.w, shapes.factor)
@@ -266,6 +266,21 @@ def test_the_size_estimate_is_the_size() -> None:
     coded = quantise.encode_chunk(symbols, lattice, BRICK)
     assert quantise.estimate_bits(symbols, lattice, BRICK) == 8 * len(coded.payload)
     assert sum(coded.stream_bits.values()) == pytest.approx(8 * len(coded.payload), abs=48)
+
+
+def test_leaning_saves_bytes_and_moves_no_symbol_far() -> None:
+    f = fit(800, 10)
+    lattice = quantise.Lattice(2.0)
+    plain = quantise.quantise_shape(f.root, f.w, lattice, lean=0.0)
+    lean = quantise.quantise_shape(f.root, f.w, lattice, lean=0.08)
+    assert np.abs(plain.symbols - lean.symbols).max() <= 2
+    points, _ = quantise.quantise_positions(f.mu, plain, (0, 0, 0), BRICK)
+    amplitudes = np.ones(len(f.w), np.int64)
+    sizes = [
+        len(quantise.encode_chunk(quantise.Symbols(s, points, amplitudes), lattice, BRICK).payload)
+        for s in (plain, lean)
+    ]
+    assert sizes[1] < sizes[0]
 
 
 def test_only_what_is_worth_its_bytes_is_kept() -> None:

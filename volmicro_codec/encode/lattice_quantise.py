@@ -32,6 +32,7 @@ I64 = npt.NDArray[np.int64]
 Shape3 = tuple[int, int, int]
 
 UNIT = 65536.0
+LEAN = 0.07  # see `_leaned`
 STREAMS = (
     "cells", "class", "sign", "amplitude", "log_z", "log_y", "log_x",
     "skew_yz", "skew_xz", "skew_xy", "centre",
@@ -166,7 +167,33 @@ def shapes_from_symbols(classes: I64, symbols: I64, lattice: Lattice) -> Shapes:
     return Shapes(classes, symbols, _triangle(factors), _triangle(bases), factors, bases)
 
 
-def quantise_shape(root: F64, weights: F64, lattice: Lattice, classes: I64 | None = None) -> Shapes:
+def _leaned(reals: F64, classes: I64, steps: I64, strength: float) -> F64:
+    """Shape numbers [N, 6] in steps, moved towards what is usual in their class, where codes are short.
+
+    With a logistic distribution of spread s (in steps) around m, the sum of squared error (in steps) and
+    the slope of the rounding times the bits is least at x - strength * tanh((x - m) / 2s) / s; strength is
+    0.083 where errors do not overlap. Measured: 0.6 % fewer bytes at equal PSNR at 0.04, 1 % at 0.083.
+    """
+    out = reals.copy()
+    unit = np.repeat(steps[:, :2] / UNIT, 3, axis=1)
+    for j in np.unique(classes):
+        mine = classes == j
+        like = mine if mine.sum() >= 30 else np.abs(classes - j) <= 2
+        if like.sum() < 8:
+            continue
+        values = reals[like] * unit[like]
+        middle = np.median(values, axis=0)
+        middle[3:] = 0.0
+        spread = np.maximum(np.median(np.abs(values - middle), axis=0) / 1.1, 1e-3) / unit[mine][0]
+        offset = reals[mine] - middle / unit[mine][0]
+        move = strength * np.tanh(offset / (2.0 * spread)) / spread
+        out[mine] -= np.clip(move, -0.45, 0.45)
+    return out
+
+
+def quantise_shape(
+    root: F64, weights: F64, lattice: Lattice, classes: I64 | None = None, lean: float = LEAN
+) -> Shapes:
     """Round covariances.
 
     Parameters
@@ -178,6 +205,8 @@ def quantise_shape(root: F64, weights: F64, lattice: Lattice, classes: I64 | Non
     lattice : Lattice
     classes : int64 [N], optional
         Classes to use instead.
+    lean : float
+        How far symbols move towards those that cost fewer bits; 0 rounds to the nearest.
     """
     root = np.asarray(root, np.float64)
     parameters = lattice.parameters
@@ -195,7 +224,7 @@ def quantise_shape(root: F64, weights: F64, lattice: Lattice, classes: I64 | Non
     reals[:, :3] = logs / steps[:, :1]
     for i, (r, c_) in enumerate(((1, 0), (2, 0), (2, 1))):
         reals[:, 3 + i] = low[:, r, c_] / pivots[:, r] * UNIT / steps[:, 1]
-    symbols = _within(_nearest_even(reals), steps)
+    symbols = _within(_nearest_even(_leaned(reals, classes, steps, lean)), steps)
     return shapes_from_symbols(classes, symbols, lattice)
 
 
