@@ -5,7 +5,7 @@
 // so that results which depend on the order show.
 #pragma once
 #include <sanitizer/common_interface_defs.h>
-#if !defined(__x86_64__)
+#if !(defined(__x86_64__) && defined(__linux__))
 #include <ucontext.h>
 #endif
 
@@ -42,7 +42,7 @@ enum class State { ready, at_block, at_warp, done };
 constexpr size_t STACK = 256 * 1024;
 constexpr unsigned MAX_THREADS = 1024, WARP = 32;
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && defined(__linux__)
 // swapcontext asks the operating system twice for each switch, and there are millions: keep to the registers.
 using Context = void*;  // stack pointer
 extern "C" void shim_switch(Context* from, Context to);

@@ -21,6 +21,7 @@ __device__ __forceinline__ i64 support_items(const int* anchor, const float* row
         if (s->hi[k] <= s->lo[k]) return 0;
         if (k != 1) area *= s->hi[k] - s->lo[k];
     }
+    // So an item has at most ITEM_VOXELS columns, or those of one row: fewer than 2^31.
     i64 rows = area < ITEM_VOXELS ? ITEM_VOXELS / area : 1, all = s->hi[1] - s->lo[1];
     s->rows = (int)(rows < all ? rows : all);
     return (all + s->rows - 1) / s->rows;
@@ -82,8 +83,8 @@ moments(const int* __restrict__ anchors, const float* __restrict__ table, i64 n,
         float m[MOMENTS];
 #pragma unroll
         for (int k = 0; k < MOMENTS; k++) m[k] = 0.0f;
-        for (i64 c = lane; c < (i64)rows * width; c += 32) {
-            int y = (int)(top + c / width), x = (int)(s.lo[2] + c % width);
+        for (int c = lane; c < rows * width; c += 32) {
+            int y = (int)top + c / width, x = s.lo[2] + c % width;
             Span col;
             if (!open_column(anchor, p, s, y, x, reach, &col)) continue;
             const float* r = residual + col.first * plane + y * row + x;
@@ -145,8 +146,8 @@ curvature(const int* __restrict__ anchors, const float* __restrict__ table, i64 
         float m[CURVATURES];
 #pragma unroll
         for (int k = 0; k < CURVATURES; k++) m[k] = 0.0f;
-        for (i64 c = lane; c < (i64)rows * width; c += 32) {
-            int y = (int)(top + c / width), x = (int)(s.lo[2] + c % width);
+        for (int c = lane; c < rows * width; c += 32) {
+            int y = (int)top + c / width, x = s.lo[2] + c % width;
             Span col;
             if (!open_column(anchor, p, s, y, x, reach, &col)) continue;
             i64 at = col.first * plane + y * row + x;

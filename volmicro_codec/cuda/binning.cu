@@ -74,12 +74,12 @@ sort_tiles(const i64* __restrict__ offsets, int* __restrict__ ids, i64 capacity)
         a = staged;
         __syncthreads();
     }
-    for (i64 run = 2; run / 2 < n; run *= 2) {
-        for (i64 step = run / 2; step > 0; step /= 2) {
-            i64 pairs = (n + 2 * step - 1) / (2 * step) * step;
+    for (int run = 1; ((i64)1 << (run - 1)) < n; run++) {
+        for (int step = run - 1; step >= 0; step--) {
+            const i64 mask = ((i64)1 << step) - 1, pairs = ((n + 2 * mask + 1) >> (step + 1)) << step;
             for (i64 k = threadIdx.x; k < pairs; k += blockDim.x) {
-                i64 block = k / step * 2 * step, j = k % step;
-                i64 left = block + j, right = step == run / 2 ? block + 2 * step - 1 - j : left + step;
+                i64 left = ((k & ~mask) << 1) + (k & mask);
+                i64 right = step == run - 1 ? ((k & ~mask) << 1) + 2 * mask + 1 - (k & mask) : left + mask + 1;
                 if (right < n && a[left] > a[right]) {
                     int swap = a[left];
                     a[left] = a[right];

@@ -93,7 +93,8 @@ def find_cupy() -> Any:
     try:
         return import_module("cupy")
     except Exception as exc:  # a CuPy without its libraries raises all sorts of things
-        raise DependencyError(f"CuPy is installed but does not load: {exc}") from exc
+        why = " ".join(str(exc).split()).strip("= ")[:300]
+        raise DependencyError(f"CuPy is installed but does not load: {why}") from exc
 
 
 def driver_version() -> tuple[int, int] | None:
@@ -200,7 +201,7 @@ class CupyDevice:
         """As in `Device`."""
         with self.active():
             foreign = hasattr(values, "__dlpack__") and not isinstance(values, np.ndarray | self.xp.ndarray)
-            return self.xp.ascontiguousarray(self.xp.from_dlpack(values) if foreign else values, dtype=dtype)
+            return self.xp.asarray(self.xp.from_dlpack(values) if foreign else values, dtype, order="C")
 
     def host(self, values: Any) -> npt.NDArray[Any]:
         """As in `Device`."""

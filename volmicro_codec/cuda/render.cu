@@ -36,14 +36,13 @@ __device__ __forceinline__ Box read_box(const int* __restrict__ layout) {
 
 __device__ __forceinline__ Column my_column(const Box& box) {
     int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
-    i64 tile = blockIdx.x;
+    unsigned tile = blockIdx.x, across = (unsigned)box.grid[2], down = (unsigned)box.grid[1];
     Column c;
     c.y = (warp >> 1) * 4 + (lane >> 3);
     c.x = (warp & 1) * 8 + (lane & 7);
-    c.tile[2] = (int)(tile % box.grid[2]) * TILE_X - box.phase[2];
-    tile /= box.grid[2];
-    c.tile[1] = (int)(tile % box.grid[1]) * TILE_Y - box.phase[1];
-    c.tile[0] = (int)(tile / box.grid[1]) * TILE_Z - box.phase[0];
+    c.tile[2] = (int)(tile % across) * TILE_X - box.phase[2];
+    c.tile[1] = (int)(tile / across % down) * TILE_Y - box.phase[1];
+    c.tile[0] = (int)(tile / across / down) * TILE_Z - box.phase[0];
     return c;
 }
 
