@@ -20,17 +20,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-import tifffile
-from volumes import stack_files
+import rows
+from volumes import Image, read_images, stack_files
 
 HERE = Path(__file__).resolve().parent
 COLUMNS = (
-    "volume", "channel", "effort", "coding", "ratio_target", "bytes", "ratio", "primitives", "psnr", "psnr_fg",
+    "volume", "channel", "effort", "coding", "ratio_target", "bytes", "ratio", "primitives", "psnr",
+    "psnr_fg",
     "ssim", "mip_ssim", "seconds", "peak_mb", "options", "machine", "date",
 )  # fmt: skip
 
 
-def encode(path: Path, channel: int | None, ratio: float, options: list[str], out: Path) -> dict[str, Any]:
+def encode(path: Path, channel: int, ratio: float, options: list[str], out: Path) -> dict[str, Any]:
     """Run one encode; returns its JSON document with wall seconds and peak memory in MB."""
     command = [
         sys.executable,
@@ -44,8 +45,7 @@ def encode(path: Path, channel: int | None, ratio: float, options: list[str], ou
         f"{ratio:g}",
     ]
     command += ["--json", "--force", *options]
-    if channel is not None:
-        command += ["--channel", str(channel)]
+    command += ["--channel", str(channel)]
     began = time.monotonic()
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--volumes", default="")
     parser.add_argument("--options", default="", help="more options of vgm encode, separated by blanks")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "encode_stacks.csv")
+    parser.add_argument("--table", type=Path, help="also put rows into this rate-distortion table")
     args = parser.parse_args()
     names = [name for name in args.volumes.split(",") if name]
     machine = f"{platform.machine()} {os.cpu_count()} cores"
@@ -79,36 +80,41 @@ def main() -> None:
         rows = csv.DictWriter(f, COLUMNS)
         if fresh:
             rows.writeheader()
-        for path, channel in images(names):
-            name = path.name.split(".")[0]
-            for ratio in map(float, args.ratios.split(",")):
-                options = ["--effort", args.effort, "--coding", args.coding, *args.options.split()]
-                r = encode(path, channel, ratio, options, Path(folder) / "x.vgm")
-                rows.writerow({
-                    "volume": name, "channel": channel or 0, "effort": args.effort, "coding": args.coding,
+        for path in stack_files(names):
+            for image in read_images(path):
+                name, channel = image.volume, image.channel
+                for ratio in map(float, args.ratios.split(",")):
+                    options = ["--effort", args.effort, "--coding", args.coding, *args.options.split()]
+                    r = encode(path, channel, ratio, options, Path(folder) / "x.vgm")
+                    rows.writerow({
+                    "volume": name, "channel": channel, "effort": args.effort, "coding": args.coding,
                     "ratio_target": f"{ratio:g}", "bytes": r["file_bytes"], "ratio": round(r["ratio"], 2),
-                    "primitives": r["primitives"], "psnr": round(r["psnr"], 3), "psnr_fg": round(r["psnr_fg"], 3),
+                    "primitives": r["primitives"],
+                    "psnr": round(r["psnr"], 3), "psnr_fg": round(r["psnr_fg"], 3),
                     "ssim": round(r["ssim"], 5), "mip_ssim": round(r["mip_ssim"], 5),
-                    "seconds": round(r["seconds"], 1), "peak_mb": round(r["peak_mb"]), "options": args.options,
+                    "seconds": round(r["seconds"], 1),
+                    "peak_mb": round(r["peak_mb"]), "options": args.options,
                     "machine": machine, "date": datetime.date.today().isoformat(),
                 })  # fmt: skip
-                f.flush()
-                print(
-                    f"{name} c{channel or 0} {ratio:g}x: {r['ratio']:.1f} {r['psnr']:.2f} dB"
-                    f" fg {r['psnr_fg']:.2f} mip {r['mip_ssim']:.4f} {r['seconds']:.0f} s",
-                    file=sys.stderr,
-                )
+                    f.flush()
+                    if args.table:
+                        rows.add(args.table, [table_row(image, ratio, r, args.effort)])
+                    print(
+                        f"{name} c{channel} {ratio:g}x: {r['ratio']:.1f} {r['psnr']:.2f} dB"
+                        f" fg {r['psnr_fg']:.2f} mip {r['mip_ssim']:.4f} {r['seconds']:.0f} s",
+                        file=sys.stderr,
+                    )
 
 
-def images(names: list[str]) -> list[tuple[Path, int | None]]:
-    """Every stack and channel, smallest first; channel None where there is only one."""
-    out: list[tuple[Path, int | None]] = []
-    for path in stack_files(names):
-        with tifffile.TiffFile(path) as tif:
-            series = tif.series[0]
-            count = dict(zip(series.axes, series.shape, strict=True)).get("C", 1)
-        out += [(path, None)] if count == 1 else [(path, c) for c in range(count)]
-    return out
+def table_row(image: Image, ratio: float, result: dict[str, Any], effort: str) -> rows.Row:
+    """The same measurement as a row of the rate-distortion table."""
+    return rows.Row(
+        volume=image.volume, sha=image.sha, channel=image.channel, shape="x".join(map(str, image.data.shape)),
+        dtype=image.data.dtype.name, peer="vgm", ratio=ratio, bytes=result["file_bytes"],
+        achieved_ratio=image.nbytes / result["file_bytes"], psnr=result["psnr"], psnr_fg=result["psnr_fg"],
+        ssim=result["ssim"], mip_ssim=result["mip_ssim"], encode_s=result["seconds"], decode_s=None,
+        settings=f"effort {effort}, {result['primitives']} primitives, whole process",
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The CPU rasteriser: numba kernels over tiles, on a pool of threads, in an order that threads cannot change."""
+"""The CPU rasteriser: numba kernels over tiles on a pool of threads, in an order threads cannot change."""
 
 from __future__ import annotations
 
@@ -105,8 +105,13 @@ class CpuRasteriser:
         n = means.shape[0]
         means = np.ascontiguousarray(means, np.float64)
         table = np.empty((n, kernels.COLUMNS), np.float32)
-        kernels.pack(means, np.ascontiguousarray(cov, np.float64), np.ascontiguousarray(weights, np.float64),
-                     self.cutoff, table)
+        kernels.pack(
+            means,
+            np.ascontiguousarray(cov, np.float64),
+            np.ascontiguousarray(weights, np.float64),
+            self.cutoff,
+            table,
+        )
         shp = np.asarray(shape, np.int64)
         grid = -(-shp // self.tile)
         offsets = np.zeros(int(np.prod(grid)) + 1, np.int64)
@@ -136,21 +141,46 @@ class CpuRasteriser:
         result = np.empty((int(s[0]), int(s[1]), int(s[2])), np.float32) if out is None else out
 
         def task(a: int, b: int, buf: F32) -> None:
-            kernels.render_tiles(a, b, packed.offsets, packed.ids, packed.means, packed.table, packed.cutoff,
-                                 packed.shape, packed.tile, packed.grid, buf, result)
+            kernels.render_tiles(
+                a,
+                b,
+                packed.offsets,
+                packed.ids,
+                packed.means,
+                packed.table,
+                packed.cutoff,
+                packed.shape,
+                packed.tile,
+                packed.grid,
+                buf,
+                result,
+            )
 
         self._run(packed, task)
         return result
 
     def slope(self, packed: Packed, direction: F32, out: F32 | None = None) -> F32:
-        """Directional derivative, float32 [Z, Y, X]; ``direction`` is float32 [N, kernels.DIRECTION_COLUMNS]."""
+        """Directional derivative, float32 [Z, Y, X], along a table float32 [N, DIRECTION_COLUMNS]."""
         s = packed.shape
         result = np.empty((int(s[0]), int(s[1]), int(s[2])), np.float32) if out is None else out
         direction = np.ascontiguousarray(direction, np.float32)
 
         def task(a: int, b: int, buf: F32) -> None:
-            kernels.slope_tiles(a, b, packed.offsets, packed.ids, packed.means, packed.table, direction,
-                                packed.cutoff, packed.shape, packed.tile, packed.grid, buf, result)
+            kernels.slope_tiles(
+                a,
+                b,
+                packed.offsets,
+                packed.ids,
+                packed.means,
+                packed.table,
+                direction,
+                packed.cutoff,
+                packed.shape,
+                packed.tile,
+                packed.grid,
+                buf,
+                result,
+            )
 
         self._run(packed, task)
         return result
@@ -160,8 +190,21 @@ class CpuRasteriser:
         parts = np.empty((packed.ids.shape[0], kernels.MOMENTS), np.float32)
 
         def task(a: int, b: int, buf: F32) -> None:
-            kernels.moment_tiles(a, b, packed.offsets, packed.ids, packed.means, packed.table, packed.cutoff,
-                                 packed.shape, packed.tile, packed.grid, buf, residual, parts)
+            kernels.moment_tiles(
+                a,
+                b,
+                packed.offsets,
+                packed.ids,
+                packed.means,
+                packed.table,
+                packed.cutoff,
+                packed.shape,
+                packed.tile,
+                packed.grid,
+                buf,
+                residual,
+                parts,
+            )
 
         self._run(packed, task)
         out = np.zeros((packed.means.shape[0], kernels.MOMENTS), np.float64)

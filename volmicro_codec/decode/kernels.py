@@ -44,7 +44,7 @@ njit_inline: Any = nb.njit(nogil=True, cache=True, error_model="numpy", inline="
 def pack(
     means: Any, cov: Any, weights: Any, cutoff: float, table: Any
 ) -> None:  # pragma: no cover - compiled
-    """Fill ``table`` [N, COLUMNS] from covariances [N, 6] (zz, zy, zx, yy, yx, xx; float64) and weights [N]."""
+    """Fill ``table`` [N, COLUMNS] from covariances [N, 6] (zz, zy, zx, yy, yx, xx) and weights [N]."""
     norm = 1.0 / (1.0 - math.exp(-0.5 * cutoff))
     for i in range(means.shape[0]):
         zz, zy, zx, yy, yx, xx = cov[i, 0], cov[i, 1], cov[i, 2], cov[i, 3], cov[i, 4], cov[i, 5]
@@ -68,9 +68,7 @@ def pack(
 
 
 @njit
-def tile_span(
-    m: float, h: float, size: int, tile: int
-) -> tuple[int, int]:  # pragma: no cover - compiled
+def tile_span(m: float, h: float, size: int, tile: int) -> tuple[int, int]:  # pragma: no cover - compiled
     """First and last-plus-one tile that [m - h, m + h] meets on an axis of ``size`` voxels."""
     lo = math.ceil(m - h)
     hi = math.floor(m + h)
@@ -115,8 +113,8 @@ def bin_fill(means: Any, table: Any, shape: Any, tile: Any, grid: Any, cursor: A
 @njit_inline
 def clip_span(m: float, h: float, lo: int, n: int) -> tuple[int, int]:  # pragma: no cover
     """Voxels of [lo, lo + n) within [m - h, m + h], as offsets from lo."""
-    a = int(math.ceil(m - h)) - lo
-    b = int(math.floor(m + h)) - lo + 1
+    a = math.ceil(m - h) - lo
+    b = math.floor(m + h) - lo + 1
     if a < 0:
         a = 0
     if b > n:
@@ -149,22 +147,39 @@ def walkable(p: Any, za: float, zb: float, y: float, xa: float, xb: float) -> bo
 
 @njit_inline
 def row_limits(p: Any, dz: float, dy: float, cutoff: float) -> tuple[float, float, float]:
-    """Of the row at (dz, dy): (q at its best point, offset of that point from the centre, half-width or -1)."""
+    """Of the row at (dz, dy): q at its best point, that point's offset from the centre, half-width or -1."""
     axx = np.float64(p[AXX])
     lin = np.float64(p[AZX]) * dz + np.float64(p[AYX]) * dy
     best = -lin / axx
     q = np.float64(p[AZZ]) * dz * dz + 2.0 * np.float64(p[AZY]) * dz * dy + np.float64(p[AYY]) * dy * dy
     q = q - lin * lin / axx
     if q < 0.0:
-        q = 0.0
+        q = np.float64(0.0)
     if q >= cutoff:
         return q, best, -1.0
     return q, best, math.sqrt((cutoff - q) / axx)
 
 
 @njit
-def add_rows(p: Any, mz: float, my: float, mx: float, gc: float, cutoff: float, buf: Any, nz: int, ny: int, nx: int,
-             z0: int, y0: int, x0: int, za: int, zb: int, ya: int, yb: int) -> None:  # pragma: no cover
+def add_rows(
+    p: Any,
+    mz: float,
+    my: float,
+    mx: float,
+    gc: float,
+    cutoff: float,
+    buf: Any,
+    nz: int,
+    ny: int,
+    nx: int,
+    z0: int,
+    y0: int,
+    x0: int,
+    za: int,
+    zb: int,
+    ya: int,
+    yb: int,
+) -> None:  # pragma: no cover
     """As `add_box`, row by row of the ellipsoid."""
     stride = nx + PAD
     w = v.splat(p[WEIGHT])
@@ -188,9 +203,26 @@ def add_rows(p: Any, mz: float, my: float, mx: float, gc: float, cutoff: float, 
 
 
 @njit
-def moments_rows(p: Any, mz: float, my: float, mx: float, gc: float, cutoff: float, res: Any, nz: int, ny: int,
-                 nx: int, z0: int, y0: int, x0: int, za: int, zb: int, ya: int, yb: int,
-                 out: Any) -> None:  # pragma: no cover - compiled
+def moments_rows(
+    p: Any,
+    mz: float,
+    my: float,
+    mx: float,
+    gc: float,
+    cutoff: float,
+    res: Any,
+    nz: int,
+    ny: int,
+    nx: int,
+    z0: int,
+    y0: int,
+    x0: int,
+    za: int,
+    zb: int,
+    ya: int,
+    yb: int,
+    out: Any,
+) -> None:  # pragma: no cover - compiled
     """As `moments_box`, row by row of the ellipsoid."""
     stride = nx + PAD
     cut = v.splat(np.float32(gc))
@@ -243,9 +275,27 @@ def moments_rows(p: Any, mz: float, my: float, mx: float, gc: float, cutoff: flo
 
 
 @njit
-def slope_rows(p: Any, d: Any, mz: float, my: float, mx: float, gc: float, cutoff: float, norm: float, buf: Any,
-               nz: int, ny: int, nx: int, z0: int, y0: int, x0: int, za: int, zb: int, ya: int,
-               yb: int) -> None:  # pragma: no cover - compiled
+def slope_rows(
+    p: Any,
+    d: Any,
+    mz: float,
+    my: float,
+    mx: float,
+    gc: float,
+    cutoff: float,
+    norm: float,
+    buf: Any,
+    nz: int,
+    ny: int,
+    nx: int,
+    z0: int,
+    y0: int,
+    x0: int,
+    za: int,
+    zb: int,
+    ya: int,
+    yb: int,
+) -> None:  # pragma: no cover - compiled
     """As `slope_box`, row by row of the ellipsoid."""
     stride = nx + PAD
     w = np.float64(p[WEIGHT])
@@ -277,8 +327,21 @@ def slope_rows(p: Any, d: Any, mz: float, my: float, mx: float, gc: float, cutof
 
 
 @njit
-def add_box(p: Any, mz: float, my: float, mx: float, gc: float, cutoff: float, buf: Any, nz: int, ny: int,
-            nx: int, z0: int, y0: int, x0: int) -> None:  # pragma: no cover - compiled
+def add_box(
+    p: Any,
+    mz: float,
+    my: float,
+    mx: float,
+    gc: float,
+    cutoff: float,
+    buf: Any,
+    nz: int,
+    ny: int,
+    nx: int,
+    z0: int,
+    y0: int,
+    x0: int,
+) -> None:  # pragma: no cover - compiled
     """Add one primitive into a tile buffer [nz, ny, nx + PAD] whose first voxel is (z0, y0, x0)."""
     za, zb = clip_span(mz, p[HZ], z0, nz)
     ya, yb = clip_span(my, p[HY], y0, ny)
@@ -325,9 +388,23 @@ def add_box(p: Any, mz: float, my: float, mx: float, gc: float, cutoff: float, b
 
 
 @njit
-def moments_box(p: Any, mz: float, my: float, mx: float, gc: float, cutoff: float, res: Any, nz: int, ny: int,
-                nx: int, z0: int, y0: int, x0: int, out: Any) -> None:  # pragma: no cover - compiled
-    """Moments of the residual tile ``res`` [nz, ny, nx + PAD] (pad is zero) under one primitive, into ``out``."""
+def moments_box(
+    p: Any,
+    mz: float,
+    my: float,
+    mx: float,
+    gc: float,
+    cutoff: float,
+    res: Any,
+    nz: int,
+    ny: int,
+    nx: int,
+    z0: int,
+    y0: int,
+    x0: int,
+    out: Any,
+) -> None:  # pragma: no cover - compiled
+    """Moments of the residual tile ``res`` [nz, ny, nx + PAD] (pad is zero) under one primitive."""
     za, zb = clip_span(mz, p[HZ], z0, nz)
     ya, yb = clip_span(my, p[HY], y0, ny)
     xa, xb = clip_span(mx, p[HX], x0, nx)
@@ -407,8 +484,23 @@ def moments_box(p: Any, mz: float, my: float, mx: float, gc: float, cutoff: floa
 
 
 @njit
-def slope_box(p: Any, d: Any, mz: float, my: float, mx: float, gc: float, cutoff: float, norm: float, buf: Any,
-              nz: int, ny: int, nx: int, z0: int, y0: int, x0: int) -> None:  # pragma: no cover - compiled
+def slope_box(
+    p: Any,
+    d: Any,
+    mz: float,
+    my: float,
+    mx: float,
+    gc: float,
+    cutoff: float,
+    norm: float,
+    buf: Any,
+    nz: int,
+    ny: int,
+    nx: int,
+    z0: int,
+    y0: int,
+    x0: int,
+) -> None:  # pragma: no cover - compiled
     """Add the directional derivative of one primitive (direction ``d``) into a tile buffer."""
     za, zb = clip_span(mz, p[HZ], z0, nz)
     ya, yb = clip_span(my, p[HY], y0, ny)
@@ -471,8 +563,20 @@ def slope_box(p: Any, d: Any, mz: float, my: float, mx: float, gc: float, cutoff
 
 
 @njit
-def render_tiles(first: int, last: int, offsets: Any, ids: Any, means: Any, table: Any, cutoff: float,
-                 shape: Any, tile: Any, grid: Any, buf: Any, out: Any) -> None:  # pragma: no cover - compiled
+def render_tiles(
+    first: int,
+    last: int,
+    offsets: Any,
+    ids: Any,
+    means: Any,
+    table: Any,
+    cutoff: float,
+    shape: Any,
+    tile: Any,
+    grid: Any,
+    buf: Any,
+    out: Any,
+) -> None:  # pragma: no cover - compiled
     """Write tiles [first, last) of the sum of the primitives into ``out`` float32 [Z, Y, X]."""
     gc = math.exp(-0.5 * cutoff)
     for t in range(first, last):
@@ -503,8 +607,21 @@ def render_tiles(first: int, last: int, offsets: Any, ids: Any, means: Any, tabl
 
 
 @njit
-def slope_tiles(first: int, last: int, offsets: Any, ids: Any, means: Any, table: Any, direction: Any,
-                cutoff: float, shape: Any, tile: Any, grid: Any, buf: Any, out: Any) -> None:  # pragma: no cover
+def slope_tiles(
+    first: int,
+    last: int,
+    offsets: Any,
+    ids: Any,
+    means: Any,
+    table: Any,
+    direction: Any,
+    cutoff: float,
+    shape: Any,
+    tile: Any,
+    grid: Any,
+    buf: Any,
+    out: Any,
+) -> None:  # pragma: no cover
     """Write tiles [first, last) of the directional derivative into ``out`` float32 [Z, Y, X]."""
     gc = math.exp(-0.5 * cutoff)
     norm = 1.0 / (1.0 - gc)
@@ -521,7 +638,23 @@ def slope_tiles(first: int, last: int, offsets: Any, ids: Any, means: Any, table
         for e in range(offsets[t], offsets[t + 1]):
             i = ids[e]
             p = table[i]
-            slope_box(p, direction[i], means[i, 0], means[i, 1], means[i, 2], gc, cutoff, norm, buf, nz, ny, nx, z0, y0, x0)
+            slope_box(
+                p,
+                direction[i],
+                means[i, 0],
+                means[i, 1],
+                means[i, 2],
+                gc,
+                cutoff,
+                norm,
+                buf,
+                nz,
+                ny,
+                nx,
+                z0,
+                y0,
+                x0,
+            )
         for z in range(lz):
             for y in range(ly):
                 at = (z * ny + y) * stride
@@ -530,9 +663,22 @@ def slope_tiles(first: int, last: int, offsets: Any, ids: Any, means: Any, table
 
 
 @njit
-def moment_tiles(first: int, last: int, offsets: Any, ids: Any, means: Any, table: Any, cutoff: float,
-                 shape: Any, tile: Any, grid: Any, buf: Any, residual: Any, parts: Any) -> None:  # pragma: no cover
-    """Moments of ``residual`` float32 [Z, Y, X] per (tile, primitive) entry, into ``parts`` [entries, MOMENTS]."""
+def moment_tiles(
+    first: int,
+    last: int,
+    offsets: Any,
+    ids: Any,
+    means: Any,
+    table: Any,
+    cutoff: float,
+    shape: Any,
+    tile: Any,
+    grid: Any,
+    buf: Any,
+    residual: Any,
+    parts: Any,
+) -> None:  # pragma: no cover
+    """Moments of ``residual`` [Z, Y, X] per (tile, primitive) entry, into ``parts`` [entries, MOMENTS]."""
     gc = math.exp(-0.5 * cutoff)
     for t in range(first, last):
         if offsets[t + 1] == offsets[t]:
@@ -557,7 +703,9 @@ def moment_tiles(first: int, last: int, offsets: Any, ids: Any, means: Any, tabl
         for e in range(offsets[t], offsets[t + 1]):
             i = ids[e]
             p = table[i]
-            moments_box(p, means[i, 0], means[i, 1], means[i, 2], gc, cutoff, buf, nz, ny, nx, z0, y0, x0, parts[e])
+            moments_box(
+                p, means[i, 0], means[i, 1], means[i, 2], gc, cutoff, buf, nz, ny, nx, z0, y0, x0, parts[e]
+            )
 
 
 @njit

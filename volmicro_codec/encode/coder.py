@@ -31,7 +31,7 @@ I64 = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Refits:
-    """How rounding proceeds: in how many groups, and how many iterations of refit follow each group's rounding."""
+    """How rounding proceeds: in how many groups, and the iterations of refit after each group's rounding."""
 
     groups: int
     shapes: int
@@ -86,11 +86,13 @@ def model_of(p: Primitives) -> Model:
     r[:, 1, 0], r[:, 1, 1], r[:, 1, 2] = 2 * (i * j + k * w), 1 - 2 * (i * i + k * k), 2 * (j * k - i * w)
     r[:, 2, 0], r[:, 2, 1], r[:, 2, 2] = 2 * (i * k - j * w), 2 * (j * k + i * w), 1 - 2 * (i * i + j * j)
     b = r * p.scales.astype(np.float64)[:, None, :]
-    return Model(torch.as_tensor(p.means.copy()), torch.as_tensor(b), torch.as_tensor(p.intensities.astype(np.float64)))
+    return Model(
+        torch.as_tensor(p.means.copy()), torch.as_tensor(b), torch.as_tensor(p.intensities.astype(np.float64))
+    )
 
 
 def _levels(model: Model, levels: int) -> I64:
-    """Level of each Gaussian: the most energetic eighth (and of that the most energetic eighth) comes first."""
+    """Level of each Gaussian: the most energetic eighth (and of that again an eighth) comes first."""
     n = len(model)
     out = np.full(n, levels - 1, np.int64)
     order = np.argsort(-model.energy().numpy(), kind="stable")
@@ -123,11 +125,30 @@ class Layout:
         return cls(out)
 
 
-def _chunk(t: int, c: int, level: int, coding: int, brick: Brick, records: Records, payload: bytes,
-           shape: tuple[int, int, int], cutoff: float) -> EncodedChunk:
+def _chunk(
+    t: int,
+    c: int,
+    level: int,
+    coding: int,
+    brick: Brick,
+    records: Records,
+    payload: bytes,
+    shape: tuple[int, int, int],
+    cutoff: float,
+) -> EncodedChunk:
     lo, hi = support_box(records, brick.lo, brick.shape, shape, cutoff)
-    return EncodedChunk(t=t, c=c, level=level, coding=coding, brick_lo=brick.lo, brick_shape=brick.shape,
-                        count=len(records), support_lo=lo, support_hi=hi, payload=payload)
+    return EncodedChunk(
+        t=t,
+        c=c,
+        level=level,
+        coding=coding,
+        brick_lo=brick.lo,
+        brick_shape=brick.shape,
+        count=len(records),
+        support_lo=lo,
+        support_hi=hi,
+        payload=payload,
+    )
 
 
 def _decoded(parts: list[tuple[EncodedChunk, Records]]) -> Model:
@@ -135,16 +156,25 @@ def _decoded(parts: list[tuple[EncodedChunk, Records]]) -> Model:
     return model_of(Primitives.concatenate(prims))
 
 
-def code_float16(model: Model, layout: Layout, shape: tuple[int, int, int], cutoff: float, at: tuple[int, int],
-                 plain: bool) -> Coded:
+def code_float16(
+    model: Model, layout: Layout, shape: tuple[int, int, int], cutoff: float, at: tuple[int, int], plain: bool
+) -> Coded:
     """Chunks of float16 records, as byte planes or plain."""
     scales, rotations = principal(model)
-    p = Primitives(model.mu.numpy(), scales.astype(np.float32), rotations.astype(np.float32),
-                   model.w.numpy().astype(np.float32))
+    p = Primitives(
+        model.mu.numpy(),
+        scales.astype(np.float32),
+        rotations.astype(np.float32),
+        model.w.numpy().astype(np.float32),
+    )
     parts = []
     for level, brick in layout.bricks:
-        mine = Primitives(p.means[brick.members], p.scales[brick.members], p.rotations[brick.members],
-                          p.intensities[brick.members])
+        mine = Primitives(
+            p.means[brick.members],
+            p.scales[brick.members],
+            p.rotations[brick.members],
+            p.intensities[brick.members],
+        )
         centre = tuple((2 * a + n - 1) / 2 for a, n in zip(brick.lo, brick.shape, strict=True))
         records = primitives_to_records(mine, (centre[0], centre[1], centre[2]))
         coding, payload = (codings.RAW, records.tobytes()) if plain else codings.encode_records(records)
@@ -171,7 +201,9 @@ class Rounded:
             mine = self.symbols.select(keep)
             coded = encode_chunk(mine, stored, brick.shape)
             records = records_of(mine, stored)[coded.order]
-            parts.append((_chunk(*at, level, codings.LATTICE, brick, records, coded.payload, shape, cutoff), records))
+            parts.append(
+                (_chunk(*at, level, codings.LATTICE, brick, records, coded.payload, shape, cutoff), records)
+            )
         unit = self.lattice.parameters.dc / FILE_STEP
         model = _decoded(parts)
         return Coded([c for c, _ in parts], Model(model.mu, model.B, model.w * unit), unit)
@@ -203,7 +235,7 @@ def plain_rounding(model: Model, lattice: Lattice, layout: Layout) -> Rounded:
 
 
 def rounding_with_refits(fit: ImageFit, lattice: Lattice, layout: Layout, refits: Refits) -> Rounded:
-    """Round group after group, refitting after each what is not rounded yet: shapes, then centres, then weights.
+    """Round group after group, refitting after each what is not rounded yet: shapes, centres, weights.
 
     Leaves ``fit.model`` at the rounded model and ``fit.sse`` at its error.
     """
@@ -240,7 +272,7 @@ def rounding_with_refits(fit: ImageFit, lattice: Lattice, layout: Layout, refits
 
 
 def _groups(model: Model, count: int) -> I64:
-    """A group for each Gaussian, neighbours in different ones: the order along a coarse diagonal, dealt out."""
+    """A group for each Gaussian, neighbours in different ones: dealt out along rows of cells."""
     mu = model.mu.numpy()
     order = np.lexsort((mu[:, 2], np.floor(mu[:, 1] / 4.0), np.floor(mu[:, 0] / 4.0)))
     out = np.empty(len(mu), np.int64)

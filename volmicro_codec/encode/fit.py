@@ -258,9 +258,7 @@ class ImageFit:
             c = matched.find(field_, count, self.raster.threads, allowed=allowed, aspect=self.image.aspect)
             centres = c.centres + part.origin
             mine = part.owns(centres, self.image.shape)
-            found.append(
-                matched.Candidates(centres[mine], c.sigmas[mine], c.amplitudes[mine], c.gains[mine])
-            )
+            found.append(matched.Candidates(centres[mine], c.sigmas[mine], c.amplitudes[mine], c.gains[mine]))
         columns = ("centres", "sigmas", "amplitudes", "gains")
         every = matched.Candidates(*(np.concatenate([getattr(f, k) for f in found]) for k in columns))
         order = np.argsort(-every.gains, kind="stable")[:count]

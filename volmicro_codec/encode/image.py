@@ -37,7 +37,7 @@ class Part:
         return np.array([s.start for s in self.domain], np.float64)
 
     def owns(self, mu: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
-        """Which centres [N, 3] belong to the core; centres outside the image belong to the nearest voxel's."""
+        """Which centres [N, 3] belong to the core; one outside the image counts as at the nearest voxel."""
         at = np.clip(np.rint(mu), 0, np.array(shape) - 1)
         lo = np.array([s.start for s in self.core])
         hi = np.array([s.stop for s in self.core])
@@ -84,9 +84,7 @@ class Image:
         while math.prod(-(-s // c) for s, c in zip(self.shape, counts, strict=True)) > MAX_BLOCK_VOXELS:
             longest = max(range(3), key=lambda k: self.shape[k] / counts[k])
             counts[longest] += 1
-        edges = [
-            [round(k * s / c) for k in range(c + 1)] for s, c in zip(self.shape, counts, strict=True)
-        ]
+        edges = [[round(k * s / c) for k in range(c + 1)] for s, c in zip(self.shape, counts, strict=True)]
         out = []
         for z in range(counts[0]):
             for y in range(counts[1]):

@@ -47,8 +47,10 @@ class Candidates:
         return len(self.gains)
 
 
-@nb.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _peaks(corr: Any, nz: Any, ny: Any, nx: Any, z0: int, z1: int, floor: float, where: Any, value: Any) -> int:
+@nb.njit(nogil=True, cache=True)
+def _peaks(
+    corr: Any, nz: Any, ny: Any, nx: Any, z0: int, z1: int, floor: float, where: Any, value: Any
+) -> int:
     """Voxels of planes [z0, z1) whose gain is no less than that of their 26 neighbours; returns how many."""
     count = 0
     sz, sy, sx = corr.shape
@@ -87,8 +89,10 @@ def _peaks(corr: Any, nz: Any, ny: Any, nx: Any, z0: int, z1: int, floor: float,
     return count
 
 
-@nb.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _choose(centres: Any, sigmas: Any, order: Any, limit: int, taken: Any, step: Any, reach: float, out: Any) -> int:
+@nb.njit(nogil=True, cache=True)
+def _choose(
+    centres: Any, sigmas: Any, order: Any, limit: int, taken: Any, step: Any, reach: float, out: Any
+) -> int:
     """Greedy non-maximum suppression: walk ``order``, keep what no kept one covers; returns how many."""
     count = 0
     for i in order:
@@ -104,7 +108,11 @@ def _choose(centres: Any, sigmas: Any, order: Any, limit: int, taken: Any, step:
         count += 1
         if count == limit:
             break
-        rz, ry, rx = reach * sigmas[i, 0] / step[0], reach * sigmas[i, 1] / step[1], reach * sigmas[i, 2] / step[2]
+        rz, ry, rx = (
+            reach * sigmas[i, 0] / step[0],
+            reach * sigmas[i, 1] / step[1],
+            reach * sigmas[i, 2] / step[2],
+        )
         for a in range(max(0, int(z - rz)), min(taken.shape[0], int(z + rz) + 1)):
             ez = ((a - z) / rz) ** 2
             for b in range(max(0, int(y - ry)), min(taken.shape[1], int(y + ry) + 1)):
@@ -164,7 +172,9 @@ def find(
             scratch = None
         if scratch is None:
             scratch = np.empty_like(level)
-        local = tuple(float(np.sqrt(max(sig[k] ** 2 - (factor[k] ** 2 - 1) / 12.0, 0.0)) / factor[k]) for k in range(3))
+        local = tuple(
+            float(np.sqrt(max(sig[k] ** 2 - (factor[k] ** 2 - 1) / 12.0, 0.0)) / factor[k]) for k in range(3)
+        )
         voxels.correlate(level, (local[0], local[1], local[2]), threads, scratch)
         norms = [voxels.window_norms(level.shape[k], local[k]) for k in range(3)]
         volume = float(np.prod(factor))
@@ -198,7 +208,9 @@ def _one_scale(corr: F32, norms: list[F64], limit: int, threads: int) -> tuple[n
     """The ``limit`` best local maxima of the gain at one scale: (voxels [M, 3], gains [M])."""
     sample = corr[:: max(1, corr.shape[0] // 32)]
     nz = norms[0][:: max(1, corr.shape[0] // 32)]
-    gain = sample.astype(np.float64) ** 2 / (nz[:, None, None] * norms[1][None, :, None] * norms[2][None, None, :])
+    gain = sample.astype(np.float64) ** 2 / (
+        nz[:, None, None] * norms[1][None, :, None] * norms[2][None, None, :]
+    )
     # Peaks are at most one voxel in eight; a floor on the gain keeps the search cheap when few are wanted.
     share = min(1.0, 27.0 * limit / corr.size)
     floor = 0.0 if share >= 1.0 else float(np.quantile(gain, 1.0 - share)) * 0.02

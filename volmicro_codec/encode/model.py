@@ -53,19 +53,26 @@ class Model:
         return cls(torch.zeros((0, 3), dtype=d), torch.zeros((0, 3, 3), dtype=d), torch.zeros(0, dtype=d))
 
     @classmethod
-    def isotropic(cls, centres: npt.NDArray[Any], sigmas: npt.NDArray[Any], weights: npt.NDArray[Any]) -> Model:
+    def isotropic(
+        cls, centres: npt.NDArray[Any], sigmas: npt.NDArray[Any], weights: npt.NDArray[Any]
+    ) -> Model:
         """Axis-aligned Gaussians of ``sigmas`` [N] or [N, 3]."""
         s = np.asarray(sigmas, np.float64)
         if s.ndim == 1:
             s = np.repeat(s[:, None], 3, axis=1)
         b = np.zeros((len(s), 3, 3))
         b[:, range(3), range(3)] = s
-        return cls(torch.as_tensor(np.asarray(centres, np.float64)), torch.as_tensor(b),
-                   torch.as_tensor(np.asarray(weights, np.float64)))
+        return cls(
+            torch.as_tensor(np.asarray(centres, np.float64)),
+            torch.as_tensor(b),
+            torch.as_tensor(np.asarray(weights, np.float64)),
+        )
 
     def join(self, other: Model) -> Model:
         """Both, in order."""
-        return Model(torch.cat([self.mu, other.mu]), torch.cat([self.B, other.B]), torch.cat([self.w, other.w]))
+        return Model(
+            torch.cat([self.mu, other.mu]), torch.cat([self.B, other.B]), torch.cat([self.w, other.w])
+        )
 
     def take(self, index: Any) -> Model:
         """Those that a mask or index selects."""
@@ -85,11 +92,13 @@ class Model:
         """sqrt(det Sigma), [N]."""
         b = self.B
         c = torch.linalg.cross(b[:, :, 1], b[:, :, 2])
-        return (b[:, :, 0] * c).sum(1).abs()
+        out: Tensor = (b[:, :, 0] * c).sum(1).abs()
+        return out
 
     def energy(self) -> Tensor:
         """Squared norm w^2 I0 of each Gaussian, [N]."""
-        return self.w**2 * PI32 * self.det()
+        out: Tensor = self.w**2 * PI32 * self.det()
+        return out
 
     def half_extents(self, cutoff: float) -> npt.NDArray[np.float64]:
         """Half-widths of the support box, [N, 3]."""
@@ -102,7 +111,8 @@ class Model:
         c1 = torch.linalg.cross(b[:, :, 2], b[:, :, 0])
         c2 = torch.linalg.cross(b[:, :, 0], b[:, :, 1])
         det = (b[:, :, 0] * c0).sum(1)
-        return torch.stack([c0, c1, c2], dim=1) / det[:, None, None]
+        out: Tensor = torch.stack([c0, c1, c2], dim=1) / det[:, None, None]
+        return out
 
 
 def local_gradient(model: Model, inv: Tensor, moments: npt.NDArray[np.float64], cutoff: float) -> Tensor:
@@ -142,9 +152,10 @@ def precondition(model: Model, gradient: Tensor, floor: float, max_sigma: float 
     size = torch.sqrt(model.w**2 + floor**2)
     amp = torch.where(model.w < 0, -size, size)
     out = torch.empty_like(gradient)
-    scaled = torch.stack(
-        [gradient[:, 0] * amp, gradient[:, 4], gradient[:, 7], gradient[:, 9]], dim=1
-    ) / (amp**2 * i0)[:, None]
+    scaled = (
+        torch.stack([gradient[:, 0] * amp, gradient[:, 4], gradient[:, 7], gradient[:, 9]], dim=1)
+        / (amp**2 * i0)[:, None]
+    )
     coupled = scaled @ _COUPLED_INVERSE
     out[:, 0] = coupled[:, 0] * amp
     out[:, [4, 7, 9]] = coupled[:, 1:]
@@ -163,7 +174,9 @@ def _at_bounds(model: Model, max_sigma: float) -> Tensor:
     return torch.nonzero(tight | wide)[:, 0]
 
 
-def _hold_in_block(model: Model, gradient: Tensor, amp: Tensor, i0: Tensor, out: Tensor, max_sigma: float) -> None:
+def _hold_in_block(
+    model: Model, gradient: Tensor, amp: Tensor, i0: Tensor, out: Tensor, max_sigma: float
+) -> None:
     """Solve the blocks of Gaussians at a bound again, in the frame of their own axes, without the held ones.
 
     The block of E is the same in every rotated frame: w^2 I0 (|E|^2 / 2 + tr(E)^2 / 4).
@@ -187,7 +200,7 @@ def _hold_in_block(model: Model, gradient: Tensor, amp: Tensor, i0: Tensor, out:
     matrix += torch.diag_embed(blocked.to(matrix.dtype))
     rhs[blocked] = 0.0
     solved = torch.linalg.solve(matrix, rhs)
-    s = g * (2.0 / (unit * (1.0 + _DAMPING)))[:, None, None] * 1.0
+    s = g * (2.0 / (unit * (1.0 + _DAMPING)))[:, None, None]
     s[:, range(3), range(3)] = solved[:, 1:]
     s = vh.transpose(1, 2) @ s @ vh
     out[near, 0] = solved[:, 0] * a
@@ -213,8 +226,14 @@ def _symmetric(step: Tensor) -> Tensor:
     return s
 
 
-def moved(model: Model, step: Tensor, alpha: float, max_sigma: float, shapes: bool = True,
-          free: Tensor | None = None) -> Model:
+def moved(
+    model: Model,
+    step: Tensor,
+    alpha: float,
+    max_sigma: float,
+    shapes: bool = True,
+    free: Tensor | None = None,
+) -> Model:
     """The model after ``alpha * step``, each Gaussian's move capped to what the local model can bear.
 
     ``shapes`` False holds every B as it is, to the bit; ``free`` (bool [N, STEP]) those whose E is not free.
@@ -253,7 +272,10 @@ def hold_bounds(model: Model, direction: Tensor, max_sigma: float) -> Tensor:
         v = vh[:, k]
         along = torch.einsum("ni,nij,nj->n", v, s, v)
         stop = (sv[:, k] < 1.02 * MIN_SIGMA) & (along < 0) | (sv[:, k] > 0.98 * max_sigma) & (along > 0)
-        s = s - torch.where(stop, along, torch.zeros_like(along))[:, None, None] * v[:, :, None] * v[:, None, :]
+        s = (
+            s
+            - torch.where(stop, along, torch.zeros_like(along))[:, None, None] * v[:, :, None] * v[:, None, :]
+        )
     out = direction.clone()
     for k, (i, j) in enumerate(_PAIRS):
         out[near, 4 + k] = s[:, i, j]

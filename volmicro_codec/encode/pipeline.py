@@ -223,13 +223,16 @@ class _Job:
             total -= empty + 2
             if total < 32:
                 raise UsageError(
-                    f"a file of {total + empty + 2:.0f} bytes is too small: without a single primitive it takes {empty}"
+                    f"a file of {total + empty + 2:.0f} bytes is too small:"
+                    f" without a single primitive it takes {empty}"
                 )
         spent = 0.0
         images = self.images
         for k, (t, c) in enumerate(images):
             budget = None if total is None else (total - spent) / (len(images) - k)
-            coded = self._image(t, c, name, value, budget, f"{k + 1}/{len(images)} " if len(images) > 1 else "")
+            coded = self._image(
+                t, c, name, value, budget, f"{k + 1}/{len(images)} " if len(images) > 1 else ""
+            )
             self.chunks += coded.chunks
             spent += coded.payload + INDEX_BYTES * len(coded.chunks)
         self.chunks.sort(key=lambda c: (c.level, c.t, c.c))

@@ -17,7 +17,16 @@ from itertools import pairwise
 import numpy as np
 
 from ..errors import UsageError
-from .coder import Coded, Layout, Refits, Rounded, code_float16, default_levels, plain_rounding, rounding_with_refits
+from .coder import (
+    Coded,
+    Layout,
+    Refits,
+    Rounded,
+    code_float16,
+    default_levels,
+    plain_rounding,
+    rounding_with_refits,
+)
 from .fit import ImageFit, Schedule
 from .lattice_quantise import Lattice
 from .model import Model
@@ -86,8 +95,11 @@ class GrowthCurve:
     def fall(self) -> float:
         """p of an error that goes with N^-p over the last rounds."""
         tail = [p for p in self.points if p[0] > 0][-3:]
-        falls = [math.log(max(s0, 1e-30) / max(s1, 1e-30)) / math.log(n1 / n0)
-                 for (n0, s0), (n1, s1) in pairwise(tail) if n1 > n0]
+        falls = [
+            math.log(max(s0, 1e-30) / max(s1, 1e-30)) / math.log(n1 / n0)
+            for (n0, s0), (n1, s1) in pairwise(tail)
+            if n1 > n0
+        ]
         return min(max(sum(falls) / len(falls), 0.05), 3.0) if falls else 1.0
 
     def gain(self, sse: float, count: int) -> float:
@@ -117,7 +129,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> GrowthCurve:
 
 
 def balance(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> None:
-    """Prune or grow a converged fit until, rounded at the step that is worth its bytes, it fills the budget."""
+    """Prune or grow a converged fit until, rounded at the step worth its bytes, it fills the budget."""
     for _ in range(2):
         count = len(fit.model)
         step = Lattice(step_for(curve.gain(fit.sse, count)))
@@ -224,8 +236,14 @@ def _float16_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     """Drop the least energetic primitives until the records fit."""
     model = fit.model
     for _ in range(12):
-        coded = code_float16(model, _layout(fit, plan, model), fit.image.shape, fit.raster.cutoff, plan.at,
-                             plan.coding == "raw")
+        coded = code_float16(
+            model,
+            _layout(fit, plan, model),
+            fit.image.shape,
+            fit.raster.cutoff,
+            plan.at,
+            plan.coding == "raw",
+        )
         size = coded.payload + plan.index_bytes(len(coded.chunks))
         if size <= budget:
             break
@@ -264,8 +282,9 @@ def encode_to_count(fit: ImageFit, count: int, plan: Plan) -> Coded:
 
 def _code_with_step(fit: ImageFit, dc: float, plan: Plan) -> Coded:
     if plan.coding != "lattice":
-        coded = code_float16(fit.model, _layout(fit, plan), fit.image.shape, fit.raster.cutoff, plan.at,
-                             plan.coding == "raw")
+        coded = code_float16(
+            fit.model, _layout(fit, plan), fit.image.shape, fit.raster.cutoff, plan.at, plan.coding == "raw"
+        )
     else:
         rounded = rounding_with_refits(fit, Lattice(dc), _layout(fit, plan), REFITS[plan.effort])
         coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at)

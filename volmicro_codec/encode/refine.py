@@ -141,7 +141,9 @@ class Refiner:
         shapes = free is None or bool(free[:, 4:].any())
         for it in range(iterations):
             inv = model.inverse_b()
-            g = local_gradient(model, inv, self.raster.moments(packed, self.metric(self.residual)), self.raster.cutoff)
+            g = local_gradient(
+                model, inv, self.raster.moments(packed, self.metric(self.residual)), self.raster.cutoff
+            )
             if extra:
                 g = g + extra(model)[1]
             if free is not None:

@@ -1,4 +1,4 @@
-"""Passes over whole blocks of voxels (smooth, dot, differences), on threads, the same whatever their number."""
+"""Passes over whole blocks of voxels (smooth, dot, differences), the same for any number of threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SLAB = 8
 
 @_fast
 def _dot(a: Any, b: Any) -> float:  # pragma: no cover - compiled
-    total = 0.0
+    total = np.float64(0.0)
     for z in range(a.shape[0]):
         for y in range(a.shape[1]):
             row = np.float32(0.0)
