@@ -53,6 +53,7 @@ from .tables import (
 PAD = 8  # lanes a tile row is padded by, so that the last block of eight may hang over
 WALK_LIMIT = 80.0  # largest sum of magnitudes of the exponent's terms that a walk may meet
 COLUMN_LIMIT = 400.0  # largest offset, in conditional standard deviations, that a column may meet
+STEP_LIMIT = 60.0  # largest power of two that a column may climb by multiplications
 FLUSH = 512  # primitives summed in float32 before the sum moves to float64
 ROUND = 6755399441055744.0  # 1.5 * 2^52: adding and taking it away rounds to whole numbers, half to even
 HALF_LOG2E = 0.5 / math.log(2.0)
@@ -121,6 +122,7 @@ def add_columns(p: Any, f: Any, gc: float, cutoff: float, buf: Any, ny: int, nx:
     bend_x = v.splat(np.float32(-HALF_LOG2E * f[JX]))
     bend_y = v.splat(np.float32(-HALF_LOG2E * f[JY]))
     tilt = v.splat(np.float32(f[JYX])) * v.iota()
+    cyy = v.splat(p[CYY])
     wide_x, wide_y = 1.0 / math.sqrt(f[JX]), 1.0 / math.sqrt(f[JY])
     rise = 7.0 * f[JYX]
     for z in range(za, zb):
@@ -141,18 +143,29 @@ def add_columns(p: Any, f: Any, gc: float, cutoff: float, buf: Any, ny: int, nx:
             best = my + f[JYZ] * dz + f[JYX] * (x0 + xs - mx)
             reach = math.sqrt(rest) * wide_y
             a = max(math.ceil(best + min(rise, 0.0) - reach) - y0, ya)
-            b = min(math.floor(best + max(rise, 0.0) + reach) - y0 + 1, yb, yc)
+            stop = min(math.floor(best + max(rise, 0.0) + reach) - y0 + 1, yb)
+            b = min(stop, yc)
             if a >= b:
                 continue
+            d = y0 + a - best
             du = v.splat(np.float32(u)) + v.iota()
-            dv = v.splat(np.float32(y0 + a - best)) - tilt
+            dv = v.splat(np.float32(d)) - tilt
             level = v.splat(np.float32(HALF_LOG2E * (left - cutoff))) + du * du * bend_x
             at = (z * ny + a) * stride + xs
-            for _ in range(a, b):
+            if stop - a > 2 and HALF_LOG2E * f[JY] * max(d * d, (d - rise) ** 2) <= STEP_LIMIT:
                 g = v.exp2(level + dv * dv * bend_y)
-                v.store(buf, at, v.load(buf, at) + w * v.positive(g - cut))
-                dv = dv + one
-                at += stride
+                r = v.exp2((dv + dv + one) * bend_y)
+                for _ in range(a, b):
+                    v.store(buf, at, v.load(buf, at) + w * v.positive(g - cut))
+                    g = g * r
+                    r = r * cyy
+                    at += stride
+            else:
+                for _ in range(a, b):
+                    g = v.exp2(level + dv * dv * bend_y)
+                    v.store(buf, at, v.load(buf, at) + w * v.positive(g - cut))
+                    dv = dv + one
+                    at += stride
 
 
 @compiled
