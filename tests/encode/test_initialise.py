@@ -65,8 +65,8 @@ def test_intensity_decides_where_more_start():
 def test_a_grid_is_regular_whatever_the_blocks():
     residual = np.ones(SHAPE, np.float32)
     everywhere = np.ones(SHAPE, bool)
-    one = place("grid", whole(residual, everywhere), 80, ISOTROPIC, np.random.default_rng(0))
-    two = place("grid", halves(residual, everywhere), 80, ISOTROPIC, np.random.default_rng(0))
+    one = place("grid", whole(residual, everywhere), 90, ISOTROPIC, np.random.default_rng(0))
+    two = place("grid", halves(residual, everywhere), 90, ISOTROPIC, np.random.default_rng(0))
     for axis in range(3):
         assert np.ptp(np.diff(np.unique(one.mu[:, axis].numpy().round(9)))) < 1e-6
     assert set(map(tuple, one.mu.numpy().round(6))) == set(map(tuple, two.mu.numpy().round(6)))

@@ -1,0 +1,36 @@
+"""Small scenes that tests of the fit share."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from volmicro_codec.decode.cpu import CpuRasteriser
+from volmicro_codec.encode.fit import ImageFit, Method, Weighting
+from volmicro_codec.encode.gate import no_gate
+from volmicro_codec.encode.image import Image, mapping
+from volmicro_codec.encode.model import Model
+
+CUTOFF = 12.0
+
+
+def gaussians(n, shape, seed=0, sigma=(1.5, 3.0), weight=(0.3, 1.0)):
+    """Gaussians of any direction, well inside a box."""
+    rng = np.random.default_rng(seed)
+    mu = np.stack([rng.uniform(0.2 * s, 0.8 * s - 0.5, n) for s in shape], axis=1)
+    q, _ = np.linalg.qr(rng.normal(size=(n, 3, 3)))
+    b = q * rng.uniform(*sigma, (n, 1, 3))
+    return Model(torch.as_tensor(mu), torch.as_tensor(b), torch.as_tensor(rng.uniform(*weight, n)))
+
+
+def rendered(model, shape, threads=1):
+    """Their sum over a box, float32."""
+    raster = CpuRasteriser(CUTOFF, threads)
+    return raster.render(raster.pack(model.mu.numpy(), model.covariance6(), model.w.numpy(), shape))
+
+
+def fit_of(voxels, threads=1, weighting=None, gate=None, **method):
+    """A fit of one image, nothing fitted yet."""
+    base, gain = mapping(voxels)
+    image = Image(voxels, base, gain, gate or no_gate(voxels), (1.0, 1.0, 1.0))
+    return ImageFit(image, CpuRasteriser(CUTOFF, threads), weighting or Weighting(), Method(**method))
