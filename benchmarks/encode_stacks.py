@@ -77,16 +77,16 @@ def main() -> None:
     fresh = not args.out.exists()
     args.out.parent.mkdir(exist_ok=True)
     with args.out.open("a", newline="") as f, tempfile.TemporaryDirectory() as folder:
-        rows = csv.DictWriter(f, COLUMNS)
+        writer = csv.DictWriter(f, COLUMNS)
         if fresh:
-            rows.writeheader()
+            writer.writeheader()
         for path in stack_files(names):
             for image in read_images(path):
                 name, channel = image.volume, image.channel
                 for ratio in map(float, args.ratios.split(",")):
                     options = ["--effort", args.effort, "--coding", args.coding, *args.options.split()]
                     r = encode(path, channel, ratio, options, Path(folder) / "x.vgm")
-                    rows.writerow({
+                    writer.writerow({
                     "volume": name, "channel": channel, "effort": args.effort, "coding": args.coding,
                     "ratio_target": f"{ratio:g}", "bytes": r["file_bytes"], "ratio": round(r["ratio"], 2),
                     "primitives": r["primitives"],

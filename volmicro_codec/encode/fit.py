@@ -12,6 +12,7 @@ import torch
 
 from ..decode.cpu import CpuRasteriser
 from . import adam, densify, initialise, matched, voxels
+from .device import find_on, refiner_of
 from .image import Image, Part
 from .model import Model
 from .refine import Block, Refiner
@@ -150,7 +151,7 @@ class ImageFit:
             return self._kept
         target = self.image.target(part.domain)
         weights = self._weights(part, target)
-        refiner = Refiner(
+        refiner = refiner_of(self.raster)(
             Block(part.origin, target, weights, self.weighting.gradient), self.raster, noise_floor=1e-3
         )
         if len(self.parts) == 1:
@@ -255,7 +256,7 @@ class ImageFit:
             if self.weighting.outside < 1.0 and self.image.gate.kind != "none":
                 occupied = self.image.gate.occupied(self.image.voxels, part.domain)
                 allowed = np.where(occupied, np.float32(1.0), np.float32(self.weighting.outside))
-            c = matched.find(field_, count, self.raster.threads, allowed=allowed, aspect=self.image.aspect)
+            c = find_on(self.raster, field_, count, allowed=allowed, aspect=self.image.aspect)
             centres = c.centres + part.origin
             mine = part.owns(centres, self.image.shape)
             found.append(matched.Candidates(centres[mine], c.sigmas[mine], c.amplitudes[mine], c.gains[mine]))

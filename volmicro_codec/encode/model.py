@@ -156,7 +156,7 @@ def precondition(model: Model, gradient: Tensor, floor: float, max_sigma: float 
         torch.stack([gradient[:, 0] * amp, gradient[:, 4], gradient[:, 7], gradient[:, 9]], dim=1)
         / (amp**2 * i0)[:, None]
     )
-    coupled = scaled @ _COUPLED_INVERSE
+    coupled = scaled @ _COUPLED_INVERSE.to(scaled.device)
     out[:, 0] = coupled[:, 0] * amp
     out[:, [4, 7, 9]] = coupled[:, 1:]
     scale = 1.0 / (amp**2 * i0 * (1.0 + _DAMPING))
@@ -195,7 +195,8 @@ def _hold_in_block(
     unit = a**2 * i0[near]
     rhs = torch.cat([(gradient[near, 0] * a)[:, None], diagonal], dim=1) / unit[:, None]
     blocked = torch.cat([torch.zeros_like(held[:, :1]), held], dim=1)
-    matrix = (_COUPLED + _DAMPING * torch.diag(torch.diagonal(_COUPLED))).repeat(len(near), 1, 1)
+    coupled = _COUPLED.to(rhs.device)
+    matrix = (coupled + _DAMPING * torch.diag(torch.diagonal(coupled))).repeat(len(near), 1, 1)
     matrix[blocked[:, :, None].expand_as(matrix) | blocked[:, None, :].expand_as(matrix)] = 0.0
     matrix += torch.diag_embed(blocked.to(matrix.dtype))
     rhs[blocked] = 0.0
@@ -208,14 +209,14 @@ def _hold_in_block(
         out[near, 4 + k] = s[:, i, j]
 
 
-def direction_table(inv: Tensor, step: Tensor) -> npt.NDArray[np.float32]:
-    """A step [N, STEP] as the table that `CpuRasteriser.slope` takes."""
+def direction_table(inv: Tensor, step: Tensor) -> Tensor:
+    """A step [N, STEP] as the float32 table that a rasteriser's ``slope`` takes."""
     e, s = step[:, 1:4], _symmetric(step)
     lin = torch.einsum("nji,nj->ni", inv, e)
     quad = inv.transpose(1, 2) @ s @ inv
     cols = [step[:, 0], lin[:, 0], lin[:, 1], lin[:, 2]]
     cols += [quad[:, i, j] * (1.0 if i == j else 2.0) for i, j in _PAIRS]
-    return np.ascontiguousarray(torch.stack(cols, dim=1).numpy().astype(np.float32))
+    return torch.stack(cols, dim=1).to(torch.float32)
 
 
 def _symmetric(step: Tensor) -> Tensor:

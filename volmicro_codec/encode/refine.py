@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,7 +97,11 @@ class Refiner:
         self.raster.render(packed, into)
         voxels.subtract(into, self.block.target, self.threads)
         self.passes += 1
-        return 0.5 * voxels.dot(into, self.metric(into), self.threads)
+        return 0.5 * self.dot(into, self.metric(into))
+
+    def dot(self, a: F32, b: F32) -> float:
+        """Sum of products of two fields."""
+        return voxels.dot(a, b, self.threads)
 
     def refine(
         self,
@@ -164,8 +169,9 @@ class Refiner:
             slope = float((g * direction).sum())
             if slope >= 0:
                 break
-            self.raster.slope(packed, direction_table(inv, direction), self._slope)
-            curve = voxels.dot(self._slope, self.metric(self._slope), self.threads)
+            table: Any = direction_table(inv, direction)
+            self.raster.slope(packed, table, self._slope)
+            curve = self.dot(self._slope, self.metric(self._slope))
             alpha = -slope / curve if curve > 0 else 1.0
             accepted = False
             for _ in range(5):

@@ -90,7 +90,7 @@ class EncodeSettings:
     gate_file: str | None = _option(None, "Use a gate trained before by 'vgm gate'.", path=True, group="gate")
 
     # Loss.
-    edge_boost: float = _option(0.0, "Extra weight of the loss at edges, 0 for none.", low=0.0, group="loss")
+    edge_boost: float = _option(1.0, "Extra weight of the loss at edges, 0 for none.", low=0.0, group="loss")
     edge_weights: bool = _option(True, "Weight voxels by edges and by the gate at all.", group="loss")
     lambda_gradient: float = _option(0.0, "Weight of gradient consistency.", low=0.0, group="loss")
     lambda_sparsity: float = _option(0.0, "Weight of the L1 norm of intensities.", low=0.0, group="loss")
