@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.decode.models import Model, bricks, one_chunk, random_records
-from volmicro_codec.decode import VgmArray, image
+from volmicro_codec.decode import VgmArray, backend, image
 from volmicro_codec.decode import open as open_vgm
 from volmicro_codec.primitives import RECORD_DTYPE
 
@@ -75,6 +75,17 @@ def test_blocks_change_nothing(limit: int, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(image, "BLOCK_TILES", limit)
     assert np.array_equal(ARRAY[...], WHOLE[0])
     assert np.array_equal(ARRAY[::-7, 1::5, ::2], WHOLE[0][::-7, 1::5, ::2])
+
+
+@pytest.mark.parametrize(("pairs", "primitives"), [(50, 1 << 20), (1 << 24, 100), (1, 1)])
+def test_blocks_are_parted_where_primitives_are_many(
+    pairs: int, primitives: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "MAX_PAIRS", pairs)
+    monkeypatch.setattr(image, "BLOCK_PRIMITIVES", primitives)
+    monkeypatch.setattr(image, "FEW_TILES", 2)
+    assert np.array_equal(ARRAY[...], WHOLE[0])
+    assert np.array_equal(ARRAY[::3, ::-11, 5:], WHOLE[0][::3, ::-11, 5:])
 
 
 @given(st.data())

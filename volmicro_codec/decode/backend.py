@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DependencyError, UsageError
-from .image import Block, Primed
+from .image import Block, Primed, moved
 from .select import Grid
 
+MAX_PAIRS = 1 << 24  # of tiles and primitives in one pass, unless a tile alone has more: 400 MB
 CUDA_HINT = "install CuPy: pip install 'volmicro-codec[cuda12]' (or [cuda13])"
 
 
@@ -95,8 +96,12 @@ class CpuBackend:
                 )  # fmt: skip
             return found
 
-        room = sum(run_in_pool(threads, gather, runs))
-        tiles = int(np.prod(block.grid))
+        room, tiles = sum(run_in_pool(threads, gather, runs)), block.tiles
+        if room > MAX_PAIRS and tiles > 1:
+            del wide, narrow, span
+            for part, at in block.parts(max(1, tiles // 4)):
+                self.evaluate(primed.within(part), grid, part, base, gain, out, moved(pitch, at))
+            return
         offsets = np.zeros(tiles + 1, np.int64)
         pairs = np.empty(room, np.int64), np.empty(room, np.int64)
         entries = tables.list_entries(

@@ -23,6 +23,8 @@ I64 = npt.NDArray[np.int64]
 
 TILE = (16, 16, 32)
 BLOCK_TILES = 1 << 14  # of one pass: 134 million voxels
+BLOCK_PRIMITIVES = 1 << 20  # of one pass, unless a few tiles alone have more: some 300 MB of tables
+FEW_TILES = 64
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ class Block:
         """Number of tiles on each axis."""
         return self.tile_hi - self.tile_lo
 
+    @property
+    def tiles(self) -> int:
+        """Number of tiles."""
+        return int(np.prod(self.grid))
+
     def parts(self, limit: int) -> Iterator[tuple[Block, I64]]:
         """Blocks of at most ``limit`` tiles, and the number of each one's first wanted voxel on each axis.
 
@@ -84,6 +91,11 @@ class Block:
                     yield Block.of(self.lo + at * self.step, self.step, count), at
 
 
+def moved(pitch: I64, at: I64) -> I64:
+    """The pitch of voxels that start ``at`` [3] wanted voxels further on (see `backend.Backend`)."""
+    return np.array([pitch[0], pitch[1], pitch[2] + at[0] * pitch[0] + at[1] * pitch[1] + at[2]], np.int64)
+
+
 @dataclass(frozen=True)
 class Primed:
     """What a backend needs to know of a block: its primitives, and where they may be.
@@ -99,6 +111,12 @@ class Primed:
     parts: list[Primitives]
     tile_lo: I64
     tile_hi: I64
+
+    def within(self, block: Block) -> Primed:
+        """The same for a block that is a part of this one's."""
+        return Primed(
+            self.parts, np.maximum(self.tile_lo, block.tile_lo), np.minimum(self.tile_hi, block.tile_hi)
+        )
 
 
 class ImageEvaluator:
@@ -126,19 +144,25 @@ class ImageEvaluator:
         lo, step, count = (
             np.array([getattr(r, k) for r in ranges], np.int64) for k in ("start", "step", "count")
         )
+        pitch = np.array([out.shape[1] * out.shape[2], out.shape[2], 0], np.int64)
         flat = out.reshape(-1)
-        base, gain = self.reader.meta.images[t * self.reader.meta.info.shape[1] + c]
         for block, at in Block.of(lo, step, count).parts(BLOCK_TILES):
-            pitch = np.array([out.shape[1] * out.shape[2], out.shape[2], 0], np.int64)
-            pitch[2] = at[0] * pitch[0] + at[1] * pitch[1] + at[2]
-            self.backend.evaluate(self._primed(t, c, grid, block), grid, block, base, gain, flat, pitch)
+            self._evaluate(t, c, grid, block, flat, moved(pitch, at))
 
-    def _primed(self, t: int, c: int, grid: Grid, block: Block) -> Primed:
+    def _evaluate(
+        self, t: int, c: int, grid: Grid, block: Block, out: npt.NDArray[Any], pitch: npt.NDArray[np.int64]
+    ) -> None:
         meta, index = self.reader.meta, self.reader.index
         ids = chunks_of_image(index, t, c)
         lo, hi = reach(index, ids, meta.info.shape[2:], meta.cutoff, grid)
         met = meeting(lo, hi, (block.tile_lo * block.tile).tolist(), (block.tile_hi * block.tile).tolist())
         ids, lo, hi = ids[met], lo[met], hi[met]
+        if block.tiles > FEW_TILES and int(index.count[ids].sum()) > BLOCK_PRIMITIVES:
+            for part, at in block.parts(block.tiles // 4):
+                self._evaluate(t, c, grid, part, out, moved(pitch, at))
+            return
         tile_lo = np.maximum(lo // block.tile, block.tile_lo)
         tile_hi = np.minimum((hi - 1) // block.tile + 1, block.tile_hi)
-        return Primed(self.cache.get(ids.tolist()), tile_lo, tile_hi)
+        primed = Primed(self.cache.get(ids.tolist()), tile_lo, tile_hi)
+        base, gain = meta.images[t * meta.info.shape[1] + c]
+        self.backend.evaluate(primed, grid, block, base, gain, out, pitch)
