@@ -68,9 +68,9 @@ def test_test_names_the_damage_and_goes_on_to_the_next_file(
     ran = vgm("test", "damaged.vgm", "none.vgm", "cells.vgm")
     assert ran.code == 4
     first, second = ran.err.splitlines()
-    assert first.startswith("vgm: damaged.vgm: chunk 1 at byte ")
+    assert first.startswith("vgm: error: damaged.vgm: chunk 1 at byte ")
     assert "checksum" in first
-    assert second == "vgm: none.vgm: no such file"
+    assert second == "vgm: error: none.vgm: no such file"
     assert ran.out.startswith("cells.vgm: OK")
     reports = json.loads(vgm("test", "--json", "damaged.vgm", "cells.vgm").out)
     assert [r["ok"] for r in reports] == [False, True]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -31,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("export", "Write the Gaussians of a .vgm file for other programs."),
     "import": ("import_", "Make a .vgm file of Gaussians that another tool has fitted."),
     "phantom": ("phantom", "Make a realistic test volume."),
+    "completion": ("completion", "Print what makes a shell complete commands, options and files."),
     "doctor": ("doctor", "Say what is installed, which devices there are, and what is missing."),
 }
 
@@ -66,15 +68,17 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.params += _state_options()
+
+
+def _state_options() -> list[click.Parameter]:
+    return [
+        click.Option([flag, f"--{name}"], is_flag=True, expose_value=False, help=text, callback=_set_state)
         for flag, name, text in (
-            ("-v", "verbose", "Show a traceback where the program itself fails."),
+            ("-v", "verbose", "Also say time and memory, and where in the program an error arose."),
             ("-q", "quiet", "No progress and no remarks."),
-        ):
-            self.params.append(
-                click.Option(
-                    [flag, f"--{name}"], is_flag=True, expose_value=False, help=text, callback=_set_state
-                )
-            )
+        )
+    ]
 
 
 def _set_state(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -84,7 +88,11 @@ def _set_state(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 
 class LazyGroup(click.Group):
-    """Imports a command's module when that command is run."""
+    """Imports a command's module when that command is run. Takes -v and -q too."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += _state_options()
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -147,9 +155,12 @@ def run(args: Sequence[str] | None = None) -> int:
 
 
 def _run(args: Sequence[str] | None, state: State) -> int:
+    started = time.monotonic()
     try:
         code = group.main(args=args, prog_name="vgm", standalone_mode=False, obj=state)
         sys.stdout.flush()
+        if state.verbose:
+            _say(f"vgm: {time.monotonic() - started:.2f} s{_memory_text()}")
         return code if isinstance(code, int) else 0
     except (click.Abort, KeyboardInterrupt):
         _say("vgm: interrupted")
@@ -158,10 +169,10 @@ def _run(args: Sequence[str] | None, state: State) -> int:
         hint = ""
         if isinstance(e, click.UsageError) and e.ctx is not None:
             hint = f" (see '{e.ctx.command_path} --help')"
-        _say(f"vgm: error: {_one_line(e.format_message())}{hint}")
+        say_error(f"{e.format_message()}{hint}")
         return e.exit_code
     except VgmError as e:
-        _say(f"vgm: error: {_one_line(str(e))}")
+        say_error(str(e))
         if state.verbose:
             _traceback()
         return e.exit_code
@@ -170,13 +181,10 @@ def _run(args: Sequence[str] | None, state: State) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except MemoryError:
-        _say("vgm: error: out of memory")
+        say_error("out of memory")
         return 1
     except Exception as e:
-        _say(
-            f"vgm: error: {type(e).__name__}: {_one_line(str(e))}"
-            + ("" if state.verbose else " (-v shows where)")
-        )
+        say_error(f"{type(e).__name__}: {e}" + ("" if state.verbose else " (-v shows where)"))
         if state.verbose:
             _traceback()
         return 1
@@ -198,8 +206,31 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def say_error(text: str) -> None:
+    """One line on stderr; in red where that is a terminal that has colours and NO_COLOR is not set."""
+    word = "error:"
+    colored = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    if colored:
+        word = click.style(word, fg="red", bold=True)
+    click.echo(f"vgm: {word} {' '.join(text.split())}", err=True, color=colored)
+
+
+def traceback_if_verbose() -> None:
+    """Where the error that is being handled arose, with -v."""
+    state = click.get_current_context().find_object(State)
+    if state is not None and state.verbose:
+        _traceback()
+
+
+def _memory_text() -> str:
+    """The largest memory the process has had; nothing where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return ""
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return f", at most {peak / 1e6:,.0f} MB of memory"
 
 
 def _traceback() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..encode.settings import parse_size
+from ..errors import UsageError
 from .app import Command
 from .options import (
     Bounds,
     channel_option,
+    default_output,
     device_options,
+    file_argument,
     force_option,
     output_option,
     parse_box,
@@ -22,6 +26,7 @@ from .options import (
 )
 from .output import about, bytes_text, remark, shape_text
 from .progress import progress
+from .streams import STREAM, output_path, refuse_terminal_output, shown, vgm_source
 
 if TYPE_CHECKING:
     from ..format import VgmReader
@@ -68,9 +73,15 @@ def _shared_options(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+format_option = click.option(
+    "--format", "kind", type=click.Choice(["tif", "npy"]), help="What -o - writes.  [default: tif]"
+)
+
+
 @click.command("decode", cls=Command)
-@click.argument("file", metavar="FILE")
-@output_option(True, "Where to: .tif, .ome.tif, .npy or .ome.zarr.")
+@file_argument("file", "FILE")
+@output_option(True, "Where to: .tif, .ome.tif, .npy or .ome.zarr; - for stdout.")
+@format_option
 @click.option(
     "--zarr-version",
     type=click.Choice(["0.4", "0.5"]),
@@ -79,58 +90,76 @@ def _shared_options(command: Callable[..., None]) -> Callable[..., None]:
     help="Version of OME-Zarr, for .ome.zarr.",
 )
 @_shared_options
-def decode(file: str, output: str, zarr_version: str, wanted: Wanted) -> None:
-    """Decode FILE (a .vgm path or URL) into a volume.
+def decode(file: str, output: str, kind: str | None, zarr_version: str, wanted: Wanted) -> None:
+    """Decode FILE (a .vgm path or URL, or - for stdin) into a volume.
 
     TIFF output is OME-TIFF, losslessly compressed, with the voxel size, channels and axes of the original.
     OME-Zarr output is a pyramid whose levels are each evaluated from the file.
     """
-    _write(file, output, None, wanted, zarr_version)
+    _write(file, output, kind, None, wanted, zarr_version)
 
 
 @click.command("roi", cls=Command)
-@click.argument("file", metavar="FILE")
+@file_argument("file", "FILE")
 @click.option(
     "--box",
     callback=parse_box,
     metavar="Z0:Z1,Y0:Y1,X0:X1",
     help="Voxels from 0 as in Python: ends may be left out or count from the end. Default: all.",
 )
-@output_option(False, "Where to; <name>_roi.tif in the current directory by default.")
+@output_option(False, "Where to; - for stdout. Default: <name>_roi.tif in the current directory.")
+@format_option
 @_shared_options
-def roi(file: str, box: tuple[Bounds, ...] | None, output: str | None, wanted: Wanted) -> None:
-    """Decode a region of FILE (a .vgm path or URL), reading only what it needs.
+def roi(
+    file: str, box: tuple[Bounds, ...] | None, output: str | None, kind: str | None, wanted: Wanted
+) -> None:
+    """Decode a region of FILE (a .vgm path or URL, or - for stdin), reading only what it needs.
 
     With --level the box counts voxels of the coarser grid.
     """
-    if output is None:
-        output = file.rstrip("/").rpartition("/")[2].removesuffix(".vgm") + "_roi.tif"
-    _write(file, output, box, wanted)
+    _write(file, output or default_output(file, "_roi.tif"), kind, box, wanted)
 
 
 def _write(
-    file: str, output: str, box: tuple[Bounds, ...] | None, wanted: Wanted, zarr_version: str = "0.5"
+    file: str,
+    output: str,
+    kind: str | None,
+    box: tuple[Bounds, ...] | None,
+    wanted: Wanted,
+    zarr_version: str = "0.5",
 ) -> None:
     from ..io import check_volume_output, format_of, write_volume
 
-    check_volume_output(output, wanted.force)
+    if output == STREAM:
+        refuse_terminal_output(output)
+    elif kind is not None:
+        raise UsageError(f"--format {kind}: says what -o - writes; of {output} its suffix does")
+    else:
+        check_volume_output(output, wanted.force)
     budget = parse_size(wanted.budget, "budget") if wanted.budget is not None else None
     from ..decode import open as open_vgm
-    from ..format import VgmReader
+    from ..decode.prefix import open_reader
     from .region import Region
 
-    with about(file), progress() as bar, VgmReader.open(file) as reader:
-        source = reader if budget is None else file
-        with open_vgm(source, threads=wanted.threads, device=wanted.device, budget=budget) as array:
-            region = Region.of(file, array, box, wanted.level, wanted.channel, wanted.time)
-            note = _note(reader, region, wanted.level, array.chunks_missing)
-            kind = format_of(output)
-            if kind is not None and kind.name == "OME-Zarr" and region.is_whole:
-                _write_pyramid(output, region, wanted.force, note, zarr_version, bar)
-            else:
-                bar.start(f"decoding {file}", math.prod(region.info.shape[:3]))
-                write_volume(output, region.slabs(bar.advance), region.info, wanted.force, note)
-    remark(f"wrote {output}: {shape_text(region.info)}, {bytes_text(region.info.nbytes)}")
+    name = shown(file)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(about(name))
+        bar = stack.enter_context(progress())
+        reader = stack.enter_context(open_reader(vgm_source(file, budget), budget))
+        array = open_vgm(reader, threads=wanted.threads, device=wanted.device)
+        region = Region.of(name, array, box, wanted.level, wanted.channel, wanted.time)
+        note = _note(reader, region, wanted.level)
+        path = stack.enter_context(output_path(output, f".{kind or 'tif'}"))
+        written = format_of(path)
+        if written is not None and written.name == "OME-Zarr" and region.is_whole:
+            _write_pyramid(path, region, wanted.force, note, zarr_version, bar)
+        else:
+            bar.start(f"decoding {name}", math.prod(region.info.shape[:3]))
+            write_volume(path, region.slabs(bar.advance), region.info, wanted.force, note)
+    missing = reader.chunks_missing
+    said = f", a preview without {missing} of {missing + len(reader.index)} chunks" if missing else ""
+    where = "to stdout" if output == STREAM else output
+    remark(f"wrote {where}: {shape_text(region.info)}, {bytes_text(region.info.nbytes)}{said}")
 
 
 def _write_pyramid(output: str, region: Region, force: bool, note: str, version: str, bar: Progress) -> None:
@@ -143,15 +172,15 @@ def _write_pyramid(output: str, region: Region, force: bool, note: str, version:
     write_pyramid(output, levels, region.info, force, note, version, bar.advance)
 
 
-def _note(reader: VgmReader, region: Region, level: int, chunks_missing: int) -> str:
+def _note(reader: VgmReader, region: Region, level: int) -> str:
     """What a decoded volume says of itself."""
     ratio = reader.meta.info.nbytes / reader.file_size
     psnr = reader.meta.quality.get("psnr")
     said = [f"Decoded from a lossy .vgm file {ratio:.1f} times smaller than the original voxels"]
     if psnr is not None:
         said.append(f"PSNR {psnr:.2f} dB")
-    if chunks_missing:
-        said.append(f"a preview without {chunks_missing} of its chunks")
+    if reader.chunks_missing:
+        said.append(f"a preview without {reader.chunks_missing} of its chunks")
     if level:
         said.append(f"level {level}")
     said.append("voxels " + ",".join(f"{s.start}:{s.stop}" for s in region.box) + " (z, y, x)")

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import types
 from collections.abc import Callable
-from dataclasses import Field, fields
+from dataclasses import Field, fields, replace
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import click
 
-from ..atomic import atomic_output, check_output
+from ..atomic import atomic_output
 from ..encode.settings import TARGETS, EncodeSettings
-from ..errors import UsageError
+from ..errors import OutputError, UsageError, VgmError
 from .app import Command
 from .options import (
     F,
     Seconds,
     channel_option,
+    file_argument,
     force_option,
     json_option,
     output_option,
@@ -25,6 +27,8 @@ from .options import (
 )
 from .output import bytes_text, emit_json, emit_rows, plain, remark, shape_text
 from .progress import progress
+from .several import Failures, expand
+from .streams import STREAM, check_file_output, output_path, shown, volume_path
 
 if TYPE_CHECKING:
     from ..encode import EncodeResult
@@ -103,8 +107,14 @@ class EncodeCommand(Command):
 
 
 @click.command(cls=EncodeCommand)
-@click.argument("volume", metavar="VOLUME")
-@output_option(True, "The .vgm file to write.")
+@file_argument("volumes", "VOLUME...", several=True)
+@output_option(False, "The .vgm file to write; - for stdout.")
+@click.option(
+    "--output-dir",
+    type=click.Path(),
+    metavar="PATH",
+    help="Instead of -o: the directory to write <name>.vgm of each VOLUME into; made if it is not there.",
+)
 @settings_options()
 @click.option("--config", type=click.Path(), help="TOML file with settings; options given here win over it.")
 @channel_option
@@ -116,8 +126,9 @@ class EncodeCommand(Command):
 @force_option
 @json_option
 def encode(
-    volume: str,
-    output: str,
+    volumes: tuple[str, ...],
+    output: str | None,
+    output_dir: str | None,
     config: str | None,
     channel: str | None,
     time: int | None,
@@ -127,31 +138,101 @@ def encode(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Encode VOLUME into a .vgm file.
+    """Encode each VOLUME into a .vgm file.
 
-    VOLUME is a TIFF, OME-TIFF, ImageJ TIFF, OME-Zarr or npy of uint8, uint16 or float32, ZYX up to TCZYX.
+    VOLUME is a TIFF, OME-TIFF, ImageJ TIFF, OME-Zarr or npy of uint8, uint16 or float32, ZYX up to TCZYX; a
+    pattern; or - for a TIFF or npy from stdin. Several go to --output-dir; where one fails the others go on.
 
     Give one of --ratio, --size, --psnr and --primitives; without any it is --ratio 200. The ratio is
     uncompressed bytes over bytes of the whole file. Afterwards the file is decoded, and what it achieved is
     printed.
     """
     settings = settings_from(config, given)
+    work = _work(expand(volumes), output, output_dir)
+    if len(work) > 1 and (save_history is not None or save_params is not None):
+        raise UsageError("--save-history and --save-params are of one volume")
+    if as_json and output == STREAM:
+        raise UsageError("--json and -o -: both are for stdout")
+    for path in (*(target for _, target in work), save_history, save_params):
+        if path is not None and output_dir is None:
+            check_file_output(path, force)
+    if output_dir is not None:
+        _make_directory(output_dir, [target for _, target in work], force)
+    documents: list[dict[str, Any]] = []
+    failures = Failures()
+    for volume, target in work:
+        try:
+            with progress() as bar, volume_path(volume) as source_path:
+                bar.start(f"reading {shown(volume)}")
+                source = _read(source_path, volume, channel, time)
+                from ..encode import encode_volume
+
+                with output_path(target, ".vgm") as path:
+                    result = encode_volume(source, path, settings, bar, force=force)
+                    _save(path, result, save_history, save_params, force)
+        except VgmError as e:
+            if len(work) == 1:
+                raise
+            failures.add(e)
+            documents.append({"input": shown(volume), "output": target, "error": str(e)})
+            continue
+        if not as_json:
+            if documents:
+                click.echo()
+            _print(target, source, result)
+        documents.append(_document(shown(volume), target, source, result))
+    if as_json:
+        emit_json(documents[0] if len(work) == 1 else documents)
+    failures.exit()
+
+
+def _work(volumes: list[str], output: str | None, output_dir: str | None) -> list[tuple[str, str]]:
+    """Which volume goes where."""
+    if output is not None and output_dir is not None:
+        raise UsageError("expected one of -o and --output-dir, got both")
+    if output is not None:
+        if len(volumes) > 1:
+            raise UsageError(f"-o {output}: names one file for {len(volumes)} volumes, expected --output-dir")
+        return [(volumes[0], output)]
+    if output_dir is None:
+        raise click.UsageError("Missing option '-o' / '--output'.", click.get_current_context())
+    targets: dict[str, str] = {}
+    for volume in volumes:
+        target = os.path.join(output_dir, _stem(volume) + ".vgm")
+        if target in targets:
+            raise UsageError(f"{targets[target]} and {volume} would both become {target}")
+        targets[target] = volume
+    return [(volume, target) for target, volume in targets.items()]
+
+
+def _stem(volume: str) -> str:
+    """The base name of a volume without what says which kind of file it is."""
+    from ..io.registry import format_of
+
+    name = os.path.basename(shown(volume).rstrip("/"))
+    kind = format_of(name)
+    fits = [s for s in kind.suffixes if name.lower().endswith(s)] if kind is not None else []
+    return name[: -len(max(fits, key=len))] if fits else name
+
+
+def _make_directory(directory: str, targets: list[str], force: bool) -> None:
+    """Make the output directory; raise early where a file in it could not be written."""
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except OSError as e:
+        raise OutputError(f"{directory}: cannot be made: {e.strerror or e}") from e
+    for target in targets:
+        check_file_output(target, force)
+
+
+def _read(path: str, name: str, channel: str | None, time: int | None) -> Volume:
+    """Read a volume; one that came through stdin has no name."""
     from ..io import read_volume
 
-    for path in (output, save_history, save_params):
-        if path is not None:
-            check_output(path, force)
-    with progress() as bar:
-        bar.start(f"reading {volume}")
-        source = read_volume(volume, channel, time)
-        from ..encode import encode_volume
-
-        result = encode_volume(source, output, settings, bar, force=force)
-    _save(output, result, save_history, save_params, force)
-    if as_json:
-        emit_json(_document(volume, output, source, result))
-    else:
-        emit_rows(_rows(output, source, result))
+    volume = read_volume(path, channel, time)
+    if name == STREAM:
+        volume = replace(volume, info=replace(volume.info, source_name=None))
+    return volume
 
 
 def _save(output: str, result: EncodeResult, history: str | None, params: str | None, force: bool) -> None:
@@ -188,6 +269,14 @@ def _document(volume: str, output: str, source: Volume, result: EncodeResult) ->
         "occupancy": result.occupancy,
         "seconds": result.seconds,
     }
+
+
+def _print(output: str, source: Volume, result: EncodeResult) -> None:
+    if output == STREAM:
+        said = f"ratio {result.ratio:.1f}, PSNR {result.psnr:.2f} dB"
+        remark(f"wrote to stdout: {bytes_text(result.bytes)}, {said}")
+    else:
+        emit_rows(_rows(output, source, result))
 
 
 def _rows(output: str, source: Volume, result: EncodeResult) -> list[tuple[str, str]]:

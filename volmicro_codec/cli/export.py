@@ -5,21 +5,29 @@ from __future__ import annotations
 import click
 
 from .app import Command
-from .options import channel_option, force_option, output_option, time_option
+from .options import (
+    channel_option,
+    default_output,
+    file_argument,
+    force_option,
+    output_option,
+    time_option,
+)
 from .output import about, remark
+from .streams import STREAM, check_file_output, output_path, shown, vgm_source
 
 FORMATS = ("ply", "splat", "npz", "csv")
 
 
 @click.command(cls=Command)
-@click.argument("file", metavar="FILE")
+@file_argument("file", "FILE")
 @click.option(
     "--format",
     "kind",
     type=click.Choice(FORMATS),
-    help="What to write; what the suffix of the output says, by default.",
+    help="What to write. Default: what the suffix of the output says.",
 )
-@output_option(False, "Where to; <name>.<format> in the current directory by default.")
+@output_option(False, "Where to; - for stdout. Default: <name>.<format> in the current directory.")
 @channel_option
 @time_option
 @click.option(
@@ -47,7 +55,7 @@ def export(
     opacity: float,
     force: bool,
 ) -> None:
-    """Write the Gaussians of FILE (a .vgm path or URL) for other programs.
+    """Write the Gaussians of FILE (a .vgm path or URL, or - for stdin) for other programs.
 
     npz and csv hold the exact numbers: centres and standard deviations in voxels (order z, y, x), quaternions
     (w, i, j, k) and intensities; `vgm import` takes the npz back.
@@ -65,23 +73,24 @@ def export(
         kind = tables.suffix_of(output) if output is not None else None
         if kind not in FORMATS:
             raise UsageError(f"say --format {'|'.join(FORMATS)}, or an output with such a suffix")
-    if output is None:
-        output = file.rstrip("/").rpartition("/")[2].removesuffix(".vgm") + f".{kind}"
-    with about(file), VgmReader.open(file) as reader:
+    output = output or default_output(file, f".{kind}")
+    check_file_output(output, force)
+    name = shown(file)
+    with about(name), VgmReader.open(vgm_source(file)) as reader, output_path(output, f".{kind}") as path:
         info = reader.meta.info
-        stored = Stored(file, info.axes, info.squeezed_shape, info.dtype, channels=info.channels)
+        stored = Stored(name, info.axes, info.squeezed_shape, info.dtype, channels=info.channels)
         chosen(stored, channel, time)
         c = _number(stored, channel)
         said = ""
         if kind in ("npz", "csv"):
             write = tables.write_npz if kind == "npz" else tables.write_csv
-            count = write(output, reader, c, time, force)
+            count = write(path, reader, c, time, force)
         else:
             splats = viewer.splats_of(reader, c, time, coordinates, opacity)
-            count = (ply.write_ply if kind == "ply" else splat.write_splat)(output, splats, force)
+            count = (ply.write_ply if kind == "ply" else splat.write_splat)(path, splats, force)
             if splats.left_out:
                 said = f"; left out {splats.left_out:,} of negative weight"
-    remark(f"wrote {output}: {count:,} Gaussians{said}")
+    remark(f"wrote {'to stdout' if output == STREAM else output}: {count:,} Gaussians{said}")
 
 
 def _number(stored: object, channel: str | None) -> int | None:

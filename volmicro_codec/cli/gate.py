@@ -6,13 +6,13 @@ import click
 
 from ..errors import UsageError
 from .app import Command
-from .options import channel_option, force_option, output_option, time_option
+from .options import channel_option, file_argument, force_option, output_option, time_option
 from .output import emit_rows
 from .progress import counted, progress
 
 
 @click.command(cls=Command)
-@click.argument("volume", metavar="VOLUME")
+@file_argument("volume", "VOLUME")
 @output_option(True, "The .npz file to write.")
 @click.option(
     "--gate-tau",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .app import Command
-from .options import force_option, output_option, parse_shape
+from .options import file_argument, force_option, output_option, parse_shape
 from .output import bytes_text, remark, shape_text
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _convention_options(f: Any) -> Any:
 
 
 @click.command(name="import", cls=Command)
-@click.argument("params", metavar="PARAMS")
+@file_argument("params", "PARAMS")
 @output_option(True, "Where to: a .vgm file.")
 @click.option("--shape", callback=_shape, metavar="Z,Y,X", help="Shape of the volume in voxels.")
 @click.option("--dtype", type=click.Choice(("uint8", "uint16", "float32")), help="Default: float32.")

@@ -6,36 +6,48 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import VgmError
 from .app import Command
-from .options import json_option
+from .options import file_argument, json_option
 from .output import about, bytes_text, emit_json, emit_rows, info_document, shape_text, voxel_size_text
+from .several import Failures, expand
+from .streams import shown, vgm_source
 
 if TYPE_CHECKING:
     from ..format import VgmReader
 
 
 @click.command(cls=Command)
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@file_argument("files", "FILE...", several=True)
 @json_option
 def info(files: tuple[str, ...], as_json: bool) -> None:
     """Say what .vgm files hold: volume, voxel size, quality, and where the bytes go.
 
-    Reads the head of each FILE (a path or a URL) and decodes nothing. With --json prints an object for one
-    file and a list for several.
+    Reads the head of each FILE (a path, a pattern, a URL, or - for stdin) and decodes nothing. With --json
+    prints an object for one file and a list for several. Goes on to the next FILE where one cannot be read.
     """
     from ..format import VgmReader
 
-    documents = []
-    for n, file in enumerate(files):
-        with about(file), VgmReader.open(file) as reader:
-            document = describe(file, reader)
-            documents.append(document)
-            if not as_json:
-                if n:
-                    click.echo()
-                emit_rows(_rows(document, reader))
+    names = expand(files)
+    documents: list[dict[str, Any]] = []
+    failures = Failures()
+    for file in names:
+        try:
+            with about(shown(file)), VgmReader.open(vgm_source(file)) as reader:
+                document = describe(shown(file), reader)
+                if not as_json:
+                    if documents:
+                        click.echo()
+                    emit_rows(_rows(document, reader))
+        except VgmError as e:
+            if len(names) == 1:
+                raise
+            failures.add(e)
+            document = {"file": shown(file), "error": str(e)}
+        documents.append(document)
     if as_json:
-        emit_json(documents[0] if len(documents) == 1 else documents)
+        emit_json(documents[0] if len(names) == 1 else documents)
+    failures.exit()
 
 
 def describe(file: str, reader: VgmReader) -> dict[str, Any]:

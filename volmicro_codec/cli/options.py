@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+
+from .streams import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,9 +42,22 @@ class Seconds(float):
         return f"{self:.1f} s" if self < 120 else f"{int(self) // 60} min {int(self) % 60} s"
 
 
+def default_output(file: str, ending: str) -> str:
+    """A name in the current directory after that of a .vgm file: ``<name>_roi.tif``."""
+    return os.path.basename(shown(file).rstrip("/")).removesuffix(".vgm") + ending
+
+
+def file_argument(name: str, metavar: str, several: bool = False) -> Callable[[F], F]:
+    """An argument that names a file, several files with ``several``; a shell completes it."""
+    kind = click.Path(allow_dash=True)
+    return click.argument(name, type=kind, metavar=metavar, nargs=-1 if several else 1, required=True)
+
+
 def output_option(required: bool, help: str) -> Callable[[F], F]:
     """``-o/--output``."""
-    return click.option("-o", "--output", type=click.Path(), required=required, metavar="PATH", help=help)
+    return click.option(
+        "-o", "--output", type=click.Path(allow_dash=True), required=required, metavar="PATH", help=help
+    )
 
 
 def force_option(f: F) -> F:

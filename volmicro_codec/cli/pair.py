@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from .output import about, shape_text
+from .streams import shown, vgm_source
 
 if TYPE_CHECKING:
     from ..format import VgmReader
@@ -83,14 +84,19 @@ def open_pair(
     from .region import Region
 
     volume = read_volume(original, channel, time)
-    with about(file), VgmReader.open(file) as reader:
+    with about(shown(file)), VgmReader.open(vgm_source(file)) as reader:
         array = open_vgm(reader, device=device, threads=threads)
         region = Region.of(
-            file, array, None, 0, channel if "C" in array.axes else None, time if "T" in array.axes else None
+            shown(file),
+            array,
+            None,
+            0,
+            channel if "C" in array.axes else None,
+            time if "T" in array.axes else None,
         )
         if region.info.shape != volume.info.shape:
             raise InputError(
-                f"{file}: holds {shape_text(region.info)}, but {original} is {shape_text(volume.info)}"
+                f"{shown(file)}: holds {shape_text(region.info)}, but {original} is {shape_text(volume.info)}"
             )
         chosen = dict(region.at)
         if time is not None:

@@ -8,10 +8,11 @@ from .app import Command
 from .options import force_option, output_option, parse_shape
 from .output import bytes_text, remark, shape_text
 from .progress import progress
+from .streams import STREAM, output_path, refuse_terminal_output
 
 
 @click.command(cls=Command)
-@output_option(True, "Where to: .tif, .ome.tif or .npy.")
+@output_option(True, "Where to: .tif, .ome.tif or .npy; - for stdout (as TIFF).")
 @click.option(
     "--shape", callback=parse_shape, default="64,256,256", show_default=True, metavar="Z,Y,X", help="Voxels."
 )
@@ -70,8 +71,11 @@ def phantom(
     from ..phantom import make_phantom
     from ..volume import Volume
 
-    check_volume_output(output, force)
-    with progress() as bar:
+    if output == STREAM:
+        refuse_terminal_output(output)
+    else:
+        check_volume_output(output, force)
+    with progress() as bar, output_path(output, ".tif") as path:
         bar.start("phantom")
         voxels = make_phantom(
             shape,
@@ -84,5 +88,6 @@ def phantom(
         )
         info = Volume.from_array(voxels, "ZYX").info
         bar.start("writing")
-        write_volume(output, voxels, info, force, f"vgm phantom, kind {kind}, seed {seed}")
-    remark(f"wrote {output}: {shape_text(info)}, {bytes_text(info.nbytes)} uncompressed")
+        write_volume(path, voxels, info, force, f"vgm phantom, kind {kind}, seed {seed}")
+    where = "to stdout" if output == STREAM else output
+    remark(f"wrote {where}: {shape_text(info)}, {bytes_text(info.nbytes)} uncompressed")

@@ -5,9 +5,18 @@ from __future__ import annotations
 import click
 
 from .app import Command
-from .options import channel_option, device_options, force_option, output_option, time_option
+from .options import (
+    channel_option,
+    default_output,
+    device_options,
+    file_argument,
+    force_option,
+    output_option,
+    time_option,
+)
 from .output import about, bytes_text, remark
 from .progress import progress
+from .streams import STREAM, check_file_output, shown, vgm_source, write_bytes
 
 
 def _contrast(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, float] | None:
@@ -21,8 +30,8 @@ def _contrast(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 
 
 @click.command(cls=Command)
-@click.argument("file", metavar="FILE")
-@output_option(False, "Where to, a .png; <name>_mip.png in the current directory by default.")
+@file_argument("file", "FILE")
+@output_option(False, "A .png, or - for stdout. Default: <name>_mip.png in the current directory.")
 @click.option(
     "--size",
     type=click.IntRange(64, 16384),
@@ -60,32 +69,32 @@ def preview(
     threads: int | None,
     force: bool,
 ) -> None:
-    """Draw FILE (a .vgm path or URL) as a PNG: maximum projections along z, y and x.
+    """Draw FILE (a .vgm path or URL, or - for stdin) as a PNG: maximum projections along z, y and x.
 
     Channels are added up in their colours. Where the voxel size is known the picture has its proportions, and
     a scale bar. Large files are evaluated on a coarse grid, so that this takes seconds. Of several time
     points the first is drawn unless --time says otherwise.
     """
-    from ..atomic import atomic_output, check_output
     from ..decode import open as open_vgm
     from ..encode.settings import parse_size
     from ..interop.preview import preview as draw
     from ..interop.preview_drawing import pillow
     from .region import Region
 
-    if output is None:
-        output = file.rstrip("/").rpartition("/")[2].removesuffix(".vgm") + "_mip.png"
-    check_output(output, force)
+    output = output or default_output(file, "_mip.png")
+    check_file_output(output, force)
     pillow()
     limit = parse_size(budget, "budget") if budget is not None else None
-    with about(file), progress() as bar:
-        with open_vgm(file, threads=threads, device=device, budget=limit) as array:
-            at = Region.of(file, array, None, 0, channel, time).at
+    name = shown(file)
+    with about(name), progress() as bar:
+        source = vgm_source(file, limit)
+        with open_vgm(source, threads=threads, device=device, budget=limit) as array:
+            at = Region.of(name, array, None, 0, channel, time).at
             channels = [at["C"]] if "C" in at else list(range(array.info.shape[1]))
-            bar.start(f"drawing {file}", None)
+            bar.start(f"drawing {name}", None)
             picture = draw(
                 array,
-                name=file.rstrip("/").rpartition("/")[2],
+                name=default_output(file, ".vgm"),
                 channels=channels,
                 time=at.get("T", 0),
                 size=size,
@@ -93,6 +102,5 @@ def preview(
                 limits=contrast,
                 advance=bar.advance,
             )
-        with atomic_output(output, force) as temp:
-            temp.write_bytes(picture)
-    remark(f"wrote {output}: {bytes_text(len(picture))}")
+        write_bytes(output, picture, force)
+    remark(f"wrote {'to stdout' if output == STREAM else output}: {bytes_text(len(picture))}")

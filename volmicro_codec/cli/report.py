@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from .app import Command
-from .options import channel_option, device_options, force_option, output_option, time_option
+from .options import (
+    channel_option,
+    default_output,
+    device_options,
+    file_argument,
+    force_option,
+    output_option,
+    time_option,
+)
 from .output import bytes_text, remark
 from .progress import progress
+from .streams import STREAM, check_file_output, shown, write_bytes
 
 
 @click.command(cls=Command)
-@click.argument("original", metavar="ORIGINAL")
-@click.argument("file", metavar="FILE")
-@output_option(False, "Where to, an .html; <name>_report.html in the current directory by default.")
+@file_argument("original", "ORIGINAL")
+@file_argument("file", "FILE")
+@output_option(False, "An .html, or - for stdout. Default: <name>_report.html in the current directory.")
 @channel_option
 @time_option
 @device_options[0]
@@ -35,22 +46,19 @@ def report(
     histograms, spectra, all that `vgm verify` measures, primitives per brick, and where the bytes go. Of
     several time points all are measured and the first is drawn.
     """
-    from ..atomic import atomic_output, check_output
     from ..interop.preview_drawing import pillow
     from ..interop.report import ImageReport, report_image, report_page
     from .pair import open_pair
 
-    if output is None:
-        output = file.rstrip("/").rpartition("/")[2].removesuffix(".vgm") + "_report.html"
-    check_output(output, force)
+    output = output or default_output(file, "_report.html")
+    check_file_output(output, force)
     pillow()
     images: list[ImageReport] = []
     with progress() as bar, open_pair(original, file, channel, time, device, threads) as pair:
         for t, c, before, after in pair.images(bar):
             first = not images or t == images[0].time
             images.append(report_image(t, c, before, after, drawn=first))
-        name, kept = (path.rstrip("/").rpartition("/")[2] for path in (original, file))
+        name, kept = (os.path.basename(shown(path).rstrip("/")) for path in (original, file))
         page = report_page(name, kept, pair.reader, images).encode()
-        with atomic_output(output, force) as temp:
-            temp.write_bytes(page)
-    remark(f"wrote {output}: {bytes_text(len(page))}")
+        write_bytes(output, page, force)
+    remark(f"wrote {'to stdout' if output == STREAM else output}: {bytes_text(len(page))}")

@@ -2,49 +2,51 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from ..errors import FormatError, VgmError
 from .app import Command
-from .options import json_option
-from .output import bytes_text, emit_json
+from .options import file_argument, json_option
+from .output import about, bytes_text, emit_json
 from .progress import counted, progress
+from .several import Failures, expand
+from .streams import shown, vgm_source
 
 
 @click.command(cls=Command)
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@file_argument("files", "FILE...", several=True)
 @json_option
 def test(files: tuple[str, ...], as_json: bool) -> None:
     """Check the structure and every checksum of .vgm files, and that every chunk decodes.
 
-    Goes on to the next FILE where one is damaged; each damage is a line on stderr, and the exit code says
-    whether there was any.
+    FILE is a path, a pattern, a URL, or - for stdin. Goes on to the next FILE where one is damaged; each
+    damage is a line on stderr, and the exit code says whether there was any.
     """
     from ..format.check import check_file
 
-    reports, failed = [], None
+    reports: list[dict[str, Any]] = []
+    failures = Failures()
     with progress() as bar:
-        for file in files:
-            bar.start(f"testing {file}")
+        for file in expand(files):
+            name = shown(file)
+            bar.start(f"testing {name}")
             try:
-                report = check_file(file, counted(bar))
+                with about(name):
+                    report = check_file(vgm_source(file), counted(bar))
             except VgmError as e:
-                click.echo(f"vgm: {e}", err=True)
-                reports.append({"file": file, "ok": False, "errors": [str(e)]})
-                failed = failed or e
+                failures.add(e)
+                reports.append({"file": name, "ok": False, "errors": [str(e)]})
                 continue
-            reports.append({"file": file, **report})
+            reports.append({"file": name, **report})
             for error in report["errors"]:
-                click.echo(f"vgm: {file}: {error}", err=True)
-            if report["ok"]:
-                if not as_json:
-                    click.echo(
-                        f"{file}: OK, {report['chunks']:,} chunks, {report['primitives']:,} primitives, "
-                        f"{bytes_text(report['file_size'])}"
-                    )
-            else:
-                failed = failed or FormatError(f"{file}: damaged")
+                failures.add(FormatError(f"{name}: {error}"))
+            if report["ok"] and not as_json:
+                click.echo(
+                    f"{name}: OK, {report['chunks']:,} chunks, {report['primitives']:,} primitives, "
+                    f"{bytes_text(report['file_size'])}"
+                )
     if as_json:
         emit_json(reports[0] if len(reports) == 1 else reports)
-    if failed is not None:
-        click.get_current_context().exit(failed.exit_code)
+    failures.exit()

@@ -8,7 +8,7 @@ import click
 
 from ..errors import QualityError
 from .app import Command
-from .options import channel_option, device_options, json_option, time_option
+from .options import channel_option, device_options, file_argument, json_option, time_option
 from .output import bytes_text, emit_json, emit_rows
 from .progress import progress
 
@@ -17,8 +17,8 @@ WIDTH = 21
 
 
 @click.command(cls=Command)
-@click.argument("original", metavar="ORIGINAL")
-@click.argument("file", metavar="FILE")
+@file_argument("original", "ORIGINAL")
+@file_argument("file", "FILE")
 @click.option("--min-psnr", type=float, metavar="DB", help="Exit with 7 where the PSNR of an image is lower.")
 @click.option(
     "--quick", is_flag=True, help="Leave out segmentation and the denoised original: several times faster."

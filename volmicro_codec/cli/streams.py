@@ -1,0 +1,124 @@
+"""``-``: standard input as a file to read, standard output as a place to write to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import TextIO
+
+from ..errors import InputError, UsageError
+
+STREAM = "-"
+
+KINDS = (
+    (b"II*\0", ".tif"),
+    (b"MM\0*", ".tif"),
+    (b"II+\0", ".tif"),
+    (b"MM\0+", ".tif"),
+    (b"\x93NUMPY", ".npy"),
+)
+"""How volumes that come through a pipe begin, and the suffix of such a file."""
+
+
+def shown(file: str) -> str:
+    """What to call a file in a message."""
+    return "stdin" if file == STREAM else file
+
+
+def vgm_source(file: str, budget: int | None = None) -> str | bytes:
+    """What to open for a .vgm argument: the name itself, or all that stdin holds (or its first bytes).
+
+    Raises
+    ------
+    UsageError
+        Where stdin is a terminal.
+    """
+    if file != STREAM:
+        return file
+    _refuse_terminal(sys.stdin, "-: stdin is a terminal, expected a .vgm file from a pipe")
+    stream = sys.stdin.buffer
+    return stream.read() if budget is None else stream.read(budget)
+
+
+@contextlib.contextmanager
+def volume_path(file: str) -> Iterator[str]:
+    """The path of a volume argument; what comes through stdin is kept in a temporary file meanwhile.
+
+    Raises
+    ------
+    UsageError
+        Where stdin is a terminal.
+    InputError
+        Where what comes through it begins like neither TIFF nor npy.
+    """
+    if file != STREAM:
+        yield file
+        return
+    _refuse_terminal(sys.stdin, "-: stdin is a terminal, expected a volume from a pipe")
+    stream = sys.stdin.buffer
+    start = stream.read(8)
+    suffix = next((s for magic, s in KINDS if start.startswith(magic)), None)
+    if suffix is None:
+        raise InputError("stdin: neither TIFF nor npy")
+    with tempfile.TemporaryDirectory(prefix="vgm-") as directory:
+        path = os.path.join(directory, f"stdin{suffix}")
+        with open(path, "wb") as f:
+            f.write(start)
+            shutil.copyfileobj(stream, f, 1 << 20)
+        yield path
+
+
+@contextlib.contextmanager
+def output_path(output: str, suffix: str) -> Iterator[str]:
+    """The path to write to; what is for stdout goes to a temporary file first, and out when that is whole.
+
+    Raises
+    ------
+    UsageError
+        Where stdout is a terminal.
+    """
+    if output != STREAM:
+        yield output
+        return
+    refuse_terminal_output(output)
+    with tempfile.TemporaryDirectory(prefix="vgm-") as directory:
+        path = os.path.join(directory, f"stdout{suffix}")
+        yield path
+        with open(path, "rb") as f:
+            shutil.copyfileobj(f, sys.stdout.buffer, 1 << 20)
+
+
+def write_bytes(output: str, data: bytes, force: bool) -> None:
+    """Write an output that is in memory."""
+    from ..atomic import atomic_output
+
+    if output == STREAM:
+        sys.stdout.buffer.write(data)
+        return
+    with atomic_output(output, force) as temp:
+        temp.write_bytes(data)
+
+
+def check_file_output(output: str, force: bool) -> None:
+    """Raise early where an output cannot be written."""
+    from ..atomic import check_output
+
+    if output == STREAM:
+        refuse_terminal_output(output)
+    else:
+        check_output(output, force)
+
+
+def refuse_terminal_output(output: str) -> None:
+    """Raise `UsageError` where bytes would go to a terminal."""
+    if output == STREAM:
+        _refuse_terminal(sys.stdout, "-o -: stdout is a terminal, expected a file or a pipe")
+
+
+def _refuse_terminal(stream: TextIO, message: str) -> None:
+    if stream.isatty():
+        raise UsageError(message)
