@@ -1,4 +1,4 @@
-"""OME-Zarr 0.4 and 0.5: what is written is read back, by us and by others; a pyramid is there whole or not."""
+"""OME-Zarr 0.4 and 0.5: what is written is read back, by us and by others; pyramids are whole or absent."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from .options import Bounds
 if TYPE_CHECKING:
     from ..decode import VgmArray
 
+TILE_PLANES = 16
 SLAB_BYTES = 128 << 20
 
 
@@ -104,8 +105,9 @@ class Region:
 
     @property
     def slab_depth(self) -> int:
-        """Planes of a slab: about 128 MiB as float32."""
-        return max(1, SLAB_BYTES // (4 * self.info.shape[3] * self.info.shape[4]))
+        """Planes of a slab: about 128 MiB as float32, whole layers of the decoder's tiles where that allows."""
+        depth = max(1, SLAB_BYTES // (4 * self.info.shape[3] * self.info.shape[4]))
+        return depth - depth % TILE_PLANES if depth > TILE_PLANES else depth
 
     def _read(self, t: int, c: int, z: slice) -> npt.NDArray[np.generic]:
         where: dict[str, Any] = {"T": t, "C": c, **self.at, "Z": z, "Y": self.box[1], "X": self.box[2]}

@@ -106,7 +106,8 @@ class PathSource:
             self._fd = -1
 
     def __del__(self) -> None:
-        if getattr(self, "_fd", -1) >= 0:
+        # At interpreter exit the module's names may be gone already.
+        if getattr(self, "_fd", -1) >= 0 and os is not None and os.close is not None:
             self.close()
 
     def __reduce__(self) -> tuple[Callable[[str], PathSource], tuple[str]]:
