@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from ..errors import UsageError
 from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead, write_file
 from ..progress import Progress, SilentProgress
 from ..volume import Volume
-from . import densify, rate
+from . import densify, quality, rate
 from .coder import FILE_STEP, Coded
 from .fit import EFFORTS, ImageFit, Method, Schedule, Weighting
 from .gate import Gate, no_gate, otsu_gate, train_gate
@@ -28,7 +29,6 @@ from .regularise import Regularisers
 from .settings import EncodeSettings
 
 DEFAULT_RADIUS = math.sqrt(12.0)
-INDEX_BYTES = 26
 ADAM_STEPS = 4
 """Steps of adam for each of the conjugate gradients that an effort stands for."""
 START_SHARE = 0.85
@@ -90,8 +90,8 @@ def _aspect(volume: Volume) -> tuple[float, float, float]:
     return (a[0], a[1], a[2])
 
 
-def _schedule(settings: EncodeSettings) -> Schedule:
-    s = EFFORTS[settings.effort]
+def _schedule(settings: EncodeSettings, voxel_count: int) -> Schedule:
+    s = EFFORTS[settings.effort].for_size(voxel_count)
     if settings.optimizer == "adam":
         s = replace(s, inner=ADAM_STEPS * s.inner, final=ADAM_STEPS * s.final)
     return s if settings.iterations is None else replace(s, final=settings.iterations)
@@ -180,6 +180,11 @@ def encode_volume(
     )  # fmt: skip
 
 
+def _order(chunk: EncodedChunk) -> tuple[int, int, int]:
+    """Where a chunk comes in the file: what matters most of every image first."""
+    return chunk.level, chunk.t, chunk.c
+
+
 class _Job:
     """One encode, image by image."""
 
@@ -226,18 +231,21 @@ class _Job:
                     f"a file of {total + empty + 2:.0f} bytes is too small:"
                     f" without a single primitive it takes {empty}"
                 )
-        spent = 0.0
         images = self.images
         for k, (t, c) in enumerate(images):
+            spent = sum(len(c.payload) for c in self.chunks) + self._index_bytes(self.chunks)
             budget = None if total is None else (total - spent) / (len(images) - k)
             coded = self._image(
                 t, c, name, value, budget, f"{k + 1}/{len(images)} " if len(images) > 1 else ""
             )
             self.chunks += coded.chunks
-            spent += coded.payload + INDEX_BYTES * len(coded.chunks)
-        self.chunks.sort(key=lambda c: (c.level, c.t, c.c))
+        self.chunks.sort(key=_order)
         self.meta = self._meta(self.meta.quality)
         return self._measure(total)
+
+    def _index_bytes(self, chunks: Sequence[EncodedChunk]) -> int:
+        """Bytes of an index of these chunks beyond those of an empty one."""
+        return overhead(self.meta, sorted(chunks, key=_order)) - overhead(self.meta, [])
 
     def _image(self, t: int, c: int, name: str, value: float, budget: float | None, label: str) -> Coded:
         s = self.settings
@@ -248,8 +256,8 @@ class _Job:
         self.occupancy.append(gate.occupancy(voxels))
         image = Image(voxels, base, gain, gate, _aspect(self.volume))
         fit = ImageFit(image, self.raster, _weighting(s), _method(s))
-        schedule = _schedule(s)
-        refits = rate.REFITS[s.effort]
+        schedule = _schedule(s, fit.voxel_count)
+        refits = rate.refits_for(s.effort, fit.voxel_count)
         work = (schedule.rounds * schedule.inner + schedule.final + refits.total) * len(fit.parts)
         self.shown.start(f"{label}fit", work)
         fit.on_work = self.shown.advance
@@ -264,14 +272,19 @@ class _Job:
                 densify.densify(f, s.grad_threshold, schedule.inner)
             f.refit(schedule.final, tolerance=schedule.tolerance, stage="refit")
 
+        already = self._index_bytes(self.chunks)
+
+        def index_bytes(chunks: Sequence[EncodedChunk]) -> int:
+            return self._index_bytes([*self.chunks, *chunks]) - already
+
         plan = rate.Plan(
             coding=s.coding, effort=s.effort, schedule=schedule, levels=s.levels, max_edge=s.brick or 128,
-            max_primitives=s.max_primitives, at=(t, c), index_bytes=lambda n: INDEX_BYTES * n, refine=refine,
+            max_primitives=s.max_primitives, at=(t, c), index_bytes=index_bytes, refine=refine,
         )  # fmt: skip
         if budget is not None:
             coded = rate.encode_to_bytes(fit, budget, plan)
         elif name == "psnr":
-            coded = rate.encode_to_psnr(fit, value, plan, 64)
+            coded = quality.encode_to_psnr(fit, value, plan, 64)
         else:
             coded = rate.encode_to_count(fit, int(value), plan)
         self.mappings.append((base, float(np.float32(gain * coded.unit))))

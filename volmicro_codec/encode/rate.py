@@ -10,14 +10,16 @@ the exact bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from ..errors import UsageError
+from ..format import EncodedChunk
 from .coder import (
+    FILE_STEP,
     Coded,
     Layout,
     Refits,
@@ -27,15 +29,18 @@ from .coder import (
     plain_rounding,
     rounding_with_refits,
 )
-from .fit import ImageFit, Schedule
+from .fit import ImageFit, Schedule, spare_time
 from .lattice_quantise import Lattice
 from .model import Model
 
 STEP_OVER_ROOT_GAIN = 0.45
 TYPICAL_BYTES = {"lattice": 5.2, "float16": 19.6, "raw": 22.0}
+MOST_GROUPS = 6
 REFITS = {"fast": Refits(1, 6, 4, 0), "balanced": Refits(3, 6, 4, 3), "best": Refits(6, 8, 6, 4)}
 RATE_SLACK = 0.994
 BYTES_AN_OCTAVE = 1.1
+INDEX_BYTES = 16  # of a chunk, measured
+LARGEST_WEIGHT = 3e4  # in a record; float16 ends at 65504, and refits between roundings move weights
 STILL_TO_CONVERGE = 0.8  # error after the last refit over the error right after a round
 
 
@@ -54,7 +59,7 @@ class Plan:
     max_primitives : int or None
     at : (t, c)
     index_bytes : callable
-        Bytes that an index of so many chunks takes.
+        Bytes that the file's index grows by for an image's chunks.
     """
 
     coding: str
@@ -64,8 +69,15 @@ class Plan:
     max_edge: int
     max_primitives: int | None
     at: tuple[int, int]
-    index_bytes: Callable[[int], int]
+    index_bytes: Callable[[Sequence[EncodedChunk]], int]
     refine: Callable[[ImageFit], None]
+
+
+def refits_for(effort: str, voxel_count: int) -> Refits:
+    """How rounding proceeds for an image: small ones are rounded in more groups."""
+    r = REFITS[effort]
+    groups = r.groups if r.groups == 1 else min(MOST_GROUPS, round(r.groups * spare_time(voxel_count)))
+    return replace(r, groups=groups)
 
 
 def _layout(fit: ImageFit, plan: Plan, model: Model | None = None) -> Layout:
@@ -78,8 +90,19 @@ def _limited(count: int, plan: Plan) -> int:
     return min(count, plan.max_primitives) if plan.max_primitives else count
 
 
-def _cost(rounded: Rounded, plan: Plan) -> int:
-    return rounded.bytes() + plan.index_bytes(len(rounded.layout.bricks))
+def _cost(rounded: Rounded) -> int:
+    """Bytes of payload, and of index as far as foreseen."""
+    return rounded.bytes() + INDEX_BYTES * len(rounded.layout.bricks)
+
+
+def _size(coded: Coded, plan: Plan) -> int:
+    """Bytes of payload and index."""
+    return coded.payload + plan.index_bytes(coded.chunks)
+
+
+def least_step(model: Model) -> float:
+    """The smallest step with which float16 holds every weight (in units of the step, `FILE_STEP` stored)."""
+    return float(model.w.abs().max()) * FILE_STEP / LARGEST_WEIGHT if len(model) else 0.0
 
 
 class GrowthCurve:
@@ -100,7 +123,7 @@ class GrowthCurve:
             for (n0, s0), (n1, s1) in pairwise(tail)
             if n1 > n0
         ]
-        return min(max(sum(falls) / len(falls), 0.05), 3.0) if falls else 1.0
+        return min(max(sum(falls) / len(falls), 0.05), 1.2) if falls else 1.0
 
     def gain(self, sse: float, count: int) -> float:
         """Squared error that one more Gaussian takes off, at an error and a count."""
@@ -133,7 +156,7 @@ def balance(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> Non
     for _ in range(2):
         count = len(fit.model)
         step = Lattice(step_for(curve.gain(fit.sse, count)))
-        size = _cost(plain_rounding(fit.model, step, _layout(fit, plan)), plan)
+        size = _cost(plain_rounding(fit.model, step, _layout(fit, plan)))
         goal = _limited(max(1, int(count * (budget / size) ** 0.8)), plan)
         if goal < 0.95 * count:
             order = np.argsort(-fit.model.energy().numpy(), kind="stable")[:goal]
@@ -150,7 +173,7 @@ def _count_for(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> 
     """How many Gaussians fill the budget when each is rounded as finely as is worth it at that count."""
     count, fall = len(fit.model), curve.fall()
     step = step_for(curve.gain(fit.sse * STILL_TO_CONVERGE, count))
-    size = _cost(plain_rounding(fit.model, Lattice(step), _layout(fit, plan)), plan) / count
+    size = _cost(plain_rounding(fit.model, Lattice(step), _layout(fit, plan))) / count
     goal = budget / size
     for _ in range(20):
         # The step goes with the root of the gain (N^-(1 + p)); each halving of it costs BYTES_AN_OCTAVE.
@@ -168,7 +191,7 @@ def solve_step(model: Model, layout: Layout, plan: Plan, budget: float, start: f
     """The smallest step whose plainly rounded symbols take no more than ``budget`` bytes (to 0.3 %)."""
     low, high, dc = 0.0, math.inf, start
     for _ in range(12):
-        size = _cost(plain_rounding(model, Lattice(dc), layout), plan)
+        size = _cost(plain_rounding(model, Lattice(dc), layout))
         if size > budget:
             low = dc
         else:
@@ -194,20 +217,21 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     layout = _layout(fit, plan)
     start = math.sqrt(max(fit.sse, 1e-12) / max(1, len(fitted))) * 0.35
     slack = RATE_SLACK
-    dc = solve_step(fitted, layout, plan, budget * slack, start)
-    floor = start * 0.02
-    dc = max(dc, floor)
+    floor = max(start * 0.02, least_step(fitted))
+    dc = max(solve_step(fitted, layout, plan, budget * slack, start), floor)
+    best: tuple[int, Coded] | None = None
     for _ in range(4):
         fit.model = fitted.clone()
-        rounded = rounding_with_refits(fit, Lattice(dc), layout, REFITS[plan.effort])
-        size = _cost(rounded, plan)
+        rounded = rounding_with_refits(fit, Lattice(dc), layout, refits_for(plan.effort, fit.voxel_count))
+        coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at)
+        size = _size(coded, plan)
+        if size <= budget and (best is None or size > best[0]):
+            best = size, coded
         if size <= budget and (size >= 0.985 * budget or dc <= floor):
             break
-        slack *= min(1.02, max(0.9, (0.995 * budget) / size))
+        slack *= min(1.1, max(0.9, (0.995 * budget) / max(size, 1)))
         dc = max(solve_step(fitted, layout, plan, budget * slack, dc), floor)
-    coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at)
-    if coded.payload + plan.index_bytes(len(coded.chunks)) > budget:
-        return _trimmed(fit, rounded, budget, plan)
+    coded = best[1] if best is not None else _trimmed(fit, rounded, budget, plan)
     fit.model = coded.model
     return coded
 
@@ -216,20 +240,17 @@ def _trimmed(fit: ImageFit, rounded: Rounded, budget: float, plan: Plan) -> Code
     """Leave out the least energetic primitives until the bytes fit."""
     amplitudes = rounded.symbols.amplitudes
     order = np.argsort(np.abs(amplitudes), kind="stable")
-    drop = 0
     while True:
-        size = _cost(rounded, plan)
+        coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at)
+        size = _size(coded, plan)
         if size <= budget:
-            break
+            return coded
         kept = int(np.count_nonzero(amplitudes))
         if kept == 0:
             raise UsageError("the target size leaves no room for a single primitive")
         more = max(1, int((size - budget) / max(1.0, size / kept)))
-        drop = int(np.count_nonzero(amplitudes[order] == 0)) + more
-        amplitudes[order[:drop]] = 0
-    coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at)
-    fit.model = coded.model
-    return coded
+        gone = int(np.count_nonzero(amplitudes[order] == 0)) + more
+        amplitudes[order[:gone]] = 0
 
 
 def _float16_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
@@ -244,7 +265,7 @@ def _float16_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
             plan.at,
             plan.coding == "raw",
         )
-        size = coded.payload + plan.index_bytes(len(coded.chunks))
+        size = _size(coded, plan)
         if size <= budget:
             break
         keep = int(len(model) * budget / size) - 1
@@ -275,68 +296,22 @@ def encode_to_count(fit: ImageFit, count: int, plan: Plan) -> Coded:
         fit.grow(max(0, count * k // s.rounds - len(fit.model)), s.inner, f"round {k}")
         curve.add(fit)
     plan.refine(fit)
-    coded = _code_with_step(fit, step_for(curve.gain(fit.sse, len(fit.model))), plan)
+    coded = code_with_step(fit, step_for(curve.gain(fit.sse, len(fit.model))), plan)
     fit.refit(0, stage="coded")
     return coded
 
 
-def _code_with_step(fit: ImageFit, dc: float, plan: Plan) -> Coded:
+def code_with_step(fit: ImageFit, dc: float, plan: Plan) -> Coded:
+    """Code a fitted image with one step of amplitudes (codings without a lattice have none)."""
     if plan.coding != "lattice":
         coded = code_float16(
             fit.model, _layout(fit, plan), fit.image.shape, fit.raster.cutoff, plan.at, plan.coding == "raw"
         )
     else:
-        rounded = rounding_with_refits(fit, Lattice(dc), _layout(fit, plan), REFITS[plan.effort])
+        dc = max(dc, least_step(fit.model))
+        rounded = rounding_with_refits(
+            fit, Lattice(dc), _layout(fit, plan), refits_for(plan.effort, fit.voxel_count)
+        )
         coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at)
     fit.model = coded.model
     return coded
-
-
-def encode_to_psnr(fit: ImageFit, psnr: float, plan: Plan, smallest: int) -> Coded:
-    """Fit and code one image in the smallest file found whose PSNR (peak p99.99 - p0.01) reaches ``psnr``.
-
-    ``smallest`` is the count to start from. Grows until the unrounded fit is as much better than asked as
-    rounding at the best step costs, then solves the step.
-    """
-    s = plan.schedule
-    wanted = fit.voxel_count * 10 ** (-psnr / 10)
-    count, curve = smallest, GrowthCurve()
-    for k in range(60):
-        before = len(fit.model)
-        added = fit.grow(max(1, min(count, 1 << 24) - before), s.inner, f"round {k + 1}")
-        curve.add(fit)
-        limit = plan.max_primitives is not None and len(fit.model) >= plan.max_primitives
-        # Rounding at the best step gives away about a third of the marginal gain of each Gaussian.
-        margin = 0.33 * curve.fall() * fit.sse if plan.coding == "lattice" else 0.0
-        if fit.sse * STILL_TO_CONVERGE + margin <= wanted or limit or added == 0:
-            break
-        count = _limited(int(len(fit.model) * 1.25) + 8, plan)
-    plan.refine(fit)
-    gain = curve.gain(fit.sse, len(fit.model))
-    fitted = fit.model.clone()
-    low, high, best = 0.0, math.inf, None
-    dc = step_for(gain)
-    for _ in range(9):
-        fit.model = fitted.clone()
-        coded = _code_with_step(fit, dc, plan)
-        fit.refit(0, stage="coded")
-        if fit.psnr >= psnr:
-            low, best = dc, coded
-            if fit.psnr <= psnr + 0.05 or plan.coding != "lattice":
-                break
-            dc = math.sqrt(low * high) if high < math.inf else dc * 1.6
-        else:
-            high = dc
-            if plan.coding != "lattice" or dc < 0.02 * step_for(gain):
-                fit.model = fitted
-                fit.grow(max(4, len(fitted) // 16), s.inner, "more")
-                plan.refine(fit)
-                fitted, low, high = fit.model.clone(), 0.0, math.inf
-                continue
-            dc = math.sqrt(low * high) if low > 0 else dc / 2
-    if best is None:
-        fit.model = fitted.clone()
-        best = _code_with_step(fit, max(low, 0.02 * step_for(gain)), plan)
-    fit.model = best.model
-    fit.refit(0, stage="coded")
-    return best

@@ -1,0 +1,153 @@
+"""Quality control: the smallest file found whose decoded voxels reach a PSNR.
+
+The count is brought to where the fit, rounded at the step that is worth its bytes, is as good as asked;
+then the step alone is solved for the rest.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .coder import Coded
+from .fit import ImageFit
+from .rate import TYPICAL_BYTES, GrowthCurve, Plan, code_with_step, least_step, step_for
+
+ROUNDING_SHARE = 0.33
+"""Of the error's fall with the count: what rounding at the best step adds to the squared error."""
+WINDOW = 0.05
+"""dB above what was asked that need not be given back."""
+GROWTH = 1.25
+MOST_ROUNDS, MOST_BALANCES, MOST_STEPS = 60, 8, 9
+_LEAST_FALL = 0.3
+
+
+def encode_to_psnr(fit: ImageFit, psnr: float, plan: Plan, smallest: int) -> Coded:
+    """Fit and code one image in the smallest file found whose PSNR reaches ``psnr``.
+
+    Where no number of Gaussians that is worth storing reaches it, the result is the best that was found.
+
+    Parameters
+    ----------
+    fit : ImageFit
+    psnr : float
+        Of decoded voxels, in dB of the peak p99.99 - p0.01.
+    plan : Plan
+    smallest : int
+        Gaussians to start with.
+    """
+    wanted = fit.voxel_count * 10 ** (-psnr / 10)
+    curve = _grow(fit, wanted, plan, smallest)
+    plan.refine(fit)
+    _balance(fit, curve, wanted, plan)
+    if plan.coding == "lattice":
+        return _with_solved_step(fit, curve, wanted, plan)
+    coded = code_with_step(fit, 1.0, plan)
+    fit.refit(0, stage="coded")
+    return coded
+
+
+def _most(fit: ImageFit, plan: Plan) -> int:
+    """Gaussians beyond which the file would be larger than the voxels."""
+    size = fit.voxel_count * fit.image.voxels.dtype.itemsize / TYPICAL_BYTES[plan.coding]
+    return max(16, min(int(size), plan.max_primitives or 1 << 40))
+
+
+def _needed(fit: ImageFit, curve: GrowthCurve, plan: Plan) -> float:
+    """Squared error of the decoded voxels once rounded at the step worth its bytes, as far as foreseen."""
+    rounding = ROUNDING_SHARE * curve.fall() * fit.sse if plan.coding == "lattice" else 0.0
+    return fit.decoded_sse() + rounding
+
+
+def _grow(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> GrowthCurve:
+    curve, most, count = GrowthCurve(), _most(fit, plan), smallest
+    fit.refit(0, stage="background")
+    if fit.decoded_sse() <= wanted:
+        return curve
+    for k in range(MOST_ROUNDS):
+        count = min(count, most)
+        added = fit.grow(max(0, count - len(fit.model)), plan.schedule.inner, f"round {k + 1}")
+        curve.add(fit)
+        if not added or _needed(fit, curve, plan) <= 1.2 * wanted:
+            break
+        count = int(len(fit.model) * GROWTH) + 8
+    return curve
+
+
+def _balance(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Plan) -> None:
+    """Prune or grow a converged fit until it is just good enough."""
+    narrow = 10 ** (-WINDOW / 10) if plan.coding != "lattice" else 0.9
+    good = None
+    fewest_good, most_bad = 1 << 40, 0
+    for _ in range(MOST_BALANCES):
+        count, need = len(fit.model), _needed(fit, curve, plan)
+        if need <= wanted:
+            if count < fewest_good:
+                good, fewest_good = fit.model.clone(), count
+            if need >= narrow * wanted or count <= 1:
+                break
+        else:
+            most_bad = max(most_bad, count)
+        p = max(curve.fall(), _LEAST_FALL)
+        aim = wanted * (1 + narrow) / 2
+        goal = round(count * min(max((max(need, 1e-3 * aim) / aim) ** (1 / p), 0.5), 1.5))
+        goal = max(1, goal + (goal == count) * (1 if need > wanted else -1))
+        if most_bad and fewest_good < 1 << 40 and not most_bad < goal < fewest_good:
+            goal = (most_bad + fewest_good) // 2
+            if goal in (most_bad, fewest_good):
+                break
+        goal = min(goal, _most(fit, plan))
+        if goal < count:
+            order = np.argsort(-fit.model.energy().numpy(), kind="stable")[:goal]
+            fit.model = fit.model.take(np.sort(order))
+            fit.refit(2 * plan.schedule.inner, stage="pruned")
+        elif goal == count or not fit.grow(goal - count, 2 * plan.schedule.inner, "grown"):
+            break
+    if good is not None and _needed(fit, curve, plan) > wanted:
+        fit.model = good
+        fit.refit(0, stage="reset")
+
+
+def _with_solved_step(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Plan) -> Coded:
+    """Round with the coarsest step found with which the decoded voxels are good enough."""
+    fitted, floor = fit.model.clone(), fit.decoded_sse()
+    finest = least_step(fitted)
+    dc = max(step_for(curve.gain(fit.sse, len(fitted))), finest)
+    low, high = 0.0, math.inf
+    good: Coded | None = None
+    coded = Coded([], fitted)
+    for _ in range(MOST_STEPS):
+        fit.model = fitted.clone()
+        coded = code_with_step(fit, dc, plan)
+        fit.refit(0, stage="coded")
+        sse = fit.decoded_sse()
+        if sse <= wanted:
+            low = dc
+            if good is None or coded.payload <= good.payload:
+                good = coded
+            if sse >= wanted * 10 ** (-WINDOW / 10) or not len(fit.model):
+                break
+        else:
+            high = dc
+        if floor > 0.99 * wanted and good is None:
+            # Even unrounded the fit is hardly good enough: a few more Gaussians, then again.
+            fit.model = fitted.clone()
+            if not fit.grow(max(4, len(fitted) // 12), plan.schedule.inner, "more"):
+                break
+            plan.refine(fit)
+            fitted, floor, high = fit.model.clone(), fit.decoded_sse(), math.inf
+            continue
+        # Rounding adds an error that goes with the square of the step.
+        aim = max(wanted * 10 ** (-0.4 * WINDOW / 10), 0.5 * (floor + wanted))
+        room, added = max(aim - floor, 1e-4 * wanted), max(sse - floor, 1e-6 * wanted)
+        guess = dc * min(max(math.sqrt(room / added), 0.2), 5.0)
+        if low > 0 and high < math.inf and not low * 1.003 < guess < high * 0.997:
+            guess = math.sqrt(low * high)
+        if guess < finest and dc <= finest:
+            break
+        dc = max(guess, finest)
+    found = good or coded
+    fit.model = found.model
+    fit.refit(0, stage="coded")
+    return found
