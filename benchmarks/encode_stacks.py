@@ -55,6 +55,7 @@ def encode(path: Path, channel: int, ratio: float, options: list[str], out: Path
         raise SystemExit(f"{' '.join(command)} failed with status {status}")
     result: dict[str, Any] = json.loads(text)
     result["seconds"] = time.monotonic() - began
+    result["cpu_seconds"] = usage.ru_utime + usage.ru_stime
     result["peak_mb"] = usage.ru_maxrss / 1024
     return result
 

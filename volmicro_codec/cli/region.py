@@ -105,7 +105,7 @@ class Region:
 
     @property
     def slab_depth(self) -> int:
-        """Planes of a slab: about 128 MiB as float32, whole layers of the decoder's tiles where that allows."""
+        """Planes of a slab: about 128 MiB as float32, in whole layers of the decoder's tiles."""
         depth = max(1, SLAB_BYTES // (4 * self.info.shape[3] * self.info.shape[4]))
         return depth - depth % TILE_PLANES if depth > TILE_PLANES else depth
 
