@@ -381,7 +381,8 @@ def decode(payload: bytes, count: int, shared: bytes, brick_shape: tuple[int, in
         n_x = point(2, offset_x, 2 * b[2])
         centre = (n_z * b[0], offset_y + n_y * b[1], offset_x + n_x * 2 * b[2])
         out += record(centre, factor, sign * k, dc)
-    if not len(payload) <= rc.taken <= len(payload) + 5:
+    left_off = rc.taken - len(payload)
+    if left_off not in (4, 5) or (left_off == 4 and payload[-1] == 0):
         raise Rejected("end")
     return out
 

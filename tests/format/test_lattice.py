@@ -220,8 +220,11 @@ def test_bytes_after_the_code_are_found() -> None:
     lattice = quantise.Lattice(1.0)
     symbols = rounded(fit(30, 2), lattice)
     payload = quantise.encode_chunk(symbols, lattice, BRICK).payload
-    with pytest.raises(FormatError, match="bytes long"):
-        coding.decode(payload + b"\1" * 6, len(symbols), lattice.shared(), Entry())
+    for more in (b"\0", b"\0" * 4, b"\0" * 5, b"\1" * 2, b"\1" * 5, b"\xff" * 9):
+        with pytest.raises(FormatError):
+            coding.decode(payload + more, len(symbols), lattice.shared(), Entry())
+        with pytest.raises(lattice_spec_decoder.Rejected):
+            lattice_spec_decoder.decode(payload + more, len(symbols), lattice.shared(), BRICK)
 
 
 @pytest.mark.parametrize(

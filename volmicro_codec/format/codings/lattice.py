@@ -85,8 +85,9 @@ def _decode(payload: bytes, count: int, parameters: Parameters, brick_shape: tup
     )
     if bad >= 0:
         raise FormatError(f"lattice chunk: primitive {bad} of {count} cannot be: the payload is damaged")
-    if not len(payload) <= rc[AT] <= len(payload) + SLACK:
-        raise FormatError(f"lattice chunk: its code is {rc[AT]} bytes long, the payload {len(payload)}")
+    left_off = int(rc[AT]) - len(payload)
+    if left_off not in (SLACK - 1, SLACK) or (left_off == SLACK - 1 and payload[-1] == 0):
+        raise FormatError(f"lattice chunk: its code ends {left_off - SLACK} bytes after the payload does")
     records = canonical_records(factors, centres, amplitudes, parameters.dc)
     check_records(records, "lattice chunk")
     return records
