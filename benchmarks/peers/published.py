@@ -45,7 +45,7 @@ class Published(FitPeer):
         return None
 
     def version(self) -> str:
-        return f"published method, k {NEIGHBOURS}, Adam {RATE:g}, {self.seconds:g} CPU s a fit"
+        return f"published method, k {NEIGHBOURS}, Adam {RATE:g}, time as in the rows"
 
     def fit(self, image: Image, ratio: float) -> Fitted:
         low, high = float(image.data.min()), float(image.data.max())
@@ -58,7 +58,11 @@ class Published(FitPeer):
         decoded = to_dtype(_render(model, values.shape) * span + low, image.data.dtype)
         done = time.perf_counter()
         return Fitted(
-            count * BYTES, decoded, fitted - began, done - fitted, f"{count} primitives, {steps} steps"
+            count * BYTES,
+            decoded,
+            fitted - began,
+            done - fitted,
+            f"{count} primitives, {steps} steps in {self.seconds:g} CPU s",
         )
 
 

@@ -38,7 +38,7 @@ class Siren(FitPeer):
         return None
 
     def version(self) -> str:
-        return f"SIREN {HIDDEN} hidden layers, omega {OMEGA:g}, Adam, {self.seconds:g} CPU s a fit"
+        return f"SIREN {HIDDEN} hidden layers, omega {OMEGA:g}, Adam, time as in the rows"
 
     def fit(self, image: Image, ratio: float) -> Fitted:
         import torch
@@ -57,7 +57,13 @@ class Siren(FitPeer):
         decoded = to_dtype((_render(net, image.data.shape) + 1) / 2 * span + low, image.data.dtype)
         done = time.perf_counter()
         size = HEADER + 2 * sum(p.numel() for p in net.parameters)
-        return Fitted(size, decoded, fitted - began, done - fitted, f"width {width}, {steps} steps")
+        return Fitted(
+            size,
+            decoded,
+            fitted - began,
+            done - fitted,
+            f"width {width}, {steps} steps in {self.seconds:g} CPU s",
+        )
 
 
 def _width(parameters: int) -> int:
