@@ -350,6 +350,10 @@ def psnr_of(sse: float, voxel_count: int) -> float:
 def edge_map(target: F32, threads: int) -> F32:
     """Gradient magnitude of the smoothed target over its own 99.9 % quantile, clipped to 1."""
     smooth = voxels.correlate(target, (1.0, 1.0, 1.0), threads, np.empty_like(target))
+    for ax, n in enumerate(target.shape):
+        # Of the taps inside the block: what lies beyond its border is no edge.
+        inside = voxels.window_sums(n, 1.0).astype(np.float32)
+        smooth /= inside.reshape([-1 if k == ax else 1 for k in range(3)])
     total = np.zeros_like(target)
     for ax in range(3):
         if target.shape[ax] > 1:

@@ -126,6 +126,13 @@ def window_norms(n: int, sigma: float) -> npt.NDArray[np.float64]:
     return np.asarray(full[r : r + n])
 
 
+def window_sums(n: int, sigma: float) -> npt.NDArray[np.float64]:
+    """Sum of Gaussian taps that fall inside [0, n), for each centre, [n]."""
+    t = gaussian_taps(sigma).astype(np.float64)
+    r = len(t) // 2
+    return np.asarray(np.convolve(np.ones(n), t, mode="full")[r : r + n])
+
+
 def halve(src: F32, axes: tuple[bool, bool, bool]) -> F32:
     """Means over pairs along the chosen axes (an odd last plane stands for itself)."""
     out = src
