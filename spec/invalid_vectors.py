@@ -265,17 +265,17 @@ def invalid_files() -> dict[str, tuple[bytes, str, str]]:
     assert coded.payload is not None
 
     def lattice(
-        name: str, why: str, payload: bytes = coded.payload, tags: bytes = tag(1, u(2) + u(6) + shared)
+        name: str, why: str, payload: bytes = coded.payload, tags: bytes = tag(1, u(2) + u(5) + shared)
     ) -> None:
         index = index_of(payload, count=len(coded.records), k2=4)
         decoded(name, file_of(tags=tags, index=index, payload=payload), why)
 
     lattice("lattice_without_parameters", "no shared parameters of coding 2", tags=b"")
-    lattice("lattice_parameters_too_short", "5 bytes of parameters", tags=tag(1, u(2) + u(5) + shared[:5]))
+    lattice("lattice_parameters_too_short", "4 bytes of parameters", tags=tag(1, u(2) + u(4) + shared[:4]))
     lattice(
         "lattice_parameters_out_of_range",
-        "0 classes an octave",
-        tags=tag(1, u(2) + u(6) + shared[:2] + b"\0" + shared[3:]),
+        "an amplitude step of 2^128",
+        tags=tag(1, u(2) + u(5) + b"\xff\x7f" + shared[2:]),
     )
     lattice("lattice_trailing_bytes", "five bytes after the code", payload=coded.payload + b"\1" * 5)
     lattice("lattice_trailing_zeros", "five zeros after the code", payload=coded.payload + bytes(5))
