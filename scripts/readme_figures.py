@@ -75,7 +75,7 @@ def large() -> list[str]:
     if not path.exists():
         return ["Not measured."]
     p: dict[str, Any] = json.loads(path.read_text())
-    out = [f"| {k} | {v} |" for k, v in p["table"].items()]
+    out = ["| what | figure |", "|---|---|", *(f"| {k} | {v} |" for k, v in p["table"].items())]
     for document in p["decode"].values():
         f = document["figures"]
         out += [
