@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
 import sys
@@ -16,7 +18,7 @@ from typing import Any, NoReturn
 import click
 
 from .. import __version__
-from ..errors import VgmError
+from ..errors import OutputError, VgmError
 
 # Name, module, one line. The line stands here so that `vgm --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -47,12 +49,12 @@ EXIT_CODES: tuple[tuple[int, str], ...] = (
     (7, "a quality that was asked for and not met"),
     (8, "a remote file that could not be read"),
     (130, "interrupted (Ctrl-C)"),
-    (143, "terminated"),
+    (143, "terminated (or 129: the terminal was closed)"),
 )
 
 
 class Terminated(BaseException):
-    """SIGTERM, as an exception, so that whatever is open is cleaned up."""
+    """SIGTERM or SIGHUP, as an exception, so that whatever is open is cleaned up."""
 
 
 @dataclass
@@ -143,15 +145,16 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 def run(args: Sequence[str] | None = None) -> int:
     """Run ``vgm`` and return its exit code; every error is one line on stderr."""
     state = State()
-    before = _raise_on_sigterm()
+    _open_missing_streams()
+    before = _raise_on_signals()
     try:
         return _run(args, state)
-    except Terminated:
+    except Terminated as e:
         _say("vgm: terminated")
-        return 143
+        return 128 + int(e.args[0] if e.args else signal.SIGTERM)
     finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(args: Sequence[str] | None, state: State) -> int:
@@ -180,26 +183,46 @@ def _run(args: Sequence[str] | None, state: State) -> int:
         # Whoever read stdout has gone. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as e:
+        # One that names no file is about stdout: whoever opens a file says which.
+        if e.filename is None and e.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG):
+            say_error(f"the output cannot be written: {e.strerror}")
+            return OutputError.exit_code
+        return _unexpected(e, state)
     except MemoryError:
         say_error("out of memory")
         return 1
     except Exception as e:
-        say_error(f"{type(e).__name__}: {e}" + ("" if state.verbose else " (-v shows where)"))
-        if state.verbose:
-            _traceback()
-        return 1
+        return _unexpected(e, state)
 
 
-def _raise_on_sigterm() -> Any:
-    """Make SIGTERM raise `Terminated`; return what handled it before, None where that cannot be changed."""
+def _unexpected(error: Exception, state: State) -> int:
+    say_error(f"{type(error).__name__}: {error}" + ("" if state.verbose else " (-v shows where)"))
+    if state.verbose:
+        _traceback()
+    return 1
+
+
+def _open_missing_streams() -> None:
+    """A process can be started with its standard streams closed; what is said then goes nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - stays open
+
+
+def _raise_on_signals() -> dict[int, Any]:
+    """Make what ends a process raise `Terminated`; return what handled it before."""
 
     def handler(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+        raise Terminated(number)
 
-    try:
-        return signal.signal(signal.SIGTERM, handler)
-    except ValueError:  # not the main thread
-        return None
+    before: dict[int, Any] = {}
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        # Where SIGHUP is ignored it has been so on purpose (nohup).
+        if number not in before and signal.getsignal(number) is not signal.SIG_IGN:
+            with contextlib.suppress(ValueError):  # not the main thread
+                before[number] = signal.signal(number, handler)
+    return before
 
 
 def _say(line: str) -> None:
