@@ -56,14 +56,15 @@ def quality() -> list[str]:
 def cost() -> list[str]:
     """What each encode took."""
     out = [
-        "| stack, channel | ratio | bytes | primitives | SSIM | seconds | peak MB |",
-        "|---|---|---|---|---|---|---|",
+        "| stack, channel | ratio | effort | bytes | primitives | SSIM | seconds | peak MB |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for r in sorted(
         read("encode_stacks.csv"), key=lambda r: (r["volume"], r["channel"], float(r["ratio_target"]))
     ):
         out.append(
-            f"| {r['volume']}, {r['channel']} | {r['ratio_target']} | {r['bytes']} | {r['primitives']}"
+            f"| {r['volume']}, {r['channel']} | {r['ratio_target']} | {r['effort']}"
+            f" | {r['bytes']} | {r['primitives']}"
             f" | {float(r['ssim']):.4f} | {float(r['seconds']):.0f} | {r['peak_mb']} |"
         )
     return out
