@@ -46,8 +46,32 @@ WRONG = [
         2,
         "bad.toml: unknown setting 'gate-tua', did you mean 'gate_tau'?",
     ),
-    (["encode", "v.tif", "-o", "v.tif"], 5, "v.tif: exists already (--force replaces it)"),
+    (["encode", "v.tif", "-o", "cells.vgm"], 5, "cells.vgm: exists already (--force replaces it)"),
     (["encode", "v.tif", "-o", "none/x.vgm"], 5, "none/x.vgm: the directory none does not exist"),
+    (["encode", "v.tif", "-o", "x.tif"], 5, "x.tif: expected a name that ends in .vgm"),
+    (["preview", "cells.vgm", "-o", "x.jpg"], 5, "x.jpg: expected a name that ends in .png"),
+    (["report", "v.tif", "cells.vgm", "-o", "x.pdf"], 5, "x.pdf: expected a name that ends in .html or .htm"),
+    (
+        ["encode", "", "-o", "x.vgm"],
+        2,
+        "Invalid value for 'VOLUME...': an empty name (see 'vgm encode --help')",
+    ),
+    (["encode", "v.tif", "-o", "."], 5, ".: is a directory, expected a file name"),
+    (["encode", "text.tif", "-o", "x.vgm"], 3, "text.tif: not a TIFF file "),
+    (["encode", "short.tif", "-o", "x.vgm"], 3, "short.tif: "),
+    (["encode", "empty.tif", "-o", "x.vgm"], 3, "empty.tif: is empty (0 bytes)"),
+    (
+        ["encode", "flat.tif", "-o", "x.vgm"],
+        3,
+        "flat.tif: 2-D image (YX 8x9), expected a volume with a Z axis",
+    ),
+    (
+        ["encode", "nan.npy", "-o", "x.vgm"],
+        3,
+        "nan.npy: a value that is not finite (NaN or infinity) in plane z 1 of time point 0, channel 0",
+    ),
+    (["decode", "short.vgm", "-o", "x.tif"], 4, "short.vgm: cut short: "),
+    (["decode", "cells.vgm", "-o", "x.tif", "--budget", "40"], 2, "budget of 40 bytes: "),
     (["encode", "rgb.tif", "-o", "x.vgm"], 3, "rgb.tif: RGB image (3 samples), expected one value a voxel"),
     (
         ["encode", "v.tif", "-o", "x.vgm", "--channel", "3"],
@@ -81,6 +105,12 @@ WRONG = [
 def wrong_things(tmp_path: Path, file: Path) -> None:
     tifffile.imwrite(tmp_path / "v.tif", np.ones((4, 5, 6), np.uint16), photometric="minisblack")
     tifffile.imwrite(tmp_path / "rgb.tif", np.ones((8, 9, 3), np.uint8), photometric="rgb")
+    tifffile.imwrite(tmp_path / "flat.tif", np.ones((8, 9), np.uint8))
+    (tmp_path / "text.tif").write_text("not a picture")
+    (tmp_path / "empty.tif").touch()
+    (tmp_path / "short.tif").write_bytes((tmp_path / "v.tif").read_bytes()[:300])
+    (tmp_path / "short.vgm").write_bytes(file.read_bytes()[:-9])
+    np.save(tmp_path / "nan.npy", np.where(np.arange(24).reshape(2, 3, 4) == 17, np.nan, 1).astype("f4"))
     np.save(tmp_path / "two.npy", np.ones((2, 4, 5, 6), np.uint16))
     (tmp_path / "bad.toml").write_text("gate-tua = 0.3\n")
 
@@ -165,7 +195,9 @@ main(["phantom", "-o", "p.tif", "--shape", "4,8,8"])
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_to_the_real_process_leaves_nothing(tmp_path: Path, number: int, code: int) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW_WRITE],
@@ -193,6 +225,45 @@ def test_a_reader_of_stdout_that_goes_away_is_no_traceback(file: Path) -> None:
         timeout=120,
     )
     assert (process.stdout, process.stderr) == (b"[", b"")
+
+
+def shell(command: str, directory: Path) -> Any:
+    return subprocess.run(
+        command.replace("vgm ", f'"{sys.executable}" -m volmicro_codec.cli ', 1),
+        shell=True,
+        capture_output=True,
+        text=True,
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=120,
+    )
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
+@pytest.mark.parametrize("command", ["info", "decode -o - --format npy"])
+def test_a_full_disk_behind_stdout_is_one_line_and_an_exit_code(file: Path, command: str) -> None:
+    ran = shell(f"vgm {command} cells.vgm -q > /dev/full", file.parent)
+    assert ran.returncode == 5
+    assert ran.stderr == "vgm: error: the output cannot be written: No space left on device\n"
+
+
+def test_closed_streams_are_no_trouble(file: Path) -> None:
+    assert shell("vgm info none.vgm 2>&-", file.parent).returncode == 3
+    assert shell("vgm info cells.vgm >&-", file.parent).stderr == ""
+    ran = shell("vgm info - <&-", file.parent)
+    assert (ran.returncode, ran.stderr) == (4, "vgm: error: stdin: not a .vgm file: starts with nothing\n")
+
+
+def test_a_process_that_was_told_to_outlive_its_terminal_does(vgm: Callable[..., Any]) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    seen: list[Any] = []
+    try:
+        app.group.callback, kept = lambda: seen.append(signal.getsignal(signal.SIGHUP)), app.group.callback
+        vgm("completion", "bash")
+        app.group.callback = kept
+        assert seen == [signal.SIG_IGN]
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_every_exit_code_of_the_library_is_documented_in_help_and_readme(vgm: Callable[..., Any]) -> None:

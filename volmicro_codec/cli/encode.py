@@ -153,10 +153,12 @@ def encode(
         raise UsageError("--save-history and --save-params are of one volume")
     if as_json and output == STREAM:
         raise UsageError("--json and -o -: both are for stdout")
-    for path in (*(target for _, target in work), save_history, save_params):
-        if path is not None and output_dir is None:
-            check_file_output(path, force)
-    if output_dir is not None:
+    for path, suffix in ((save_history, ".json"), (save_params, ".npz")):
+        if path is not None:
+            check_file_output(path, force, suffix)
+    if output_dir is None:
+        check_file_output(work[0][1], force, ".vgm")
+    else:
         _make_directory(output_dir, [target for _, target in work], force)
     documents: list[dict[str, Any]] = []
     failures = Failures()

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import UsageError
 from .app import Command
 from .options import file_argument, force_option, output_option, parse_shape
 from .output import bytes_text, remark, shape_text
+from .streams import STREAM, check_file_output
 
 if TYPE_CHECKING:
     from ..interop.parameters import Parameters
@@ -105,12 +107,13 @@ def import_(
     """
     import os
 
-    from ..atomic import check_output
     from ..interop.conventions import to_primitives
     from ..interop.imports import DEFAULT_CUTOFF, write_primitives
     from ..interop.parameters import read_parameters
 
-    check_output(output, force)
+    if output == STREAM:
+        raise UsageError("-o -: expected a file name")
+    check_file_output(output, force, ".vgm")
     found = read_parameters(params)
     info, images = _volume(params, found, shape, dtype, like, base, gain)
     if voxel_size is not None:
@@ -158,7 +161,6 @@ def _volume(
     """The volume that the Gaussians are of, and base and gain of its images: options go before the file."""
     import numpy as np
 
-    from ..errors import UsageError
     from ..volume import VolumeInfo
 
     about = found.about

@@ -35,6 +35,19 @@ def parse_shape(ctx: click.Context, param: click.Parameter, value: str) -> tuple
     return z, y, x
 
 
+class FileName(click.Path):
+    """A file, a URL, or ``-``; a shell completes it."""
+
+    def __init__(self) -> None:
+        super().__init__(allow_dash=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse a name that is empty, as that of a variable that was never set."""
+        if value == "":
+            self.fail("an empty name", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class Seconds(float):
     """A time for people."""
 
@@ -49,15 +62,12 @@ def default_output(file: str, ending: str) -> str:
 
 def file_argument(name: str, metavar: str, several: bool = False) -> Callable[[F], F]:
     """An argument that names a file, several files with ``several``; a shell completes it."""
-    kind = click.Path(allow_dash=True)
-    return click.argument(name, type=kind, metavar=metavar, nargs=-1 if several else 1, required=True)
+    return click.argument(name, type=FileName(), metavar=metavar, nargs=-1 if several else 1, required=True)
 
 
 def output_option(required: bool, help: str) -> Callable[[F], F]:
     """``-o/--output``."""
-    return click.option(
-        "-o", "--output", type=click.Path(allow_dash=True), required=required, metavar="PATH", help=help
-    )
+    return click.option("-o", "--output", type=FileName(), required=required, metavar="PATH", help=help)
 
 
 def force_option(f: F) -> F:

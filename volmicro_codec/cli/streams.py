@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import TextIO
 
-from ..errors import InputError, UsageError
+from ..errors import InputError, OutputError, UsageError
 
 STREAM = "-"
 
@@ -103,14 +103,25 @@ def write_bytes(output: str, data: bytes, force: bool) -> None:
         temp.write_bytes(data)
 
 
-def check_file_output(output: str, force: bool) -> None:
-    """Raise early where an output cannot be written."""
+def check_file_output(output: str, force: bool, *suffixes: str) -> None:
+    """Raise early where an output cannot be written, or is called what it will not be.
+
+    Parameters
+    ----------
+    output : str
+    force : bool
+    *suffixes : str
+        What names of such files end in; nothing is asked of a name that has no suffix.
+    """
     from ..atomic import check_output
 
     if output == STREAM:
         refuse_terminal_output(output)
-    else:
-        check_output(output, force)
+        return
+    suffix = os.path.splitext(output)[1].lower()
+    if suffixes and suffix and suffix not in suffixes:
+        raise OutputError(f"{output}: expected a name that ends in {' or '.join(suffixes)}")
+    check_output(output, force)
 
 
 def refuse_terminal_output(output: str) -> None:
