@@ -317,3 +317,14 @@ def test_colours_are_for_terminals_that_want_them(tmp_path: Path, env: dict[str,
     assert ("\x1b[" in said) == colored
     if not colored:
         assert said.strip() == "vgm: error: none.vgm: no such file"
+
+
+def test_info_starts_without_what_it_does_not_need(file: Path) -> None:
+    code = (
+        "import sys; from volmicro_codec.cli.app import run; run(['info', 'cells.vgm']); print(*sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=file.parent, capture_output=True, env=ENV, text=True
+    )
+    slow = {"numpy.ma", "numpy.random", "numpy.testing", "importlib.metadata", "rich", "tifffile"}
+    assert not slow & set(ran.stdout.split())

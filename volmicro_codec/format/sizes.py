@@ -33,6 +33,9 @@ def where_bytes_go(reader: VgmReader) -> dict[str, Any]:
             "bytes": int(index.length[here].sum()),
         }
 
+    def distinct(keys: Any) -> list[int]:
+        return sorted(set(keys.tolist()))  # numpy.unique would first import numpy.ma
+
     return {
         "file": reader.file_size,
         "header": HEADER_BYTES,
@@ -40,8 +43,8 @@ def where_bytes_go(reader: VgmReader) -> dict[str, Any]:
         "index": sizes.index_length,
         "overhead": sizes.payload_start,
         "payload": sizes.payload_length,
-        "by_coding": {codings.name(int(k)): group(index.coding, int(k)) for k in np.unique(index.coding)},
-        "by_level": {int(k): group(index.level, int(k)) for k in np.unique(index.level)},
+        "by_coding": {codings.name(k): group(index.coding, k) for k in distinct(index.coding)},
+        "by_level": {k: group(index.level, k) for k in distinct(index.level)},
         "chunks": len(index),
         "primitives": total,
         "bytes_per_primitive": sizes.payload_length / total if total else 0.0,
