@@ -157,7 +157,7 @@ def balance(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> Non
         count = len(fit.model)
         step = Lattice(step_for(curve.gain(fit.sse, count)))
         size = _cost(plain_rounding(fit.model, step, _layout(fit, plan)))
-        goal = _limited(max(1, int(count * (budget / size) ** 0.8)), plan)
+        goal = _limited(max(1, int(count * (budget / max(size, 1)) ** 0.8)), plan)
         if goal < 0.95 * count:
             order = np.argsort(-fit.model.energy().numpy(), kind="stable")[:goal]
             fit.model = fit.model.take(np.sort(order))
@@ -174,11 +174,11 @@ def _count_for(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> 
     count, fall = len(fit.model), curve.fall()
     step = step_for(curve.gain(fit.sse * STILL_TO_CONVERGE, count))
     size = _cost(plain_rounding(fit.model, Lattice(step), _layout(fit, plan))) / count
-    goal = budget / size
+    goal = budget / max(size, 0.1)
     for _ in range(20):
         # The step goes with the root of the gain (N^-(1 + p)); each halving of it costs BYTES_AN_OCTAVE.
         here = size + BYTES_AN_OCTAVE * 0.5 * (1.0 + fall) * math.log2(max(goal / count, 0.05))
-        goal = 0.5 * goal + 0.5 * budget / max(here, 0.5 * size)
+        goal = 0.5 * goal + 0.5 * budget / max(here, 0.5 * size, 0.1)
     return max(1, int(goal))
 
 
