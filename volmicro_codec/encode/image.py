@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import InputError
 from .gate import Gate
 
 F32 = npt.NDArray[np.float32]
@@ -16,6 +17,8 @@ Box = tuple[slice, slice, slice]
 
 MAX_BLOCK_VOXELS = 64 << 20
 HALO = 16
+LARGEST, LEAST_RANGE = 1e17, 1e-30
+"""Of float voxels: squares and quotients beyond these leave float32."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,25 @@ class Image:
                     )
                     out.append(Part((core[0], core[1], core[2]), (domain[0], domain[1], domain[2])))
         return out
+
+
+def check_floats(voxels: npt.NDArray[Any], what: str) -> None:
+    """Raise `InputError` where float voxels [Z, Y, X] are not such as float32 arithmetic can fit."""
+    if voxels.dtype.kind != "f":
+        return
+    low, high = math.inf, -math.inf
+    for plane in voxels:
+        # A plane with a NaN has it as its least and its largest.
+        low, high = min(low, float(np.min(plane))), max(high, float(np.max(plane)))
+        if not (low >= -LARGEST and high <= LARGEST) or bool(np.isnan(np.min(plane))):
+            raise InputError(
+                f"{what}: expected finite float32 voxels of at most {LARGEST:g}, got {low:g} to {high:g}"
+            )
+    if 0 < high - low < LEAST_RANGE:
+        raise InputError(
+            f"{what}: the voxels span {high - low:g}, too little for float32 arithmetic (at least"
+            f" {LEAST_RANGE:g}): scale them"
+        )
 
 
 def value_range(voxels: npt.NDArray[Any]) -> tuple[float, float, float]:

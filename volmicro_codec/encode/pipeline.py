@@ -22,7 +22,7 @@ from . import densify, quality, rate
 from .coder import FILE_STEP, Coded
 from .fit import EFFORTS, ImageFit, Method, Schedule, Weighting
 from .gate import Gate, no_gate, otsu_gate, train_gate
-from .image import Image, mapping
+from .image import Image, check_floats, mapping
 from .lattice_quantise import Lattice
 from .noise import estimate_noise
 from .regularise import Regularisers
@@ -250,6 +250,7 @@ class _Job:
     def _image(self, t: int, c: int, name: str, value: float, budget: float | None, label: str) -> Coded:
         s = self.settings
         voxels = self.volume.data[t, c]
+        check_floats(voxels, f"time {t}, channel {c}")
         base, gain = mapping(voxels)
         self.shown.start(f"{label}gate")
         gate = _gate(voxels, s)
