@@ -161,6 +161,17 @@ def test_looking_by_slabs_sees_what_looking_at_once_sees(monkeypatch: pytest.Mon
     assert whole.joint.sum() == pytest.approx((1 - whole.outside) * a.size)
 
 
+@given(st.integers(0, 60_000), st.integers(1, 5_000))
+def test_bins_of_whole_numbers_hold_equally_many(low: int, span: int) -> None:
+    bins = report_pictures.Bins.over(low + 0.3, low + 0.3 + span, whole=True)
+    assert bins.count <= report_pictures.JOINT_BINS
+    values = np.arange(low, low + span + 1)
+    held = np.bincount(bins.numbers(values))
+    assert held.sum() == values.size
+    assert set(held[:-1].tolist()) <= {int(bins.width)}
+    assert bins.numbers(np.array([low - 1, bins.high + 1])).tolist() == [-1, -1]
+
+
 def test_equal_images_are_reported_without_loss_and_without_trouble() -> None:
     a = np.random.default_rng(1).integers(0, 60000, (6, 9, 9)).astype(np.uint16)
     measured = measure(a, a.copy())

@@ -20,7 +20,7 @@ from .preview_projections import proportions
 from .report_charts import Axis, Line, image_chart, line_chart
 from .report_file import file_section
 from .report_measures import decibels, measure, rows, why_noise_matters
-from .report_pictures import JOINT_BINS, Pictures, View, error_colors, grey, heat, look, png, signed
+from .report_pictures import Pictures, View, error_colors, grey, heat, look, png, signed
 
 if TYPE_CHECKING:
     from ..format import VgmReader
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-MIN_PROPORTION = 0.6
-"""Width over height of a panel, at least."""
+MIN_PROPORTION, MAX_PROPORTION = 0.6, 5.0
+"""Width over height of a panel."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _tiles(reader: VgmReader, images: Sequence[ImageReport]) -> str:
     """The figures that matter most; of several images the worst."""
     info, size = reader.meta.info, reader.file_size
     count = int(reader.index.count.sum())
-    worst = " (the worst image)" if len(images) > 1 else ""
+    worst = ", worst image" if len(images) > 1 else ""
     found = [
         (f"{info.nbytes / size:.1f}", "times smaller"),
         (_bytes(size), f"of {_bytes(info.nbytes)} of voxels"),
@@ -190,6 +190,9 @@ The planes are those with the most light.</p></section>
 def _view(info: VolumeInfo, view: View, pictures: Pictures, first: bool) -> str:
     lengths = dict(zip("zyx", proportions(info.voxel_size) or (1.0, 1.0, 1.0), strict=True))
     height, width = (n * lengths[a] for n, a in zip(view.original.shape, view.axes, strict=True))
+    stretch = max(1.0, width / (MAX_PROPORTION * height))
+    height *= stretch
+    name_of_view = view.name + (f", {view.axes[0]} drawn {stretch:.2g} times as high" if stretch > 1 else "")
     # No panel is much higher than wide; where the picture is, it is narrower than its panel.
     wide = max(width, MIN_PROPORTION * height)
     shape, share = f'style="aspect-ratio: {wide:g} / {height:g}"', f'style="width: {100 * width / wide:.4g}%"'
@@ -208,7 +211,7 @@ def _view(info: VolumeInfo, view: View, pictures: Pictures, first: bool) -> str:
         ("decoded", grey(view.decoded, pictures.low, pictures.high)),
         ("error", signed(view.error, pictures.error_scale)),
     ):
-        what = f'<span class="what">{view.name}</span>' if name == "original" else ""
+        what = f'<span class="what">{name_of_view}</span>' if name == "original" else ""
         cells.append(
             f'<div class="view" {shape}><img{pixels} {share} alt="{name}, {view.name}" src="{uri}">{what}'
             f"{bar if name == 'original' else ''}</div>"
@@ -216,11 +219,16 @@ def _view(info: VolumeInfo, view: View, pictures: Pictures, first: bool) -> str:
     return "".join(cells)
 
 
+def _in_pairs(bins: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Means of neighbouring bins: in shallow stacks single ones hold more or less of the z axis by turns."""
+    return np.asarray(bins.reshape(-1, 2).mean(axis=1))
+
+
 def _charts(pictures: Pictures, found: Spectra) -> str:
-    joint, low, high = pictures.joint, pictures.low, pictures.high
-    middles = low + (np.arange(JOINT_BINS) + 0.5) * (high - low) / JOINT_BINS
+    joint, bins = pictures.joint, pictures.bins
+    middles = bins.low + (np.arange(bins.count, dtype=np.float64) + 0.5) * bins.width
     counts = joint.sum(axis=1).astype(float), joint.sum(axis=0).astype(float)
-    values = Axis("value", low, high)
+    values, frequency = Axis("value", bins.low, bins.high), _in_pairs(found.frequency)
     histogram = line_chart(
         "histogram of values",
         values,
@@ -232,8 +240,8 @@ def _charts(pictures: Pictures, found: Spectra) -> str:
     )
     scatter = image_chart(
         "decoded against original values",
-        Axis("original value", low, high),
-        Axis("decoded value", low, high),
+        Axis("original value", bins.low, bins.high),
+        Axis("decoded value", bins.low, bins.high),
         heat(np.log1p(joint.T[::-1])),
     )
     power = line_chart(
@@ -241,16 +249,16 @@ def _charts(pictures: Pictures, found: Spectra) -> str:
         Axis("cycles a voxel", 0, 0.5),
         Axis.around("power", (found.original, found.decoded, found.error), log=True),
         [
-            Line("original", "original", found.frequency, found.original),
-            Line("decoded", "decoded", found.frequency, found.decoded),
-            Line("error", "error", found.frequency, found.error),
+            Line("original", "original", frequency, _in_pairs(found.original)),
+            Line("decoded", "decoded", frequency, _in_pairs(found.decoded)),
+            Line("error", "error", frequency, _in_pairs(found.error)),
         ],
     )
     shells = line_chart(
         "correlation by frequency",
         Axis("cycles a voxel", 0, 0.5),
         Axis("correlation", 0, 1),
-        [Line("Fourier shell correlation", "shell", found.frequency, found.correlation)],
+        [Line("Fourier shell correlation", "shell", frequency, _in_pairs(found.correlation))],
     )
     outside = f"; {100 * pictures.outside:.2g} % of the voxels lie outside" if pictures.outside > 0 else ""
     return "".join(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +21,54 @@ I64 = npt.NDArray[np.int64]
 
 SLAB_BYTES = 64 << 20
 JOINT_BINS = 192
-LARGEST_PICTURE = 720
-"""Pixels; what is larger is averaged."""
+"""At most so many a side."""
+
+LARGEST_PICTURE = 800
+"""Pixels; what is larger is averaged over squares."""
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Bins of values.
+
+    Attributes
+    ----------
+    low, width : float
+        Where the first one begins, and what all span.
+    count : int
+    """
+
+    low: float
+    width: float
+    count: int
+
+    @classmethod
+    def over(cls, low: float, high: float, whole: bool) -> Bins:
+        """At most `JOINT_BINS` over a range; with ``whole`` each holds the same number of whole numbers."""
+        if not whole:
+            return cls(low, (high - low) / JOINT_BINS, JOINT_BINS)
+        first, span = math.floor(low), math.floor(high) + 1 - math.floor(low)
+        width = math.ceil(span / JOINT_BINS)
+        return cls(float(first), float(width), math.ceil(span / width))
+
+    @property
+    def high(self) -> float:
+        """Where the last one ends."""
+        return self.low + self.width * self.count
+
+    def numbers(self, values: Array) -> I64:
+        """The bin of each value; -1 where it is outside. The last bin holds its end."""
+        n = np.floor((values.astype(np.float64) - self.low) / self.width)
+        n[values == self.high] = self.count - 1
+        n[(n < 0) | (n >= self.count)] = -1
+        return n.astype(np.int64)
+
+    def joint(self, a: Array, b: Array) -> I64:
+        """The joint histogram [count, count] of two boxes, without voxels that are outside in either."""
+        rows, columns = self.numbers(a), self.numbers(b)
+        inside = (rows >= 0) & (columns >= 0)
+        counts = np.bincount(rows[inside] * self.count + columns[inside], minlength=self.count**2)
+        return counts.reshape(self.count, self.count)
 
 
 @dataclass(frozen=True)
@@ -53,18 +100,21 @@ class Pictures:
     ----------
     views : tuple of View
         Projections along z and y, and a plane of each.
-    joint : int64 [JOINT_BINS, JOINT_BINS]
-        Voxels by original value (rows) and decoded value (columns) over ``low`` to ``high``.
+    joint : int64 [N, N]
+        Voxels by original value (rows) and decoded value (columns).
+    bins : Bins
+        Those values.
     low, high : float
-        The range that both pictures are drawn in and voxels are counted in.
+        The values that are drawn black and white.
     error_scale : float
         The error that is drawn in full colour.
     outside : float
-        Fraction of the voxels with a value outside ``low`` to ``high``, which ``joint`` does not count.
+        Fraction of the voxels with a value that ``joint`` does not count.
     """
 
     views: tuple[View, ...]
     joint: I64
+    bins: Bins
     low: float
     high: float
     error_scale: float
@@ -75,7 +125,8 @@ def look(original: Array, decoded: Array, reference: Reference) -> Pictures:
     """Look at an image and its decoded copy (Z, Y, X), a few planes at a time."""
     depth, height, width = original.shape
     low, high = reference.low, reference.low + reference.peak
-    joint = np.zeros((JOINT_BINS, JOINT_BINS), np.int64)
+    bins = Bins.over(low, high, original.dtype.kind in "ui")
+    joint = np.zeros((bins.count, bins.count), np.int64)
     along_z: list[Any] = [None] * 4
     along_y: list[list[Any]] = [[], [], []]
     signal = np.zeros(depth)
@@ -85,7 +136,7 @@ def look(original: Array, decoded: Array, reference: Reference) -> Pictures:
         a = np.asarray(original[z : z + step])
         b = np.asarray(decoded[z : z + step])
         error = np.subtract(b, a, dtype=np.float32)
-        joint += _joint(a, b, low, high)
+        joint += bins.joint(a, b)
         parts = (a.max(axis=0), b.max(axis=0), error.max(axis=0), error.min(axis=0))
         for i, part in enumerate(parts):
             pick = np.minimum if i == 3 else np.maximum
@@ -105,19 +156,7 @@ def look(original: Array, decoded: Array, reference: Reference) -> Pictures:
         a, b = np.asarray(original[at]), np.asarray(decoded[at])
         views.append(View(name, axes, a, b, np.subtract(b, a, dtype=np.float32)))
     scale = float(np.percentile(np.abs(error_z), 99.5)) or float(np.abs(error_z).max()) or 1.0
-    return Pictures(tuple(views), joint, low, high, scale, 1 - float(joint.sum()) / original.size)
-
-
-def _joint(a: Array, b: Array, low: float, high: float) -> I64:
-    """The joint histogram of two boxes."""
-    per_unit = JOINT_BINS / (high - low)
-    inside = (a >= low) & (a <= high) & (b >= low) & (b <= high)
-    bins = [
-        ((v[inside].astype(np.float64) - low) * per_unit).astype(np.int64).clip(0, JOINT_BINS - 1)
-        for v in (a, b)
-    ]
-    counts = np.bincount(bins[0] * JOINT_BINS + bins[1], minlength=JOINT_BINS**2)
-    return counts.reshape(JOINT_BINS, JOINT_BINS)
+    return Pictures(tuple(views), joint, bins, low, high, scale, 1 - float(joint.sum()) / original.size)
 
 
 def _furthest(error: F32, axis: int) -> F32:
@@ -136,7 +175,9 @@ def grey(plane: Array, low: float, high: float) -> str:
 def signed(plane: F32, scale: float) -> str:
     """An error map as a PNG in a data URI: black at 0, orange above, blue below."""
     share = (_fitted(plane) / np.float32(scale)).clip(-1, 1)
-    return png(error_colors(share))
+    # A palette makes the picture, which is mostly noise, a third as large.
+    palette = error_colors(np.linspace(-1, 1, 255, dtype=np.float32))
+    return png((share * 127 + 127).round().astype(np.uint8), palette)
 
 
 def error_colors(share: F32) -> npt.NDArray[np.uint8]:
@@ -148,26 +189,27 @@ def error_colors(share: F32) -> npt.NDArray[np.uint8]:
     return out
 
 
-def heat(values: npt.NDArray[Any], transparent: bool = False) -> str:
-    """Amounts as a PNG in a data URI, from dark blue by red to light yellow; 0 transparent if so wanted."""
+def heat(values: npt.NDArray[Any]) -> str:
+    """Amounts as a PNG in a data URI, from dark blue by red to light yellow."""
     share = np.asarray(values, np.float64) / max(float(np.max(values)), 1e-30)
     stops = np.array([[20, 11, 52], [110, 30, 110], [205, 70, 70], [250, 160, 40], [250, 250, 190]])
     at = np.linspace(0, 1, len(stops))
     channels = [np.interp(share, at, stops[:, i]) for i in range(3)]
-    if transparent:
-        channels.append(np.where(share > 0, 255.0, 0.0))
     return png(np.stack(channels, axis=-1).round().astype(np.uint8))
 
 
-def png(pixels: npt.NDArray[np.uint8]) -> str:
-    """Pixels [y, x] or [y, x, 3 or 4] as a PNG in a data URI."""
+def png(pixels: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8] | None = None) -> str:
+    """Pixels [y, x] or [y, x, 3], or numbers of colours of a palette [n, 3], as a PNG in a data URI."""
     out = io.BytesIO()
-    pillow().fromarray(np.ascontiguousarray(pixels)).save(out, "PNG", optimize=True)
+    image = pillow().fromarray(np.ascontiguousarray(pixels))
+    if palette is not None:
+        image.putpalette(palette.ravel().tolist())
+    image.save(out, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode("ascii")
 
 
 def _fitted(plane: Array) -> F32:
     """A plane of at most `LARGEST_PICTURE` pixels a side."""
-    height, width = plane.shape
-    w, h = min(width, LARGEST_PICTURE), min(height, LARGEST_PICTURE)
-    return resized(plane, w, h) if (w, h) != (width, height) else np.asarray(plane, np.float32)
+    n = math.ceil(max(plane.shape) / LARGEST_PICTURE)
+    height, width = (max(1, length // n) for length in plane.shape)
+    return resized(plane, width, height) if n > 1 else np.asarray(plane, np.float32)
