@@ -249,7 +249,7 @@ class ImageFit:
         self.history.append(Step(stage, len(self.model), 0.5 * total, self.psnr))
 
     def _core_sse(self, part: Part, refiner: Refiner) -> float:
-        r = refiner.residual[_core_in_domain(part)]
+        r = refiner.residual[core_in_domain(part)]
         return voxels.dot(r, r, self.raster.threads)
 
     def decoded_sse(self) -> float:
@@ -259,14 +259,14 @@ class ImageFit:
             return self.sse
         total, top = 0.0, float(np.iinfo(dtype).max)
         gain = np.float32(self.image.gain)
-        for part, _, refiner in self._residuals():
+        for part, _, refiner in self.residuals():
             voxel = np.asarray(self.image.voxels[part.core]).astype(np.float32)
-            error = np.rint(refiner.residual[_core_in_domain(part)] * gain)
+            error = np.rint(refiner.residual[core_in_domain(part)] * gain)
             error = (np.clip(voxel + error, 0.0, top) - voxel) / gain
             total += voxels.dot(error, error, self.raster.threads)
         return total
 
-    def _residuals(self) -> Iterator[tuple[Part, npt.NDArray[np.bool_], Refiner]]:
+    def residuals(self) -> Iterator[tuple[Part, npt.NDArray[np.bool_], Refiner]]:
         """Each block, which Gaussians it owns, and its refiner with the residual of the model as it is."""
         for part in self.parts:
             own, others = self._split(part)
@@ -280,7 +280,7 @@ class ImageFit:
     def propose(self, count: int) -> matched.Candidates:
         """The best ``count`` Gaussians to add, over all blocks."""
         found: list[matched.Candidates] = []
-        for part, _, refiner in self._residuals():
+        for part, _, refiner in self.residuals():
             field_ = -refiner.metric(refiner.residual)
             allowed = None
             if self.weighting.outside < 1.0 and self.image.gate.kind != "none":
@@ -303,16 +303,16 @@ class ImageFit:
     def position_gradients(self) -> npt.NDArray[np.float64]:
         """`densify.position_gradients` of all Gaussians, [N]."""
         out = np.zeros(len(self.model))
-        for _, own, refiner in self._residuals():
+        for _, own, refiner in self.residuals():
             out[own] = densify.position_gradients(refiner, self.model.take(own))
         return out
 
     def _pieces(self) -> Iterator[initialise.Piece]:
         """The cores of all blocks: what there is to add, and where the gate is open."""
-        for part, _, refiner in self._residuals():
+        for part, _, refiner in self.residuals():
             z, y, x = (c.start for c in part.core)
             occupied = self.image.gate.occupied(self.image.voxels, part.core)
-            yield initialise.Piece((z, y, x), -refiner.residual[_core_in_domain(part)], occupied)
+            yield initialise.Piece((z, y, x), -refiner.residual[core_in_domain(part)], occupied)
 
     def _more(self, count: int) -> Model:
         kind = self.method.init
@@ -335,7 +335,7 @@ class ImageFit:
         return len(new)
 
 
-def _core_in_domain(part: Part) -> tuple[slice, ...]:
+def core_in_domain(part: Part) -> tuple[slice, ...]:
     """A block's core, in voxels of its domain."""
     return tuple(
         slice(c.start - d.start, c.stop - d.start) for c, d in zip(part.core, part.domain, strict=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..evaluate import foreground_mask
 from .gate import Gate
 
 F32 = npt.NDArray[np.float32]
@@ -80,6 +82,11 @@ class Image:
         out -= np.float32(self.base)
         out *= np.float32(1.0 / self.gain)
         return out
+
+    @cached_property
+    def foreground(self) -> npt.NDArray[np.bool_]:
+        """Where the foreground is, as the metrics see it, bool [Z, Y, X]."""
+        return foreground_mask(self.voxels)
 
     def parts(self) -> list[Part]:
         """Blocks of at most `MAX_BLOCK_VOXELS` whose cores tile the image."""

@@ -279,7 +279,9 @@ class _Job:
             return self._index_bytes([*self.chunks, *chunks]) - already
 
         plan = rate.Plan(
-            coding=s.coding, effort=s.effort, schedule=schedule, levels=s.levels, max_edge=s.brick or 128,
+            coding=s.coding, effort=s.effort, schedule=schedule, levels=s.levels,
+            points=s.points and s.coding == "lattice" and name != "primitives" and s.max_primitives is None,
+            max_edge=s.brick or 128,
             max_primitives=s.max_primitives, at=(t, c), index_bytes=index_bytes, refine=refine,
         )  # fmt: skip
         if budget is not None:

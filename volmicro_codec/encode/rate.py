@@ -32,15 +32,25 @@ from .coder import (
 from .fit import ImageFit, Schedule, spare_time
 from .lattice_quantise import Lattice
 from .model import Model
+from .shares import (
+    BYTES_AN_OCTAVE,
+    INDEX_BYTES,
+    Layer,
+    Shares,
+    chunks_of,
+    fill,
+    model_of_points,
+    solve_shares,
+)
 
 STEP_OVER_ROOT_GAIN = 0.45
 TYPICAL_BYTES = {"lattice": 5.2, "float16": 19.6, "raw": 22.0}
 MOST_GROUPS = 6
 REFITS = {"fast": Refits(1, 6, 4, 0), "balanced": Refits(3, 6, 4, 3), "best": Refits(6, 8, 6, 4)}
 RATE_SLACK = 0.994
-BYTES_AN_OCTAVE = 1.1
-INDEX_BYTES = 16  # of a chunk, measured
 LARGEST_WEIGHT = 3e4  # in a record; float16 ends at 65504, and refits between roundings move weights
+FEWER = 0.75  # of the Gaussians found best before the fit converged
+WORSE = 0.05  # dB over the least loss so far at which a round with more Gaussians is one too many
 STILL_TO_CONVERGE = 0.8  # error after the last refit over the error right after a round
 
 
@@ -54,6 +64,8 @@ class Plan:
     effort : str
     schedule : Schedule
     levels : int or None
+    points : bool
+        Whether single voxels may be coded where that is worth more than further Gaussians.
     max_edge : int
         Longest edge of a brick, voxels.
     max_primitives : int or None
@@ -66,6 +78,7 @@ class Plan:
     effort: str
     schedule: Schedule
     levels: int | None
+    points: bool
     max_edge: int
     max_primitives: int | None
     at: tuple[int, int]
@@ -130,11 +143,13 @@ class GrowthCurve:
         return max(self.fall() * sse / max(1, count), 1e-30)
 
 
-def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> GrowthCurve:
+def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan, again: int = 0) -> GrowthCurve:
     """Greedy rounds until the Gaussians, rounded at the best step, fill ``budget`` bytes."""
     s = plan.schedule
-    goal = _limited(max(1, int(budget / TYPICAL_BYTES[plan.coding])), plan)
+    goal = again or _limited(max(1, int(budget / TYPICAL_BYTES[plan.coding])), plan)
     curve = GrowthCurve()
+    best: tuple[float, Model] | None = None
+    worse = 0
     for k in range(1, 4 * s.rounds + 1):
         before = len(fit.model)
         wanted = max(1, goal * k // s.rounds - before) if k < s.rounds else goal - before
@@ -144,11 +159,34 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> GrowthCurve:
         if added <= wanted // 50:
             break  # the residual holds nothing more that a Gaussian could take off
         curve.add(fit)
-        if plan.coding == "lattice" and k >= s.rounds // 2:
+        if plan.points:
+            loss = _shares(fit, curve, budget, plan).loss
+            if best is None or loss < best[0]:
+                best, worse = (loss, fit.model), 0
+            elif loss > best[0] + WORSE:
+                worse += 1
+            if worse >= 2:
+                if again:
+                    fit.model = best[1]
+                    fit.refit(0, stage="fewer")
+                    return curve
+                fit.model = Model.empty()
+                fit.refit(0, stage="again")
+                return grow_to_bytes(fit, budget, plan, math.ceil(FEWER * len(best[1])))
+        if plan.coding == "lattice" and k >= s.rounds // 2 and not again:
             goal = _limited(_count_for(fit, curve, budget, plan), plan)
         if len(fit.model) >= 0.98 * goal and k >= s.rounds:
             break
     return curve
+
+
+def _shares(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> Shares:
+    """How the fit as it is would best spend the budget on rounding and on points."""
+    layout = _layout(fit, plan)
+    start = step_for(curve.gain(fit.sse, len(fit.model)))
+    return solve_shares(
+        fit, lambda step: _cost(plain_rounding(fit.model, Lattice(step), layout)), start, budget=budget
+    )
 
 
 def balance(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> None:
@@ -236,6 +274,31 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     return coded
 
 
+def code_with_points(fit: ImageFit, shares: Shares, budget: float, plan: Plan) -> Coded | None:
+    """Code a fitted image and give the points what is left of ``budget``; None if nothing is."""
+    fitted = fit.model
+    coded = code_with_step(fit, shares.coarser * shares.step, plan)
+    size = _size(coded, plan)
+
+    def fits(found: Layer) -> bool:
+        return _size(_with_points(fit, coded, found, plan), plan) <= budget
+
+    found = fill(fit, coded.unit, shares.step, fits) if size < budget else None
+    if found is None:
+        fit.model = fitted
+        return None
+    coded = _with_points(fit, coded, found, plan)
+    fit.model = coded.model
+    return coded
+
+
+def _with_points(fit: ImageFit, coded: Coded, found: Layer, plan: Plan) -> Coded:
+    level = 1 + max((c.level for c in coded.chunks), default=-1)
+    chunks = chunks_of(found, plan.at, level, fit.image.shape, fit.raster.cutoff)
+    model = coded.model.join(model_of_points(found, coded.unit))
+    return Coded(coded.chunks + chunks, model, coded.unit)
+
+
 def _trimmed(fit: ImageFit, rounded: Rounded, budget: float, plan: Plan) -> Coded:
     """Leave out the least energetic primitives until the bytes fit."""
     amplitudes = rounded.symbols.amplitudes
@@ -281,9 +344,15 @@ def encode_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     """Fit and code one image in at most ``budget`` bytes of payload and index."""
     curve = grow_to_bytes(fit, budget, plan)
     plan.refine(fit)
-    if plan.coding == "lattice":
-        balance(fit, curve, budget, plan)
-    coded = code_to_bytes(fit, budget, plan)
+    coded = None
+    if plan.points and len(fit.model):
+        shares = _shares(fit, curve, budget, plan)
+        if shares.worthwhile:
+            coded = code_with_points(fit, shares, budget, plan)
+    if coded is None:
+        if plan.coding == "lattice":
+            balance(fit, curve, budget, plan)
+        coded = code_to_bytes(fit, budget, plan)
     fit.refit(0, stage="coded")
     return coded
 

@@ -133,6 +133,9 @@ class EncodeSettings:
         choices=("lattice", "float16", "raw"),
         group="coding",
     )
+    points: bool = _option(
+        True, "Code single voxels where Gaussians would cost more (lattice coding).", group="coding"
+    )
     levels: int | None = _option(
         None, "Levels of importance (a prefix of the file is a preview).", low=1, high=32, group="coding"
     )

@@ -38,6 +38,31 @@ def _subtract(a: Any, b: Any) -> None:  # pragma: no cover - compiled
 
 
 @_fast
+def _forgive(missing: Any, target: Any, black: Any, white: Any) -> None:  # pragma: no cover - compiled
+    for z in range(missing.shape[0]):
+        for y in range(missing.shape[1]):
+            for x in range(missing.shape[2]):
+                m = missing[z, y, x]
+                if (m > 0 and target[z, y, x] <= black) or (m < 0 and target[z, y, x] >= white):
+                    missing[z, y, x] = 0.0
+
+
+@_fast
+def _squares(a: Any, mask: Any) -> tuple[float, float]:  # pragma: no cover - compiled
+    total = inside = np.float64(0.0)
+    for z in range(a.shape[0]):
+        for y in range(a.shape[1]):
+            row = row_inside = np.float32(0.0)
+            for x in range(a.shape[2]):
+                v = a[z, y, x] * a[z, y, x]
+                row += v
+                row_inside += v if mask[z, y, x] else np.float32(0.0)
+            total += row
+            inside += row_inside
+    return total, inside
+
+
+@_fast
 def _convolve_z(src: Any, taps: Any, z0: int, z1: int, out: Any) -> None:  # pragma: no cover - compiled
     r = taps.shape[0] // 2
     for z in range(z0, z1):
@@ -92,9 +117,22 @@ def dot(a: F32, b: F32, threads: int) -> float:
     return float(sum(by_slabs(a.shape, threads, lambda z0, z1: _dot(a[z0:z1], b[z0:z1]))))
 
 
+def squares(a: F32, mask: npt.NDArray[np.bool_], threads: int) -> tuple[float, float]:
+    """Sums of squares of a block [Z, Y, X], over all of it and where a mask is True."""
+    parts = by_slabs(a.shape, threads, lambda z0, z1: _squares(a[z0:z1], mask[z0:z1]))
+    return float(sum(p[0] for p in parts)), float(sum(p[1] for p in parts))
+
+
 def subtract(a: F32, b: F32, threads: int) -> None:
     """a -= b."""
     by_slabs(a.shape, threads, lambda z0, z1: _subtract(a[z0:z1], b[z0:z1]))
+
+
+def forgive(missing: F32, target: F32, black: np.float32, white: np.float32, threads: int) -> None:
+    """Take off ``missing`` what is below ``black`` or above ``white``, which decoding cuts off anyway."""
+    by_slabs(
+        missing.shape, threads, lambda z0, z1: _forgive(missing[z0:z1], target[z0:z1], black, white)
+    )
 
 
 def gaussian_taps(sigma: float) -> F32:

@@ -10,8 +10,8 @@ from ...errors import UnsupportedFeatureError
 from ...primitives import Records
 from ..chunk import ChunkEntry
 
-RAW, PLANES, LATTICE = 0, 1, 2
-NAMES: Mapping[int, str] = {RAW: "raw", PLANES: "planes", LATTICE: "lattice"}
+RAW, PLANES, LATTICE, POINTS = 0, 1, 2, 3
+NAMES: Mapping[int, str] = {RAW: "raw", PLANES: "planes", LATTICE: "lattice", POINTS: "points"}
 
 
 class Coding(Protocol):
