@@ -111,12 +111,15 @@ def records_of(
     Raises
     ------
     FormatError
-        An intensity that float16 cannot hold.
+        A position or an intensity that float16 cannot hold.
     """
     nodes = np.stack(np.nonzero(q), axis=1)
     records = np.zeros(len(nodes), RECORD_DTYPE)
     middle = (np.asarray(brick_shape, np.float64) - 1.0) / 2.0
-    records["position"] = (nodes * spacing + (spacing - 1) / 2.0 - middle).astype(np.float16)
+    positions = nodes * spacing + (spacing - 1) / 2.0 - middle
+    if np.abs(positions).max(initial=0.0) >= 65520.0:
+        raise FormatError("points chunk: a position is too large for float16")
+    records["position"] = positions.astype(np.float16)
     records["scale"] = np.float16(scale)
     records["rotation"] = np.array([1, 0, 0, 0], np.float16)
     weights = q[tuple(nodes.T)].astype(np.float64) * float(step)
