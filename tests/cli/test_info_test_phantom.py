@@ -26,7 +26,7 @@ def test_info_says_what_the_file_holds(vgm: Callable[..., Any], file: Path) -> N
     assert rows["made from"] == "cells.ome.tif"
     assert rows["size"] == f"{size} bytes, was 11,520 bytes (11.5 kB)"
     assert rows["ratio"] == f"{11520 / size:.1f}"
-    assert rows["primitives"] == "10 at 22.00 bytes"
+    assert rows["primitives"] == "10 Gaussians of 22.00 bytes"
     assert rows["chunks"] == "2 in 1 levels; coding: raw"
     assert rows["quality"] == "psnr 40"
 

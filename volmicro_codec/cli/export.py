@@ -58,7 +58,8 @@ def export(
     """Write the Gaussians of FILE (a .vgm path or URL, or - for stdin) for other programs.
 
     npz and csv hold the exact numbers: centres and standard deviations in voxels (order z, y, x), quaternions
-    (w, i, j, k) and intensities; `vgm import` takes the npz back.
+    (w, i, j, k) and intensities; `vgm import` takes the npz back. Points, which correct single voxels, stand
+    among them as round Gaussians, marked by 1 in the column "point" (csv) or the array "points" (npz).
 
     ply (the columns of 3-D Gaussian splatting) and splat are for splat viewers, and a likeness only: viewers
     blend splats by opacity, front to back, where this codec adds up a field. Bright Gaussians are drawn
@@ -67,6 +68,7 @@ def export(
     from ..errors import UsageError
     from ..format import VgmReader
     from ..interop import ply, splat, tables, viewer
+    from ..interop.kinds import count_text
     from ..io.arrange import Stored, chosen
 
     if kind is None:
@@ -84,13 +86,14 @@ def export(
         said = ""
         if kind in ("npz", "csv"):
             write = tables.write_npz if kind == "npz" else tables.write_csv
-            count = write(path, reader, c, time, force)
+            counts = write(path, reader, c, time, force)
         else:
             splats = viewer.splats_of(reader, c, time, coordinates, opacity)
-            count = (ply.write_ply if kind == "ply" else splat.write_splat)(path, splats, force)
+            (ply.write_ply if kind == "ply" else splat.write_splat)(path, splats, force)
+            counts = splats.counts
             if splats.left_out:
                 said = f"; left out {splats.left_out:,} of negative weight"
-    remark(f"wrote {'to stdout' if output == STREAM else output}: {count:,} Gaussians{said}")
+    remark(f"wrote {'to stdout' if output == STREAM else output}: {count_text(counts)}{said}")
 
 
 def _number(stored: object, channel: str | None) -> int | None:

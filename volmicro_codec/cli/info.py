@@ -72,6 +72,8 @@ def describe(file: str, reader: VgmReader) -> dict[str, Any]:
 
 
 def _rows(document: dict[str, Any], reader: VgmReader) -> list[tuple[str, str]]:
+    from ..interop.kinds import by_kind, cost_text
+
     info, meta, sizes = reader.meta.info, reader.meta, document["bytes"]
     rows = [
         ("file", document["file"]),
@@ -85,7 +87,7 @@ def _rows(document: dict[str, Any], reader: VgmReader) -> list[tuple[str, str]]:
     rows += [
         ("size", f"{bytes_text(reader.file_size)}, was {bytes_text(info.nbytes)}"),
         ("ratio", f"{document['ratio']:.1f}"),
-        ("primitives", f"{sizes['primitives']:,} at {sizes['bytes_per_primitive']:.2f} bytes"),
+        ("primitives", cost_text(by_kind(sizes["by_coding"]))),
         (
             "chunks",
             f"{sizes['chunks']:,} in {len(sizes['by_level'])} levels; "

@@ -15,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..evaluate import Reference, Spectra, spectra
+from ..format.sizes import where_bytes_go
+from .kinds import by_kind
 from .preview_drawing import length_text, round_length
 from .preview_projections import proportions
 from .report_charts import Axis, Line, image_chart, line_chart
-from .report_file import file_section
+from .report_file import file_section, image_title
 from .report_measures import decibels, measure, rows, why_noise_matters
 from .report_pictures import Pictures, View, error_colors, grey, heat, look, png, signed
 
@@ -120,16 +122,17 @@ def _finite(value: Any) -> Any:
 
 
 def _tiles(reader: VgmReader, images: Sequence[ImageReport]) -> str:
-    """The figures that matter most; of several images the worst."""
+    """The figures that matter most; of several images the worst value of each."""
     info, size = reader.meta.info, reader.file_size
-    count = int(reader.index.count.sum())
-    worst = ", worst image" if len(images) > 1 else ""
+    shares = by_kind(where_bytes_go(reader)["by_coding"])
+    primitives = [(f"{s.count:,}", f"{kind} of {s.each}") for kind, s in shares.items()]
+    worst = ", worst" if len(images) > 1 else ""
     found = [
         (f"{info.nbytes / size:.1f}", "times smaller"),
         (_bytes(size), f"of {_bytes(info.nbytes)} of voxels"),
-        (f"{count:,}", f"Gaussians of {reader.header.payload_length / max(1, count):.2f} bytes"),
+        *(primitives or [("0", "Gaussians")]),
         (decibels(min(i.measured["psnr"] for i in images)), "PSNR" + worst),
-        (decibels(min(i.measured["psnr_fg"] for i in images)), "PSNR of foreground" + worst),
+        (decibels(min(i.measured["psnr_fg"] for i in images)), "foreground PSNR" + worst),
         (f"{min(i.measured['ssim'] for i in images):.4f}", "SSIM" + worst),
     ]
     tiles = (f'<div class="tile"><b>{value}</b><span>{what}</span></div>' for value, what in found)
@@ -143,12 +146,6 @@ def _bytes(n: int) -> str:
     return f"{n} B"
 
 
-def _title(info: VolumeInfo, image: ImageReport) -> str:
-    named = info.channels[image.channel].name if image.channel < len(info.channels) else None
-    said = f"channel {image.channel}" + (f", {named}" if named else "")
-    return f"{said}, time point {image.time}" if info.shape[0] > 1 else said
-
-
 def _all_images(info: VolumeInfo, images: Sequence[ImageReport]) -> str:
     names = ("PSNR", "PSNR of foreground", "SSIM", "bias of foreground", "bias of background", "Dice")
     head = "".join(f"<th>{n}</th>" for n in ("image", *names))
@@ -156,7 +153,7 @@ def _all_images(info: VolumeInfo, images: Sequence[ImageReport]) -> str:
     for image in images:
         found = {row.name: row.value for row in rows(image.measured)}
         cells = "".join(f'<td class="n">{escape(found.get(n, "not compared"))}</td>' for n in names)
-        lines.append(f"<tr><td>{escape(_title(info, image))}</td>{cells}</tr>")
+        lines.append(f"<tr><td>{escape(image_title(info, image.time, image.channel))}</td>{cells}</tr>")
     return f"<h2>All images</h2><table><tr>{head}</tr>{''.join(lines)}</table>"
 
 
@@ -165,11 +162,12 @@ def _image(info: VolumeInfo, image: ImageReport, one_of_many: bool) -> str:
     pictures, found = image.pictures, image.spectra
     assert pictures is not None
     assert found is not None
-    heading = _title(info, image).capitalize() if one_of_many else "What it looks like"
+    title = image_title(info, image.time, image.channel)
+    heading = title[0].upper() + title[1:] if one_of_many else "What it looks like"
     low, high, scale = pictures.low, pictures.high, pictures.error_scale
     gradient = png(error_colors(np.linspace(-1, 1, 257, dtype=np.float32)[None]))
     table = "".join(
-        f'<tr><td>{escape(r.name)}</td><td class="n">{escape(r.value)}</td>'
+        f'<tr><td class="n">{escape(r.name)}</td><td class="n">{escape(r.value)}</td>'
         f'<td class="m">{escape(r.meaning)}</td></tr>'
         for r in rows(image.measured)
     )
@@ -177,14 +175,19 @@ def _image(info: VolumeInfo, image: ImageReport, one_of_many: bool) -> str:
 <div class="views"><div class="head">original</div><div class="head">decoded</div>
 <div class="head">error (decoded minus original)</div>
 {"".join(_view(info, view, pictures, n == 0) for n, view in enumerate(pictures.views))}</div>
-<p class="soft wide">Original and decoded are drawn alike, black at {low:g} and white at {high:g}.
-<span class="key">Error: {-scale:.3g}<img alt="blue to orange" src="{gradient}">{scale:.3g},</span>
+<p class="soft wide">Original and decoded are drawn alike, black at {low:,.6g} and white at {high:,.6g}.
+<span class="key">Error: {_amount(-scale)}<img alt="blue to orange" src="{gradient}">{_amount(scale)},</span>
 its colours by the square root, so that small errors show; of a projection the largest error along the line.
 The planes are those with the most light.</p></section>
 <section><h3>How far it is from the original</h3>
 <p>{escape(why_noise_matters(image.measured))}</p>
 <table>{table}</table></section>
 <section><h3>Values and detail</h3><div class="charts">{_charts(pictures, found)}</div></section>"""
+
+
+def _amount(value: float) -> str:
+    """About three digits, never with an exponent where whole numbers will do."""
+    return f"{value:,.0f}" if 100 <= abs(value) < 1e9 else f"{value:.3g}"
 
 
 def _view(info: VolumeInfo, view: View, pictures: Pictures, first: bool) -> str:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 Numbers = npt.NDArray[np.float64] | Sequence[float]
 
 WIDTH, HEIGHT = 460, 300
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 44
+LEFT, RIGHT, TOP, BOTTOM = 68, 12, 12, 44
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Axis:
         step_ = next(m * power for m in (1.0, 2.0, 5.0, 10.0) if m * power >= span * (1 - 1e-9))
         start = math.ceil(self.low / step_ - 1e-9)
         stop = math.floor(self.high / step_ + 1e-9)
-        return [(n * step_, f"{n * step_:.6g}") for n in range(start, stop + 1)]
+        return [(n * step_, f"{n * step_:,.6g}") for n in range(start, stop + 1)]
 
 
 def line_chart(title: str, x: Axis, y: Axis, lines: Sequence[Line]) -> str:
@@ -124,7 +124,7 @@ def stacked_bar(parts: Sequence[tuple[str, str, float]]) -> str:
                 f'<rect class="{style}" x="{x:.2f}" y="0" width="{width:.2f}" height="34">'
                 f"<title>{escape(name)}: {100 * part:.1f} %</title></rect>"
             )
-            if width > 90:
+            if width > 8.5 * len(name) + 16:
                 pieces.append(f'<text class="in" x="{x + 8:.1f}" y="22">{escape(name)}</text>')
         x += width
     return (

@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..format.sizes import where_bytes_go
+from .kinds import GAUSSIANS, POINTS, Share, count_text, kind_of
 from .preview_projections import proportions
 from .report_charts import Axis, bar_chart, stacked_bar
 from .report_pictures import heat
 
 if TYPE_CHECKING:
     from ..format import VgmReader
+    from ..volume import VolumeInfo
 
 MAP_PIXELS = 256
 LEVEL_STYLES = 5
@@ -40,27 +42,35 @@ def file_section(reader: VgmReader) -> str:
     )
 
 
-def brick_counts(reader: VgmReader) -> dict[Brick, int]:
-    """Primitives of every brick of every image that holds any."""
+def image_title(info: VolumeInfo, time: int, channel: int) -> str:
+    """What one of the images of a file is called."""
+    named = info.channels[channel].name if channel < len(info.channels) else None
+    said = f"channel {channel}" + (f", {named}" if named else "")
+    return f"{said}, time point {time}" if info.shape[0] > 1 else said
+
+
+def brick_counts(reader: VgmReader, kind: str = GAUSSIANS) -> dict[Brick, int]:
+    """Primitives of a kind in every brick of every image that holds any."""
     counts: dict[Brick, int] = {}
     index = reader.index
-    for t, c, lo, shape, count in zip(
-        index.t, index.c, index.brick_lo, index.brick_shape, index.count, strict=True
+    for t, c, lo, shape, count, coding in zip(
+        index.t, index.c, index.brick_lo, index.brick_shape, index.count, index.coding, strict=True
     ):
-        brick = Brick(int(t), int(c), tuple(lo.tolist()), tuple(shape.tolist()))
-        counts[brick] = counts.get(brick, 0) + int(count)
+        if kind_of(int(coding)) == kind:
+            brick = Brick(int(t), int(c), tuple(lo.tolist()), tuple(shape.tolist()))
+            counts[brick] = counts.get(brick, 0) + int(count)
     return counts
 
 
-def density_map(reader: VgmReader) -> npt.NDArray[np.int64]:
-    """How many primitives have their centre where, seen along z, all images together.
+def density_map(reader: VgmReader, kind: str = GAUSSIANS) -> npt.NDArray[np.int64]:
+    """How many primitives of a kind have their centre where, seen along z, all images together.
 
-    Reads all of the file, a chunk at a time; centres outside the volume count at its edge.
+    Reads all chunks of that kind, one at a time; centres outside the volume count at its edge.
 
     Returns
     -------
     int64 [rows, columns]
-        At most `MAP_PIXELS` a side; the sum is the number of primitives.
+        At most `MAP_PIXELS` a side; the sum is the number of those primitives.
     """
     height, width = reader.meta.info.shape[3:]
     step = max(1.0, max(height, width) / MAP_PIXELS)
@@ -68,6 +78,8 @@ def density_map(reader: VgmReader) -> npt.NDArray[np.int64]:
     out = np.zeros(rows * columns, np.int64)
     for i in range(len(reader.index)):
         entry = reader.index.entry(i)
+        if kind_of(entry.coding) != kind:
+            continue
         centre = np.asarray(entry.brick_lo) + (np.asarray(entry.brick_shape) - 1) / 2
         position = reader.read_records(i)["position"].astype(np.float64) + centre
         y = np.floor((position[:, 1] + 0.5) * rows / height).clip(0, rows - 1)
@@ -77,44 +89,55 @@ def density_map(reader: VgmReader) -> npt.NDArray[np.int64]:
 
 
 def _bricks(reader: VgmReader) -> str:
-    counts = brick_counts(reader)
-    if not counts:
-        return "<p>The file holds no primitives.</p>"
     info = reader.meta.info
     relative = proportions(info.voxel_size) or (1.0, 1.0, 1.0)
     ratio = f"{info.shape[4] * relative[2]:g} / {info.shape[3] * relative[1]:g}"
-    numbers = np.array(list(counts.values()))
-    said = (
-        f"{numbers.size:,} bricks hold {numbers.sum():,} primitives: median {np.median(numbers):,.0f}, "
+    said, maps, tables = [], [], []
+    for kind in (GAUSSIANS, POINTS):
+        counts = brick_counts(reader, kind)
+        if not counts:
+            continue
+        said.append(_brick_sentence(np.array(list(counts.values())), kind))
+        maps.append(
+            f"<figure><img class='map pixels' style='aspect-ratio: {ratio}' alt='{kind} by y and x' "
+            f"src='{heat(np.sqrt(density_map(reader, kind)))}'><figcaption>Centres of the {kind} seen along "
+            f"z, all images together: from none (dark) to most (light).</figcaption></figure>"
+        )
+        few = len(counts) <= FEW_BRICKS
+        tables.append(f"<figure>{_table(info, counts, kind) if few else _histogram(counts, kind)}</figure>")
+    if not said:
+        return "<p>The file holds no primitives.</p>"
+    return f"<p>{' '.join(said)}</p><div class='charts'>{''.join([*maps, *tables])}</div>"
+
+
+def _brick_sentence(numbers: npt.NDArray[np.int64], kind: str) -> str:
+    held = count_text({kind: int(numbers.sum())})
+    if len(numbers) == 1:
+        return f"One brick holds {held}."
+    return (
+        f"{numbers.size:,} bricks hold {held}: median {np.median(numbers):,.0f}, "
         f"fewest {numbers.min():,}, most {numbers.max():,}."
     )
-    few = _table(counts) if len(counts) <= FEW_BRICKS else _histogram(numbers)
-    return (
-        f"<p>{said}</p><div class='charts'><figure>"
-        f"<img class='map pixels' style='aspect-ratio: {ratio}' alt='primitives by y and x' "
-        f"src='{heat(np.sqrt(density_map(reader)))}'><figcaption>Centres of the primitives seen along z, all "
-        f"images together: from none (dark) to most (light), by the square root.</figcaption></figure>"
-        f"<figure>{few}</figure></div>"
-    )
 
 
-def _table(counts: dict[Brick, int]) -> str:
-    many = len({(b.time, b.channel) for b in counts}) > 1
+def _table(info: VolumeInfo, counts: dict[Brick, int], kind: str) -> str:
+    many = info.shape[0] * info.shape[1] > 1
     lines = []
-    for brick, count in counts.items():
-        image = f"<td>time point {brick.time}, channel {brick.channel}</td>" if many else ""
+    for brick, count in sorted(counts.items()):
+        image = f"<td>{escape(image_title(info, brick.time, brick.channel))}</td>" if many else ""
         where = ", ".join(f"{lo}:{lo + n}" for lo, n in zip(brick.lo, brick.shape, strict=True))
         lines.append(f"<tr>{image}<td class='n'>{where}</td><td class='n'>{count:,}</td></tr>")
-    head = ("<th>image</th>" if many else "") + "<th>brick (z, y, x)</th><th>primitives</th>"
+    head = ("<th>image</th>" if many else "") + f"<th>brick (z, y, x)</th><th>{kind}</th>"
     return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
 
 
-def _histogram(numbers: npt.NDArray[np.int64]) -> str:
+def _histogram(counts: dict[Brick, int], kind: str) -> str:
+    numbers = np.array(list(counts.values()))
     edges = np.linspace(0, int(numbers.max()) + 1, min(24, int(numbers.max()) + 1) + 1)
     heights = np.histogram(numbers, edges)[0].astype(float)
     chart = bar_chart(
-        "bricks by their primitives",
-        Axis("primitives in a brick", 0, float(edges[-1])),
+        f"bricks by their {kind}",
+        Axis(f"{kind} in a brick", 0, float(edges[-1])),
         Axis("bricks", 0, float(heights.max())),
         edges,
         heights,
@@ -128,30 +151,32 @@ def _bytes(reader: VgmReader) -> str:
     parts: list[tuple[str, str, int, str]] = [
         ("header", "s0", sizes["header"], ""),
         ("metadata", "s1", sizes["metadata"], ""),
-        ("index", "s2", sizes["index"], f"{sizes['chunks']:,} chunks"),
+        ("index", "s2", sizes["index"], _chunks(sizes["chunks"])),
     ]
-    for n, (level, found) in enumerate(sorted(sizes["by_level"].items())):
-        each = found["bytes"] / max(1, found["primitives"])
-        parts.append(
-            (
-                f"primitives, level {level}",
-                f"p{n % LEVEL_STYLES}",
-                found["bytes"],
-                f"{found['primitives']:,} of {each:.2f} bytes in {found['chunks']:,} chunks",
-            )
-        )
+    index = reader.index
+    groups: dict[tuple[int, str], list[int]] = {}
+    for i in range(len(index)):
+        groups.setdefault((int(index.level[i]), kind_of(int(index.coding[i]))), []).append(i)
+    for n, ((level, kind), ids) in enumerate(sorted(groups.items())):
+        share = Share(int(index.count[ids].sum()), int(index.length[ids].sum()))
+        more = f"{count_text({kind: share.count})} of {share.each} in {_chunks(len(ids))}"
+        parts.append((f"{kind}, level {level}", f"p{n % LEVEL_STYLES}", share.size, more))
     lines = "".join(
         f'<tr><td>{escape(name)}</td><td class="n">{n:,} bytes</td>'
         f'<td class="n">{100 * n / total:.1f} %</td><td class="m">{escape(more)}</td></tr>'
         for name, _, n, more in parts
     )
-    coded = ", ".join(f"{name} ({g['chunks']:,} chunks)" for name, g in sizes["by_coding"].items()) or "none"
+    coded = ", ".join(f"{name} ({_chunks(g['chunks'])})" for name, g in sizes["by_coding"].items()) or "none"
     return (
         stacked_bar([(name, style, n / total) for name, style, n, _ in parts])
         + f"<table>{lines}</table>"
-        + f"<p class='soft'>Levels are in the order of the file: its first bytes alone are a preview. "
+        + f"<p class='soft wide'>Levels are in the order of the file: its first bytes alone are a preview. "
         f"Coding: {escape(coded)}.</p>"
     )
+
+
+def _chunks(n: int) -> str:
+    return f"{n:,} chunk" if n == 1 else f"{n:,} chunks"
 
 
 def _about(reader: VgmReader) -> str:

@@ -70,7 +70,7 @@ def rows(measured: dict[str, Any]) -> list[Row]:
     out = [
         Row(
             "PSNR",
-            f"{decibels(m['psnr'])} (peak {m['peak']:g})",
+            f"{decibels(m['psnr'])} (peak {m['peak']:,.6g})",
             "over all voxels; the peak is the original's range from its 0.01th to its 99.99th percentile",
         ),
         Row("PSNR of foreground", decibels(m["psnr_fg"]), "over the foreground alone, with the same peak"),
@@ -96,7 +96,7 @@ def rows(measured: dict[str, Any]) -> list[Row]:
         Row("SSIM", f"{m['ssim']:.4f}", "structural similarity in 3-D, windows of 7 voxels; 1 is equal"),
         Row("SSIM of projections", f"{m['mip_ssim']:.4f}", "mean over the three maximum projections"),
         Row("correlation", f"{m['correlation']:.5f}", "Pearson's, over all voxels"),
-        Row("largest error", f"{m['max_error']:g}", "of any voxel"),
+        Row("largest error", f"{m['max_error']:,.6g}", "of any voxel"),
         Row("bias", f"{m['bias']:+.3g}", "mean of decoded minus original"),
         Row("bias of foreground", f"{m['bias_fg']:+.3g}", f"{share(m['foreground'])} of the voxels"),
         Row("bias of background", f"{m['bias_bg']:+.3g}", "the others"),

@@ -16,13 +16,14 @@ from ..atomic import atomic_output
 from ..errors import UsageError
 from ..format import FileMeta, VgmReader
 from ..primitives import Primitives, records_to_primitives
+from .kinds import GAUSSIANS, POINTS, kind_of
 
 I64 = npt.NDArray[np.int64]
 
 _CHUNKS_AT_ONCE = 256
 
 CSV_COLUMNS = (
-    "time_point", "channel", "importance", "z", "y", "x", "scale_1", "scale_2", "scale_3",
+    "time_point", "channel", "importance", "point", "z", "y", "x", "scale_1", "scale_2", "scale_3",
     "rotation_w", "rotation_i", "rotation_j", "rotation_k", "intensity",
 )  # fmt: skip
 
@@ -40,6 +41,8 @@ class PrimitiveTable:
         The image that each belongs to.
     importance : int64 [N]
         The level of its chunk: 0 comes first in the file.
+    points : int64 [N]
+        1 for a point (see `kinds`), 0 for another Gaussian.
     """
 
     meta: FileMeta
@@ -47,6 +50,13 @@ class PrimitiveTable:
     time_points: I64
     channels: I64
     importance: I64
+    points: I64
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many of each kind."""
+        points = int(self.points.sum())
+        return {GAUSSIANS: len(self) - points, POINTS: points}
 
     def __len__(self) -> int:
         return len(self.primitives)
@@ -75,7 +85,7 @@ def read_table(reader: VgmReader, channel: int | None = None, time: int | None =
     return PrimitiveTable(reader.meta, Primitives.concatenate([p.primitives for p in parts]), **join)
 
 
-_COLUMNS = ("time_points", "channels", "importance")
+_COLUMNS = ("time_points", "channels", "importance", "points")
 
 
 def _joined(columns: list[I64]) -> I64:
@@ -108,6 +118,7 @@ def _tables(reader: VgmReader, channel: int | None, time: int | None) -> Iterato
             np.repeat(index.t[some], counts),
             np.repeat(index.c[some], counts),
             np.repeat(index.level[some], counts),
+            np.repeat(np.array([kind_of(int(k)) == POINTS for k in index.coding[some]], np.int64), counts),
         )
 
 
@@ -117,14 +128,14 @@ def write_npz(
     channel: int | None = None,
     time: int | None = None,
     force: bool = False,
-) -> int:
-    """Write primitives as .npz with the keys that the published tools use; return how many.
+) -> dict[str, int]:
+    """Write primitives as .npz with the keys that the published tools use; return how many of each kind.
 
     ``positions`` [N, 3] float64, ``scales`` [N, 3] (standard deviations) and ``rotations`` [N, 4]
     (w, i, j, k) in voxels and in the order z, y, x; ``intensities`` [N] as the image's gain multiplies
-    them; ``time_points`` and ``channels`` [N]; ``base`` and ``gain`` [T, C]; and, so that `vgm import`
-    needs no options, ``shape`` (T, C, Z, Y, X), ``axes``, ``dtype``, ``cutoff``, ``voxel_size`` (NaN where
-    unknown), ``unit``, ``channel_names`` and ``channel_colors`` (-1 where unknown).
+    them; ``time_points``, ``channels``, ``importance`` and ``points`` [N] (as in `PrimitiveTable`); ``base``
+    and ``gain`` [T, C]; and, so that `vgm import` needs no options, ``shape`` (T, C, Z, Y, X), ``axes``, ``dtype``,
+    ``cutoff``, ``voxel_size`` (NaN where unknown), ``unit``, ``channel_names`` and ``channel_colors`` (-1 where unknown).
     """
     table = read_table(reader, channel, time)
     info, p = table.meta.info, table.primitives
@@ -152,9 +163,10 @@ def write_npz(
             time_points=table.time_points,
             channels=table.channels,
             importance=table.importance,
+            points=table.points,
             **about,
         )
-    return len(table)
+    return table.counts
 
 
 def write_csv(
@@ -163,23 +175,23 @@ def write_csv(
     channel: int | None = None,
     time: int | None = None,
     force: bool = False,
-) -> int:
-    """Write primitives as .csv, a line each, some chunks at a time; return how many.
+) -> dict[str, int]:
+    """Write primitives as .csv, a line each, some chunks at a time; return how many of each kind.
 
     Columns are `CSV_COLUMNS`: centres and standard deviations in voxels, order z, y, x; ``intensity`` as the
     image's gain multiplies it.
     """
-    total = 0
+    totals = {GAUSSIANS: 0, POINTS: 0}
     with atomic_output(path, force) as temp, open(temp, "w", encoding="ascii", newline="") as f:
         f.write(",".join(CSV_COLUMNS) + "\n")
         for part in _tables(reader, channel, time):
             p = part.primitives
-            columns: list[npt.NDArray[Any]] = [part.time_points, part.channels, part.importance]
+            columns: list[npt.NDArray[Any]] = [getattr(part, name) for name in _COLUMNS]
             columns += [*p.means.T, *p.scales.T, *p.rotations.T, p.intensities]
-            line = "%d,%d,%d," + ",".join(["%.15g"] * 3 + ["%.9g"] * 8) + "\n"
+            line = "%d," * len(_COLUMNS) + ",".join(["%.15g"] * 3 + ["%.9g"] * 8) + "\n"
             f.writelines(line % row for row in zip(*(c.tolist() for c in columns), strict=True))
-            total += len(part)
-    return total
+            totals = {kind: n + part.counts[kind] for kind, n in totals.items()}
+    return totals
 
 
 def suffix_of(path: str | os.PathLike[str]) -> str:

@@ -11,6 +11,7 @@ from ..errors import UsageError
 from ..format import VgmReader
 from ..volume import VolumeInfo
 from .frames import F64, reversed_axes, stretched
+from .kinds import GAUSSIANS, POINTS
 from .tables import read_table
 
 COORDINATES = ("unit", "physical", "voxels")
@@ -33,6 +34,8 @@ class Splats:
         Red, green, blue, 0 to 1.
     opacities : float64 [N]
         Above 0, at most 0.99.
+    counts : dict of str to int
+        How many of each kind (see `kinds`) there are.
     left_out : int
         Primitives that take light away and that no viewer can draw.
     frame : str
@@ -44,6 +47,7 @@ class Splats:
     rotations: F64
     colors: F64
     opacities: F64
+    counts: dict[str, int]
     left_out: int
     frame: str
 
@@ -92,6 +96,7 @@ def splats_of(
     table = read_table(reader, channel, time)
     p = table.primitives
     shown = table.amplitudes > 0
+    points = int(table.points[shown].sum())
     scales, rotations = stretched(p.scales[shown], p.rotations[shown], steps)
     means = (p.means[shown] - origin) * np.asarray(steps)
     positions, scales, rotations = reversed_axes(means, scales, rotations)
@@ -107,6 +112,7 @@ def splats_of(
         rotations,
         _colors(info)[channels],
         np.clip(opacity * shares, 1e-3, 0.99),
+        {GAUSSIANS: int(shown.sum()) - points, POINTS: points},
         int(len(table) - shown.sum()),
         frame,
     )
