@@ -37,11 +37,11 @@ def tables() -> dict[str, list[int]]:
     """Thresholds and starting probabilities as the spec prints them."""
     text = SPEC.read_text(encoding="utf-8")
     phrases = ("block[0", "quiet[0", "busy[0", "sign[0", "magnitude[0 .. 13][0]", "magnitude[0 .. 13][1")
-    after = {"thresholds": "thresholds that are"} | dict(zip(MODELS, phrases, strict=True))
+    after = {"thresholds": "these 13 thresholds"} | dict(zip(MODELS, phrases, strict=True))
     start = text.index("## 4. Models")
     out = {}
     for name, phrase in after.items():
-        rest = text[text.index("13 thresholds") :] if name == "thresholds" else text[text.index(phrase, start) :]
+        rest = text[text.index(phrase, 0 if name == "thresholds" else start) :]
         found = re.search(r"\n\n    ([0-9 ]+)\n", rest)
         assert found is not None, name
         out[name] = [int(v) for v in found.group(1).split()]

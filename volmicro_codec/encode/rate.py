@@ -49,7 +49,8 @@ MOST_GROUPS = 6
 REFITS = {"fast": Refits(1, 6, 4, 0), "balanced": Refits(3, 6, 4, 3), "best": Refits(6, 8, 6, 4)}
 RATE_SLACK = 0.994
 LARGEST_WEIGHT = 3e4  # in a record; float16 ends at 65504, and refits between roundings move weights
-FEWER = 0.75  # of the Gaussians found best before the fit converged
+MANY_POINTS = 0.1  # share of the bytes from which on the Gaussians are grown again, to fewer
+FEWER = 0.65  # of the count that is best before a fit has converged (measured 0.5 to 0.85)
 WORSE = 0.05  # dB over the least loss so far at which a round with more Gaussians is one too many
 STILL_TO_CONVERGE = 0.8  # error after the last refit over the error right after a round
 
@@ -143,12 +144,12 @@ class GrowthCurve:
         return max(self.fall() * sse / max(1, count), 1e-30)
 
 
-def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan, again: int = 0) -> GrowthCurve:
-    """Greedy rounds until the Gaussians, rounded at the best step, fill ``budget`` bytes."""
+def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> GrowthCurve:
+    """Greedy rounds until the Gaussians, rounded at the best step, fill their share of ``budget`` bytes."""
     s = plan.schedule
-    goal = again or _limited(max(1, int(budget / TYPICAL_BYTES[plan.coding])), plan)
+    goal = _limited(max(1, int(budget / TYPICAL_BYTES[plan.coding])), plan)
     curve = GrowthCurve()
-    best: tuple[float, Model] | None = None
+    best: tuple[Shares, int] | None = None
     worse = 0
     for k in range(1, 4 * s.rounds + 1):
         before = len(fit.model)
@@ -160,23 +161,30 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan, again: int = 0) -> G
             break  # the residual holds nothing more that a Gaussian could take off
         curve.add(fit)
         if plan.points:
-            loss = _shares(fit, curve, budget, plan).loss
-            if best is None or loss < best[0]:
-                best, worse = (loss, fit.model), 0
-            elif loss > best[0] + WORSE:
+            here = _shares(fit, curve, budget, plan)
+            if best is None or here.loss < best[0].loss:
+                best, worse = (here, len(fit.model)), 0
+            elif here.loss > best[0].loss + WORSE:
                 worse += 1
             if worse >= 2:
-                if again:
-                    fit.model = best[1]
-                    fit.refit(0, stage="fewer")
-                    return curve
-                fit.model = Model.empty()
-                fit.refit(0, stage="again")
-                return grow_to_bytes(fit, budget, plan, math.ceil(FEWER * len(best[1])))
-        if plan.coding == "lattice" and k >= s.rounds // 2 and not again:
+                break
+        if plan.coding == "lattice" and k >= s.rounds // 2:
             goal = _limited(_count_for(fit, curve, budget, plan), plan)
         if len(fit.model) >= 0.98 * goal and k >= s.rounds:
             break
+    if best is not None and best[0].points > MANY_POINTS * best[0].size:
+        return _grown_again(fit, math.ceil(FEWER * best[1]), plan)
+    return curve
+
+
+def _grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
+    """Grow to ``count`` Gaussians from nothing: slowly grown, few fit far better than the first of many."""
+    curve, rounds = GrowthCurve(), plan.schedule.rounds
+    fit.model = Model.empty()
+    fit.refit(0, stage="again")
+    for k in range(1, rounds + 1):
+        fit.grow(max(0, count * k // rounds - len(fit.model)), plan.schedule.inner, f"round {k}")
+        curve.add(fit)
     return curve
 
 
