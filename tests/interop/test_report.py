@@ -63,7 +63,7 @@ class Page(HTMLParser):
 @pytest.fixture
 def pair(make_file: MakeFile, tmp_path: Path) -> tuple[Path, Path]:
     """A file of two channels and two time points, and an original that differs from it by noise."""
-    channels = (ChannelInfo("nuclei <b>", 0x0000FF), ChannelInfo(None))
+    channels = (ChannelInfo("DAPI <b>", 0x0000FF), ChannelInfo(None))
     path = make_file(axes="TCZYX", channels=channels, voxel_size=(1.0, 0.5, 0.5), unit="µm")
     with volmicro_codec.open(path) as array:
         noise = np.random.default_rng(0).normal(0, 8, array.shape)
@@ -110,8 +110,8 @@ def test_the_page_shows_each_channel_of_the_first_time_point_and_measures_all(
 
 
 def test_names_from_files_are_text_and_not_html(page: str) -> None:
-    assert "nuclei &lt;b&gt;" in page
-    assert "nuclei <b>" not in page
+    assert "<h2>Channel 0, DAPI &lt;b&gt;, time point 0</h2>" in page
+    assert "DAPI <b>" not in page
 
 
 def test_a_known_voxel_size_gives_a_scale_bar(page: str) -> None:

@@ -134,8 +134,9 @@ def write_npz(
     ``positions`` [N, 3] float64, ``scales`` [N, 3] (standard deviations) and ``rotations`` [N, 4]
     (w, i, j, k) in voxels and in the order z, y, x; ``intensities`` [N] as the image's gain multiplies
     them; ``time_points``, ``channels``, ``importance`` and ``points`` [N] (as in `PrimitiveTable`); ``base``
-    and ``gain`` [T, C]; and, so that `vgm import` needs no options, ``shape`` (T, C, Z, Y, X), ``axes``, ``dtype``,
-    ``cutoff``, ``voxel_size`` (NaN where unknown), ``unit``, ``channel_names`` and ``channel_colors`` (-1 where unknown).
+    and ``gain`` [T, C]; and, so that `vgm import` needs no options, ``shape`` (T, C, Z, Y, X), ``axes``,
+    ``dtype``, ``cutoff``, ``voxel_size`` (NaN where unknown), ``unit``, ``channel_names`` and
+    ``channel_colors`` (-1 where unknown).
     """
     table = read_table(reader, channel, time)
     info, p = table.meta.info, table.primitives
