@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import zstandard
-from vector_parts import lattice_parts
+from vector_parts import lattice_parts, points_payload, sparse_integers
 
 from volmicro_codec.primitives import RECORD_DTYPE
 
@@ -281,6 +281,8 @@ def invalid_files() -> dict[str, tuple[bytes, str, str]]:
     lattice("lattice_trailing_zeros", "five zeros after the code", payload=coded.payload + bytes(5))
     lattice("lattice_cut", "half of the code", payload=coded.payload[: len(coded.payload) // 2])
 
+    out |= points_files()
+
     decoded("position_nan", bad_record("position", 0, float("nan")), "a position is not a number")
     decoded("scale_zero", bad_record("scale", 2, 0.0), "a scale is 0")
     decoded("scale_negative_zero", bad_record("scale", 2, -0.0), "a scale is -0")
@@ -288,6 +290,54 @@ def invalid_files() -> dict[str, tuple[bytes, str, str]]:
     decoded("scale_infinite", bad_record("scale", 1, float("inf")), "a scale is infinite")
     decoded("rotation_zero", bad_record("rotation", 0, 0.0), "a quaternion is zero")
     decoded("intensity_infinite", bad_record("intensity", 0, float("-inf")), "an intensity is infinite")
+    return out
+
+
+def points_files() -> dict[str, tuple[bytes, str, str]]:
+    """Chunks of points that a decoder must reject (section 6 of vgm-1-points.md)."""
+    q = sparse_integers(np.random.default_rng(8), (4, 5, 6), 0.4, 4.0)
+    points = int(np.count_nonzero(q))
+    scale, step = 0.4, 2.0**-7
+    good = points_payload(q, 1, scale, step)
+    out: dict[str, tuple[bytes, str, str]] = {}
+
+    def wrong(name: str, why: str, payload: bytes, count: int = points, fixed: bytes = FIXED) -> None:
+        index = index_of(payload, count=count, k2=6)
+        out[f"points_{name}"] = file_of(fixed, index=index, payload=payload), "decode", why
+
+    def head(spacing: int = 1, scale: float = scale, step: float = step) -> bytes:
+        return struct.pack("<Bee", spacing, scale, step) + good[5:]
+
+    def full(value: int, step: float, shape: tuple[int, int, int] = (4, 5, 6)) -> bytes:
+        one = np.zeros(shape, np.int32)
+        one.flat[0] = value
+        return points_payload(one, 1, scale, step)
+
+    wrong("head_cut", "4 bytes of payload", good[:4])
+    wrong("code_missing", "a head without a code", good[:5])
+    wrong("spacing_0", "a spacing of 0", head(spacing=0))
+    wrong("spacing_17", "a spacing of 17", head(spacing=17))
+    wrong("spacing_over_brick", "a spacing of 5, the brick has 4 voxels along z", head(spacing=5))
+    for name in ("scale", "step"):
+        wrong(f"{name}_zero", f"a {name} of 0", head(**{name: 0.0}))
+        wrong(f"{name}_negative", f"a {name} of -0.5", head(**{name: -0.5}))
+        wrong(f"{name}_infinite", f"an infinite {name}", head(**{name: float("inf")}))
+        wrong(f"{name}_nan", f"a {name} that is not a number", head(**{name: float("nan")}))
+    wrong("count_over_nodes", "121 points on 120 nodes", good, count=121)
+    wrong("count_too_high", f"{points + 1} points, the code holds {points}", good, count=points + 1)
+    wrong("count_too_low", f"{points - 1} points, the code holds {points}", good, count=points - 1)
+    wrong("code_all_ones", "a code that starts with five bytes FF", good[:5] + b"\xff" * 20)
+    wrong("trailing_bytes", "five bytes after the code", good + b"\1" * 5)
+    wrong("trailing_zero", "a zero after the code", good + b"\0")
+    wrong("cut", "half of the code", good[: len(good) // 2])
+    wrong("integer_too_large", "an integer of 2^20 + 1", full((1 << 20) + 1, step=2.0**-10), count=1)
+    wrong("intensity_overflows", "an intensity of 65520", full(65520, step=1.0), count=1)
+    big = FIXED[:2] + u(128) * 2 + u(129) + FIXED[5:]
+    wrong("too_many_nodes", "128 x 128 x 129 nodes", full(1, step, (128, 128, 129)), count=1, fixed=big)
+    long = FIXED[:4] + u(131_072) + FIXED[5:]
+    long = long[:2] + b"\1\1" + long[4:]
+    far = full(1, step, (1, 1, 131_072))
+    wrong("position_overflows", "a point at x = -65535.5", far, count=1, fixed=long)
     return out
 
 

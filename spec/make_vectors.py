@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import sys
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from invalid_vectors import invalid_files
-from vector_parts import Box, Part, lattice_parts
+from vector_parts import Box, Part, lattice_parts, points_part, sparse_integers
 
 from volmicro_codec.format import EncodedChunk, FileMeta, codings, encode_file, support_box
 from volmicro_codec.format.codings import planes, raw
@@ -177,6 +178,9 @@ def valid_files() -> dict[str, tuple[FileMeta, list[Part]]]:
     same = [replace(part, coding=codings.PLANES, payload=None) for part in coded]
     files["lattice_recoded_as_planes"] = plain, same
 
+    # Their own random numbers: the vectors above and below stay what they were.
+    files |= points_files(np.random.default_rng(20260317), meta)
+
     edge = np.zeros(4, RECORD_DTYPE)
     edge["position"] = [(-6, 0, 0), (0, 9, 0), (0, 0, 0), (0.5, 0.25, 40)]  # the last reaches no voxel
     edge["scale"] = [(2, 1, 1), (1, 3, 1), (6e-8, 6e-8, 6e-8), (1, 1, 1)]  # the third is subnormal
@@ -184,6 +188,45 @@ def valid_files() -> dict[str, tuple[FileMeta, list[Part]]]:
     edge["intensity"] = [1, -0.75, 0.5, 100]
     shape = (5, 5, 5)
     files["edge_of_the_numbers"] = meta(shape, f32, 0.0, 1.0), [one(shape, edge)]
+    return files
+
+
+def points_files(
+    rng: np.random.Generator, meta: Callable[..., FileMeta]
+) -> dict[str, tuple[FileMeta, list[Part]]]:
+    """Files with chunks of points."""
+    u16, f32 = np.dtype("uint16"), np.dtype("float32")
+    files: dict[str, tuple[FileMeta, list[Part]]] = {}
+    shape = (9, 10, 18)
+    shared, coded = lattice_parts(rng, [((0, 0, 0), shape)], 14)
+    clustered = sparse_integers(rng, (9, 9, 17), 0.25, 3.0)
+    clustered[:, :, 8:] = 0  # the blocks at the end of x hold no points
+    clustered[1:4, 1:4, 1:4] = rng.integers(40, 300, (3, 3, 3))
+    beside = points_part(clustered, (0, 1, 0), (9, 9, 17), 1, 0.4, 0.015, level=1)
+    plain = meta(shape, u16, 60.0, 700.0)
+    files["points_beside_lattice"] = replace(plain, shared={2: shared}), [*coded, beside]
+
+    shape = (11, 14, 15)  # one voxel of z and of x is left over
+    wide = points_part(sparse_integers(rng, (5, 7, 7), 0.5, 2.0), (0, 0, 0), shape, 2, 1.25, 0.03)
+    files["points_spacing_2"] = meta(shape, u16, 200.0, 900.0), [wide]
+
+    shape = (3, 17, 10)
+    odd = [
+        points_part(sparse_integers(rng, (3, 17, 1), 0.9, 1.2), (0, 0, 9), (3, 17, 1), 1, 0.4, 0.05),
+        points_part(sparse_integers(rng, (1, 5, 3), 1.0, 9.0), (0, 1, 1), (3, 15, 9), 3, 2.0, 0.02),
+        points_part(np.full((1, 1, 1), -77, np.int32), (2, 16, 0), (1, 1, 1), 1, 0.5, 2.0**-10),
+    ]
+    files["points_odd_sizes"] = meta(shape, f32, 0.25, 1.5, cutoff=9.0), odd
+
+    # Neighbours that are large: low bits are plain, and the sum of neighbours reaches its cap.
+    large = rng.integers(1, 1 << 14, (4, 5, 6)).astype(np.int32) * rng.choice([-1, 1], (4, 5, 6))
+    large[2, 2:4, 1:4] = [[(1 << 20), -(1 << 20), 1 << 19], [65536, -65535, 1]]
+    shape = (4, 5, 6)
+    files["points_large_integers"] = (
+        meta(shape, f32, 0.0, 1.0), [points_part(large.astype(np.int32), (0, 0, 0), shape, 1, 0.4, 2.0**-18)]
+    )  # fmt: skip
+    same = [replace(part, coding=codings.PLANES, payload=None) for part in [wide]]
+    files["points_recoded_as_planes"] = files["points_spacing_2"][0], same
     return files
 
 

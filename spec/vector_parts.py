@@ -1,4 +1,4 @@
-"""What the test vectors are put together from: a chunk before it is coded, and Gaussians on a lattice."""
+"""What the test vectors are put together from: a chunk before it is coded, Gaussians on a lattice, points."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from volmicro_codec.encode.lattice_quantise import (
     quantise_weights,
     records_of,
 )
+from volmicro_codec.encode.points import encode_points
 from volmicro_codec.format import codings
+from volmicro_codec.format.codings import points
 
 Box = tuple[int, int, int]
 
@@ -56,3 +58,36 @@ def lattice_parts(
         records = records_of(symbols, lattice)[coded.order]
         parts.append(Part(0, 0, 0, lo, size, records, codings.LATTICE, coded.payload))
     return lattice.shared(), parts
+
+
+def points_payload(q: np.ndarray, spacing: int, scale: float, step: float) -> bytes:
+    """The points coding of integers [Z, Y, X]."""
+    blocks, padded = points.empty_arrays(q.shape)
+    padded[1:, 1:-1, 1:-1] = q
+    for z, y, x in np.argwhere(q) // 8:
+        blocks[1 + z, 1 + y, 1 + x] = 1
+    return encode_points(blocks, padded, spacing, scale, step)
+
+
+def points_part(
+    q: np.ndarray, lo: Box, size: Box, spacing: int, scale: float, step: float, level: int = 0
+) -> Part:
+    """One chunk of points from integers [Z, Y, X], one for each node of the brick.
+
+    The records are put together here, number by number (section 5 of vgm-1-points.md).
+    """
+    nodes = np.argwhere(q)
+    records = np.zeros(len(nodes), points.RECORD_DTYPE)
+    middle = (np.array(size) - 1) / 2
+    records["position"] = nodes * spacing + (spacing - 1) / 2 - middle
+    records["scale"] = scale
+    records["rotation"][:, 0] = 1
+    records["intensity"] = q[q != 0] * float(np.float16(step))
+    payload = points_payload(q, spacing, scale, step)
+    return Part(0, 0, level, lo, size, records, codings.POINTS, payload)
+
+
+def sparse_integers(rng: np.random.Generator, grid: Box, share: float, typical: float) -> np.ndarray:
+    """Integers [Z, Y, X] of either sign, a share of them not 0, sizes from a geometric distribution."""
+    sizes = rng.geometric(1 / typical, grid) * rng.choice([-1, 1, 1], grid)
+    return np.where(rng.uniform(0, 1, grid) < share, sizes, 0).astype(np.int32)

@@ -48,6 +48,10 @@ def _valid(name: str) -> tuple[bytes, dict[str, object]]:
     return base.with_suffix(".vgm").read_bytes(), said
 
 
+def _invalid(name: str) -> bytes:
+    return (VECTORS / "invalid" / f"{name}.vgm").read_bytes()
+
+
 def _array(name: str, what: str) -> np.ndarray:
     array: np.ndarray = np.load(VECTORS / "valid" / f"{name}.{what}.npy")
     return array
@@ -95,7 +99,7 @@ def test_reader_finds_what_a_valid_file_holds(name: str) -> None:
 
 @pytest.mark.parametrize("name", INVALID)
 def test_invalid_file_is_rejected_where_the_vector_says(name: str) -> None:
-    data = (VECTORS / "invalid" / f"{name}.vgm").read_bytes()
+    data = _invalid(name)
     report = check_file(data)
     assert report["errors"]
     assert not report["ok"]
@@ -109,7 +113,7 @@ def test_invalid_file_is_rejected_where_the_vector_says(name: str) -> None:
 
 @pytest.mark.parametrize("name", INVALID)
 def test_decoder_written_from_the_text_rejects_the_same_files(name: str) -> None:
-    data = (VECTORS / "invalid" / f"{name}.vgm").read_bytes()
+    data = _invalid(name)
     if INVALID[name]["shows"] == "open":
         with pytest.raises(spec_decoder.Rejected):
             spec_decoder.File(data)
@@ -178,6 +182,11 @@ def test_invalid_vectors_fail_for_the_fault_alone() -> None:
     assert check_file(maker.file_of())["ok"]
     assert check_file(maker.file_of(index=maker.index_of(maker.RECORD * 2, flags=1)))["ok"]
     assert len(spec_decoder.File(maker.file_of()).all_records()) == 2
+    (chunk,) = spec_decoder.File(fault := _invalid("points_count_too_low")).chunks
+    payload = fault[chunk["offset"] :]
+    points = maker.file_of(index=maker.index_of(payload, count=chunk["count"] + 1, k2=6), payload=payload)
+    assert check_file(points)["ok"]
+    assert len(spec_decoder.File(points).all_records()) == chunk["count"] + 1
 
 
 @pytest.mark.slow
