@@ -313,8 +313,8 @@ def points_files() -> dict[str, tuple[bytes, str, str]]:
         one.flat[0] = value
         return points_payload(one, 1, scale, step)
 
-    wrong("head_cut", "4 bytes of payload", good[:4])
-    wrong("code_missing", "a head without a code", good[:5])
+    wrong("head_cut", "4 bytes of payload", good[:4], count=16)
+    wrong("code_missing", "a head without a code", good[:5], count=16)
     wrong("spacing_0", "a spacing of 0", head(spacing=0))
     wrong("spacing_17", "a spacing of 17", head(spacing=17))
     wrong("spacing_over_brick", "a spacing of 5, the brick has 4 voxels along z", head(spacing=5))
