@@ -287,7 +287,7 @@ def test_older_versions_and_big_endian_voxels_are_read(tmp_path: Path) -> None:
         volume = read_volume(tmp_path / name)
         assert volume.info.axes == axes
         assert volume.info.dtype == np.dtype("uint16")
-        np.testing.assert_array_equal(volume.data.ravel(), np.arange(120))
+        np.testing.assert_array_equal(np.ravel(volume.data), np.arange(120))
 
 
 def test_units_and_orders_that_we_do_not_write_are_understood(tmp_path: Path) -> None:

@@ -207,6 +207,8 @@ def _like(path: str) -> tuple[VolumeInfo, float, float]:
     from ..io import read_volume
 
     volume = read_volume(path)
-    planes = [plane for image in volume.data.reshape(-1, *volume.data.shape[2:]) for plane in image]
-    low = min(float(np.min(plane)) for plane in planes)
-    return volume.info, low, max(float(np.max(plane)) for plane in planes)
+    low, high = float("inf"), float("-inf")
+    for t, c in np.ndindex(*volume.info.shape[:2]):
+        for plane in volume.data[t, c]:
+            low, high = min(low, float(np.min(plane))), max(high, float(np.max(plane)))
+    return volume.info, low, high

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -128,29 +129,55 @@ def as_volume(stored: Stored, data: AnyArray, at: dict[str, int]) -> Volume:
         Where a float volume holds values that are not finite.
     """
     letters = [a for a in stored.axes if a not in at]
-    axes = "".join(a for a in "TCZYX" if a in letters)
-    data = data.transpose([letters.index(a) for a in axes])
+    volume = volume_of(stored, data.transpose([letters.index(a) for a in "TCZYX" if a in letters]), at)
+    check_finite(stored.name, volume)
+    return volume
+
+
+def volume_of(stored: Stored, data: Any, at: dict[str, int]) -> Volume:
+    """A volume of voxels in the order TCZYX, less the axes of `at`, or of voxels that are read when sliced.
+
+    Parameters
+    ----------
+    stored : Stored
+    data : numpy.ndarray, or `LazyImages` of all five axes
+        The values of a `LazyImages` are not looked at.
+    at : dict
+        See `chosen`.
+    """
+    axes = "".join(a for a in "TCZYX" if a in stored.axes and a not in at)
     channels = stored.channels
     if "C" in at and channels:
         channels = (channels[at["C"]],)
+    lazy = not isinstance(data, np.ndarray)
+    known = (
+        np.broadcast_to(np.zeros((), data.dtype), [data.shape["TCZYX".index(a)] for a in axes])
+        if lazy
+        else data
+    )
     volume = Volume.from_array(
-        data,
+        known,
         axes,
         voxel_size=stored.voxel_size,
         unit=stored.unit,
         channels=channels,
         source_name=os.path.basename(stored.name),
     )
-    check_finite(stored.name, volume)
-    return volume
+    return replace(volume, data=data) if lazy else volume
 
 
 def check_finite(name: str, volume: Volume) -> None:
     """Raise `InputError` where a float volume holds NaN or infinity."""
-    if volume.info.dtype.kind != "f":
+    for t, c in np.ndindex(*volume.info.shape[:2]):
+        check_finite_image(name, volume.data[t, c], t, c, range(volume.info.shape[2]))
+
+
+def check_finite_image(name: str, image: AnyArray, t: int, c: int, planes: range) -> None:
+    """Raise `InputError` where some planes [z, Y, X] of a float image hold NaN or infinity."""
+    if image.dtype.kind != "f":
         return
-    for t, c, z in np.ndindex(*volume.info.shape[:3]):
-        if not np.isfinite(volume.data[t, c, z]).all():
+    for z, plane in zip(planes, image, strict=True):
+        if not np.isfinite(plane).all():
             raise InputError(
                 f"{name}: a value that is not finite (NaN or infinity) "
                 f"in plane z {z} of time point {t}, channel {c}"

@@ -38,7 +38,8 @@ def read_volume(
     -------
     Volume
         Voxels (T, C, Z, Y, X), in the machine's byte order. A memory map where the file allows it; only what
-        was asked for is read.
+        was asked for is read. Those of an OME-Zarr of several channels or time points are `LazyImages`: each
+        image is read when ``data[t, c]`` is asked for, and ``numpy.asarray(data)`` reads all.
 
     Raises
     ------

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import math
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,18 @@ import zarr
 from ..errors import DependencyError, InputError, RemoteError, VgmError
 from ..volume import Volume, VolumeInfo
 from . import zarr_metadata
-from .arrange import AnyArray, Stored, as_volume, check_stored, chosen, name_axes, new_voxels
+from .arrange import (
+    AnyArray,
+    Stored,
+    as_volume,
+    check_finite_image,
+    check_stored,
+    chosen,
+    name_axes,
+    new_voxels,
+    volume_of,
+)
+from .lazy_images import Box, LazyImages
 from .zarr_output import zarr_output
 from .zarr_pyramid import BLOCK_VOXELS, CHUNK, create, finish, halve, level_shapes, write_pyramid
 
@@ -28,7 +42,9 @@ def read(path: str, channel: int | str | None, time: int | None) -> Volume:
     """Read the full resolution of an OME-Zarr image, or a plain Zarr array; see `io.read_volume`.
 
     Versions 0.1 to 0.5, on Zarr 2 and 3, with any subset of the axes t, c, z, y, x that holds z, y and x. A
-    group of one image, as bioformats2raw writes it, is taken for that image.
+    group of one image, as bioformats2raw writes it, is taken for that image. Where there are several channels
+    or time points, the volume's data are `LazyImages`: damage, and values that are not finite, are then found
+    when the image is read.
     """
     name = path.rstrip("/")
     with _damage(name):
@@ -49,7 +65,11 @@ def read(path: str, channel: int | str | None, time: int | None) -> Volume:
         )
         check_stored(stored)
         at = chosen(stored, channel, time)
-        return as_volume(stored, _voxels(array, image.axes, letters, at), at)
+        source = _Source(array, _places(image.axes, shape, letters))
+        left = {a: n for a, n in zip(letters, sizes, strict=True) if a not in at}
+        if left.get("T", 1) * left.get("C", 1) > 1:
+            return volume_of(stored, _lazily(name, source, left, at), at)
+        return as_volume(stored, source.read({a: range(n) for a, n in left.items()}, at), at)
 
 
 def write(
@@ -127,21 +147,65 @@ def _plain_axes(name: str, array: zarr.Array[Any]) -> str:
     return by_number[array.ndim]
 
 
-def _voxels(array: zarr.Array[Any], axes: str, letters: str, at: dict[str, int]) -> AnyArray:
-    """The chosen voxels over the axes of `letters` less those of `at`, read some chunks at a time."""
-    left = [a for a in letters if a not in at]
-    sizes = dict(zip(axes, array.shape, strict=True))
-    out = new_voxels(tuple(int(sizes[a]) for a in left), np.dtype(array.dtype).newbyteorder("="))
-    chunks = dict(zip(axes, array.chunks, strict=True))
-    step = {a: int(chunks[a]) for a in left}
-    for a in reversed(left):  # as many whole chunks as a block may hold
-        voxels = int(np.prod(list(step.values())))
-        step[a] = min(max(1, BLOCK_VOXELS // voxels) * step[a], int(sizes[a]))
-    for index in np.ndindex(*(-(-int(sizes[a]) // step[a]) for a in left)):
-        box = {a: slice(k * step[a], (k + 1) * step[a]) for a, k in zip(left, index, strict=True)}
-        key = tuple(at.get(a, 0) if a not in box else box[a] for a in axes)
-        out[tuple(box[a] for a in left)] = array[key]
+def _places(axes: str, shape: tuple[int, ...], letters: str) -> dict[str, int]:
+    """The dimension of the array that each of the axes `name_axes` left is."""
+    kept = [k for k, (a, n) in enumerate(zip(axes, shape, strict=True)) if a in "TCZYX" or n != 1]
+    return dict(zip(letters, kept, strict=True))
+
+
+@dataclass(frozen=True)
+class _Source:
+    """An array, and the dimension that each axis is; the others have length 1."""
+
+    array: zarr.Array[Any]
+    places: dict[str, int]
+
+    def read(self, ranges: dict[str, range], at: dict[str, int]) -> AnyArray:
+        """The voxels over some axes, in their order, at an index on the others; some chunks at a time."""
+        dtype = np.dtype(self.array.dtype).newbyteorder("=")
+        out = new_voxels(tuple(len(r) for r in ranges.values()), dtype)
+        order = sorted(ranges, key=self.places.__getitem__)  # in which the array gives its axes
+        block = {a: int(self.array.chunks[self.places[a]]) for a in order}
+        for a in reversed(order):  # as many whole chunks as a block may hold
+            held = math.prod(block.values())
+            block[a] *= min(max(1, BLOCK_VOXELS // held), -(-ranges[a].stop // block[a]))
+        for pieces in itertools.product(*(_cuts(ranges[a], block[a]) for a in order)):
+            to = {a: piece[0] for a, piece in zip(order, pieces, strict=True)}
+            key: list[int | slice] = [0] * self.array.ndim
+            for a, n in at.items():
+                key[self.places[a]] = n
+            for a, (_, of) in zip(order, pieces, strict=True):
+                key[self.places[a]] = of
+            part = np.asarray(self.array[tuple(key)])
+            out[tuple(to[a] for a in ranges)] = part.transpose([order.index(a) for a in ranges])
+        return out
+
+
+def _cuts(wanted: range, block: int) -> list[tuple[slice, slice]]:
+    """A range cut at multiples of ``block``: where each piece goes in the range, and where it comes from."""
+    out, done = [], 0
+    while done < len(wanted):
+        first = wanted[done]
+        room = -(-((first // block + 1) * block - first) // wanted.step)
+        n = min(room, len(wanted) - done)
+        out.append((slice(done, done + n), slice(first, wanted[done + n - 1] + 1, wanted.step)))
+        done += n
     return out
+
+
+def _lazily(name: str, source: _Source, left: dict[str, int], at: dict[str, int]) -> LazyImages:
+    """The images over the axes of `left`, each read when it is asked for."""
+
+    def read(t: int, c: int, box: Box) -> AnyArray:
+        where = {**{a: n for a, n in (("T", t), ("C", c)) if a in left}, **at}
+        ranges = {a: range(b.start, b.stop, b.step) for a, b in zip("ZYX", box, strict=True)}
+        with _damage(name):
+            image = source.read(ranges, where)
+            check_finite_image(name, image, t, c, ranges["Z"])
+            return image
+
+    shape = (left.get("T", 1), left.get("C", 1), left["Z"], left["Y"], left["X"])
+    return LazyImages(shape, np.dtype(source.array.dtype).newbyteorder("="), read)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,118 @@
+"""Voxels of many images that are read an image at a time, when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .arrange import AnyArray, new_voxels
+
+KEPT_BYTES = 256 << 20
+"""Whole images are kept after reading up to so many bytes, so that small volumes are read once."""
+
+Box = tuple[slice, slice, slice]
+
+
+class LazyImages:
+    """Voxels (T, C, Z, Y, X) that take basic indexing as arrays do, and read only what is asked for.
+
+    Parameters
+    ----------
+    shape : (T, C, Z, Y, X)
+    dtype : numpy.dtype
+        In the machine's byte order.
+    read : callable
+        ``read(t, c, box)`` gives the voxels of a box of one image; the box is three slices, z, y, x, with
+        starts, stops and steps of at least 1.
+    """
+
+    ndim = 5
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int, int, int],
+        dtype: np.dtype,
+        read: Callable[[int, int, Box], AnyArray],
+    ) -> None:
+        self.shape, self.dtype, self._read = shape, dtype, read
+        self._kept: dict[tuple[int, int], AnyArray] = {}
+
+    @property
+    def size(self) -> int:
+        """Voxels there are."""
+        t, c, z, y, x = self.shape
+        return t * c * z * y * x
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes they would take in memory."""
+        return self.size * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        return f"LazyImages(shape={self.shape}, dtype={self.dtype})"
+
+    def __getitem__(self, key: Any) -> AnyArray:
+        ranges, flips, kept = self._parse(key)
+        times, channels, *inner = ranges
+        z, y, x = (slice(r.start, r.stop, r.step) for r in inner)
+        lengths = tuple(len(r) for r in ranges)
+        if lengths[0] == lengths[1] == 1:
+            out = self._box(times[0], channels[0], (z, y, x))[None, None]
+        else:
+            out = new_voxels(lengths, self.dtype)
+            if out.size:
+                for i, t in enumerate(times):
+                    for j, c in enumerate(channels):
+                        out[i, j] = self._box(t, c, (z, y, x))
+        turned: AnyArray = out[flips][kept]
+        return turned
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> AnyArray:
+        if copy is False:
+            raise ValueError("voxels that are read when asked for cannot become an array without a copy")
+        return np.asarray(self[...], dtype)
+
+    def _parse(self, key: Any) -> tuple[list[range], tuple[slice, ...], tuple[Any, ...]]:
+        """Ascending ranges on all axes, what turns those round that were descending, and what drops ints."""
+        given = list(key) if isinstance(key, tuple) else [key]
+        if any(k is Ellipsis for k in given):
+            at = next(n for n, k in enumerate(given) if k is Ellipsis)
+            given[at : at + 1] = [slice(None)] * (self.ndim - len(given) + 1)
+        if len(given) > self.ndim:
+            raise IndexError(f"{len(given)} indices for {self.ndim} axes")
+        given += [slice(None)] * (self.ndim - len(given))
+        ranges: list[range] = []
+        flips: list[slice] = []
+        kept: list[Any] = []
+        for k, n in zip(given, self.shape, strict=True):
+            if isinstance(k, slice):
+                r = range(n)[k]
+                flips.append(slice(None, None, -1 if r.step < 0 else 1))
+                ranges.append(r if r.step > 0 else r[::-1])
+                kept.append(slice(None))
+            else:
+                i = range(n)[k]  # raises IndexError, or TypeError for what is no index
+                ranges.append(range(i, i + 1))
+                flips.append(slice(None))
+                kept.append(0)
+        return ranges, tuple(flips), tuple(kept)
+
+    def _box(self, t: int, c: int, box: Box) -> AnyArray:
+        held = self._kept.get((t, c))
+        if held is not None:
+            return held[box]
+        lengths = tuple(len(range(b.start, b.stop, b.step)) for b in box)
+        if 0 in lengths:
+            return np.empty(lengths, self.dtype)
+        found = self._read(t, c, box)
+        if lengths == self.shape[2:]:
+            room = KEPT_BYTES - sum(image.nbytes for image in self._kept.values())
+            if found.nbytes <= room:
+                self._kept[t, c] = found
+        return found
