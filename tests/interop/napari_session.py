@@ -1,6 +1,6 @@
 """Opens a file in the real napari and reports what is there; run by test_napari.py where napari is installed.
 
-Usage: python napari_session.py FILE SCREENSHOT_2D SCREENSHOT_3D   (prints one JSON document)
+Usage: python napari_session.py FILE SCREENSHOT_2D SCREENSHOT_3D [WINDOW_3D]   (prints one JSON document)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import napari
 import numpy as np
 
 
-def main(path: str, flat: str, deep: str) -> None:
+def main(path: str, flat: str, deep: str, window: str | None = None) -> None:
     viewer = napari.Viewer(show=True)
     viewer.window.resize(1100, 800)
     opened = viewer.open(path, plugin="volmicro-codec")
@@ -26,6 +26,8 @@ def main(path: str, flat: str, deep: str) -> None:
     picture = viewer.screenshot(deep, canvas_only=True, flash=False)
     report["deep"] = picture[..., :3].max(axis=-1).mean()
     report["colors"] = [int(v) for v in picture[..., :3].reshape(-1, 3).max(axis=0)]
+    if window is not None:
+        viewer.screenshot(window, canvas_only=False, flash=False)
     viewer.layers.clear()
     sample = viewer.open_sample("volmicro-codec", "phantom")
     report["sample"] = [describe(layer) for layer in sample]

@@ -12,14 +12,28 @@ import numpy as np
 
 from .coder import Coded
 from .fit import ImageFit
-from .rate import TYPICAL_BYTES, GrowthCurve, Plan, code_with_step, least_step, step_for
+from .rate import (
+    FEWER,
+    MANY_POINTS,
+    TYPICAL_BYTES,
+    GrowthCurve,
+    Plan,
+    code_with_step,
+    grown_again,
+    least_step,
+    shares_of,
+    step_for,
+    with_points,
+)
+from .shares import Shares, coarsest
 
 ROUNDING_SHARE = 0.33
 """Of the error's fall with the count: what rounding at the best step adds to the squared error."""
 WINDOW = 0.05
 """dB above what was asked that need not be given back."""
 GROWTH = 1.25
-MOST_ROUNDS, MOST_BALANCES, MOST_STEPS = 60, 8, 9
+MOST_ROUNDS, MOST_BALANCES, MOST_STEPS, MOST_AIMS = 60, 8, 9, 5
+WORSE_SIZE = 1.05  # bytes over the fewest so far with which a round has too many Gaussians
 _LEAST_FALL = 0.3
 
 
@@ -38,8 +52,15 @@ def encode_to_psnr(fit: ImageFit, psnr: float, plan: Plan, smallest: int) -> Cod
         Gaussians to start with.
     """
     wanted = fit.voxel_count * 10 ** (-psnr / 10)
-    curve = _grow(fit, wanted, plan, smallest)
+    curve, fewer = _grow(fit, wanted, plan, smallest)
+    if fewer:
+        curve = grown_again(fit, fewer, plan)
     plan.refine(fit)
+    if fewer and len(fit.model):
+        shares = shares_of(fit, curve, plan, wanted=wanted)
+        coded = _with_points(fit, shares, wanted, plan) if shares.worthwhile else None
+        if coded is not None:
+            return coded
     _balance(fit, curve, wanted, plan)
     if plan.coding == "lattice":
         return _with_solved_step(fit, curve, wanted, plan)
@@ -60,19 +81,57 @@ def _needed(fit: ImageFit, curve: GrowthCurve, plan: Plan) -> float:
     return fit.decoded_sse() + rounding
 
 
-def _grow(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> GrowthCurve:
+def _grow(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> tuple[GrowthCurve, int]:
+    """Rounds until the fit is good enough; and to how many to grow again where points do the rest (or 0)."""
     curve, most, count = GrowthCurve(), _most(fit, plan), smallest
     fit.refit(0, stage="background")
     if fit.decoded_sse() <= wanted:
-        return curve
+        return curve, 0
+    best: tuple[Shares, int] | None = None
+    worse = 0
     for k in range(MOST_ROUNDS):
         count = min(count, most)
         added = fit.grow(max(0, count - len(fit.model)), plan.schedule.inner, f"round {k + 1}")
         curve.add(fit)
-        if not added or _needed(fit, curve, plan) <= 1.2 * wanted:
+        if plan.points and len(fit.model):
+            here = shares_of(fit, curve, plan, wanted=wanted)
+            if best is None or here.size < best[0].size:
+                best, worse = (here, len(fit.model)), 0
+            elif here.size > WORSE_SIZE * best[0].size:
+                worse += 1
+        if not added or _needed(fit, curve, plan) <= 1.2 * wanted or worse >= 3:
             break
         count = int(len(fit.model) * GROWTH) + 8
-    return curve
+    if best is not None and worse and best[0].points > MANY_POINTS * best[0].size:
+        return curve, math.ceil(FEWER * best[1])
+    return curve, 0
+
+
+def _with_points(fit: ImageFit, shares: Shares, wanted: float, plan: Plan) -> Coded | None:
+    """Code a fitted image, with the fewest points found that make it good enough; None if none are needed."""
+    fitted = fit.model
+    gaussians = code_with_step(fit, shares.coarser * shares.step, plan)
+    aim = wanted
+    good: Coded | None = None
+    for _ in range(MOST_AIMS):
+        fit.model = gaussians.model
+        found = coarsest(fit, gaussians.unit, shares.step, aim)
+        if found is None or not found.chunks:
+            break
+        coded = with_points(fit, gaussians, found, plan)
+        fit.model = coded.model
+        fit.refit(0, stage="coded")
+        sse = fit.decoded_sse()
+        if sse <= wanted:
+            good = coded
+            if sse >= wanted * 10 ** (-WINDOW / 10):
+                break
+        aim *= 0.998 * wanted / sse
+    if good is None:
+        fit.model = fitted
+        return None
+    fit.model = good.model
+    return good
 
 
 def _balance(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Plan) -> None:

@@ -51,6 +51,7 @@ RATE_SLACK = 0.994
 LARGEST_WEIGHT = 3e4  # in a record; float16 ends at 65504, and refits between roundings move weights
 MANY_POINTS = 0.1  # share of the bytes from which on the Gaussians are grown again, to fewer
 FEWER = 0.65  # of the count that is best before a fit has converged (measured 0.5 to 0.85)
+STARVED = 1.0  # dB that a fit gains by converging, from which on it has grown too fast to tell
 WORSE = 0.05  # dB over the least loss so far at which a round with more Gaussians is one too many
 STILL_TO_CONVERGE = 0.8  # error after the last refit over the error right after a round
 
@@ -144,7 +145,25 @@ class GrowthCurve:
         return max(self.fall() * sse / max(1, count), 1e-30)
 
 
-def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> GrowthCurve:
+@dataclass(frozen=True)
+class Growth:
+    """How a fit grew.
+
+    Attributes
+    ----------
+    curve : GrowthCurve
+    fewer : int
+        To how many Gaussians to grow again, because points are to take a good share of the bytes; or 0.
+    sure : bool
+        Whether that is so however well the fit converges.
+    """
+
+    curve: GrowthCurve
+    fewer: int
+    sure: bool
+
+
+def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
     """Greedy rounds until the Gaussians, rounded at the best step, fill their share of ``budget`` bytes."""
     s = plan.schedule
     goal = _limited(max(1, int(budget / TYPICAL_BYTES[plan.coding])), plan)
@@ -161,7 +180,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> GrowthCurve:
             break  # the residual holds nothing more that a Gaussian could take off
         curve.add(fit)
         if plan.points:
-            here = _shares(fit, curve, budget, plan)
+            here = shares_of(fit, curve, plan, budget=budget)
             if best is None or here.loss < best[0].loss:
                 best, worse = (here, len(fit.model)), 0
             elif here.loss > best[0].loss + WORSE:
@@ -172,12 +191,12 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> GrowthCurve:
             goal = _limited(_count_for(fit, curve, budget, plan), plan)
         if len(fit.model) >= 0.98 * goal and k >= s.rounds:
             break
-    if best is not None and best[0].points > MANY_POINTS * best[0].size:
-        return _grown_again(fit, math.ceil(FEWER * best[1]), plan)
-    return curve
+    share = best[0].points / max(best[0].size, 1.0) if best is not None else 0.0
+    fewer = math.ceil(FEWER * best[1]) if best is not None and share > MANY_POINTS else 0
+    return Growth(curve, fewer, sure=worse > 0 or share > 2 * MANY_POINTS)
 
 
-def _grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
+def grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
     """Grow to ``count`` Gaussians from nothing: slowly grown, few fit far better than the first of many."""
     curve, rounds = GrowthCurve(), plan.schedule.rounds
     fit.model = Model.empty()
@@ -188,12 +207,18 @@ def _grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
     return curve
 
 
-def _shares(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> Shares:
-    """How the fit as it is would best spend the budget on rounding and on points."""
+def shares_of(
+    fit: ImageFit, curve: GrowthCurve, plan: Plan, *, budget: float = 0.0, wanted: float = 0.0
+) -> Shares:
+    """How the fit as it is would best spend bytes on rounding and on points (see `solve_shares`)."""
     layout = _layout(fit, plan)
     start = step_for(curve.gain(fit.sse, len(fit.model)))
     return solve_shares(
-        fit, lambda step: _cost(plain_rounding(fit.model, Lattice(step), layout)), start, budget=budget
+        fit,
+        lambda step: _cost(plain_rounding(fit.model, Lattice(step), layout)),
+        start,
+        budget=budget,
+        wanted=wanted,
     )
 
 
@@ -289,18 +314,19 @@ def code_with_points(fit: ImageFit, shares: Shares, budget: float, plan: Plan) -
     size = _size(coded, plan)
 
     def fits(found: Layer) -> bool:
-        return _size(_with_points(fit, coded, found, plan), plan) <= budget
+        return _size(with_points(fit, coded, found, plan), plan) <= budget
 
     found = fill(fit, coded.unit, shares.step, fits) if size < budget else None
     if found is None:
         fit.model = fitted
         return None
-    coded = _with_points(fit, coded, found, plan)
+    coded = with_points(fit, coded, found, plan)
     fit.model = coded.model
     return coded
 
 
-def _with_points(fit: ImageFit, coded: Coded, found: Layer, plan: Plan) -> Coded:
+def with_points(fit: ImageFit, coded: Coded, found: Layer, plan: Plan) -> Coded:
+    """Coded Gaussians and points as one."""
     level = 1 + max((c.level for c in coded.chunks), default=-1)
     chunks = chunks_of(found, plan.at, level, fit.image.shape, fit.raster.cutoff)
     model = coded.model.join(model_of_points(found, coded.unit))
@@ -350,11 +376,16 @@ def _float16_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
 
 def encode_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     """Fit and code one image in at most ``budget`` bytes of payload and index."""
-    curve = grow_to_bytes(fit, budget, plan)
-    plan.refine(fit)
+    growth = grow_to_bytes(fit, budget, plan)
+    curve, before = growth.curve, fit.psnr
+    if not growth.sure or not growth.fewer:
+        plan.refine(fit)
+    if growth.fewer and (growth.sure or fit.psnr > before + STARVED):
+        curve = grown_again(fit, growth.fewer, plan)
+        plan.refine(fit)
     coded = None
     if plan.points and len(fit.model):
-        shares = _shares(fit, curve, budget, plan)
+        shares = shares_of(fit, curve, plan, budget=budget)
         if shares.worthwhile:
             coded = code_with_points(fit, shares, budget, plan)
     if coded is None:

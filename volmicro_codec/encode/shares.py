@@ -29,9 +29,10 @@ ROUNDING = 0.45
 """Squared steps of error that rounding a Gaussian leaves, of the 10 / 12 without refits (measured)."""
 WORTHWHILE = 0.03
 """Share of the bytes under which points are left out."""
-FOREGROUND = 0.3
+FOREGROUND = 0.15
 """A decibel of the foreground's PSNR over one of the whole volume's, where bytes are shared out."""
 MOST_CARE = 4.0
+MOST_TRIES = 12
 COARSER, COARSER_FROM = 3.0, 0.4
 """Points take over part of the Gaussians' rounding error: their step grows with the points' share of the
 bytes, to three times that of the points at a share of 0.4 (measured; flat from 2 to 5)."""
@@ -187,22 +188,25 @@ def solve_shares(
 
     low, high, step = 0.0, math.inf, start
     good: Shares | None = None
-    for _ in range(9):
+    for _ in range(MOST_TRIES):
         here = at(step)
-        if (here.size > budget) if budget else (here.sse <= wanted):
+        # How many times too large, and the step with it.
+        over = here.size / budget if budget else wanted / max(here.sse, 1e-30)
+        if (over > 1.0) if budget else (over >= 1.0):
             low = step
         else:
             high = step
-        if (here.size <= budget) if budget else (here.sse <= wanted):
+        if (over <= 1.0) == bool(budget) or over == 1.0:
             good = here
-        if 0.985 * budget < here.size <= budget or 0.985 * wanted < here.sse <= wanted:
+        if (0.985 < over <= 1.0) if budget else (1.0 <= over < 1.015):
             break
+        guess = step * min(max(over if budget else math.sqrt(over), 1 / 6), 6.0)
         if low > 0 and high < math.inf:
             if high / low < 1.01:
                 break
-            step = math.sqrt(low * high)
-        else:
-            step = step * 1.6 if low > 0 else step / 1.6
+            inside = low * 1.02 < guess < high / 1.02
+            guess = guess if inside else math.sqrt(low * high)
+        step = guess
     return good if good is not None else here
 
 
@@ -225,6 +229,25 @@ def fill(
         if low > 0 and high < math.inf:
             if high / low < 1.001:
                 break
+            step = math.sqrt(low * high)
+        else:
+            step = step * 1.25 if low > 0 else step / 1.25
+    return good
+
+
+def coarsest(fit: ImageFit, unit: float, start: float, wanted: float, tries: int = 16) -> Layer | None:
+    """The points of the coarsest step found that leave at most ``wanted`` squared error; None if none do."""
+    low, high, step = 0.0, math.inf, start
+    good: Layer | None = None
+    for _ in range(tries):
+        here = layer(fit, step, unit, 1.0)
+        if here.sse <= wanted:
+            good, low = here, step
+            if here.sse > 0.998 * wanted:
+                break
+        else:
+            high = step
+        if low > 0 and high < math.inf:
             step = math.sqrt(low * high)
         else:
             step = step * 1.25 if low > 0 else step / 1.25

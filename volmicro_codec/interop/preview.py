@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..errors import UsageError
 from .preview_drawing import Label, caption, draw_scale_bar, pillow
-from .preview_projections import Projections, project, proportions, suitable_level
+from .preview_projections import project, proportions, suitable_level
 
 if TYPE_CHECKING:
     from ..decode import VgmArray
@@ -156,7 +156,7 @@ def colors(info: VolumeInfo, channels: Sequence[int]) -> list[Color]:
     return out
 
 
-def contrast(projections: Projections) -> Limits:
+def contrast(projections: Sequence[npt.NDArray[Any]]) -> Limits:
     """Percentiles 2 and 99.8 of projections; the whole range where those are the same."""
     values = np.concatenate([plane.ravel() for plane in projections])
     low, high = (float(v) for v in np.percentile(values, (LOW_PERCENTILE, HIGH_PERCENTILE)))

@@ -164,7 +164,7 @@ def _image(info: VolumeInfo, image: ImageReport, one_of_many: bool) -> str:
     assert found is not None
     title = image_title(info, image.time, image.channel)
     heading = title[0].upper() + title[1:] if one_of_many else "What it looks like"
-    low, high, scale = pictures.low, pictures.high, pictures.error_scale
+    scale = pictures.error_scale
     gradient = png(error_colors(np.linspace(-1, 1, 257, dtype=np.float32)[None]))
     table = "".join(
         f'<tr><td class="n">{escape(r.name)}</td><td class="n">{escape(r.value)}</td>'
@@ -175,7 +175,7 @@ def _image(info: VolumeInfo, image: ImageReport, one_of_many: bool) -> str:
 <div class="views"><div class="head">original</div><div class="head">decoded</div>
 <div class="head">error (decoded minus original)</div>
 {"".join(_view(info, view, pictures, n == 0) for n, view in enumerate(pictures.views))}</div>
-<p class="soft wide">Original and decoded are drawn alike, black at {low:,.6g} and white at {high:,.6g}.
+<p class="soft wide">Original and decoded are drawn alike; each view says the values drawn black and white.
 <span class="key">Error: {_amount(-scale)}<img alt="blue to orange" src="{gradient}">{_amount(scale)},</span>
 its colours by the square root, so that small errors show; of a projection the largest error along the line.
 The planes are those with the most light.</p></section>
@@ -210,11 +210,13 @@ def _view(info: VolumeInfo, view: View, pictures: Pictures, first: bool) -> str:
     pixels = ' class="pixels"' if max(view.original.shape) < 200 else ""
     cells = []
     for name, uri in (
-        ("original", grey(view.original, pictures.low, pictures.high)),
-        ("decoded", grey(view.decoded, pictures.low, pictures.high)),
+        ("original", grey(view.original, *view.limits)),
+        ("decoded", grey(view.decoded, *view.limits)),
         ("error", signed(view.error, pictures.error_scale)),
     ):
-        what = f'<span class="what">{name_of_view}</span>' if name == "original" else ""
+        low, high = view.limits
+        said = f"{name_of_view}: {_amount(low)} to {_amount(high)}"
+        what = f'<span class="what">{said}</span>' if name == "original" else ""
         cells.append(
             f'<div class="view" {shape}><img{pixels} {share} alt="{name}, {view.name}" src="{uri}">{what}'
             f"{bar if name == 'original' else ''}</div>"

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..evaluate import Reference
-from .preview import resized
+from .preview import contrast, resized
 from .preview_drawing import pillow
 
 Array = npt.NDArray[Any]
@@ -83,6 +83,8 @@ class View:
     original, decoded : [rows, columns]
     error : float32 [rows, columns]
         Decoded minus original; of a projection the one that is furthest from 0.
+    brightest : float
+        What is never drawn darker than white.
     """
 
     name: str
@@ -90,6 +92,13 @@ class View:
     original: Array
     decoded: Array
     error: F32
+    brightest: float
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The values that are drawn black and white in both pictures, by what the original's holds."""
+        low, high = contrast([self.original])
+        return low, min(high, self.brightest) if self.brightest > low else high
 
 
 @dataclass(frozen=True)
@@ -104,8 +113,6 @@ class Pictures:
         Voxels by original value (rows) and decoded value (columns).
     bins : Bins
         Those values.
-    low, high : float
-        The values that are drawn black and white.
     error_scale : float
         The error that is drawn in full colour.
     outside : float
@@ -115,8 +122,6 @@ class Pictures:
     views: tuple[View, ...]
     joint: I64
     bins: Bins
-    low: float
-    high: float
     error_scale: float
     outside: float
 
@@ -149,14 +154,14 @@ def look(original: Array, decoded: Array, reference: Reference) -> Pictures:
     plane, row = int(signal.argmax()), int(rows.argmax())
     error_z = np.where(along_z[2] > -along_z[3], along_z[2], along_z[3])
     views = [
-        View("maximum along z", "yx", along_z[0], along_z[1], error_z),
-        View("maximum along y", "zx", *(np.concatenate(found) for found in along_y)),
+        View("maximum along z", "yx", along_z[0], along_z[1], error_z, high),
+        View("maximum along y", "zx", *(np.concatenate(found) for found in along_y), high),
     ]
     for name, axes, at in ((f"plane z = {plane}", "yx", plane), (f"plane y = {row}", "zx", np.s_[:, row])):
         a, b = np.asarray(original[at]), np.asarray(decoded[at])
-        views.append(View(name, axes, a, b, np.subtract(b, a, dtype=np.float32)))
+        views.append(View(name, axes, a, b, np.subtract(b, a, dtype=np.float32), high))
     scale = float(np.percentile(np.abs(error_z), 99.5)) or float(np.abs(error_z).max()) or 1.0
-    return Pictures(tuple(views), joint, bins, low, high, scale, 1 - float(joint.sum()) / original.size)
+    return Pictures(tuple(views), joint, bins, scale, 1 - float(joint.sum()) / original.size)
 
 
 def _furthest(error: F32, axis: int) -> F32:
