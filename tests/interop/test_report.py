@@ -236,3 +236,18 @@ def test_error_colours_are_black_at_zero_and_of_two_kinds() -> None:
     assert orange[0] > orange[2]
     tiny: Any = report_pictures.error_colors(np.array([0.01], np.float32))
     assert tiny.max() >= 20
+
+
+def test_a_plane_is_drawn_by_its_own_values_and_a_projection_no_darker_than_the_peak() -> None:
+    a = np.full((6, 40, 40), 100, np.uint16)
+    a[2, 10:20, 10:20] = 300  # the plane with the most light
+    a[4, 30, 30] = 60_000  # a hot voxel elsewhere
+    a[4, 31, 30] = 20_000
+    found = report_pictures.look(a, a.copy(), Reference.of(a))
+    projection, _, plane, _ = found.views
+    assert plane.name == "plane z = 4"
+    reference = Reference.of(a)
+    assert projection.limits[1] <= reference.low + reference.peak
+    dim = report_pictures.View("plane", "yx", a[2], a[2], projection.error, 60_000.0)
+    assert dim.limits == (100.0, 300.0)
+    assert dim.limits == report_pictures.View("plane", "yx", a[2], a[4], dim.error, 60_000.0).limits

@@ -153,9 +153,10 @@ def look(original: Array, decoded: Array, reference: Reference) -> Pictures:
         rows += bright.sum(axis=(0, 2), dtype=np.float64)
     plane, row = int(signal.argmax()), int(rows.argmax())
     error_z = np.where(along_z[2] > -along_z[3], along_z[2], along_z[3])
+    a_y, b_y, error_y = (np.concatenate(found) for found in along_y)
     views = [
         View("maximum along z", "yx", along_z[0], along_z[1], error_z, high),
-        View("maximum along y", "zx", *(np.concatenate(found) for found in along_y), high),
+        View("maximum along y", "zx", a_y, b_y, error_y, high),
     ]
     for name, axes, at in ((f"plane z = {plane}", "yx", plane), (f"plane y = {row}", "zx", np.s_[:, row])):
         a, b = np.asarray(original[at]), np.asarray(decoded[at])
