@@ -35,6 +35,7 @@ from ..format.codings.points_chunk import (
     shift_of,
     zero_model,
 )
+from ..format.index import MAX_PRIMITIVES_PER_BYTE
 from ..primitives import Records
 
 F32 = npt.NDArray[np.float32]
@@ -144,8 +145,7 @@ def _choose(residual, foreground, care, lo, inverse, base, side, models, blocks,
                             ahead += residual[rz, ry + 1, rx]
                         if rx + 1 < ex:
                             ahead += residual[rz, ry, rx + 1]
-                        if abs(real) > 0.5 * step:
-                            real -= side * ahead
+                        real -= side * ahead
                     e = energy(q, z, y, x)
                     zero = zero_model(e, quiet)
                     a = abs(real) * inverse
@@ -258,8 +258,8 @@ def choose_points(
     PointChunk or None
         None where no point is worth its bits.
     """
-    stored = float(np.float16(step / unit))
-    if not 0 < stored < math.inf:
+    stored = float(np.float16(step / unit)) if step < unit * 65504.0 else 0.0
+    if not stored > 0:
         raise UsageError(f"a step of {step} for points cannot be stored")
     inverse = 1.0 / (stored * unit)
     blocks, q = empty_arrays(shape)
@@ -281,6 +281,8 @@ def choose_points(
         blocks, q = empty_arrays(grid)
         blocks[1:-1, 1:-1, 1:-1] = kept[1:-1, 1:-1, 1:-1]
         lo = (lo[0] + first[0], lo[1] + first[1], lo[2] + first[2])
+    near = tuple(slice(max(a - 1, 0), a + n + 1) for a, n in zip(lo, grid, strict=True))
+    before = residual[near].copy()
     count = _choose(
         residual, foreground, care, np.array(lo), inverse, PRICE, spill(cutoff), models_for_points(),
         blocks, q,
@@ -290,9 +292,14 @@ def choose_points(
     for held in np.argwhere(blocks):
         z, y, x = (int(a - 1) * BLOCK for a in held)
         blocks[tuple(held)] = q[1 + z : 1 + z + BLOCK, 1 + y : 1 + y + BLOCK, 1 + x : 1 + x + BLOCK].any()
+    payload = encode_points(blocks, q, 1, SCALE, stored)
+    if count > MAX_PRIMITIVES_PER_BYTE * len(payload):
+        # A pattern so regular that its points take less than a bit each, which no index may say.
+        residual[near] = before
+        return None
     records = records_of(q[1:, 1:-1, 1:-1], grid, 1, SCALE, stored)
     first_voxel = (origin[0] + lo[0], origin[1] + lo[1], origin[2] + lo[2])
-    return PointChunk(first_voxel, grid, encode_points(blocks, q, 1, SCALE, stored), records)
+    return PointChunk(first_voxel, grid, payload, records)
 
 
 def encode_points(
