@@ -37,6 +37,8 @@ class Server:
         The range of each GET, None for a whole file.
     heads, sent : int
         HEAD requests, and bytes of bodies.
+    together : threading.Barrier or None
+        Where a GET waits until as many as it says are waiting; one that waits in vain is answered with 503.
     """
 
     root: Path
@@ -46,6 +48,7 @@ class Server:
     gets: list[tuple[int, int] | None] = field(default_factory=list)
     heads: int = 0
     sent: int = 0
+    together: threading.Barrier | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def forget(self) -> None:
@@ -72,6 +75,12 @@ class Handler(BaseHTTPRequestHandler):
         if number in self.served.fail:
             self.plain(503)
             return
+        if self.served.together is not None:
+            try:
+                self.served.together.wait()
+            except threading.BrokenBarrierError:
+                self.plain(503)
+                return
         self.answer(True, match)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ import pytest
 
 import volmicro_codec
 from volmicro_codec.cli.app import run
+from volmicro_codec.decode.prefix import PrefixSource
 from volmicro_codec.errors import FormatError, RemoteError
-from volmicro_codec.format import VgmReader
+from volmicro_codec.format import VgmReader, sources
+from volmicro_codec.format.sources import open_source
 from volmicro_codec.io import read_volume
 from volmicro_codec.io.zarr_pyramid import write_pyramid
 from volmicro_codec.volume import Volume
@@ -71,6 +74,40 @@ def test_the_whole_is_read_in_few_large_requests(server: Any, url: str, large_fi
         np.testing.assert_array_equal(np.asarray(remote), np.asarray(local))
     assert len(server.gets) == 2
     assert server.sent <= large_file.stat().st_size + 65536
+
+
+@pytest.mark.parametrize("prefix", [False, True])
+def test_runs_that_lie_far_apart_are_fetched_at_once(
+    server: Any, url: str, large_file: Path, prefix: bool
+) -> None:
+    with VgmReader.open(large_file) as local:
+        expected = [r.tobytes() for r in local.read_many([60, 20, 0, 40])]
+        index = local.index
+    source: Any = open_source(url)
+    with VgmReader.open(PrefixSource(source, source.size) if prefix else source) as remote:
+        server.forget()
+        # None of the three is answered before all are asked for.
+        server.together = threading.Barrier(3, timeout=30)
+        found = remote.read_many([60, 20, 0, 40])  # chunk 0 came with the head
+    assert [r.tobytes() for r in found] == expected
+    spans = [(int(index.offset[i]), int(index.offset[i] + index.length[i]) - 1) for i in (20, 40, 60)]
+    assert sorted(server.gets) == spans  # type: ignore[type-var]
+    assert server.sent == sum(b - a + 1 for a, b in spans)
+
+
+def test_no_more_are_under_way_than_a_server_should_bear(
+    server: Any, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "CONCURRENT", 2)
+    with VgmReader.open(url) as remote:
+        server.forget()
+        server.together = threading.Barrier(2, timeout=30)  # pairs pass it, a single one would not
+        remote.read_many([15, 25, 35, 45])
+        assert len(server.gets) == 4
+        server.together = None
+        server.fail = {7}
+        with pytest.raises(RemoteError, match=r"v\.vgm: bytes \d+\.\.\d+: 503"):
+            remote.read_many([16, 26, 36, 46])
 
 
 def test_roi_and_decode_take_urls(server: Any, url: str, large_file: Path, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from ..errors import UsageError
 from ..format import VgmReader
 from ..format.header import HEADER_BYTES, parse
-from ..format.sources import Source, open_source
+from ..format.sources import Source, open_source, read_ranges
 
 
 class PrefixSource:
@@ -22,6 +24,9 @@ class PrefixSource:
 
     def read(self, offset: int, length: int) -> bytes:
         return self._source.read(offset, length)
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+        return read_ranges(self._source, ranges)
 
     def close(self) -> None:
         self._source.close()

@@ -17,7 +17,7 @@ from .chunk import ChunkEntry
 from .header import HEADER_BYTES, Header
 from .index import ChunkIndex
 from .metadata import FileMeta
-from .sources import Source, open_source
+from .sources import Source, open_source, read_ranges
 
 FIRST_READ = 64 * 1024
 MAX_GAP = 16 * 1024  # bytes read in vain rather than asking twice
@@ -131,7 +131,8 @@ class VgmReader:
     ) -> list[Records]:
         """The records of several chunks, in the order asked for, with few reads of the source.
 
-        Chunks that lie within 16 KiB of each other are read together, up to 8 MiB at a time.
+        Chunks that lie within 16 KiB of each other are read together, up to 8 MiB at a time; of a remote
+        file several such runs are read at once.
 
         Parameters
         ----------
@@ -141,9 +142,13 @@ class VgmReader:
         """
         wanted = [self._checked(i) for i in ids]
         payloads: dict[int, bytes] = {}
-        for run in self._runs(sorted(set(wanted))):
-            start = int(self.index.offset[run[0]])
-            data = self._bytes(start, int(self.index.offset[run[-1]] + self.index.length[run[-1]]) - start)
+        runs = self._runs(sorted(set(wanted)))
+        starts = [int(self.index.offset[run[0]]) for run in runs]
+        ends = [int(self.index.offset[run[-1]] + self.index.length[run[-1]]) for run in runs]
+        far = [(a, b - a) for a, b in zip(starts, ends, strict=True) if b > len(self._head)]
+        fetched = read_ranges(self._source, far)
+        for run, start, end in zip(runs, starts, ends, strict=True):
+            data = next(fetched) if end > len(self._head) else self._head[start:end]
             for i in run:
                 at = int(self.index.offset[i]) - start
                 payloads[i] = data[at : at + int(self.index.length[i])]

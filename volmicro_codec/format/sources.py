@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
 from ..errors import DependencyError, FormatError, InputError, MissingFileError, RemoteError, UsageError
+
+CONCURRENT = 8
+"""Ranges of one remote file that are under way at once."""
 
 
 @runtime_checkable
@@ -188,9 +191,36 @@ class UrlSource:
         if length == 0:
             return b""
         try:
-            data = cast(bytes, self._fs.cat_file(self._path, start=offset, end=offset + length))
+            data = self._fs.cat_file(self._path, start=offset, end=offset + length)
         except Exception as exc:
-            raise RemoteError(f"{self.name}: bytes {offset}..{offset + length}: {exc}") from exc
+            raise self._failed(offset, length, exc) from exc
+        return self._part(data, offset, length)
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+        """The bytes of several ranges (offset, length), `CONCURRENT` at a time where fsspec can do that."""
+        if not getattr(self._fs, "async_impl", False) or not all(length for _, length in ranges):
+            yield from (self.read(offset, length) for offset, length in ranges)
+            return
+        for k in range(0, len(ranges), CONCURRENT):
+            some = ranges[k : k + CONCURRENT]
+            try:
+                found = self._fs.cat_ranges(
+                    [self._path] * len(some),
+                    [a for a, _ in some],
+                    [a + n for a, n in some],
+                    on_error="return",
+                )
+            except Exception as exc:
+                raise self._failed(*some[0], exc) from exc
+            for (offset, length), data in zip(some, found, strict=True):
+                if isinstance(data, BaseException):
+                    raise self._failed(offset, length, data) from data
+                yield self._part(data, offset, length)
+
+    def _failed(self, offset: int, length: int, why: BaseException) -> RemoteError:
+        return RemoteError(f"{self.name}: bytes {offset}..{offset + length}: {why}")
+
+    def _part(self, data: bytes, offset: int, length: int) -> bytes:
         if len(data) == self._size > length:  # a server that answers a range with the whole file
             data = data[offset : offset + length]
         return _exactly(bytes(data), offset, length, self.name)
@@ -215,6 +245,18 @@ def _exactly(data: bytes, offset: int, length: int, name: str) -> bytes:
     if len(data) != length:
         raise FormatError(f"{name}: cut short: {length} bytes wanted at byte {offset}, got {len(data)}")
     return data
+
+
+def read_ranges(source: Source, ranges: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+    """The bytes of several ranges (offset, length) of a source, in that order.
+
+    One after the other, unless the source has a method ``read_ranges`` that does better.
+    """
+    several = getattr(source, "read_ranges", None)
+    if several is not None and len(ranges) > 1:
+        found: Iterator[bytes] = several(ranges)
+        return found
+    return (source.read(offset, length) for offset, length in ranges)
 
 
 def open_source(source: object) -> Source:
