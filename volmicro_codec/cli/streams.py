@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -58,6 +56,9 @@ def volume_path(file: str) -> Iterator[str]:
     if file != STREAM:
         yield file
         return
+    import shutil  # these two would make every command start later
+    import tempfile
+
     _refuse_terminal(sys.stdin, "-: stdin is a terminal, expected a volume from a pipe")
     stream = sys.stdin.buffer
     start = stream.read(8)
@@ -84,6 +85,9 @@ def output_path(output: str, suffix: str) -> Iterator[str]:
     if output != STREAM:
         yield output
         return
+    import shutil
+    import tempfile
+
     refuse_terminal_output(output)
     with tempfile.TemporaryDirectory(prefix="vgm-") as directory:
         path = os.path.join(directory, f"stdout{suffix}")
