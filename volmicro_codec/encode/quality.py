@@ -88,13 +88,14 @@ def _grow(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> tuple[Grow
     if fit.decoded_sse() <= wanted:
         return curve, 0
     best: tuple[Shares, int] | None = None
-    worse = 0
+    worse, step = 0, 0.0
     for k in range(MOST_ROUNDS):
         count = min(count, most)
         added = fit.grow(max(0, count - len(fit.model)), plan.schedule.inner, f"round {k + 1}")
         curve.add(fit)
         if plan.points and len(fit.model):
-            here = shares_of(fit, curve, plan, wanted=wanted)
+            here = shares_of(fit, curve, plan, wanted=wanted, guess=step)
+            step = here.step
             if best is None or here.size < best[0].size:
                 best, worse = (here, len(fit.model)), 0
             elif here.size > WORSE_SIZE * best[0].size:

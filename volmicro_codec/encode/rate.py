@@ -169,7 +169,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
     goal = _limited(max(1, int(budget / TYPICAL_BYTES[plan.coding])), plan)
     curve = GrowthCurve()
     best: tuple[Shares, int] | None = None
-    worse = 0
+    worse, step = 0, 0.0
     for k in range(1, 4 * s.rounds + 1):
         before = len(fit.model)
         wanted = max(1, goal * k // s.rounds - before) if k < s.rounds else goal - before
@@ -180,7 +180,8 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
             break  # the residual holds nothing more that a Gaussian could take off
         curve.add(fit)
         if plan.points:
-            here = shares_of(fit, curve, plan, budget=budget)
+            here = shares_of(fit, curve, plan, budget=budget, guess=step)
+            step = here.step
             if best is None or here.loss < best[0].loss:
                 best, worse = (here, len(fit.model)), 0
             elif here.loss > best[0].loss + WORSE:
@@ -208,7 +209,13 @@ def grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
 
 
 def shares_of(
-    fit: ImageFit, curve: GrowthCurve, plan: Plan, *, budget: float = 0.0, wanted: float = 0.0
+    fit: ImageFit,
+    curve: GrowthCurve,
+    plan: Plan,
+    *,
+    budget: float = 0.0,
+    wanted: float = 0.0,
+    guess: float = 0.0,
 ) -> Shares:
     """How the fit as it is would best spend bytes on rounding and on points (see `solve_shares`)."""
     layout = _layout(fit, plan)
@@ -219,6 +226,7 @@ def shares_of(
         start,
         budget=budget,
         wanted=wanted,
+        guess=guess,
     )
 
 

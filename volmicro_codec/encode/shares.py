@@ -158,7 +158,13 @@ def care_of(fit: ImageFit) -> float:
 
 
 def solve_shares(
-    fit: ImageFit, size: Callable[[float], float], start: float, *, budget: float = 0.0, wanted: float = 0.0
+    fit: ImageFit,
+    size: Callable[[float], float],
+    start: float,
+    *,
+    budget: float = 0.0,
+    wanted: float = 0.0,
+    guess: float = 0.0,
 ) -> Shares:
     """The step at which Gaussians and points take ``budget`` bytes, or leave ``wanted`` squared error.
 
@@ -168,7 +174,9 @@ def solve_shares(
     size : callable
         step -> bytes of the Gaussians; called once, and taken to grow by `BYTES_AN_OCTAVE` a Gaussian.
     start : float
-        A guess.
+        Step for which ``size`` is called.
+    guess : float
+        Step to try first; 0 is ``start``.
     """
     known, count, care = size(start), len(fit.model), care_of(fit)
 
@@ -186,7 +194,7 @@ def solve_shares(
             step, coarser, gaussians(coarser), found.size, found.sse + rounding, found.sse_foreground
         )
 
-    low, high, step = 0.0, math.inf, start
+    low, high, step = 0.0, math.inf, guess or start
     good: Shares | None = None
     for _ in range(MOST_TRIES):
         here = at(step)
@@ -200,13 +208,13 @@ def solve_shares(
             good = here
         if (0.985 < over <= 1.0) if budget else (1.0 <= over < 1.015):
             break
-        guess = step * min(max(over if budget else math.sqrt(over), 1 / 6), 6.0)
+        new = step * min(max(over if budget else math.sqrt(over), 1 / 6), 6.0)
         if low > 0 and high < math.inf:
             if high / low < 1.01:
                 break
-            inside = low * 1.02 < guess < high / 1.02
-            guess = guess if inside else math.sqrt(low * high)
-        step = guess
+            inside = low * 1.02 < new < high / 1.02
+            new = new if inside else math.sqrt(low * high)
+        step = new
     return good if good is not None else here
 
 
