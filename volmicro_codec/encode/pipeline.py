@@ -18,7 +18,7 @@ from ..errors import UsageError
 from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead, write_file
 from ..progress import Progress, SilentProgress
 from ..volume import Volume
-from . import densify, quality, rate
+from . import densify, growth, quality, rate
 from .coder import FILE_STEP, Coded
 from .fit import EFFORTS, ImageFit, Method, Schedule, Weighting
 from .gate import Gate, no_gate, otsu_gate, train_gate
@@ -264,7 +264,7 @@ class _Job:
         fit.on_work = self.shown.advance
 
         if s.init != "greedy" and name != "psnr":
-            wanted = value if budget is None else budget / rate.TYPICAL_BYTES[s.coding]
+            wanted = value if budget is None else budget / growth.TYPICAL_BYTES[s.coding]
             fit.grow(max(1, int(START_SHARE * wanted)), schedule.rounds * schedule.inner, f"{s.init} start")
             schedule = replace(schedule, rounds=1)
 
@@ -278,7 +278,7 @@ class _Job:
         def index_bytes(chunks: Sequence[EncodedChunk]) -> int:
             return self._index_bytes([*self.chunks, *chunks]) - already
 
-        plan = rate.Plan(
+        plan = growth.Plan(
             coding=s.coding, effort=s.effort, schedule=schedule, levels=s.levels,
             points=s.points and s.coding == "lattice" and name != "primitives" and s.max_primitives is None,
             max_edge=s.brick or 128,

@@ -1,7 +1,8 @@
 """Quality control: the smallest file found whose decoded voxels reach a PSNR.
 
 The count is brought to where the fit, rounded at the step that is worth its bytes, is as good as asked;
-then the step alone is solved for the rest.
+then the step alone is solved for the rest. Where points make a smaller file (see `shares`), there are fewer
+Gaussians, and the points are solved for the rest.
 """
 
 from __future__ import annotations
@@ -12,19 +13,17 @@ import numpy as np
 
 from .coder import Coded
 from .fit import ImageFit
-from .rate import (
+from .growth import (
     FEWER,
     MANY_POINTS,
     TYPICAL_BYTES,
     GrowthCurve,
     Plan,
-    code_with_step,
     grown_again,
-    least_step,
     shares_of,
     step_for,
-    with_points,
 )
+from .rate import code_with_step, least_step, with_points
 from .shares import Shares, coarsest
 
 ROUNDING_SHARE = 0.33

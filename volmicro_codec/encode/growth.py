@@ -1,0 +1,226 @@
+"""How many Gaussians an image gets: greedy rounds until they, and the points, fill their share of the bytes.
+
+Growing by rounds gives the squared error as a function of the count, so the marginal gain g of one more
+Gaussian is known. Rounding with the step dc costs an error per Gaussian that grows with dc^2 and saves
+bytes per Gaussian; both trades are equal near dc = `STEP_OVER_ROOT_GAIN` sqrt(g) (measured on real stacks).
+So the count grows until, rounded with that step, the bytes are used up, or until points (see `shares`)
+would make better use of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from ..format import EncodedChunk
+from .coder import Layout, Rounded, default_levels, plain_rounding
+from .fit import ImageFit, Schedule
+from .lattice_quantise import Lattice
+from .model import Model
+from .shares import BYTES_AN_OCTAVE, INDEX_BYTES, Shares, solve_shares
+
+STEP_OVER_ROOT_GAIN = 0.45
+TYPICAL_BYTES = {"lattice": 5.2, "float16": 19.6, "raw": 22.0}
+MANY_POINTS = 0.1  # share of the bytes from which on the Gaussians are grown again, to fewer
+FEWER = 0.65  # of the count that is best before a fit has converged (measured 0.5 to 0.85)
+WORSE = 0.05  # dB over the least loss so far at which a round with more Gaussians is one too many
+STILL_TO_CONVERGE = 0.8  # error after the last refit over the error right after a round
+
+
+@dataclass
+class Plan:
+    """What the coding of one image is to keep to.
+
+    Attributes
+    ----------
+    coding : {"lattice", "float16", "raw"}
+    effort : str
+    schedule : Schedule
+    levels : int or None
+    points : bool
+        Whether single voxels may be coded where that is worth more than further Gaussians.
+    max_edge : int
+        Longest edge of a brick, voxels.
+    max_primitives : int or None
+    at : (t, c)
+    index_bytes : callable
+        Bytes that the file's index grows by for an image's chunks.
+    """
+
+    coding: str
+    effort: str
+    schedule: Schedule
+    levels: int | None
+    points: bool
+    max_edge: int
+    max_primitives: int | None
+    at: tuple[int, int]
+    index_bytes: Callable[[Sequence[EncodedChunk]], int]
+    refine: Callable[[ImageFit], None]
+
+
+def layout_of(fit: ImageFit, plan: Plan, model: Model | None = None) -> Layout:
+    """Bricks of a fit's Gaussians, or of other ones."""
+    m = fit.model if model is None else model
+    levels = plan.levels or default_levels(len(m))
+    return Layout.of(m, fit.image.shape, levels, plan.max_edge)
+
+
+def limited(count: int, plan: Plan) -> int:
+    """A count, or the most that the plan allows."""
+    return min(count, plan.max_primitives) if plan.max_primitives else count
+
+
+def cost(rounded: Rounded) -> int:
+    """Bytes of payload, and of index as far as foreseen."""
+    return rounded.bytes() + INDEX_BYTES * len(rounded.layout.bricks)
+
+
+class GrowthCurve:
+    """Squared error against count, as growing goes on, and what one more Gaussian would take off."""
+
+    def __init__(self) -> None:
+        self.points: list[tuple[int, float]] = []
+
+    def add(self, fit: ImageFit) -> None:
+        """Note where a fit is."""
+        self.points.append((len(fit.model), fit.sse))
+
+    def fall(self) -> float:
+        """p of an error that goes with N^-p over the last rounds."""
+        tail = [p for p in self.points if p[0] > 0][-3:]
+        falls = [
+            math.log(max(s0, 1e-30) / max(s1, 1e-30)) / math.log(n1 / n0)
+            for (n0, s0), (n1, s1) in pairwise(tail)
+            if n1 > n0
+        ]
+        return min(max(sum(falls) / len(falls), 0.05), 1.2) if falls else 1.0
+
+    def gain(self, sse: float, count: int) -> float:
+        """Squared error that one more Gaussian takes off, at an error and a count."""
+        return max(self.fall() * sse / max(1, count), 1e-30)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How a fit grew.
+
+    Attributes
+    ----------
+    curve : GrowthCurve
+    fewer : int
+        To how many Gaussians to grow again, because points are to take a good share of the bytes; or 0.
+    sure : bool
+        Whether that is so however well the fit converges.
+    """
+
+    curve: GrowthCurve
+    fewer: int
+    sure: bool
+
+
+def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
+    """Greedy rounds until the Gaussians, rounded at the best step, fill their share of ``budget`` bytes."""
+    s = plan.schedule
+    goal = limited(max(1, int(budget / TYPICAL_BYTES[plan.coding])), plan)
+    curve = GrowthCurve()
+    best: tuple[Shares, int] | None = None
+    worse, step = 0, 0.0
+    for k in range(1, 4 * s.rounds + 1):
+        before = len(fit.model)
+        wanted = max(1, goal * k // s.rounds - before) if k < s.rounds else goal - before
+        if wanted <= 0:
+            break
+        added = fit.grow(wanted, s.inner, f"round {k}")
+        if added <= wanted // 50:
+            break  # the residual holds nothing more that a Gaussian could take off
+        curve.add(fit)
+        if plan.points:
+            here = shares_of(fit, curve, plan, budget=budget, guess=step)
+            step = here.step
+            if best is None or here.loss < best[0].loss:
+                best, worse = (here, len(fit.model)), 0
+            elif here.loss > best[0].loss + WORSE:
+                worse += 1
+            if worse >= 2:
+                break
+        if plan.coding == "lattice" and k >= s.rounds // 2:
+            goal = limited(_count_for(fit, curve, budget, plan), plan)
+        if len(fit.model) >= 0.98 * goal and k >= s.rounds:
+            break
+    share = best[0].points / max(best[0].size, 1.0) if best is not None else 0.0
+    fewer = math.ceil(FEWER * best[1]) if best is not None and share > MANY_POINTS else 0
+    return Growth(curve, fewer, sure=worse > 0 or share > 2 * MANY_POINTS)
+
+
+def grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
+    """Grow to ``count`` Gaussians from nothing: slowly grown, few fit far better than the first of many."""
+    curve, rounds = GrowthCurve(), plan.schedule.rounds
+    fit.model = Model.empty()
+    fit.refit(0, stage="again")
+    for k in range(1, rounds + 1):
+        fit.grow(max(0, count * k // rounds - len(fit.model)), plan.schedule.inner, f"round {k}")
+        curve.add(fit)
+    return curve
+
+
+def shares_of(
+    fit: ImageFit,
+    curve: GrowthCurve,
+    plan: Plan,
+    *,
+    budget: float = 0.0,
+    wanted: float = 0.0,
+    guess: float = 0.0,
+) -> Shares:
+    """How the fit as it is would best spend bytes on rounding and on points (see `solve_shares`)."""
+    layout = layout_of(fit, plan)
+    start = step_for(curve.gain(fit.sse, len(fit.model)))
+    return solve_shares(
+        fit,
+        lambda step: cost(plain_rounding(fit.model, Lattice(step), layout)),
+        start,
+        budget=budget,
+        wanted=wanted,
+        guess=guess,
+    )
+
+
+def balance(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> None:
+    """Prune or grow a converged fit until, rounded at the step worth its bytes, it fills the budget."""
+    for _ in range(2):
+        count = len(fit.model)
+        step = Lattice(step_for(curve.gain(fit.sse, count)))
+        size = cost(plain_rounding(fit.model, step, layout_of(fit, plan)))
+        goal = limited(max(1, int(count * (budget / max(size, 1)) ** 0.8)), plan)
+        if goal < 0.95 * count:
+            order = np.argsort(-fit.model.energy().numpy(), kind="stable")[:goal]
+            fit.model = fit.model.take(np.sort(order))
+            fit.refit(2 * plan.schedule.inner, stage="pruned")
+        elif goal > 1.05 * count:
+            if not fit.grow(goal - count, 2 * plan.schedule.inner, "grown"):
+                return
+        else:
+            return
+
+
+def _count_for(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> int:
+    """How many Gaussians fill the budget when each is rounded as finely as is worth it at that count."""
+    count, fall = len(fit.model), curve.fall()
+    step = step_for(curve.gain(fit.sse * STILL_TO_CONVERGE, count))
+    size = cost(plain_rounding(fit.model, Lattice(step), layout_of(fit, plan))) / count
+    goal = budget / max(size, 0.1)
+    for _ in range(20):
+        # The step goes with the root of the gain (N^-(1 + p)); each halving of it costs BYTES_AN_OCTAVE.
+        here = size + BYTES_AN_OCTAVE * 0.5 * (1.0 + fall) * math.log2(max(goal / count, 0.05))
+        goal = 0.5 * goal + 0.5 * budget / max(here, 0.5 * size, 0.1)
+    return max(1, int(goal))
+
+
+def step_for(gain: float) -> float:
+    """The amplitude step that is worth its bytes where one more Gaussian takes off ``gain``."""
+    return min(max(STEP_OVER_ROOT_GAIN * math.sqrt(gain), 1e-8), 2.0**20)
