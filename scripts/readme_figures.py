@@ -1,6 +1,6 @@
 """Rewrite the tables between the markers of README.md from the committed result files.
 
-    python scripts/readme_figures.py
+python scripts/readme_figures.py
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ def quality() -> list[str]:
     ]
     keys = sorted({(r["volume"], r["channel"], float(r["ratio"])) for r in rows if r["peer"] == "vgm"})
     for volume, channel, ratio in keys:
-        here = [
-            r for r in rows if (r["volume"], r["channel"], float(r["ratio"])) == (volume, channel, ratio)
-        ]
+        here = [r for r in rows if (r["volume"], r["channel"], float(r["ratio"])) == (volume, channel, ratio)]
         ours = next(r for r in here if r["peer"] == "vgm")
         cells = [f"{volume}, {channel}", f"{ratio:g}"]
         for metric, digits in (("psnr", 2), ("psnr_fg", 2), ("mip_ssim", 4)):

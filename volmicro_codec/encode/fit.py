@@ -145,6 +145,7 @@ class ImageFit:
     sse: float = math.nan
     history: list[Step] = field(default_factory=list)
     on_work: Callable[[int], None] | None = None
+    on_restart: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         self.parts = self.image.parts()

@@ -160,6 +160,8 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
 def grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
     """Grow to ``count`` Gaussians from nothing: slowly grown, few fit far better than the first of many."""
     curve, rounds = GrowthCurve(), plan.schedule.rounds
+    if fit.on_restart:
+        fit.on_restart()
     fit.model = Model.empty()
     fit.refit(0, stage="again")
     for k in range(1, rounds + 1):

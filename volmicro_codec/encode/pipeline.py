@@ -262,6 +262,7 @@ class _Job:
         work = (schedule.rounds * schedule.inner + schedule.final + refits.total) * len(fit.parts)
         self.shown.start(f"{label}fit", work)
         fit.on_work = self.shown.advance
+        fit.on_restart = lambda: self.shown.start(f"{label}fit for points", work)
 
         if s.init != "greedy" and name != "psnr":
             wanted = value if budget is None else budget / growth.TYPICAL_BYTES[s.coding]

@@ -44,6 +44,7 @@ Shape3 = tuple[int, int, int]
 SCALE = float(np.float16(0.4))
 """Standard deviation in voxels: a point then has about the integral of a voxel of its height."""
 EDGE = 128
+SWEEPS = 4
 PRICE = 0.1155
 """Squared steps that a bit may cost: the slope of uniform rounding at high rates, 2 ln 2 / 12."""
 
@@ -93,7 +94,7 @@ def _active(residual, foreground, care, z0, y0, x0, z1, y1, x1, inverse, price):
         for y in range(y0, y1):
             for x in range(x0, x1):
                 a = abs(residual[z, y, x]) * inverse
-                if a > 0.75:
+                if a > 0.75 or (price == 0.0 and a >= 0.5):
                     k = math.floor(a + 0.5)
                     g = (a * a - (a - k) ** 2) * (care if foreground[z, y, x] else 1.0)
                     g -= price * (5.0 + 2.0 * math.log2(max(k, 1.0)))
@@ -117,8 +118,40 @@ def _find_blocks(residual, foreground, care, lo, grid, inverse, price, blocks, b
 
 
 @njit(cache=True, nogil=True)
-def _choose(residual, foreground, care, lo, inverse, base, side, models, blocks, q):  # type: ignore[no-untyped-def]
-    """Choose the integers of a grid in coding order; ``residual`` loses what they add to it."""
+def _sharpened(before, side):  # type: ignore[no-untyped-def]
+    """Heights that add up to ``before`` although each point spills ``side`` of its own into six voxels.
+
+    Sweeps of Gauss and Seidel's iteration, each of which takes off nine tenths of the error or more.
+    """
+    now = before.copy()
+    nz, ny, nx = before.shape
+    for _ in range(SWEEPS):
+        for z in range(nz):
+            for y in range(ny):
+                for x in range(nx):
+                    around = np.float32(0.0)
+                    if z > 0:
+                        around += now[z - 1, y, x]
+                    if z + 1 < nz:
+                        around += now[z + 1, y, x]
+                    if y > 0:
+                        around += now[z, y - 1, x]
+                    if y + 1 < ny:
+                        around += now[z, y + 1, x]
+                    if x > 0:
+                        around += now[z, y, x - 1]
+                    if x + 1 < nx:
+                        around += now[z, y, x + 1]
+                    now[z, y, x] = before[z, y, x] - side * around
+    return now
+
+
+@njit(cache=True, nogil=True)
+def _choose(residual, wanted, margin, foreground, care, lo, inverse, base, side, models, blocks, q):  # type: ignore[no-untyped-def]
+    """Choose the integers of a grid in coding order; ``residual`` loses what they add to it.
+
+    ``wanted`` has a border of ``margin`` voxels before the grid.
+    """
     step = 1.0 / inverse
     nz, ny, nx = q.shape[0] - 1, q.shape[1] - 2, q.shape[2] - 2
     ez, ey, ex = residual.shape
@@ -135,17 +168,7 @@ def _choose(residual, foreground, care, lo, inverse, base, side, models, blocks,
                 quiet = quiet_of(blocks, bz, by, bx)
                 for x in range((bx - 1) * BLOCK + 1, min(bx * BLOCK, nx) + 1):
                     rx = lo[2] + x - 1
-                    real = residual[rz, ry, rx]
-                    if side > 0.0:
-                        # What the neighbours still to come will add, if they are coded as they are.
-                        ahead = 0.0
-                        if rz + 1 < ez:
-                            ahead += residual[rz + 1, ry, rx]
-                        if ry + 1 < ey:
-                            ahead += residual[rz, ry + 1, rx]
-                        if rx + 1 < ex:
-                            ahead += residual[rz, ry, rx + 1]
-                        real -= side * ahead
+                    real = wanted[z - 1 + margin[0], y - 1 + margin[1], x - 1 + margin[2]]
                     e = energy(q, z, y, x)
                     zero = zero_model(e, quiet)
                     a = abs(real) * inverse
@@ -233,6 +256,7 @@ def choose_points(
     cutoff: float,
     origin: Shape3,
     threads: int = 1,
+    price: float = PRICE,
 ) -> PointChunk | None:
     """Quantise a box of a residual.
 
@@ -252,6 +276,8 @@ def choose_points(
     cutoff : float
     origin : (z, y, x)
         Voxel of the image that is the residual's first.
+    price : float
+        Squared steps that a bit may cost.
 
     Returns
     -------
@@ -266,7 +292,7 @@ def choose_points(
     at, size = np.array(lo), np.array(shape)
     run_in_pool(
         threads,
-        lambda bz: _find_blocks(residual, foreground, care, at, size, inverse, PRICE, blocks, bz),
+        lambda bz: _find_blocks(residual, foreground, care, at, size, inverse, price, blocks, bz),
         blocks.shape[0] - 2,
     )
     if not blocks.any():
@@ -283,8 +309,11 @@ def choose_points(
         lo = (lo[0] + first[0], lo[1] + first[1], lo[2] + first[2])
     near = tuple(slice(max(a - 1, 0), a + n + 1) for a, n in zip(lo, grid, strict=True))
     before = residual[near].copy()
+    margin = np.array([a - n.start for a, n in zip(lo, near, strict=True)])
+    side = spill(cutoff)
+    wanted = _sharpened(before, np.float32(side)) if side else before
     count = _choose(
-        residual, foreground, care, np.array(lo), inverse, PRICE, spill(cutoff), models_for_points(),
+        residual, wanted, margin, foreground, care, np.array(lo), inverse, price, side, models_for_points(),
         blocks, q,
     )  # fmt: skip
     if count == 0:

@@ -32,6 +32,7 @@ WINDOW = 0.05
 """dB above what was asked that need not be given back."""
 GROWTH = 1.25
 MOST_ROUNDS, MOST_BALANCES, MOST_STEPS, MOST_AIMS = 60, 8, 9, 5
+MOSTLY_POINTS = 0.6  # share of the bytes that says as much although more Gaussians still save some
 WORSE_SIZE = 1.05  # bytes over the fewest so far with which a round has too many Gaussians
 _LEAST_FALL = 0.3
 
@@ -57,9 +58,8 @@ def encode_to_psnr(fit: ImageFit, psnr: float, plan: Plan, smallest: int) -> Cod
     plan.refine(fit)
     if fewer and len(fit.model):
         shares = shares_of(fit, curve, plan, wanted=wanted)
-        coded = _with_points(fit, shares, wanted, plan) if shares.worthwhile else None
-        if coded is not None:
-            return coded
+        if shares.worthwhile:
+            return _with_points(fit, shares, wanted, plan)
     _balance(fit, curve, wanted, plan)
     if plan.coding == "lattice":
         return _with_solved_step(fit, curve, wanted, plan)
@@ -102,17 +102,18 @@ def _grow(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> tuple[Grow
         if not added or _needed(fit, curve, plan) <= 1.2 * wanted or worse >= 3:
             break
         count = int(len(fit.model) * GROWTH) + 8
-    if best is not None and worse and best[0].points > MANY_POINTS * best[0].size:
+    share = best[0].points / max(best[0].size, 1.0) if best is not None else 0.0
+    if best is not None and share > (MANY_POINTS if worse else MOSTLY_POINTS):
         return curve, math.ceil(FEWER * best[1])
     return curve, 0
 
 
-def _with_points(fit: ImageFit, shares: Shares, wanted: float, plan: Plan) -> Coded | None:
-    """Code a fitted image, with the fewest points found that make it good enough; None if none are needed."""
-    fitted = fit.model
+def _with_points(fit: ImageFit, shares: Shares, wanted: float, plan: Plan) -> Coded:
+    """Code a fitted image with the fewest points found that make it good enough, or as good as it gets."""
     gaussians = code_with_step(fit, shares.coarser * shares.step, plan)
     aim = wanted
     good: Coded | None = None
+    coded: Coded | None = None
     for _ in range(MOST_AIMS):
         fit.model = gaussians.model
         found = coarsest(fit, gaussians.unit, shares.step, aim)
@@ -126,11 +127,13 @@ def _with_points(fit: ImageFit, shares: Shares, wanted: float, plan: Plan) -> Co
             good = coded
             if sse >= wanted * 10 ** (-WINDOW / 10):
                 break
-        aim *= 0.998 * wanted / sse
+        if found.sse > aim:
+            break  # the finest step that makes sense
+        aim *= 0.998 * wanted / max(sse, 1e-30)
     if good is None:
-        fit.model = fitted
-        return None
+        good = coded or gaussians
     fit.model = good.model
+    fit.refit(0, stage="coded")
     return good
 
 

@@ -19,7 +19,7 @@ from . import voxels
 from .fit import ImageFit, core_in_domain
 from .image import Part
 from .model import Model
-from .points import SCALE, PointChunk, boxes, choose_points
+from .points import PRICE, SCALE, PointChunk, boxes, choose_points
 
 F32 = npt.NDArray[np.float32]
 
@@ -125,6 +125,8 @@ def layer(fit: ImageFit, step: float, unit: float, care: float) -> Layer:
     """
     chunks: list[PointChunk] = []
     sse = sse_foreground = 0.0
+    finest = finest_step(fit)
+    step, price = max(step, finest), PRICE if step > finest else 0.0
     threads = fit.raster.threads
     for part, missing in _missing(fit):
         foreground = fit.image.foreground[part.domain]
@@ -134,7 +136,8 @@ def layer(fit: ImageFit, step: float, unit: float, care: float) -> Layer:
         shape = missing[core].shape
         for at, size in boxes(lo, (shape[0], shape[1], shape[2])):
             found = choose_points(
-                missing, foreground, at, size, step, unit, care, fit.raster.cutoff, (z, y, x), threads
+                missing, foreground, at, size, step, unit, care, fit.raster.cutoff, (z, y, x), threads,
+                price,
             )
             if found is not None:
                 chunks.append(found)
@@ -142,6 +145,11 @@ def layer(fit: ImageFit, step: float, unit: float, care: float) -> Layer:
         sse += whole
         sse_foreground += inside
     return Layer(chunks, sum(len(c.payload) + INDEX_BYTES for c in chunks), sse, sse_foreground)
+
+
+def finest_step(fit: ImageFit) -> float:
+    """The step of one grey value of an integer image, with which plain rounding loses nothing; else 0."""
+    return 1.0 / fit.image.gain if fit.image.voxels.dtype.kind != "f" else 0.0
 
 
 def care_of(fit: ImageFit) -> float:
@@ -178,7 +186,7 @@ def solve_shares(
     guess : float
         Step to try first; 0 is ``start``.
     """
-    known, count, care = size(start), len(fit.model), care_of(fit)
+    known, count, care, finest = size(start), len(fit.model), care_of(fit), finest_step(fit)
 
     def at(step: float) -> Shares:
         found = layer(fit, step, step * 64.0, care)
@@ -208,6 +216,9 @@ def solve_shares(
             good = here
         if (0.985 < over <= 1.0) if budget else (1.0 <= over < 1.015):
             break
+        if step <= finest and over < 1.0:
+            good = here
+            break
         new = step * min(max(over if budget else math.sqrt(over), 1 / 6), 6.0)
         if low > 0 and high < math.inf:
             if high / low < 1.01:
@@ -227,11 +238,13 @@ def fill(
     """
     low, high, step = 0.0, math.inf, start
     good: Layer | None = None
-    care = care_of(fit)
+    care, finest = care_of(fit), finest_step(fit)
     for _ in range(tries):
         here = layer(fit, step, unit, care)
         if fits(here):
             good, high = here, step
+            if step <= finest:
+                break
         else:
             low = step
         if low > 0 and high < math.inf:
@@ -255,6 +268,8 @@ def coarsest(fit: ImageFit, unit: float, start: float, wanted: float, tries: int
                 break
         else:
             high = step
+            if step <= finest_step(fit):
+                return here  # no better than this
         if low > 0 and high < math.inf:
             step = math.sqrt(low * high)
         else:

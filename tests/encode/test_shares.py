@@ -1,0 +1,95 @@
+"""Points take part where they make a better file of the same bytes, and only there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="fits run on torch")
+
+import volmicro_codec
+from tests.encode.fits import gaussians, rendered
+from volmicro_codec import evaluate
+from volmicro_codec.encode.pipeline import encode_volume
+from volmicro_codec.encode.settings import EncodeSettings
+from volmicro_codec.format import VgmReader, codings
+from volmicro_codec.volume import Volume
+
+SHAPE = (16, 32, 36)
+
+
+def texture():
+    """A small box of rough texture in a dark, quiet volume: many bits for each of its voxels."""
+    rng = np.random.default_rng(3)
+    v = rng.normal(500, 4, SHAPE)
+    v[5:12, 8:22, 10:26] += rng.uniform(4000, 9000, (7, 14, 16))
+    return v.astype(np.uint16)
+
+
+def blobs():
+    """What Gaussians are best at."""
+    v = rendered(gaussians(20, SHAPE, 0, sigma=(1.5, 3.0)), SHAPE)
+    return (v * 20000 + 200).astype(np.uint16)
+
+
+def encode(path, voxels, **settings):
+    """Measures of a quick encode, and the codings of the file's chunks."""
+    values = {"effort": "fast", "threads": 1, "gate": "none", **settings}
+    result = encode_volume(Volume.from_array(voxels), path, EncodeSettings(**values), force=True)
+    used = set(index_of(path).coding.tolist())
+    return result, evaluate.compare(voxels, np.asarray(volmicro_codec.open(path))), used
+
+
+def index_of(path):
+    """The index of a file's chunks."""
+    with VgmReader.open(path) as reader:
+        return reader.index
+
+
+def test_rough_texture_is_far_better_with_points_in_the_same_bytes(tmp_path):
+    voxels = texture()
+    with_points, better, used = encode(tmp_path / "a.vgm", voxels, size=2200)
+    without, worse, plain = encode(tmp_path / "b.vgm", voxels, size=2200, points=False)
+    assert codings.POINTS in used
+    assert plain == {codings.LATTICE}
+    assert 0.99 * 2200 <= with_points.bytes <= 2200
+    assert without.bytes <= 2200
+    assert better["psnr"] > worse["psnr"] + 1
+    assert better["psnr_fg"] > worse["psnr_fg"] + 1
+
+
+def test_blobs_need_no_points(tmp_path):
+    _, _, used = encode(tmp_path / "a.vgm", blobs(), size=400)
+    assert used == {codings.LATTICE}
+
+
+def test_a_psnr_takes_fewer_bytes_with_points_where_the_texture_is_rough(tmp_path):
+    voxels = texture()
+    with_points, better, used = encode(tmp_path / "a.vgm", voxels, psnr=34.0)
+    without, _, _ = encode(tmp_path / "b.vgm", voxels, psnr=34.0, points=False)
+    assert codings.POINTS in used
+    assert 34.0 <= better["psnr"] <= 34.05
+    assert with_points.bytes < 0.9 * without.bytes
+
+
+@pytest.mark.parametrize("settings", [{"primitives": 30}, {"size": 2200, "max_primitives": 50}])
+def test_points_are_no_way_around_a_count(tmp_path, settings):
+    result, _, used = encode(tmp_path / "a.vgm", texture(), **settings)
+    assert used == {codings.LATTICE}
+    assert result.primitives <= 50
+
+
+def test_points_come_last_in_the_file_and_a_region_reads_its_own(tmp_path):
+    voxels = texture()
+    encode(tmp_path / "a.vgm", voxels, size=2200)
+    array = volmicro_codec.open(tmp_path / "a.vgm")
+    coding, level = index_of(tmp_path / "a.vgm").coding, index_of(tmp_path / "a.vgm").level
+    assert coding[-1] == codings.POINTS
+    assert level[coding == codings.POINTS].min() > level[coding == codings.LATTICE].max()
+    np.testing.assert_array_equal(array[4:9, 6:20, 9:17], np.asarray(array)[4:9, 6:20, 9:17])
+
+
+@pytest.mark.parametrize("psnr", [60.0, 80.0])
+def test_what_is_nearly_without_loss_can_be_asked_for(tmp_path, psnr):
+    _, measured, _ = encode(tmp_path / "a.vgm", texture(), psnr=psnr)
+    assert psnr <= measured["psnr"] <= psnr + 0.06
