@@ -81,7 +81,8 @@ class Volume:
     Attributes
     ----------
     data : numpy.ndarray, shape (T, C, Z, Y, X)
-        May be a memory map; is never written to.
+        May be a memory map, or something like an array that reads images when they are sliced out of it
+        (``data[t, c]``); is never written to.
     info : VolumeInfo
     """
 

@@ -264,6 +264,7 @@ def _document(volume: str, output: str, source: Volume, result: EncodeResult) ->
         "file_bytes": result.bytes,
         "ratio": result.ratio,
         "primitives": result.primitives,
+        "points": result.points,
         "psnr": result.psnr,
         "psnr_fg": result.psnr_fg,
         "ssim": result.ssim,
@@ -282,12 +283,14 @@ def _print(output: str, source: Volume, result: EncodeResult) -> None:
 
 
 def _rows(output: str, source: Volume, result: EncodeResult) -> list[tuple[str, str]]:
+    from ..interop.kinds import GAUSSIANS, POINTS, count_text
+
     return [
         ("file", output),
         ("volume", f"{shape_text(source.info)}, {bytes_text(source.info.nbytes)}"),
         ("size", bytes_text(result.bytes)),
         ("ratio", f"{result.ratio:.1f}"),
-        ("primitives", f"{result.primitives:,}"),
+        ("primitives", count_text({GAUSSIANS: result.primitives - result.points, POINTS: result.points})),
         ("PSNR", f"{result.psnr:.2f} dB, foreground {result.psnr_fg:.2f} dB"),
         ("SSIM", f"{result.ssim:.4f}, of projections {result.mip_ssim:.4f}"),
         ("occupancy", f"{100 * result.occupancy:.2f} %"),

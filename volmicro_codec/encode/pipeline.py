@@ -46,6 +46,9 @@ class EncodeResult:
     ratio : float
         Uncompressed bytes over bytes of the file.
     primitives : int
+        Of all kinds.
+    points : int
+        How many of them are points (see `points`).
     seconds : float
         Until the file lay on disk and was measured.
     psnr, psnr_fg, ssim, mip_ssim : float
@@ -59,6 +62,7 @@ class EncodeResult:
     bytes: int
     ratio: float
     primitives: int
+    points: int
     seconds: float
     psnr: float
     psnr_fg: float
@@ -174,10 +178,18 @@ def encode_volume(
     shown.finish()
     q = meta.quality
     return EncodeResult(
-        bytes=len(data), ratio=volume.info.nbytes / len(data), primitives=sum(c.count for c in chunks),
-        seconds=time.monotonic() - began, psnr=q["psnr"], psnr_fg=q["psnr_fg"], ssim=q["ssim"],
-        mip_ssim=q["mip_ssim"], occupancy=q["occupancy"], history=job.history,
-    )  # fmt: skip
+        bytes=len(data),
+        ratio=volume.info.nbytes / len(data),
+        primitives=sum(c.count for c in chunks),
+        points=sum(c.count for c in chunks if c.coding == codings.POINTS),
+        seconds=time.monotonic() - began,
+        psnr=q["psnr"],
+        psnr_fg=q["psnr_fg"],
+        ssim=q["ssim"],
+        mip_ssim=q["mip_ssim"],
+        occupancy=q["occupancy"],
+        history=job.history,
+    )
 
 
 def _order(chunk: EncodedChunk) -> tuple[int, int, int]:
