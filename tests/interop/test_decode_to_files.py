@@ -34,7 +34,7 @@ def test_axes_voxel_size_unit_and_channels_come_back(
     assert run(["decode", str(path), "-o", str(out), *version]) == 0
     again = read_volume(out)
     with volmicro_codec.open(path) as array:
-        np.testing.assert_array_equal(again.data.reshape(array.shape), np.asarray(array))
+        np.testing.assert_array_equal(np.asarray(again.data).reshape(array.shape), np.asarray(array))
         assert again.info.axes == axes
         assert (again.info.voxel_size, again.info.unit) == (voxel_size, unit)
         assert again.info.channels == channels
