@@ -27,6 +27,7 @@ STEP_OVER_ROOT_GAIN = 0.45
 TYPICAL_BYTES = {"lattice": 5.2, "float16": 19.6, "raw": 22.0}
 MANY_POINTS = 0.1  # share of the bytes from which on the Gaussians are grown again, to fewer
 FEWER = 0.65  # of the count that is best before a fit has converged (measured 0.5 to 0.85)
+LARGE_IMAGE = 32 << 20  # voxels
 WORSE = 0.05  # dB over the least loss so far at which a round with more Gaussians is one too many
 STILL_TO_CONVERGE = 0.8  # error after the last refit over the error right after a round
 
@@ -158,8 +159,17 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
 
 
 def grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
-    """Grow to ``count`` Gaussians from nothing: slowly grown, few fit far better than the first of many."""
+    """Grow to ``count`` Gaussians from nothing: slowly grown, few fit better than the most energetic of many.
+
+    Images that take minutes keep the most energetic ones instead.
+    """
     curve, rounds = GrowthCurve(), plan.schedule.rounds
+    if fit.voxel_count > LARGE_IMAGE:
+        order = np.argsort(-fit.model.energy().numpy(), kind="stable")[:count]
+        curve.add(fit)
+        fit.model = fit.model.take(np.sort(order))
+        fit.refit(2 * plan.schedule.inner, stage="fewer")
+        return curve
     if fit.on_restart:
         fit.on_restart()
     fit.model = Model.empty()
