@@ -54,7 +54,7 @@ def quality() -> list[str]:
 def cost() -> list[str]:
     """What each encode took."""
     out = [
-        "| stack, channel | ratio | effort | bytes | primitives | SSIM | seconds | peak MB |",
+        "| stack, channel | ratio | effort | bytes | Gaussians and points | SSIM | seconds | peak MB |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for r in sorted(
