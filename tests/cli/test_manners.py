@@ -172,6 +172,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> Encoded:
             "bytes",
             "ratio",
             "primitives",
+            "points",
             "seconds",
             "psnr",
             "psnr_fg",
