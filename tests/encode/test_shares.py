@@ -10,6 +10,7 @@ pytest.importorskip("torch", reason="fits run on torch")
 import volmicro_codec
 from tests.encode.fits import gaussians, rendered
 from volmicro_codec import evaluate
+from volmicro_codec.encode import growth
 from volmicro_codec.encode.pipeline import encode_volume
 from volmicro_codec.encode.settings import EncodeSettings
 from volmicro_codec.format import VgmReader, codings
@@ -56,6 +57,16 @@ def test_rough_texture_is_far_better_with_points_in_the_same_bytes(tmp_path):
     assert without.bytes <= 2200
     assert better["psnr"] > worse["psnr"] + 1
     assert better["psnr_fg"] > worse["psnr_fg"] + 1
+
+
+def test_large_images_are_not_grown_again_and_land_on_the_bytes_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(growth, "LARGE_IMAGE", 0)
+    result, _, used = encode(tmp_path / "a.vgm", texture(), size=2200)
+    assert codings.POINTS in used
+    assert 0.97 * 2200 <= result.bytes <= 2200
+    stages = [h["stage"] for h in result.history]
+    assert "fewer" in stages
+    assert "again" not in stages
 
 
 def test_blobs_need_no_points(tmp_path):
