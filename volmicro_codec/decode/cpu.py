@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import kernels
+from . import binning, kernels
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -105,7 +105,7 @@ class CpuRasteriser:
         n = means.shape[0]
         means = np.ascontiguousarray(means, np.float64)
         table = np.empty((n, kernels.COLUMNS), np.float32)
-        kernels.pack(
+        binning.pack(
             means,
             np.ascontiguousarray(cov, np.float64),
             np.ascontiguousarray(weights, np.float64),
@@ -115,10 +115,10 @@ class CpuRasteriser:
         shp = np.asarray(shape, np.int64)
         grid = -(-shp // self.tile)
         offsets = np.zeros(int(np.prod(grid)) + 1, np.int64)
-        kernels.bin_count(means, table, shp, self.tile, grid, offsets)
+        binning.bin_count(means, table, shp, self.tile, grid, offsets)
         np.cumsum(offsets, out=offsets)
         ids = np.empty(int(offsets[-1]), np.int64)
-        kernels.bin_fill(means, table, shp, self.tile, grid, offsets[:-1].copy(), ids)
+        binning.bin_fill(means, table, shp, self.tile, grid, offsets[:-1].copy(), ids)
         return Packed(means, table, offsets, ids, shp, self.tile, grid, self.cutoff)
 
     def _run(self, packed: Packed, task: Callable[[int, int, F32], None]) -> None:
