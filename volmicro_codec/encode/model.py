@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from ..decode import kernels
+from .axes import principal_axes
 
 Tensor = torch.Tensor
 PI32 = math.pi**1.5
@@ -184,7 +185,7 @@ def _hold_in_block(
     near = _at_bounds(model, max_sigma)
     if not len(near):
         return
-    _, sv, vh = torch.linalg.svd(model.B[near])
+    sv, vh = principal_axes(model.B[near])
     g = _symmetric(gradient[near])
     off = ~torch.eye(3, dtype=torch.bool)
     g[:, off] *= 0.5
@@ -267,7 +268,7 @@ def hold_bounds(model: Model, direction: Tensor, max_sigma: float) -> Tensor:
     near = _at_bounds(model, max_sigma)
     if not len(near):
         return direction
-    _, sv, vh = torch.linalg.svd(model.B[near])
+    sv, vh = principal_axes(model.B[near])
     s = _symmetric(direction[near])
     for k in range(3):
         v = vh[:, k]
@@ -291,5 +292,12 @@ def clamp_shapes(model: Model, max_sigma: float) -> None:
     if not bool(bad.any()):
         return
     idx = torch.nonzero(bad)[:, 0]
-    u, sv, vh = torch.linalg.svd(torch.nan_to_num(model.B[idx], nan=1.0, posinf=1.0, neginf=1.0))
-    model.B[idx] = u @ torch.diag_embed(sv.clamp(MIN_SIGMA, max_sigma)) @ vh
+    b = torch.nan_to_num(model.B[idx], nan=1.0, posinf=1.0, neginf=1.0)
+    sv, vh = principal_axes(b)
+    factors = sv.clamp(MIN_SIGMA, max_sigma) / sv.clamp(min=1e-100)
+    clamped = b @ (vh.transpose(1, 2) * factors[:, None, :]) @ vh
+    flat = torch.nonzero(sv.amin(1) < 1e-6 * sv.amax(1))[:, 0]
+    if len(flat):  # nearly of lower rank: its shortest axes are not resolved
+        u, sv, vh = torch.linalg.svd(b[flat])
+        clamped[flat] = u @ torch.diag_embed(sv.clamp(MIN_SIGMA, max_sigma)) @ vh
+    model.B[idx] = clamped

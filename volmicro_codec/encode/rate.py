@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import UsageError
+from ..format import EncodedChunk
 from .coder import (
     FILE_STEP,
     Coded,
@@ -115,12 +116,13 @@ def code_with_points(fit: ImageFit, shares: Shares, budget: float, plan: Plan) -
     """Code a fitted image and give the points what is left of ``budget``; None if nothing is."""
     fitted = fit.model
     coded = code_with_step(fit, shares.coarser * shares.step, plan)
-    size = _size(coded, plan)
+    room = budget - _size(coded, plan)
 
     def fits(found: Layer) -> bool:
-        return _size(with_points(fit, coded, found, plan), plan) <= budget
+        chunks = coded.chunks + point_chunks(fit, coded, found, plan)
+        return coded.payload + found.payload + plan.index_bytes(chunks) <= budget
 
-    found = fill(fit, coded.unit, shares.step, fits) if size < budget else None
+    found = fill(fit, coded.unit, shares.step, room, fits) if room > 0 else None
     if found is None:
         fit.model = fitted
         return None
@@ -131,10 +133,15 @@ def code_with_points(fit: ImageFit, shares: Shares, budget: float, plan: Plan) -
 
 def with_points(fit: ImageFit, coded: Coded, found: Layer, plan: Plan) -> Coded:
     """Coded Gaussians and points as one."""
-    level = 1 + max((c.level for c in coded.chunks), default=-1)
-    chunks = chunks_of(found, plan.at, level, fit.image.shape, fit.raster.cutoff)
+    chunks = point_chunks(fit, coded, found, plan)
     model = coded.model.join(model_of_points(found, coded.unit))
     return Coded(coded.chunks + chunks, model, coded.unit)
+
+
+def point_chunks(fit: ImageFit, coded: Coded, found: Layer, plan: Plan) -> list[EncodedChunk]:
+    """Points as chunks of the level after that of the coded Gaussians."""
+    level = 1 + max((c.level for c in coded.chunks), default=-1)
+    return chunks_of(found, plan.at, level, fit.image.shape, fit.raster.cutoff)
 
 
 def _trimmed(fit: ImageFit, rounded: Rounded, budget: float, plan: Plan) -> Coded:
