@@ -142,7 +142,7 @@ def layer(fit: ImageFit, step: float, unit: float, care: float, *, code: bool = 
     step, price = max(step, finest), PRICE if step > finest else 0.0
     threads = fit.raster.threads
     for part, missing in _missing(fit):
-        foreground = fit.image.foreground[part.domain]
+        foreground = fit.image.foreground(part.domain)
         z, y, x = (s.start for s in part.domain)
         core = core_in_domain(part)
         lo = (core[0].start, core[1].start, core[2].start)
@@ -180,7 +180,7 @@ def care_of(fit: ImageFit) -> float:
     for part, missing in _missing(fit):
         core = core_in_domain(part)
         whole, inside = voxels.squares(
-            missing[core], fit.image.foreground[part.domain][core], fit.raster.threads
+            missing[core], fit.image.foreground(part.domain)[core], fit.raster.threads
         )
         sse += whole
         sse_foreground += inside
