@@ -37,7 +37,7 @@ from .growth import (
 )
 from .lattice_quantise import Lattice
 from .model import Model
-from .shares import Layer, Shares, chunks_of, fill, model_of_points
+from .shares import Layer, Shares, chunks_of, fill, loss_of, model_of_points
 
 MOST_GROUPS = 6
 REFITS = {"fast": Refits(1, 6, 4, 0), "balanced": Refits(3, 6, 4, 3), "best": Refits(6, 8, 6, 4)}
@@ -191,20 +191,32 @@ def encode_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     curve, before = growth.curve, fit.psnr
     if not growth.sure or not growth.fewer:
         plan.refine(fit)
+    first: tuple[Coded, float] | None = None
     if growth.fewer and (growth.sure or fit.psnr > before + STARVED):
+        if not growth.sure:
+            fitted = fit.model
+            first = _spend(fit, curve, budget, plan), loss_of(fit)
+            fit.model = fitted
         curve = grown_again(fit, growth.fewer, plan)
         plan.refine(fit)
-    coded = None
+    coded = _spend(fit, curve, budget, plan)
+    if first is not None and first[1] < loss_of(fit):
+        coded, fit.model = first[0], first[0].model
+    fit.refit(0, stage="coded")
+    return coded
+
+
+def _spend(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> Coded:
+    """Code a converged fit in ``budget`` bytes, with points if they are worth theirs."""
     if plan.points and len(fit.model):
         shares = shares_of(fit, curve, plan, budget=budget)
         if shares.worthwhile:
             coded = code_with_points(fit, shares, budget, plan)
-    if coded is None:
-        if plan.coding == "lattice":
-            balance(fit, curve, budget, plan)
-        coded = code_to_bytes(fit, budget, plan)
-    fit.refit(0, stage="coded")
-    return coded
+            if coded is not None:
+                return coded
+    if plan.coding == "lattice":
+        balance(fit, curve, budget, plan)
+    return code_to_bytes(fit, budget, plan)
 
 
 def encode_to_count(fit: ImageFit, count: int, plan: Plan) -> Coded:

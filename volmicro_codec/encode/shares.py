@@ -104,8 +104,7 @@ class Shares:
     @property
     def loss(self) -> float:
         """What is to be least at equal bytes, in dB."""
-        both = math.log10(max(self.sse, 1e-30)) + FOREGROUND * math.log10(max(self.sse_foreground, 1e-30))
-        return 10.0 * both
+        return _loss(self.sse, self.sse_foreground)
 
 
 def _missing(fit: ImageFit) -> Iterator[tuple[Part, F32]]:
@@ -174,8 +173,8 @@ def finest_step(fit: ImageFit) -> float:
     return 1.0 / fit.image.gain if fit.image.voxels.dtype.kind != "f" else 0.0
 
 
-def care_of(fit: ImageFit) -> float:
-    """Weight of the squared error in the foreground with which `Shares.loss` falls; that of the rest is 1."""
+def _left(fit: ImageFit) -> tuple[float, float]:
+    """Squared error of the fit as it is, of the whole image and of its foreground, normalised intensity."""
     sse = sse_foreground = 0.0
     for part, missing in _missing(fit):
         core = core_in_domain(part)
@@ -184,6 +183,22 @@ def care_of(fit: ImageFit) -> float:
         )
         sse += whole
         sse_foreground += inside
+    return sse, sse_foreground
+
+
+def _loss(sse: float, sse_foreground: float) -> float:
+    both = math.log10(max(sse, 1e-30)) + FOREGROUND * math.log10(max(sse_foreground, 1e-30))
+    return 10.0 * both
+
+
+def loss_of(fit: ImageFit) -> float:
+    """`Shares.loss` of the fit as it is."""
+    return _loss(*_left(fit))
+
+
+def care_of(fit: ImageFit) -> float:
+    """Weight of the squared error in the foreground with which `Shares.loss` falls; that of the rest is 1."""
+    sse, sse_foreground = _left(fit)
     return 1.0 + min(FOREGROUND * sse / max(sse_foreground, 1e-30), MOST_CARE)
 
 
