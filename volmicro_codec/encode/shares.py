@@ -35,6 +35,9 @@ WORTHWHILE = 0.03
 """Share of the bytes under which points are left out."""
 FOREGROUND = 0.15
 """A decibel of the foreground's PSNR over one of the whole volume's, where bytes are shared out."""
+BETWEEN_FILES = 0.25
+"""The same where one of two files is kept: more, as such a choice is between unlike ones (some tenths of a
+decibel of all against one or two of the foreground)."""
 MOST_CARE = 4.0
 MOST_TRIES = 8
 NEAR = 0.0075  # of the bytes (or error) when they are shared out; to twice that below
@@ -186,14 +189,14 @@ def _left(fit: ImageFit) -> tuple[float, float]:
     return sse, sse_foreground
 
 
-def _loss(sse: float, sse_foreground: float) -> float:
-    both = math.log10(max(sse, 1e-30)) + FOREGROUND * math.log10(max(sse_foreground, 1e-30))
+def _loss(sse: float, sse_foreground: float, foreground: float = FOREGROUND) -> float:
+    both = math.log10(max(sse, 1e-30)) + foreground * math.log10(max(sse_foreground, 1e-30))
     return 10.0 * both
 
 
 def loss_of(fit: ImageFit) -> float:
-    """`Shares.loss` of the fit as it is."""
-    return _loss(*_left(fit))
+    """What is less for the better of two files of equal bytes, in dB; of the fit as it is."""
+    return _loss(*_left(fit), BETWEEN_FILES)
 
 
 def care_of(fit: ImageFit) -> float:
