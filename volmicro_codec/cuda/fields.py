@@ -31,11 +31,9 @@ class Fields:
             return parts.sum(keepdims=True).reshape(())
 
     def copy_if(self, flag: Any, source: Any, target: Any) -> None:
-        """Copy ``source`` to ``target`` (contiguous, of one size) if ``flag`` int32 [1] of the device is not 0."""
+        """Copy ``source`` to ``target`` (contiguous, of one size) unless ``flag`` int32 [1] is 0."""
         words = source.nbytes // 4
-        self.device.launch(
-            "copy_if", self._blocks(words), _THREADS, flag, source, np.int64(words), target
-        )
+        self.device.launch("copy_if", self._blocks(words), _THREADS, flag, source, np.int64(words), target)
 
     def metric(self, field: Any, weights: Any, lam: float, out: Any) -> Any:
         """Weights (None for 1) times a field, plus ``lam`` times the Laplacian of its finite differences."""

@@ -29,7 +29,7 @@ def refine(
     rate: float,
     free: Tensor | None = None,
     tolerance: float = 0.0,
-    extra: Callable[[Model], tuple[float, Tensor]] | None = None,
+    extra: Callable[[Model], tuple[Tensor, Tensor]] | None = None,
     report: Callable[[int, float], None] | None = None,
 ) -> tuple[Model, float]:
     """Improve a model by Adam; what it returns is the best model that it met.
@@ -60,7 +60,7 @@ def refine(
     loss = refiner.evaluate(packed, refiner.residual)
     if len(model) == 0 or iterations <= 0:
         return model, loss
-    value, penalty = extra(model) if extra else (0.0, None)
+    value, penalty = _penalty(extra, model)
     best, best_loss, best_total = model, loss, loss + value
     seen = [best_total]
     first = torch.zeros((len(model), STEP), dtype=torch.float64)
@@ -87,7 +87,7 @@ def refine(
         model = moved(model, step, 1.0, refiner.max_sigma, shapes=shapes, free=free)
         packed = refiner.pack(model)
         loss = refiner.evaluate(packed, refiner.residual)
-        value, penalty = extra(model) if extra else (0.0, None)
+        value, penalty = _penalty(extra, model)
         if loss + value < best_total:
             best, best_loss, best_total = model, loss, loss + value
         seen.append(best_total)
@@ -98,3 +98,13 @@ def refine(
     if best is not model:
         best_loss = refiner.evaluate(refiner.pack(best), refiner.residual)
     return best, best_loss
+
+
+def _penalty(
+    extra: Callable[[Model], tuple[Tensor, Tensor]] | None, model: Model
+) -> tuple[float, Tensor | None]:
+    """Value and gradient of a regulariser, 0 and None where there is none."""
+    if extra is None:
+        return 0.0, None
+    value, gradient = extra(model)
+    return float(value), gradient

@@ -1,13 +1,8 @@
-"""The fit on a CUDA device: the same loop as `refine`, with voxels and parameters that stay on the device.
-
-Fields (residual, slope, target, weights) are the rasteriser's arrays; parameters are torch tensors, which
-pass to it and back by DLPack without a copy. What the host sees of an iteration are a few numbers.
-"""
+"""The fit on a CUDA device: refits whose loop is the device's, and the search for candidates there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,22 +11,18 @@ import torch
 
 from ..cuda.fields import Fields
 from . import matched, voxels
+from .device_block import DeviceBlock, axes_on, torch_device
+from .device_loop import Looks, State, Stepper, run
 from .model import Model
 from .refine import Block, Refiner
 
 if TYPE_CHECKING:
     from ..cuda.device import Device
-    from ..cuda.rasteriser import CudaRasteriser, Packed
+    from ..cuda.rasteriser import CudaRasteriser
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 Tensor = torch.Tensor
-
-
-def torch_device(raster: CudaRasteriser) -> torch.device:
-    """Where torch has the tensors that a rasteriser can read without a copy."""
-    name = raster.device.name
-    return torch.device(name if name.startswith("cuda") else "cpu")
 
 
 def moved_to(model: Model, where: torch.device) -> Model:
@@ -40,7 +31,7 @@ def moved_to(model: Model, where: torch.device) -> Model:
 
 
 class DeviceRefiner(Refiner):
-    """A `Refiner` whose iterations run on a rasteriser's device.
+    """A `Refiner` whose iterations run on a rasteriser's device (`device_loop`).
 
     Outside of `refine` it is a `Refiner` like any other: fields and models are the host's.
 
@@ -56,71 +47,50 @@ class DeviceRefiner(Refiner):
         host: Any = raster  # it has the methods of the CPU's
         super().__init__(block, host, noise_floor=noise_floor)
         self._cuda = raster
-        self._fields = Fields(raster.device)
-        self._where = torch_device(raster)
-        self._on_device = False
-        self._target: Any = None
-        self._weights: Any = None
 
-    @contextmanager
-    def _fields_on_device(self) -> Iterator[None]:
-        """For as long as it lasts, the refiner's fields are the device's."""
-        d = self._cuda.device
-        kept = self.residual, self._trial, self._slope, self._metric
-        weights = self.block.weights
-        with d.active(), torch.device(self._where):
-            self._target = d.array(self.block.target, np.float32)
-            self._weights = None if weights is None else d.array(weights, np.float32)
-            made: list[Any] = [d.xp.empty(self.block.shape, np.float32) for _ in range(3)]
-            self.residual, self._trial, self._slope = made
-            self._metric = None if kept[3] is None else d.xp.empty(self.block.shape, np.float32)
-            self._on_device = True
-            try:
-                yield
-                kept[0][...] = d.host(self.residual)
-            finally:
-                self._on_device = False
-                self.residual, self._trial, self._slope, self._metric = kept
-                self._target = self._weights = None
+    def axes(self, b: Tensor) -> tuple[Tensor, Tensor]:
+        """As `DeviceBlock.axes` for matrices of the device; torch's for matrices of the host."""
+        if b.device != torch_device(self._cuda):
+            _, values, rows = torch.linalg.svd(b)
+            return values, rows
+        return axes_on(self._cuda, b)
 
-    def refine(self, model: Model, iterations: int, **options: Any) -> tuple[Model, float]:
-        """As `Refiner.refine`; the model comes from the host and goes back there."""
-        free = options.get("free")
-        if free is not None:
-            options["free"] = free.to(self._where)
-        with self._fields_on_device():
-            best, loss = super().refine(moved_to(model, self._where), iterations, **options)
-        return moved_to(best, torch.device("cpu")), loss
+    def refine(
+        self,
+        model: Model,
+        iterations: int,
+        *,
+        free: Tensor | None = None,
+        tolerance: float = 0.0,
+        extra: Callable[[Model], tuple[Tensor, Tensor]] | None = None,
+        report: Callable[[int, float], None] | None = None,
+    ) -> tuple[Model, float]:
+        """As `Refiner.refine`, by the same steps; the model comes from the host and goes back there.
 
-    def pack(self, model: Model) -> Any:
-        """As `Refiner.pack`; on the device without copies."""
-        if not self._on_device:
-            return super().pack(model)
-        origin = torch.as_tensor(self.block.origin, dtype=torch.float64, device=self._where)
-        sigma = (model.B @ model.B.transpose(1, 2)).reshape(-1, 9)[:, [0, 1, 2, 4, 5, 8]]
-        packed: Packed = self._cuda.pack(model.mu - origin, sigma, model.w, self.block.shape)
-        return packed
-
-    def metric(self, field: Any) -> Any:
-        """As `Refiner.metric`."""
-        if not self._on_device:
-            return super().metric(field)
-        if self._metric is None:
-            return field
-        return self._fields.metric(field, self._weights, self.block.gradient, self._metric)
-
-    def dot(self, a: Any, b: Any) -> float:
-        """Sum of products of two fields."""
-        return float(self._fields.dot(a, b)) if self._on_device else voxels.dot(a, b, self.threads)
-
-    def evaluate(self, packed: Any, into: Any) -> float:
-        """As `Refiner.evaluate`."""
-        if not self._on_device:
-            return super().evaluate(packed, into)
-        self._cuda.render(packed, into)
-        into -= self._target
-        self.passes += 1
-        return 0.5 * self.dot(into, self.metric(into))
+        ``report`` is called some iterations late. ``extra`` is given models of the device.
+        """
+        if len(model) == 0 or iterations <= 0:
+            return super().refine(model, iterations)
+        device = self._cuda.device
+        with device.active():
+            block = DeviceBlock(self.block, self._cuda)
+            on_device = moved_to(model, block.where)
+            stepper = Stepper(
+                block,
+                self._cuda.cutoff,
+                self.floor,
+                self.max_sigma,
+                free is None or bool(free[:, 4:].any()),
+                None if free is None else free.to(block.where),
+                iterations,
+                tolerance,
+                extra,
+            )
+            begun = State.begin(on_device, block.enter(on_device), extra(on_device) if extra else None)
+            state, seen = run(stepper, begun, Looks(device), enlarge=block.enlarge, report=report)
+            self.passes += 1 + seen.count
+            self.residual[...] = device.host(block.residual)
+        return moved_to(state.model, torch.device("cpu")), seen.loss
 
 
 def refiner_of(raster: Any) -> Callable[..., Refiner]:

@@ -230,7 +230,7 @@ class ImageFit:
 
             mine = self.model.take(own)
             free_here = None if free is None else free[torch.as_tensor(own)]
-            extra = penalties.bind(mine, each) if penalties and iterations > 0 else None
+            extra = penalties.bind(mine, each, axes=refiner.axes) if penalties and iterations > 0 else None
             if self.method.optimizer == "adam" and free is None:
                 new, _ = adam.refine(
                     refiner, mine, iterations, rate=self.method.rate, tolerance=tolerance, extra=extra,

@@ -169,10 +169,8 @@ def precondition(
     return _where_near(_at_bounds(model, max_sigma), model.B, axes, held, out, gradient, amp, unit, out)
 
 
-def _solve(
-    weight: Tensor, scales: Tensor, moves: Tensor, amp: Tensor, unit: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Steps of w [N] and of the three scales [N, 3] for their gradients; scales that ``moves`` (0, 1) holds are 0.
+def _solve(weight: Tensor, scales: Tensor, moves: Tensor, amp: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
+    """Steps of w [N] and of the three scales [N, 3] for their gradients; scales whose ``moves`` is 0 stay.
 
     The block, over (w / amp, scales) and in units of ``unit``, has 1 and 3/4 on its diagonal, 1/2 between w
     and a scale, 1/4 between scales; so with m scales that move, it is two equations in w and the scales' sum.
@@ -220,8 +218,8 @@ def _solve_held(
 ) -> Tensor:
     """Steps of Gaussians at a bound, in the frame of their own axes, without the held ones.
 
-    The block of E is the same in every rotated frame: w^2 I0 (|E|^2 / 2 + tr(E)^2 / 4). ``free`` are the steps
-    with nothing held, whose centres are taken.
+    The block of E is the same in every rotated frame: w^2 I0 (|E|^2 / 2 + tr(E)^2 / 4). ``free`` are the
+    steps with nothing held, whose centres are taken.
     """
     zz, zy, zx, yy, yx, xx = gradient[:, 4:].unbind(1)
     g = vh @ _matrices(torch.stack([zz, zy / 2, zx / 2, yy, yx / 2, xx], dim=1)) @ vh.transpose(1, 2)
@@ -301,7 +299,7 @@ def hold_bounds(model: Model, direction: Tensor, max_sigma: float, axes: Axes | 
 
 
 def clamped(b: Tensor, max_sigma: float, axes: Axes | None = None) -> Tensor:
-    """B [N, 3, 3] with every axis between MIN_SIGMA and ``max_sigma``; round ones of 1 voxel for no matrices."""
+    """B [N, 3, 3] with every axis between MIN_SIGMA and ``max_sigma``; the unit matrix for what is no B."""
     fro = inverse(b).square().sum((1, 2)).sqrt()
     usable = torch.isfinite(fro)
     bad = (fro > 1.0 / MIN_SIGMA) | (b.square().sum((1, 2)).sqrt() > max_sigma) | ~usable

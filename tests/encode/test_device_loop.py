@@ -1,0 +1,497 @@
+"""A refit on a device takes the steps of the CPU's, and no step waits for the device."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="fits run on torch")
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.cuda.conftest import device, driver, host  # noqa: F401 - fixtures
+from tests.encode.fits import CUTOFF, gaussians, rendered
+from volmicro_codec.cuda.packing import Room
+from volmicro_codec.cuda.rasteriser import CudaRasteriser
+from volmicro_codec.decode.cpu import CpuRasteriser
+from volmicro_codec.encode import device_block
+from volmicro_codec.encode.device import DeviceRefiner
+from volmicro_codec.encode.device_block import DeviceBlock
+from volmicro_codec.encode.device_loop import LOOK_EVERY, Looks, State, Stepper, run
+from volmicro_codec.encode.model import MIN_SIGMA, STEP, Model, moved
+from volmicro_codec.encode.refine import MAX_SIGMA, Block, Refiner
+from volmicro_codec.encode.regularise import Regularisers
+
+SHAPE = (14, 16, 18)
+FLOOR = 1e-3
+
+
+# -- the same steps ------------------------------------------------------------------------------
+
+
+class OnHost:
+    """A `device_loop.Voxels` by the CPU's rasteriser, so that only the loops can differ."""
+
+    room = Room(1 << 60, 1 << 60)
+
+    def __init__(self, refiner: Refiner, model: Model) -> None:
+        self.refiner = refiner
+        self.packed = refiner.pack(model)
+        self.tried = self.packed
+        self.refusals = 0
+        self.loss = torch.tensor(refiner.evaluate(self.packed, refiner.residual), dtype=torch.float64)
+
+    def moments(self) -> Any:
+        r = self.refiner
+        return torch.as_tensor(r.raster.moments(self.packed, r.metric(r.residual))), torch.tensor(0)
+
+    def curvature(self, table: Any) -> Any:
+        r = self.refiner
+        r.raster.slope(self.packed, table, r._slope)
+        return torch.tensor(r.dot(r._slope, r.metric(r._slope)), dtype=torch.float64)
+
+    def attempt(self, model: Model) -> Any:
+        self.tried = self.refiner.pack(model)
+        loss = self.refiner.evaluate(self.tried, self.refiner._trial)
+        return torch.tensor(loss, dtype=torch.float64), torch.tensor(0)
+
+    def keep(self, wanted: Any) -> None:
+        r = self.refiner
+        self.refusals += not wanted
+        if wanted:
+            self.packed, r.residual, r._trial = self.tried, r._trial, r.residual
+
+    def axes(self, b: Any) -> Any:
+        return torch.linalg.svd(b)[1:]
+
+
+class HostLooks:
+    """`Looks` at tensors of the host: late by one, as the device's."""
+
+    def __init__(self) -> None:
+        self._looks = Looks(self)  # type: ignore[arg-type]
+        self.ask, self.read = self._looks.ask, self._looks.read
+
+    def pinned(self, nbytes: int) -> Any:
+        return np.empty(nbytes, np.uint8)
+
+    def array(self, values: Any, dtype: Any) -> Any:
+        return values.numpy()
+
+    def copy_out(self, source: Any, target: Any) -> Any:
+        return source, target
+
+    def wait(self, token: Any) -> None:
+        source, target = token
+        target[...] = source.view(np.uint8)
+
+
+def never(*_: Any) -> None:
+    raise AssertionError("there is room enough")
+
+
+def by_the_loop(
+    refiner: Refiner,
+    model: Model,
+    iterations: int,
+    free: Any = None,
+    tolerance: float = 0.0,
+    extra: Any = None,
+) -> tuple[Model, float, OnHost]:
+    """As `Refiner.refine`, by the device's loop."""
+    voxels = OnHost(refiner, model)
+    shapes = free is None or bool(free[:, 4:].any())
+    stepper = Stepper(
+        voxels, CUTOFF, FLOOR, refiner.max_sigma, shapes, free, iterations, tolerance, extra
+    )  # fmt: skip
+    begun = State.begin(model, voxels.loss, extra(model) if extra else None)
+    state, seen = run(stepper, begun, HostLooks(), enlarge=never)  # type: ignore[arg-type]
+    return state.model, seen.loss, voxels
+
+
+class Rash(CpuRasteriser):
+    """Says that the loss is flatter than it is, so that steps are too long and are refused."""
+
+    flatter = 0.3
+
+    def slope(self, packed: Any, direction: Any, out: Any = None) -> Any:
+        out = super().slope(packed, direction, out)
+        out *= self.flatter
+        return out
+
+
+def scene(n: int = 8, seed: int = 0) -> tuple[Any, Model]:
+    """A target, and a model that is near it."""
+    truth = gaussians(n, SHAPE, seed)
+    r = np.random.default_rng(seed + 1)
+    target = rendered(truth, SHAPE) + r.normal(0, 0.01, SHAPE).astype(np.float32)
+    return target, moved(truth, torch.as_tensor(r.normal(0, 0.2, (n, STEP))), 1.0, MAX_SIGMA)
+
+
+def sparks() -> tuple[Any, Model]:
+    """What wants to be narrower than may be, what wants to be wider, and one that only needs to move."""
+    target = np.zeros((12, 12, 40), np.float32)
+    target[6, 6, 6] = 1.0
+    target += np.linspace(0, 0.3, 40, dtype=np.float32)
+    at = np.array([[6.0, 6, 6], [6, 6, 26.5], [6, 5, 20]])
+    wide = np.array([[MIN_SIGMA] * 3, [2.5] * 3, [3.0, 23.9, 23.9]])
+    return target, Model.isotropic(at, wide, np.array([0.5, 0.4, 0.1]))
+
+
+def free_of(n: int, columns: slice) -> Any:
+    free = torch.zeros((n, STEP), dtype=torch.bool)
+    free[: n - 2, columns] = True
+    return free
+
+
+WAYS: dict[str, tuple[Callable[[], tuple[Any, Model]], dict[str, Any]]] = {
+    "plain": (scene, {}),
+    "many steps": (scene, {"iterations": 23}),
+    "one step": (scene, {"iterations": 1}),
+    "weights alone": (scene, {"free": free_of(8, slice(0, 1))}),
+    "some shapes held": (scene, {"free": free_of(8, slice(0, STEP))}),
+    "at the bounds": (sparks, {"iterations": 20}),
+    "until it stalls": (scene, {"iterations": 60, "tolerance": 1e-2}),
+    "with penalties": (scene, {"penalties": Regularisers(1e-4, 1e-3, 1e-4, 1e-4)}),
+    "refused at times": (scene, {"flatter": 0.6, "iterations": 12}),
+    "refused often": (scene, {"flatter": 0.25, "iterations": 7}),
+    "refused to the end": (scene, {"flatter": 1e-4, "iterations": 9}),
+    "refused at the bounds": (sparks, {"flatter": 0.3}),
+}
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_the_loop_without_branches_takes_the_steps_of_the_loop_with_them(name: str) -> None:
+    make, given = WAYS[name]
+    target, model = make()
+    raster = Rash(CUTOFF, 1)
+    raster.flatter = given.get("flatter", 1.0)
+    block = Block(
+        np.zeros(3), target, np.random.default_rng(0).uniform(0.5, 2, target.shape).astype(np.float32)
+    )
+    a, b = (Refiner(block, raster, noise_floor=FLOOR) for _ in range(2))
+    iterations = given.get("iterations", 10)
+    options = {k: given[k] for k in ("free", "tolerance") if k in given}
+    if "penalties" in given:
+        options["extra"] = given["penalties"].bind(model, target.size / len(model))
+    want, want_loss = a.refine(model, iterations, **options)
+    got, got_loss, voxels = by_the_loop(b, model, iterations, **options)
+    for field in ("mu", "B", "w"):
+        assert torch.allclose(getattr(got, field), getattr(want, field), rtol=1e-6, atol=1e-8)
+    assert got_loss == pytest.approx(want_loss, rel=1e-9)
+    np.testing.assert_allclose(b.residual, a.residual, atol=1e-6)
+    if "flatter" in given:
+        assert voxels.refusals > 2
+
+
+@pytest.mark.parametrize("flatter", [1.0, 0.3])
+def test_the_loss_never_rises_and_every_iteration_is_reported(flatter: float) -> None:
+    target, model = scene()
+    raster = Rash(CUTOFF, 1)
+    raster.flatter = flatter
+    block = Block(np.zeros(3), target)
+    losses = [by_the_loop(Refiner(block, raster, noise_floor=FLOOR), model, n)[1] for n in range(1, 9)]
+    assert (np.diff(losses) <= 0).all()
+    refiner = Refiner(block, raster, noise_floor=FLOOR)
+    voxels, seen = OnHost(refiner, model), []
+    stepper = Stepper(voxels, CUTOFF, FLOOR, MAX_SIGMA, True, None, 11, 0.0, None)
+    run(stepper, State.begin(model, voxels.loss, None), HostLooks(), enlarge=never,  # type: ignore[arg-type]
+        report=lambda it, loss: seen.append((it, loss)))  # fmt: skip
+    assert [it for it, _ in seen] == list(range(11))
+    assert (np.diff([loss for _, loss in seen]) <= 0).all()
+
+
+# -- on a device ---------------------------------------------------------------------------------
+
+
+def device_scene(weighted: bool = True) -> tuple[Block, Model]:
+    target, model = scene()
+    weights = np.random.default_rng(1).uniform(0.5, 2, SHAPE).astype(np.float32) if weighted else None
+    return Block(np.zeros(3), target, weights, 0.2 if weighted else 0.0), model
+
+
+@pytest.mark.parametrize("penalties", [Regularisers(), Regularisers(1e-4, 1e-3, 1e-4, 1e-4)])
+@pytest.mark.parametrize("columns", [slice(0, STEP), slice(0, 4)])
+def test_a_device_comes_to_the_loss_of_the_cpu(device: Any, columns: slice, penalties: Any) -> None:  # noqa: F811
+    block, model = device_scene()
+    free = free_of(len(model), columns)
+    cpu = Refiner(block, CpuRasteriser(CUTOFF, 1), noise_floor=FLOOR)
+    cuda = DeviceRefiner(block, CudaRasteriser(CUTOFF, device), noise_floor=FLOOR)
+    losses, models = [], []
+    for refiner in (cpu, cuda):
+        extra = penalties.bind(model, 500.0, axes=refiner.axes) if penalties else None
+        new, loss = refiner.refine(model, 5, free=free, extra=extra)
+        losses.append(loss + (float(extra(new)[0]) if extra else 0.0))
+        models.append(new)
+    assert losses[1] == pytest.approx(losses[0], rel=2e-3)
+    assert torch.allclose(models[0].mu, models[1].mu, atol=0.02)
+    assert torch.equal(models[1].mu[-2:], model.mu[-2:])
+
+
+def test_a_refit_that_outgrows_its_room_is_made_as_with_room_enough(
+    device: Any,
+    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+) -> None:
+    target = rendered(gaussians(3, SHAPE, 2), SHAPE)
+    start = Model.isotropic(gaussians(3, SHAPE, 2).mu.numpy(), np.full(3, 0.5), np.full(3, 0.3))
+    results, rooms = [], []
+    for slack, spare in ((50.0, 5000), (1.0, 0)):
+        monkeypatch.setattr(device_block, "SLACK", slack)
+        monkeypatch.setattr(device_block, "_SPARE", spare)
+        enlarged: list[Any] = []
+        kept = DeviceBlock.enlarge
+
+        def enlarge(self: Any, *needs: Any, kept: Any = kept, enlarged: Any = enlarged) -> None:
+            enlarged.append(needs[1:])
+            kept(self, *needs)
+
+        with monkeypatch.context() as m:
+            m.setattr(DeviceBlock, "enlarge", enlarge)
+            refiner = DeviceRefiner(
+                Block(np.zeros(3), target), CudaRasteriser(CUTOFF, device), noise_floor=FLOOR
+            )
+            results.append(refiner.refine(start, 6))
+        rooms.append(len(enlarged))
+    assert rooms[0] == 1
+    assert rooms[1] > 1
+    (a, loss_a), (b, loss_b) = results
+    assert loss_a == loss_b
+    assert torch.equal(a.mu, b.mu)
+    assert torch.equal(a.B, b.B)
+
+
+# -- no waits ------------------------------------------------------------------------------------
+
+READS = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "unique", "masked_select"}
+"""Operations of torch that cannot return before the device has done what it was asked for."""
+DECOMPOSITIONS = {"linalg_svd", "_linalg_svd", "linalg_eigh", "_linalg_eigh", "linalg_solve", "linalg_inv"}
+"""Those that look at the device for whether they converged."""
+
+
+class Watched(np.ndarray[Any, Any]):
+    """An array that counts when a number of it is read, as reading one of a CuPy array waits."""
+
+    reads: Counter[str] = Counter()
+
+    def __getitem__(self, index: Any) -> Any:
+        got = super().__getitem__(index)
+        # A scalar of a CuPy array is an array [] still.
+        return got if isinstance(got, np.ndarray) else np.asarray(got).view(Watched)
+
+    def _read(self) -> Any:
+        Watched.reads["number of an array"] += 1
+        return np.asarray(self)
+
+    def __int__(self) -> int:
+        return int(self._read())
+
+    def __float__(self) -> float:
+        return float(self._read())
+
+    def __bool__(self) -> bool:
+        return bool(self._read())
+
+    def __index__(self) -> int:
+        return int(self._read())
+
+
+class WatchedDevice:
+    """A device that counts what brings something back from it."""
+
+    def __init__(self, inner: Any, counts: Counter[str]) -> None:
+        self._inner, self._counts = inner, counts
+        self.xp = self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def empty(self, *args: Any) -> Any:
+        return self._inner.xp.empty(*args).view(Watched)
+
+    def zeros(self, *args: Any) -> Any:
+        return np.zeros(*args).view(Watched)
+
+    def array(self, values: Any, dtype: Any) -> Any:
+        if isinstance(values, np.ndarray) and not isinstance(values, Watched):
+            self._counts["copies to the device"] += 1
+        return self._inner.array(values, dtype).view(Watched)
+
+    def host(self, values: Any) -> Any:
+        self._counts["copies to the host"] += 1
+        return self._inner.host(values)
+
+    def wait(self, token: Any) -> None:
+        self._counts["looks"] += 1
+        self._inner.wait(token)
+
+
+class Waits(TorchDispatchMode):
+    """Counts the operations of torch that wait for a device."""
+
+    def __init__(self, counts: Counter[str]) -> None:
+        super().__init__()
+        self.counts = counts
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name in READS or name in DECOMPOSITIONS:
+            self.counts[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def counted(host_device: Any, iterations: int) -> Counter[str]:
+    """What waited in a refit."""
+    counts: Counter[str] = Counter()
+    Watched.reads = counts
+    block, model = device_scene()
+    refiner = DeviceRefiner(
+        block, CudaRasteriser(CUTOFF, WatchedDevice(host_device, counts)), noise_floor=FLOOR
+    )
+    extra = Regularisers(1e-4, 1e-3, 1e-4, 1e-4).bind(model, 500.0, axes=refiner.axes)
+    done: list[int] = []
+    with Waits(counts):
+        refiner.refine(model, iterations, extra=extra, report=lambda it, _: done.append(it))
+    assert len(done) == iterations
+    return counts
+
+
+def test_more_iterations_wait_no_more_but_for_looks(host: Any) -> None:  # noqa: F811
+    few, many = counted(host, 2), counted(host, 2 + 2 * LOOK_EVERY)
+    assert few.pop("looks") == 1
+    assert many.pop("looks") == 3
+    assert few == many
+    assert few["copies to the host"] == 1  # the residual, at the end
+    assert few["number of an array"] <= 2  # the room, at the beginning
+
+
+class Nowhere:
+    """A `device_loop.Voxels` of torch's device without memory, on which nothing can be read."""
+
+    room = Room(10, 10)
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def _number(self, dtype: Any = torch.float64) -> Any:
+        return torch.empty((), dtype=dtype, device="meta")
+
+    def moments(self) -> Any:
+        moments = torch.empty((self.n, 11), dtype=torch.float64, device="meta")
+        return moments, self._number(torch.int64)
+
+    def curvature(self, table: Any) -> Any:
+        assert (table.shape, table.dtype) == ((self.n, STEP), torch.float32)
+        return self._number()
+
+    def attempt(self, model: Model) -> Any:
+        return self._number(), self._number(torch.int64)
+
+    def keep(self, wanted: Any) -> None:
+        assert (wanted.shape, wanted.dtype, wanted.device.type) == ((), torch.bool, "meta")
+
+    def axes(self, b: Any) -> Any:
+        assert b.is_contiguous()
+        return torch.empty_like(b[:, 0]), torch.empty_like(b)
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses operations between devices, and such as wait; counts the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.launches = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        assert name not in READS | DECOMPOSITIONS, name
+        for a in torch.utils._pytree.tree_leaves((args, kwargs)):
+            if isinstance(a, torch.Tensor):
+                assert a.device.type == "meta" or a.dim() == 0, f"{name} of a tensor {a.shape} of the host"
+            assert not isinstance(a, torch.device) or a.type == "meta", f"{name} to {a}"
+        self.launches += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+class OnlySlices(TorchFunctionMode):
+    """Refuses indices that must be copied to a device, or counted there."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in ("__getitem__", "__setitem__"):
+            index = args[1] if isinstance(args[1], tuple) else (args[1],)
+            for i in index:
+                whole = isinstance(i, torch.Tensor) and i.dtype == torch.int64 and i.device.type == "meta"
+                assert whole or i is None or i is ... or isinstance(i, int | slice), f"index {i!r}"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("columns", [None, slice(0, STEP), slice(0, 1)])
+@pytest.mark.parametrize("penalties", [Regularisers(), Regularisers(1, 1, 1, 1)])
+def test_a_trip_reads_no_number_of_any_device(columns: slice | None, penalties: Any) -> None:
+    n = 9
+    _, on_host = scene(n)
+    model = Model(*(v.to("meta") for v in (on_host.mu, on_host.B, on_host.w)))
+    voxels = Nowhere(n)
+    extra = penalties.bind(on_host, 3.0, axes=voxels.axes) if penalties else None
+    first = extra(model) if extra else None
+    free = None if columns is None else free_of(n, columns).to("meta")
+    shapes = columns is None or columns.stop == STEP
+    stepper = Stepper(voxels, CUTOFF, FLOOR, MAX_SIGMA, shapes, free, 10, 1e-3, extra)
+    state = State.begin(model, torch.empty((), dtype=torch.float64, device="meta"), first)
+    with OneDevice() as operations, OnlySlices():
+        for _ in range(3):
+            state = stepper.trip(state)
+        numbers = state.numbers()
+    assert numbers.shape == (6,)
+    assert operations.launches < 3 * 500
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda m: m.w[[0, 1]],
+        lambda m: m.w[m.w > 0],
+        lambda m: m.w * torch.ones(9, dtype=torch.float64),
+        lambda m: m.w.to("cpu"),
+        lambda m: float(m.w.sum()),
+        lambda m: torch.nonzero(m.w),
+        lambda m: torch.linalg.svd(m.B),
+        lambda m: torch.linalg.solve(m.B, m.mu),
+    ],
+)
+def test_what_would_wait_is_found_out(wrong: Callable[[Model], Any]) -> None:
+    _, on_host = scene(9)
+    model = Model(*(v.to("meta") for v in (on_host.mu, on_host.B, on_host.w)))
+    with pytest.raises((AssertionError, RuntimeError, NotImplementedError)), OneDevice(), OnlySlices():
+        wrong(model)
+
+
+@pytest.mark.gpu
+def test_no_trip_waits_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    given, model = device_scene()
+    raster = CudaRasteriser(CUTOFF, "cuda")
+    refiner = DeviceRefiner(given, raster, noise_floor=FLOOR)
+    extra = Regularisers(1e-4, 1e-3, 1e-4, 1e-4).bind(model, 500.0, axes=refiner.axes)
+    with raster.device.active():
+        block = DeviceBlock(given, raster)
+        on_device = Model(*(v.to(block.where) for v in (model.mu, model.B, model.w)))
+        stepper = Stepper(block, CUTOFF, FLOOR, MAX_SIGMA, True, None, 100, 0.0, extra)
+        state = State.begin(on_device, block.enter(on_device), extra(on_device))
+        before = float(state.total)
+        for _ in range(2):  # compiles kernels, opens libraries
+            state = stepper.trip(state)
+        monkeypatch.setattr(raster.device, "host", never)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for _ in range(20):
+                state = stepper.trip(state)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert float(state.total) < before
+        assert int(replace(state).count) > 2
