@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -236,8 +235,8 @@ def test_a_device_comes_to_the_loss_of_the_cpu(device: Any, columns: slice, pena
 
 
 def test_a_refit_that_outgrows_its_room_is_made_as_with_room_enough(
-    device: Any,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    device: Any,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     target = rendered(gaussians(3, SHAPE, 2), SHAPE)
     start = Model.isotropic(gaussians(3, SHAPE, 2).mu.numpy(), np.full(3, 0.5), np.full(3, 0.3))
@@ -271,14 +270,19 @@ def test_a_refit_that_outgrows_its_room_is_made_as_with_room_enough(
 
 READS = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "unique", "masked_select"}
 """Operations of torch that cannot return before the device has done what it was asked for."""
-DECOMPOSITIONS = {"linalg_svd", "_linalg_svd", "linalg_eigh", "_linalg_eigh", "linalg_solve", "linalg_inv"}
-"""Those that look at the device for whether they converged."""
+WITHOUT_CHECKS = {"linalg_cross", "linalg_vector_norm"}
+"""Of linear algebra: the others look at whether they converged."""
+
+
+def waits(name: str) -> bool:
+    """Whether an operation of torch waits for a device."""
+    return name in READS or ("linalg" in name and name not in WITHOUT_CHECKS)
 
 
 class Watched(np.ndarray[Any, Any]):
     """An array that counts when a number of it is read, as reading one of a CuPy array waits."""
 
-    reads: Counter[str] = Counter()
+    reads: ClassVar[Counter[str]] = Counter()
 
     def __getitem__(self, index: Any) -> Any:
         got = super().__getitem__(index)
@@ -327,6 +331,9 @@ class WatchedDevice:
         self._counts["copies to the host"] += 1
         return self._inner.host(values)
 
+    def is_host(self, values: Any) -> bool:
+        return isinstance(values, np.ndarray) and not isinstance(values, Watched)
+
     def wait(self, token: Any) -> None:
         self._counts["looks"] += 1
         self._inner.wait(token)
@@ -341,7 +348,7 @@ class Waits(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
-        if name in READS or name in DECOMPOSITIONS:
+        if waits(name):
             self.counts[name] += 1
         return func(*args, **(kwargs or {}))
 
@@ -406,16 +413,16 @@ class OneDevice(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.launches = 0
+        self.launches: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
-        assert name not in READS | DECOMPOSITIONS, name
+        assert not waits(name), name
         for a in torch.utils._pytree.tree_leaves((args, kwargs)):
             if isinstance(a, torch.Tensor):
                 assert a.device.type == "meta" or a.dim() == 0, f"{name} of a tensor {a.shape} of the host"
             assert not isinstance(a, torch.device) or a.type == "meta", f"{name} to {a}"
-        self.launches += not func.is_view
+        self.launches[name] += not func.is_view
         return func(*args, **(kwargs or {}))
 
 
@@ -449,7 +456,8 @@ def test_a_trip_reads_no_number_of_any_device(columns: slice | None, penalties: 
             state = stepper.trip(state)
         numbers = state.numbers()
     assert numbers.shape == (6,)
-    assert operations.launches < 3 * 500
+    # Each costs the host microseconds (`device_loop` says how many there are).
+    assert operations.launches.total() <= 3 * (600 if penalties else 420)
 
 
 @pytest.mark.parametrize(
@@ -473,6 +481,7 @@ def test_what_would_wait_is_found_out(wrong: Callable[[Model], Any]) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_no_trip_waits_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     given, model = device_scene()
     raster = CudaRasteriser(CUTOFF, "cuda")
@@ -494,4 +503,4 @@ def test_no_trip_waits_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         finally:
             torch.cuda.set_sync_debug_mode("default")
         assert float(state.total) < before
-        assert int(replace(state).count) > 2
+        assert int(state.count) > 2
