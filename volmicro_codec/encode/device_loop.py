@@ -22,10 +22,10 @@ are for nothing then. Trips that were refused are made up for at the end.
 So the host waits for the device: once on entering (`DeviceBlock.enter`: how much room), for looks, and at the
 end for the result. `tests/encode/test_device_loop.py` counts them.
 
-No CUDA graph: a trip is some 450 launches, by torch and by CuPy, whose arrays come from a pool that a
-capture would have to hold fixed. They are two or three milliseconds of the host's time, which pass while the device
-works through the voxels of the trip before (some 10 ms for 50 Mvoxel, to be measured); a capture costs as much
-as several trips, and most refits have four to forty, each of another number of Gaussians.
+No CUDA graph: a trip is some 450 launches, by torch and by CuPy, whose arrays come from a pool that a capture
+would have to hold fixed. They are two or three milliseconds of the host's time, which pass while the device
+works through the voxels of the trip before (some 10 ms for 50 Mvoxel, to be measured); a capture costs as
+much as several trips, and most refits have four to forty, each of another number of Gaussians.
 """
 
 from __future__ import annotations
