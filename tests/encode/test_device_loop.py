@@ -20,8 +20,9 @@ from tests.encode.fits import CUTOFF, gaussians, rendered
 from volmicro_codec.cuda.packing import Room
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
 from volmicro_codec.decode.cpu import CpuRasteriser
-from volmicro_codec.encode import device_block
-from volmicro_codec.encode.device import DeviceRefiner
+from volmicro_codec.encode import adam, device_adam, device_block
+from volmicro_codec.encode.device import DeviceRefiner, adam_of, refiner_of
+from volmicro_codec.encode.device_adam import AdamState, AdamStepper
 from volmicro_codec.encode.device_block import DeviceBlock
 from volmicro_codec.encode.device_loop import LOOK_EVERY, Looks, State, Stepper, run
 from volmicro_codec.encode.model import MIN_SIGMA, STEP, Model, moved
@@ -111,7 +112,7 @@ def by_the_loop(
         voxels, CUTOFF, FLOOR, refiner.max_sigma, shapes, free, iterations, tolerance, extra
     )  # fmt: skip
     begun = State.begin(model, voxels.loss, extra(model) if extra else None)
-    state, seen = run(stepper, begun, HostLooks(), enlarge=never)  # type: ignore[arg-type]
+    state, seen = run(stepper.trip, begun, iterations, HostLooks(), enlarge=never)  # type: ignore[arg-type]
     return state.model, seen.loss, voxels
 
 
@@ -201,10 +202,45 @@ def test_the_loss_never_rises_and_every_iteration_is_reported(flatter: float) ->
     refiner = Refiner(block, raster, noise_floor=FLOOR)
     voxels, seen = OnHost(refiner, model), []
     stepper = Stepper(voxels, CUTOFF, FLOOR, MAX_SIGMA, True, None, 11, 0.0, None)
-    run(stepper, State.begin(model, voxels.loss, None), HostLooks(), enlarge=never,  # type: ignore[arg-type]
+    run(stepper.trip, State.begin(model, voxels.loss, None), 11, HostLooks(), enlarge=never,  # type: ignore[arg-type]
         report=lambda it, loss: seen.append((it, loss)))  # fmt: skip
     assert [it for it, _ in seen] == list(range(11))
     assert (np.diff([loss for _, loss in seen]) <= 0).all()
+
+
+ADAM: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "too fast": {"rate": 3.0},
+    "some shapes held": {"free": free_of(8, slice(0, STEP))},
+    "until it stalls": {"iterations": 40, "tolerance": 0.05},
+    "with penalties": {"penalties": Regularisers(1e-4, 1e-3, 1e-4, 1e-4)},
+}
+
+
+@pytest.mark.parametrize("name", ADAM)
+def test_adam_without_branches_takes_the_steps_of_adam_with_them(name: str) -> None:
+    given = ADAM[name]
+    target, model = scene()
+    a, b = (
+        Refiner(Block(np.zeros(3), target), CpuRasteriser(CUTOFF, 1), noise_floor=FLOOR) for _ in range(2)
+    )
+    iterations, rate, free = given.get("iterations", 14), given.get("rate", 0.1), given.get("free")
+    extra = given["penalties"].bind(model, 500.0) if "penalties" in given else None
+    told: list[int] = []
+    want, want_loss = adam.refine(
+        a, model, iterations, rate=rate, free=free, tolerance=given.get("tolerance", 0.0), extra=extra,
+        report=lambda it, _: told.append(it),
+    )  # fmt: skip
+    voxels = OnHost(b, model)
+    stepper = AdamStepper(
+        voxels, CUTOFF, FLOOR, MAX_SIGMA, True, free, iterations, given.get("tolerance", 0.0), extra, rate
+    )
+    begun = AdamState.begin(model, voxels.loss, extra(model) if extra else None)
+    state, seen = run(stepper.trip, begun, iterations, HostLooks(), enlarge=never)  # type: ignore[arg-type]
+    assert seen.loss == pytest.approx(want_loss, rel=1e-9)
+    assert seen.count == len(told)
+    for field in ("mu", "B", "w"):
+        assert torch.allclose(getattr(state.best, field), getattr(want, field), rtol=1e-6, atol=1e-8)
 
 
 # -- on a device ---------------------------------------------------------------------------------
@@ -232,6 +268,19 @@ def test_a_device_comes_to_the_loss_of_the_cpu(device: Any, columns: slice, pena
     assert losses[1] == pytest.approx(losses[0], rel=2e-3)
     assert torch.allclose(models[0].mu, models[1].mu, atol=0.02)
     assert torch.equal(models[1].mu[-2:], model.mu[-2:])
+
+
+def test_adam_on_a_device_comes_to_the_loss_of_the_cpu(device: Any) -> None:  # noqa: F811
+    block, model = device_scene()
+    cuda = CudaRasteriser(CUTOFF, device)
+    cpu, on_device = Refiner(block, CpuRasteriser(CUTOFF, 1), noise_floor=FLOOR), refiner_of(cuda)
+    _, want = adam_of(cpu.raster)(cpu, model, 5, rate=0.1)
+    refiner = on_device(block, cuda, noise_floor=FLOOR)
+    new, got = adam_of(cuda)(refiner, model, 5, rate=0.1)
+    assert got == pytest.approx(want, rel=2e-3)
+    kept = refiner.residual.copy()
+    assert refiner.evaluate(refiner.pack(new), refiner.residual) == pytest.approx(got, rel=1e-5)
+    np.testing.assert_allclose(kept, refiner.residual, atol=1e-5)
 
 
 def test_a_refit_that_outgrows_its_room_is_made_as_with_room_enough(
@@ -353,7 +402,7 @@ class Waits(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def counted(host_device: Any, iterations: int) -> Counter[str]:
+def counted(host_device: Any, iterations: int, optimizer: str) -> Counter[str]:
     """What waited in a refit."""
     counts: Counter[str] = Counter()
     Watched.reads = counts
@@ -364,18 +413,25 @@ def counted(host_device: Any, iterations: int) -> Counter[str]:
     extra = Regularisers(1e-4, 1e-3, 1e-4, 1e-4).bind(model, 500.0, axes=refiner.axes)
     done: list[int] = []
     with Waits(counts):
-        refiner.refine(model, iterations, extra=extra, report=lambda it, _: done.append(it))
+        if optimizer == "cg":
+            refiner.refine(model, iterations, extra=extra, report=lambda it, _: done.append(it))
+        else:
+            device_adam.refine(
+                refiner, model, iterations, rate=0.01, extra=extra, report=lambda it, _: done.append(it)
+            )
     assert len(done) == iterations
     return counts
 
 
-def test_more_iterations_wait_no_more_but_for_looks(host: Any) -> None:  # noqa: F811
-    few, many = counted(host, 2), counted(host, 2 + 2 * LOOK_EVERY)
+@pytest.mark.parametrize("optimizer", ["cg", "adam"])
+def test_more_iterations_wait_no_more_but_for_looks(host: Any, optimizer: str) -> None:  # noqa: F811
+    few, many = counted(host, 2, optimizer), counted(host, 2 + 2 * LOOK_EVERY, optimizer)
     assert few.pop("looks") == 1
     assert many.pop("looks") == 3
     assert few == many
     assert few["copies to the host"] == 1  # the residual, at the end
-    assert few["number of an array"] <= 2  # the room, at the beginning
+    # The room, at the beginning; adam enters again with its best model.
+    assert few["number of an array"] == (2 if optimizer == "cg" else 4)
 
 
 class Nowhere:
@@ -438,9 +494,10 @@ class OnlySlices(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.parametrize("optimizer", ["cg", "adam"])
 @pytest.mark.parametrize("columns", [None, slice(0, STEP), slice(0, 1)])
 @pytest.mark.parametrize("penalties", [Regularisers(), Regularisers(1, 1, 1, 1)])
-def test_a_trip_reads_no_number_of_any_device(columns: slice | None, penalties: Any) -> None:
+def test_a_trip_reads_no_number_of_any_device(columns: slice | None, penalties: Any, optimizer: str) -> None:
     n = 9
     _, on_host = scene(n)
     model = Model(*(v.to("meta") for v in (on_host.mu, on_host.B, on_host.w)))
@@ -449,8 +506,10 @@ def test_a_trip_reads_no_number_of_any_device(columns: slice | None, penalties: 
     first = extra(model) if extra else None
     free = None if columns is None else free_of(n, columns).to("meta")
     shapes = columns is None or columns.stop == STEP
-    stepper = Stepper(voxels, CUTOFF, FLOOR, MAX_SIGMA, shapes, free, 10, 1e-3, extra)
-    state = State.begin(model, torch.empty((), dtype=torch.float64, device="meta"), first)
+    given = voxels, CUTOFF, FLOOR, MAX_SIGMA, shapes, free, 10, 1e-3, extra
+    stepper: Any = Stepper(*given) if optimizer == "cg" else AdamStepper(*given, 0.1)
+    loss = torch.empty((), dtype=torch.float64, device="meta")
+    state: Any = (State if optimizer == "cg" else AdamState).begin(model, loss, first)
     with OneDevice() as operations, OnlySlices():
         for _ in range(3):
             state = stepper.trip(state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -66,24 +67,14 @@ def refine(
     first = torch.zeros((len(model), STEP), dtype=torch.float64)
     second = torch.zeros_like(first)
     shapes = free is None or bool(free[:, 4:].any())
-    rates = torch.full((STEP,), rate, dtype=torch.float64)
-    rates[1:4] *= CENTRE_RATE
     for it in range(iterations):
         inv = model.inverse_b()
         moments = refiner.raster.moments(packed, refiner.metric(refiner.residual))
         g = local_gradient(model, inv, moments, refiner.raster.cutoff)
         if penalty is not None:
             g = g + penalty
-        amplitude = torch.sqrt(model.w**2 + refiner.floor**2)
-        g[:, 0] *= amplitude
-        if free is not None:
-            g = g * free
-        first.mul_(BETAS[0]).add_(g, alpha=1.0 - BETAS[0])
-        second.mul_(BETAS[1]).addcmul_(g, g, value=1.0 - BETAS[1])
-        mean, square = first / (1.0 - BETAS[0] ** (it + 1)), second / (1.0 - BETAS[1] ** (it + 1))
-        fall = FINAL_RATE + (1.0 - FINAL_RATE) * 0.5 * (1.0 + math.cos(math.pi * it / iterations))
-        step = -(fall * rates) * mean / (torch.sqrt(square) + _EPSILON)
-        step[:, 0] *= amplitude
+        pace = pace_at(torch.tensor(it), iterations, rate)
+        step, first, second = step_of(model, g, free, first, second, pace, refiner.floor)
         model = moved(model, step, 1.0, refiner.max_sigma, shapes=shapes, free=free)
         packed = refiner.pack(model)
         loss = refiner.evaluate(packed, refiner.residual)
@@ -98,6 +89,52 @@ def refine(
     if best is not model:
         best_loss = refiner.evaluate(refiner.pack(best), refiner.residual)
     return best, best_loss
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How far a step goes: numbers [] that depend on how many were made.
+
+    Attributes
+    ----------
+    rate : float64 []
+        Learning rate.
+    mean, square : float64 []
+        What the running means lack yet, of 1.
+    """
+
+    rate: Tensor
+    mean: Tensor
+    square: Tensor
+
+
+def pace_at(it: Tensor, iterations: int, rate: float) -> Pace:
+    """The pace of the step after ``it`` [] of ``iterations``; read back from no device."""
+    it = it.to(torch.float64)
+    fall = FINAL_RATE + (1.0 - FINAL_RATE) * 0.5 * (1.0 + torch.cos(it * (math.pi / iterations)))
+    mean, square = (1.0 - torch.pow(beta, it + 1.0) for beta in BETAS)
+    return Pace(rate * fall, mean, square)
+
+
+def step_of(
+    model: Model,
+    gradient: Tensor,
+    free: Tensor | None,
+    first: Tensor,
+    second: Tensor,
+    pace: Pace,
+    floor: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A step [N, STEP] and the running means of the gradient and its square, with this gradient in them."""
+    amplitude = torch.sqrt(model.w**2 + floor**2)[:, None]
+    g = torch.cat([gradient[:, :1] * amplitude, gradient[:, 1:]], dim=1)
+    if free is not None:
+        g = g * free
+    first = BETAS[0] * first + (1.0 - BETAS[0]) * g
+    second = BETAS[1] * second + (1.0 - BETAS[1]) * g * g
+    step = -pace.rate * (first / pace.mean) / (torch.sqrt(second / pace.square) + _EPSILON)
+    parts = [step[:, :1] * amplitude, step[:, 1:4] * CENTRE_RATE, step[:, 4:]]
+    return torch.cat(parts, dim=1), first, second
 
 
 def _penalty(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from ..cuda.fields import Fields
-from . import matched, voxels
+from . import adam, matched, voxels
 from .device_block import DeviceBlock, axes_on, torch_device
 from .device_loop import Looks, State, Stepper, run
 from .model import Model
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 Tensor = torch.Tensor
-
-
-def moved_to(model: Model, where: torch.device) -> Model:
-    """The model on another device."""
-    return Model(model.mu.to(where), model.B.to(where), model.w.to(where))
 
 
 class DeviceRefiner(Refiner):
@@ -55,6 +51,15 @@ class DeviceRefiner(Refiner):
             return values, rows
         return axes_on(self._cuda, b)
 
+    @contextmanager
+    def entered(self) -> Iterator[DeviceBlock]:
+        """The block on the device; its residual at the end becomes the refiner's."""
+        device = self._cuda.device
+        with device.active():
+            block = DeviceBlock(self.block, self._cuda)
+            yield block
+            self.residual[...] = device.host(block.residual)
+
     def refine(
         self,
         model: Model,
@@ -71,10 +76,8 @@ class DeviceRefiner(Refiner):
         """
         if len(model) == 0 or iterations <= 0:
             return super().refine(model, iterations)
-        device = self._cuda.device
-        with device.active():
-            block = DeviceBlock(self.block, self._cuda)
-            on_device = moved_to(model, block.where)
+        with self.entered() as block:
+            on_device = model.to(block.where)
             stepper = Stepper(
                 block,
                 self._cuda.cutoff,
@@ -87,15 +90,24 @@ class DeviceRefiner(Refiner):
                 extra,
             )
             begun = State.begin(on_device, block.enter(on_device), extra(on_device) if extra else None)
-            state, seen = run(stepper, begun, Looks(device), enlarge=block.enlarge, report=report)
+            looks = Looks(self._cuda.device)
+            state, seen = run(stepper.trip, begun, iterations, looks, enlarge=block.enlarge, report=report)
             self.passes += 1 + seen.count
-            self.residual[...] = device.host(block.residual)
-        return moved_to(state.model, torch.device("cpu")), seen.loss
+        return state.model.to(torch.device("cpu")), seen.loss
 
 
 def refiner_of(raster: Any) -> Callable[..., Refiner]:
     """The refiner that suits a rasteriser: `DeviceRefiner` where it has a device, else `Refiner`."""
     return DeviceRefiner if hasattr(raster, "device") else Refiner
+
+
+def adam_of(raster: Any) -> Callable[..., tuple[Model, float]]:
+    """The `adam.refine` that suits a rasteriser."""
+    if not hasattr(raster, "device"):
+        return adam.refine
+    from . import device_adam
+
+    return device_adam.refine
 
 
 def find_on(raster: Any, residual: F32, limit: int, **options: Any) -> matched.Candidates:

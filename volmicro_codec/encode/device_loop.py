@@ -31,8 +31,8 @@ much as several trips, and most refits have four to forty, each of another numbe
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -69,9 +69,25 @@ class Voxels(Protocol):
     def axes(self, b: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
+class Progress(Protocol):
+    """What `run` needs of a state."""
+
+    @property
+    def model(self) -> Model:
+        """The one to which the block's residual belongs."""
+        ...
+
+    def numbers(self) -> Tensor:
+        """What a look reads, float64 [6]: `Look`'s attributes in their order."""
+        ...
+
+
+S = TypeVar("S", bound=Progress)
+
+
 @dataclass
 class State:
-    """Where a refit is. Tensors are the device's.
+    """Where a refit by conjugate gradients is. Tensors are the device's.
 
     Attributes
     ----------
@@ -127,9 +143,13 @@ class State:
                    number, number, number, flag, flag, number, number)  # fmt: skip
 
     def numbers(self) -> Tensor:
-        """What a look reads, float64 [6]."""
-        all_ = (self.done, self.short, self.count, self.loss, self.entries, self.items)
-        return torch.stack([v.to(torch.float64) for v in all_])
+        """As in `Progress`."""
+        return numbers_of(self.done, self.short, self.count, self.loss, self.entries, self.items)
+
+
+def numbers_of(*numbers: Tensor) -> Tensor:
+    """Tensors [] in one, float64."""
+    return torch.stack([v.to(torch.float64) for v in numbers])
 
 
 @dataclass(frozen=True)
@@ -258,7 +278,7 @@ class Looks:
         self._asked: tuple[Any, Any, npt.NDArray[np.uint8]] | None = None
         self._turn = 0
 
-    def ask(self, state: State) -> Look | None:
+    def ask(self, state: Progress) -> Look | None:
         """Start a copy; what the one started before has brought, None where there was none."""
         device, into = self._device, self._pinned[self._turn]
         self._turn = 1 - self._turn
@@ -279,20 +299,24 @@ class Looks:
 
 
 def run(
-    stepper: Stepper,
-    state: State,
+    trip: Callable[[S], S],
+    state: S,
+    iterations: int,
     looks: Looks,
     *,
     enlarge: Callable[[Model, int, int], None],
     report: Callable[[int, float], None] | None = None,
-) -> tuple[State, Look]:
+) -> tuple[S, Look]:
     """Trips until a refit is done; the last state, and what the host has seen of it.
 
     Parameters
     ----------
-    stepper : Stepper
-    state : State
-        `State.begin`'s.
+    trip : callable
+        State to state: `Stepper.trip`.
+    state : Progress
+        The first one: `State.begin`'s.
+    iterations : int
+        As many as the state must count before it says that it is done, unless it ends early.
     looks : Looks
     enlarge : callable
         (model, entries, items): make room, `DeviceBlock.enlarge`.
@@ -308,10 +332,10 @@ def run(
                 report(told, look.loss)
             told += 1
 
-    left = stepper.iterations
+    left = iterations
     while True:
         for k in range(1, left + 1):
-            state = stepper.trip(state)
+            state = trip(state)
             if k % LOOK_EVERY == 0 and k < left:
                 seen = looks.ask(state)
                 if seen is not None:
@@ -326,5 +350,4 @@ def run(
             return state, last
         if last.short:
             enlarge(state.model, last.entries, last.items)
-            state = replace(state, short=torch.zeros_like(state.short))
-        left = stepper.iterations - last.count
+        left = iterations - last.count

@@ -86,6 +86,10 @@ class Model:
         i = torch.as_tensor(index)
         return Model(self.mu[i], self.B[i], self.w[i])
 
+    def to(self, where: torch.device) -> Model:
+        """The same on another device."""
+        return Model(self.mu.to(where), self.B.to(where), self.w.to(where))
+
     def clone(self) -> Model:
         """A copy."""
         return Model(self.mu.clone(), self.B.clone(), self.w.clone())
