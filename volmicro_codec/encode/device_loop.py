@@ -20,7 +20,7 @@ longer than two looks. A look ends the loop early, makes room, and reports progr
 are for nothing then. Trips that were refused are made up for at the end.
 
 So the host waits for the device: once on entering (`DeviceBlock.enter`: how much room), for looks, and at the
-end for the result. `tests/encode/test_device_loop.py` counts them.
+end for the result. `tests/encode/test_device_waits.py` counts them.
 
 No CUDA graph: a trip is some 450 launches, by torch and by CuPy, whose arrays come from a pool that a capture
 would have to hold fixed. They are two or three milliseconds of the host's time, which pass while the device
