@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 
 from ..cuda.fields import Fields
+from ..decode.backend import get_rasteriser, parse_device
+from ..errors import DependencyError
 from . import adam, matched, voxels
 from .device_block import DeviceBlock, axes_on, torch_device
 from .device_loop import Looks, State, Stepper, run
@@ -94,6 +96,33 @@ class DeviceRefiner(Refiner):
             state, seen = run(stepper.trip, begun, iterations, looks, enlarge=block.enlarge, report=report)
             self.passes += 1 + seen.count
         return state.model.to(torch.device("cpu")), seen.loss
+
+
+def rasteriser_on(device: str, cutoff: float, threads: int | None = None) -> Any:
+    """What fits on a device: `CpuRasteriser`, or `CudaRasteriser` with the same methods.
+
+    Parameters
+    ----------
+    device : str
+        "cpu", "cuda", "cuda:N", or "auto": what ``VGM_DEVICE`` says, else CUDA where CuPy, a device and a
+        torch that can use it are there, else the CPU.
+    cutoff, threads
+        As for both.
+
+    Raises
+    ------
+    DependencyError
+        CUDA was asked for, and something is missing; with what.
+    """
+    name = parse_device(device)
+    usable = torch.cuda.is_available()
+    raster = get_rasteriser("cpu" if name == "auto" and not usable else name, cutoff, threads)
+    if hasattr(raster, "device") and not usable:
+        raise DependencyError(
+            f"{name}: fitting there needs a torch built for CUDA, this one is {torch.__version__}: "
+            "pip install --force-reinstall torch (decoding there needs none)"
+        )
+    return raster
 
 
 def refiner_of(raster: Any) -> Callable[..., Refiner]:
