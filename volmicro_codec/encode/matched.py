@@ -22,6 +22,8 @@ F64 = npt.NDArray[np.float64]
 SCALE_RATIO = 1.5
 FIRST_SCALE = 0.8
 EXCLUSION = 1.5
+SAMPLED = (32, 128, 128)
+"""Planes, rows, columns, or up to twice as many, of the sample that a floor of gains is taken from."""
 
 
 @dataclass
@@ -206,11 +208,10 @@ def find(
 
 def _one_scale(corr: F32, norms: list[F64], limit: int, threads: int) -> tuple[npt.NDArray[np.int64], F64]:
     """The ``limit`` best local maxima of the gain at one scale: (voxels [M, 3], gains [M])."""
-    sample = corr[:: max(1, corr.shape[0] // 32)]
-    nz = norms[0][:: max(1, corr.shape[0] // 32)]
-    gain = sample.astype(np.float64) ** 2 / (
-        nz[:, None, None] * norms[1][None, :, None] * norms[2][None, None, :]
-    )
+    every = [max(1, n // most) for n, most in zip(corr.shape, SAMPLED, strict=True)]
+    nz, ny, nx = (norm[::n] for norm, n in zip(norms, every, strict=True))
+    sample = corr[:: every[0], :: every[1], :: every[2]].astype(np.float64)
+    gain = sample**2 / (nz[:, None, None] * ny[None, :, None] * nx[None, None, :])
     # Peaks are at most one voxel in eight; a floor on the gain keeps the search cheap when few are wanted.
     share = min(1.0, 27.0 * limit / corr.size)
     floor = 0.0 if share >= 1.0 else float(np.quantile(gain, 1.0 - share)) * 0.02

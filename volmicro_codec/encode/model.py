@@ -22,10 +22,11 @@ import numpy.typing as npt
 import torch
 
 from ..decode import kernels
+from .axes import principal_axes
 
 Tensor = torch.Tensor
 Axes = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Matrices [N, 3, 3] = U S V' to (S [N, 3] descending, V' [N, 3, 3])."""
+"""Matrices [N, 3, 3] = U S V' to (S [N, 3] descending, V' [N, 3, 3]), on a device."""
 PI32 = math.pi**1.5
 MIN_SIGMA = 0.3
 STEP = 10  # columns of a step: dw, e (3), E_zz, E_zy, E_zx, E_yy, E_yx, E_xx
@@ -211,7 +212,7 @@ def _where_near(
     some = torch.nonzero(near)[:, 0]
     if not len(some):
         return otherwise
-    _, sv, vh = torch.linalg.svd(b[some])
+    sv, vh = principal_axes(b[some])
     out = otherwise.clone()
     out[some] = work(sv, vh, *(r[some] for r in rows))
     return out
@@ -302,11 +303,17 @@ def hold_bounds(model: Model, direction: Tensor, max_sigma: float, axes: Axes | 
     return _where_near(_at_bounds(model, max_sigma), model.B, axes, held, direction, direction)
 
 
+_WORST_CONDITION = 1e6
+
+
 def clamped(b: Tensor, max_sigma: float, axes: Axes | None = None) -> Tensor:
-    """B [N, 3, 3] with every axis between MIN_SIGMA and ``max_sigma``; the unit matrix for what is no B."""
-    fro = inverse(b).square().sum((1, 2)).sqrt()
-    usable = torch.isfinite(fro)
-    bad = (fro > 1.0 / MIN_SIGMA) | (b.square().sum((1, 2)).sqrt() > max_sigma) | ~usable
+    """B [N, 3, 3] with every axis between MIN_SIGMA and ``max_sigma``.
+
+    The unit matrix for what is not finite, or so nearly singular that its axes are not resolved.
+    """
+    tight, wide = (v.square().sum((1, 2)).sqrt() for v in (inverse(b), b))
+    usable = tight * wide < _WORST_CONDITION
+    bad = (tight > 1.0 / MIN_SIGMA) | (wide > max_sigma) | ~usable
     b = torch.where(usable[:, None, None], b, torch.eye(3, dtype=b.dtype, device=b.device))
 
     def within(sv: Tensor, vh: Tensor, one: Tensor) -> Tensor:

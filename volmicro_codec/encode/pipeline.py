@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +22,14 @@ from .coder import FILE_STEP, Coded
 from .device import rasteriser_on
 from .fit import EFFORTS, ImageFit, Method, Schedule, Weighting
 from .gate import Gate, no_gate, otsu_gate, train_gate
-from .image import Image, check_floats, mapping
+from .image import MAX_BLOCK_VOXELS, Image, check_floats, mapping
 from .lattice_quantise import Lattice
 from .noise import estimate_noise
 from .regularise import Regularisers
 from .settings import EncodeSettings
+
+if TYPE_CHECKING:
+    from ..decode import VgmArray
 
 DEFAULT_RADIUS = math.sqrt(12.0)
 ADAM_STEPS = 4
@@ -187,6 +190,21 @@ def _order(chunk: EncodedChunk) -> tuple[int, int, int]:
     return chunk.level, chunk.t, chunk.c
 
 
+class _OneImage:
+    """One image of a file as an array [Z, Y, X] that is decoded where it is sliced."""
+
+    ndim = 3
+
+    def __init__(self, array: VgmArray, t: int, c: int) -> None:
+        self._array, self._t, self._c = array, t, c
+        self.shape, self.dtype = array.info.shape[2:], array.dtype
+        self.size = math.prod(self.shape)
+
+    def __getitem__(self, box: tuple[slice, ...]) -> npt.NDArray[Any]:
+        voxels: npt.NDArray[Any] = self._array.read(box, time=self._t, channel=self._c)
+        return voxels
+
+
 class _Job:
     """One encode, image by image."""
 
@@ -199,6 +217,7 @@ class _Job:
         self.chunks: list[EncodedChunk] = []
         self.mappings: list[tuple[float, float]] = []
         self.occupancy: list[float] = []
+        self.references: list[evaluate.Reference] = []
         self.meta = self._meta(dict.fromkeys(("psnr", "psnr_fg", "ssim", "mip_ssim", "occupancy"), 0.0))
 
     @property
@@ -294,6 +313,7 @@ class _Job:
         else:
             coded = rate.encode_to_count(fit, int(value), plan)
         self.mappings.append((base, float(np.float32(gain * coded.unit))))
+        self.references.append(image.reference)
         seconds = time.monotonic() - self.began
         self.history += [
             {"image": [t, c], "stage": h.stage, "primitives": h.primitives, "loss": h.loss, "psnr": h.psnr}
@@ -309,9 +329,11 @@ class _Job:
         self.shown.start("measuring", len(self.images))
         rows = []
         array = open_vgm(data, threads=self.settings.threads)
-        for t, c in self.images:
-            decoded = array.read(channel=c, time=t)
-            rows.append(evaluate.compare(self.volume.data[t, c], decoded))
+        for (t, c), reference in zip(self.images, self.references, strict=True):
+            # Only blocks are held at a time where the fit does not hold an image whole either.
+            whole = math.prod(self.volume.info.shape[2:]) <= MAX_BLOCK_VOXELS
+            decoded: Any = array.read(channel=c, time=t) if whole else _OneImage(array, t, c)
+            rows.append(evaluate.compare(self.volume.data[t, c], decoded, reference=reference))
             self.shown.advance(1)
         quality = {k: float(np.mean([r[k] for r in rows])) for k in ("psnr", "psnr_fg", "ssim", "mip_ssim")}
         quality["occupancy"] = float(np.mean(self.occupancy))

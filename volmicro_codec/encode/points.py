@@ -8,7 +8,7 @@ chosen by squared error plus the price of its bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +19,10 @@ from ..decode.cpu import run_in_pool
 from ..errors import UsageError
 from ..format.codings.lattice_models import LIMIT, RATES
 from ..format.codings.lattice_range import STATE_WORDS, finish_encoding, room_for, start_encoding
-from ..format.codings.points import HEAD, empty_arrays, records_of
+from ..format.codings.points import HEAD, decode, empty_arrays
 from ..format.codings.points_chunk import (
     BLOCK,
+    BLOCKS_AT,
     LARGEST,
     MAGNITUDE_AT,
     SIGN_AT,
@@ -147,10 +148,10 @@ def _sharpened(before, side):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _choose(residual, wanted, margin, foreground, care, lo, inverse, base, side, models, blocks, q):  # type: ignore[no-untyped-def]
+def _choose(residual, wanted, margin, foreground, care, lo, inverse, base, side, models, blocks, q, bits):  # type: ignore[no-untyped-def]
     """Choose the integers of a grid in coding order; ``residual`` loses what they add to it.
 
-    ``wanted`` has a border of ``margin`` voxels before the grid.
+    ``wanted`` has a border of ``margin`` voxels before the grid; ``bits`` gains what each block takes.
     """
     step = 1.0 / inverse
     nz, ny, nx = q.shape[0] - 1, q.shape[1] - 2, q.shape[2] - 2
@@ -166,6 +167,7 @@ def _choose(residual, wanted, margin, foreground, care, lo, inverse, base, side,
                 if blocks[bz, by, bx] == 0:
                     continue
                 quiet = quiet_of(blocks, bz, by, bx)
+                spent = 0.0
                 for x in range((bx - 1) * BLOCK + 1, min(bx * BLOCK, nx) + 1):
                     rx = lo[2] + x - 1
                     real = wanted[z - 1 + margin[0], y - 1 + margin[1], x - 1 + margin[2]]
@@ -174,18 +176,22 @@ def _choose(residual, wanted, margin, foreground, care, lo, inverse, base, side,
                     a = abs(real) * inverse
                     most = min(int(a + 0.5), LARGEST - 1)
                     best = 0
+                    paid = _bits(models, zero, 0)
                     if most > 0:
                         low = shift_of(e)
                         at = MAGNITUDE_AT + level_of(e) * UNARY
                         sign = _bits(models, SIGN_AT + lean(q, z, y, x), 1 if real > 0 else 0)
                         head = _bits(models, zero, 1) + sign
                         price = base / care if foreground[rz, ry, rx] else base
-                        least = a * a + price * _bits(models, zero, 0)
+                        least = a * a + price * paid
                         for k in range(max(1, most - 1), most + 1):
-                            cost = (a - k) ** 2 + price * (head + _magnitude_bits(models, at, low, k))
+                            taken = head + _magnitude_bits(models, at, low, k)
+                            cost = (a - k) ** 2 + price * taken
                             if cost < least:
                                 least = cost
                                 best = k
+                                paid = taken
+                    spent += paid
                     _learn(models, zero, np.int64(best != 0))
                     if best == 0:
                         continue
@@ -212,7 +218,31 @@ def _choose(residual, wanted, margin, foreground, care, lo, inverse, base, side,
                             residual[rz, ry, rx - 1] -= d
                         if rx + 1 < ex:
                             residual[rz, ry, rx + 1] -= d
+                bits[bz, by, bx] += spent
     return count
+
+
+@njit(cache=True, nogil=True)
+def _settle(blocks, q, bits, models):  # type: ignore[no-untyped-def]
+    """Clear the blocks that came to hold nothing; returns the bits of the others and of all flags."""
+    nz, ny, nx = q.shape[0] - 1, q.shape[1] - 2, q.shape[2] - 2
+    total = 0.0
+    for bz in range(1, blocks.shape[0] - 1):
+        for by in range(1, blocks.shape[1] - 1):
+            for bx in range(1, blocks.shape[2] - 1):
+                if blocks[bz, by, bx]:
+                    any_here = False
+                    for z in range((bz - 1) * BLOCK + 1, min(bz * BLOCK, nz) + 1):
+                        for y in range((by - 1) * BLOCK + 1, min(by * BLOCK, ny) + 1):
+                            for x in range((bx - 1) * BLOCK + 1, min(bx * BLOCK, nx) + 1):
+                                any_here = any_here or q[z, y, x] != 0
+                    blocks[bz, by, bx] = any_here
+                    if any_here:
+                        total += bits[bz, by, bx]
+                n = np.int64(blocks[bz - 1, by, bx]) + blocks[bz, by - 1, bx] + blocks[bz, by, bx - 1]
+                total += _bits(models, BLOCKS_AT + n, np.int64(blocks[bz, by, bx]))
+                _learn(models, BLOCKS_AT + n, np.int64(blocks[bz, by, bx]))
+    return total
 
 
 @dataclass(frozen=True)
@@ -223,14 +253,26 @@ class PointChunk:
     ----------
     lo, shape : (z, y, x)
         The box, in voxels of the image.
-    payload : bytes
-    records : structured array [count]
+    count : int
+    size : int
+        Bytes of the payload; foreseen (to 1 %) where there is none yet.
+    payload : bytes or None
     """
 
     lo: Shape3
     shape: Shape3
-    payload: bytes
-    records: Records
+    count: int
+    size: int
+    payload: bytes | None
+
+    @property
+    def brick_shape(self) -> Shape3:
+        """As an index entry has it."""
+        return self.shape
+
+    def records(self) -> Records:
+        """What a decoder makes of the payload."""
+        return decode(self.payload or b"", self.count, b"", self)
 
 
 def boxes(lo: Shape3, shape: Shape3, edge: int = EDGE) -> Iterator[tuple[Shape3, Shape3]]:
@@ -245,6 +287,14 @@ def boxes(lo: Shape3, shape: Shape3, edge: int = EDGE) -> Iterator[tuple[Shape3,
                 yield (z0, y0, x0), (z1 - z0, y1 - y0, x1 - x0)
 
 
+def turns(every: Sequence[tuple[Shape3, Shape3]], edge: int = EDGE) -> list[list[int]]:
+    """Which of the `boxes` may be worked on at once, since no two of them touch: lists of their numbers."""
+    kinds: dict[tuple[int, ...], list[int]] = {}
+    for k, (lo, _) in enumerate(every):
+        kinds.setdefault(tuple(a // edge % 2 for a in lo), []).append(k)
+    return list(kinds.values())
+
+
 def choose_points(
     residual: F32,
     foreground: npt.NDArray[np.bool_],
@@ -257,6 +307,7 @@ def choose_points(
     origin: Shape3,
     threads: int = 1,
     price: float = PRICE,
+    code: bool = True,
 ) -> PointChunk | None:
     """Quantise a box of a residual.
 
@@ -278,6 +329,8 @@ def choose_points(
         Voxel of the image that is the residual's first.
     price : float
         Squared steps that a bit may cost.
+    code : bool
+        Whether the payload is wanted.
 
     Returns
     -------
@@ -312,23 +365,22 @@ def choose_points(
     margin = np.array([a - n.start for a, n in zip(lo, near, strict=True)])
     side = spill(cutoff)
     wanted = _sharpened(before, np.float32(side)) if side else before
+    bits = np.zeros(blocks.shape)
     count = _choose(
         residual, wanted, margin, foreground, care, np.array(lo), inverse, price, side, models_for_points(),
-        blocks, q,
+        blocks, q, bits,
     )  # fmt: skip
     if count == 0:
         return None
-    for held in np.argwhere(blocks):
-        z, y, x = (int(a - 1) * BLOCK for a in held)
-        blocks[tuple(held)] = q[1 + z : 1 + z + BLOCK, 1 + y : 1 + y + BLOCK, 1 + x : 1 + x + BLOCK].any()
-    payload = encode_points(blocks, q, 1, SCALE, stored)
-    if count > MAX_PRIMITIVES_PER_BYTE * len(payload):
+    foreseen = HEAD.size + 1 + math.ceil(_settle(blocks, q, bits, models_for_points()) / 8.0)
+    payload = encode_points(blocks, q, 1, SCALE, stored) if code else None
+    length = foreseen if payload is None else len(payload)
+    if count > MAX_PRIMITIVES_PER_BYTE * length:
         # A pattern so regular that its points take less than a bit each, which no index may say.
         residual[near] = before
         return None
-    records = records_of(q[1:, 1:-1, 1:-1], grid, 1, SCALE, stored)
     first_voxel = (origin[0] + lo[0], origin[1] + lo[1], origin[2] + lo[2])
-    return PointChunk(first_voxel, grid, payload, records)
+    return PointChunk(first_voxel, grid, int(count), length, payload)
 
 
 def encode_points(

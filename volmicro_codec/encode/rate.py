@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import UsageError
+from ..format import EncodedChunk
 from .coder import (
     FILE_STEP,
     Coded,
@@ -36,7 +37,7 @@ from .growth import (
 )
 from .lattice_quantise import Lattice
 from .model import Model
-from .shares import Layer, Shares, chunks_of, fill, model_of_points
+from .shares import Layer, Shares, chunks_of, fill, loss_of, model_of_points
 
 MOST_GROUPS = 6
 REFITS = {"fast": Refits(1, 6, 4, 0), "balanced": Refits(3, 6, 4, 3), "best": Refits(6, 8, 6, 4)}
@@ -115,12 +116,13 @@ def code_with_points(fit: ImageFit, shares: Shares, budget: float, plan: Plan) -
     """Code a fitted image and give the points what is left of ``budget``; None if nothing is."""
     fitted = fit.model
     coded = code_with_step(fit, shares.coarser * shares.step, plan)
-    size = _size(coded, plan)
+    room = budget - _size(coded, plan)
 
     def fits(found: Layer) -> bool:
-        return _size(with_points(fit, coded, found, plan), plan) <= budget
+        chunks = coded.chunks + point_chunks(fit, coded, found, plan)
+        return coded.payload + found.payload + plan.index_bytes(chunks) <= budget
 
-    found = fill(fit, coded.unit, shares.step, fits) if size < budget else None
+    found = fill(fit, coded.unit, shares.step, room, fits) if room > 0 else None
     if found is None:
         fit.model = fitted
         return None
@@ -131,10 +133,15 @@ def code_with_points(fit: ImageFit, shares: Shares, budget: float, plan: Plan) -
 
 def with_points(fit: ImageFit, coded: Coded, found: Layer, plan: Plan) -> Coded:
     """Coded Gaussians and points as one."""
-    level = 1 + max((c.level for c in coded.chunks), default=-1)
-    chunks = chunks_of(found, plan.at, level, fit.image.shape, fit.raster.cutoff)
+    chunks = point_chunks(fit, coded, found, plan)
     model = coded.model.join(model_of_points(found, coded.unit))
     return Coded(coded.chunks + chunks, model, coded.unit)
+
+
+def point_chunks(fit: ImageFit, coded: Coded, found: Layer, plan: Plan) -> list[EncodedChunk]:
+    """Points as chunks of the level after that of the coded Gaussians."""
+    level = 1 + max((c.level for c in coded.chunks), default=-1)
+    return chunks_of(found, plan.at, level, fit.image.shape, fit.raster.cutoff)
 
 
 def _trimmed(fit: ImageFit, rounded: Rounded, budget: float, plan: Plan) -> Coded:
@@ -184,20 +191,32 @@ def encode_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     curve, before = growth.curve, fit.psnr
     if not growth.sure or not growth.fewer:
         plan.refine(fit)
+    first: tuple[Coded, float] | None = None
     if growth.fewer and (growth.sure or fit.psnr > before + STARVED):
+        if not growth.sure:
+            fitted = fit.model
+            first = _spend(fit, curve, budget, plan), loss_of(fit)
+            fit.model = fitted
         curve = grown_again(fit, growth.fewer, plan)
         plan.refine(fit)
-    coded = None
+    coded = _spend(fit, curve, budget, plan)
+    if first is not None and first[1] < loss_of(fit):
+        coded, fit.model = first[0], first[0].model
+    fit.refit(0, stage="coded")
+    return coded
+
+
+def _spend(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> Coded:
+    """Code a converged fit in ``budget`` bytes, with points if they are worth theirs."""
     if plan.points and len(fit.model):
         shares = shares_of(fit, curve, plan, budget=budget)
         if shares.worthwhile:
             coded = code_with_points(fit, shares, budget, plan)
-    if coded is None:
-        if plan.coding == "lattice":
-            balance(fit, curve, budget, plan)
-        coded = code_to_bytes(fit, budget, plan)
-    fit.refit(0, stage="coded")
-    return coded
+            if coded is not None:
+                return coded
+    if plan.coding == "lattice":
+        balance(fit, curve, budget, plan)
+    return code_to_bytes(fit, budget, plan)
 
 
 def encode_to_count(fit: ImageFit, count: int, plan: Plan) -> Coded:

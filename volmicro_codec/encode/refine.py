@@ -73,6 +73,11 @@ class Refiner:
         self.max_sigma = MAX_SIGMA
         self.passes = 0
 
+    @property
+    def scratch(self) -> F32:
+        """A buffer of the block's shape, free between refits."""
+        return self._trial
+
     def pack(self, model: Model) -> Packed:
         """Model to kernels' tables, relative to the block."""
         means = model.mu.numpy() - self.block.origin
@@ -82,23 +87,7 @@ class Refiner:
         """The loss's metric times a field: weights, and the differences' own Laplacian."""
         if self._metric is None:
             return field
-        out = self._metric
-        w = self.block.weights
-        if w is None:
-            out[:] = field
-        else:
-            np.multiply(field, w, out=out)
-        lam = self.block.gradient
-        if lam:
-            for ax in range(3):
-                if field.shape[ax] < 2:
-                    continue
-                lo = tuple(slice(0, -1) if a == ax else slice(None) for a in range(3))
-                hi = tuple(slice(1, None) if a == ax else slice(None) for a in range(3))
-                d = (field[hi] - field[lo]) * np.float32(lam)
-                out[hi] += d
-                out[lo] -= d
-        return out
+        return voxels.metric(field, self.block.weights, self.block.gradient, self.threads, self._metric)
 
     def evaluate(self, packed: Packed, into: F32) -> float:
         """Residual (model minus target) into ``into``; returns the loss."""

@@ -14,14 +14,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..decode.cpu import run_in_pool
 from ..format import EncodedChunk, codings, support_box
 from . import voxels
+from .crossing import Crossing
 from .fit import ImageFit, core_in_domain
 from .image import Part
 from .model import Model
-from .points import PRICE, SCALE, PointChunk, boxes, choose_points
+from .points import PRICE, SCALE, PointChunk, Shape3, boxes, choose_points, turns
 
 F32 = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+Box = tuple[Shape3, Shape3]
 
 INDEX_BYTES = 16  # of a chunk, measured
 BYTES_AN_OCTAVE = 1.1
@@ -32,7 +36,9 @@ WORTHWHILE = 0.03
 FOREGROUND = 0.15
 """A decibel of the foreground's PSNR over one of the whole volume's, where bytes are shared out."""
 MOST_CARE = 4.0
-MOST_TRIES = 12
+MOST_TRIES = 8
+NEAR = 0.0075  # of the bytes (or error) when they are shared out; to twice that below
+CLOSE = 0.001  # of the bytes (or error) when they are spent
 COARSER, COARSER_FROM = 3.0, 0.4
 """Points take over part of the Gaussians' rounding error: their step grows with the points' share of the
 bytes, to three times that of the points at a share of 0.4 (measured; flat from 2 to 5)."""
@@ -55,6 +61,11 @@ class Layer:
     size: int
     sse: float
     sse_foreground: float
+
+    @property
+    def payload(self) -> int:
+        """Bytes of payload alone."""
+        return sum(c.size for c in self.chunks)
 
 
 @dataclass(frozen=True)
@@ -93,24 +104,23 @@ class Shares:
     @property
     def loss(self) -> float:
         """What is to be least at equal bytes, in dB."""
-        both = math.log10(max(self.sse, 1e-30)) + FOREGROUND * math.log10(max(self.sse_foreground, 1e-30))
-        return 10.0 * both
+        return _loss(self.sse, self.sse_foreground)
 
 
 def _missing(fit: ImageFit) -> Iterator[tuple[Part, F32]]:
-    """Each block, and what the model lacks in its domain (a fresh array)."""
+    """Each block, and what the model lacks in its domain (in an array to be used up before the next)."""
     dtype = fit.image.voxels.dtype
     for part, _, refiner in fit.residuals():
-        missing = np.negative(refiner.residual)
+        black, white = -math.inf, math.inf
         if dtype.kind != "f" and len(fit.parts) == 1:
             # What lies below black or above white is cut off by decoding, and is no error.
-            black = np.float32((0.0 - fit.image.base) / fit.image.gain + 1e-6)
-            white = np.float32((np.iinfo(dtype).max - fit.image.base) / fit.image.gain - 1e-6)
-            voxels.forgive(missing, refiner.block.target, black, white, fit.raster.threads)
-        yield part, missing
+            black = (0.0 - fit.image.base) / fit.image.gain + 1e-6
+            white = (np.iinfo(dtype).max - fit.image.base) / fit.image.gain - 1e-6
+        target, threads = refiner.block.target, fit.raster.threads
+        yield part, voxels.missing(refiner.residual, target, black, white, threads, refiner.scratch)
 
 
-def layer(fit: ImageFit, step: float, unit: float, care: float) -> Layer:
+def layer(fit: ImageFit, step: float, unit: float, care: float, *, code: bool = True) -> Layer:
     """The points that are worth their bytes at a step, on what the model of the fit lacks.
 
     Parameters
@@ -122,6 +132,8 @@ def layer(fit: ImageFit, step: float, unit: float, care: float) -> Layer:
         Normalised intensity of a record's intensity of 1.
     care : float
         Weight of the squared error in the foreground, that of the rest being 1.
+    code : bool
+        Whether the chunks are to have payloads.
     """
     chunks: list[PointChunk] = []
     sse = sse_foreground = 0.0
@@ -129,22 +141,31 @@ def layer(fit: ImageFit, step: float, unit: float, care: float) -> Layer:
     step, price = max(step, finest), PRICE if step > finest else 0.0
     threads = fit.raster.threads
     for part, missing in _missing(fit):
-        foreground = fit.image.foreground[part.domain]
+        foreground = fit.image.foreground(part.domain)
         z, y, x = (s.start for s in part.domain)
         core = core_in_domain(part)
         lo = (core[0].start, core[1].start, core[2].start)
         shape = missing[core].shape
-        for at, size in boxes(lo, (shape[0], shape[1], shape[2])):
-            found = choose_points(
-                missing, foreground, at, size, step, unit, care, fit.raster.cutoff, (z, y, x), threads,
-                price,
-            )
-            if found is not None:
-                chunks.append(found)
+        every = list(boxes(lo, (shape[0], shape[1], shape[2])))
+        chosen: dict[int, PointChunk | None] = {}
+        for turn in turns(every):
+
+            def choose(
+                k: int, turn: list[int] = turn, missing: F32 = missing, every: list[Box] = every,
+                foreground: Mask = foreground, first: Shape3 = (z, y, x),
+            ) -> PointChunk | None:  # fmt: skip
+                at, size = every[turn[k]]
+                return choose_points(
+                    missing, foreground, at, size, step, unit, care, fit.raster.cutoff, first,
+                    threads if len(turn) == 1 else 1, price, code,
+                )  # fmt: skip
+
+            chosen.update(zip(turn, run_in_pool(threads, choose, len(turn)), strict=True))
+        chunks += [found for k in range(len(every)) if (found := chosen[k]) is not None]
         whole, inside = voxels.squares(missing[core], foreground[core], threads)
         sse += whole
         sse_foreground += inside
-    return Layer(chunks, sum(len(c.payload) + INDEX_BYTES for c in chunks), sse, sse_foreground)
+    return Layer(chunks, sum(c.size + INDEX_BYTES for c in chunks), sse, sse_foreground)
 
 
 def finest_step(fit: ImageFit) -> float:
@@ -152,16 +173,32 @@ def finest_step(fit: ImageFit) -> float:
     return 1.0 / fit.image.gain if fit.image.voxels.dtype.kind != "f" else 0.0
 
 
-def care_of(fit: ImageFit) -> float:
-    """Weight of the squared error in the foreground with which `Shares.loss` falls; that of the rest is 1."""
+def _left(fit: ImageFit) -> tuple[float, float]:
+    """Squared error of the fit as it is, of the whole image and of its foreground, normalised intensity."""
     sse = sse_foreground = 0.0
     for part, missing in _missing(fit):
         core = core_in_domain(part)
         whole, inside = voxels.squares(
-            missing[core], fit.image.foreground[part.domain][core], fit.raster.threads
+            missing[core], fit.image.foreground(part.domain)[core], fit.raster.threads
         )
         sse += whole
         sse_foreground += inside
+    return sse, sse_foreground
+
+
+def _loss(sse: float, sse_foreground: float) -> float:
+    both = math.log10(max(sse, 1e-30)) + FOREGROUND * math.log10(max(sse_foreground, 1e-30))
+    return 10.0 * both
+
+
+def loss_of(fit: ImageFit) -> float:
+    """`Shares.loss` of the fit as it is."""
+    return _loss(*_left(fit))
+
+
+def care_of(fit: ImageFit) -> float:
+    """Weight of the squared error in the foreground with which `Shares.loss` falls; that of the rest is 1."""
+    sse, sse_foreground = _left(fit)
     return 1.0 + min(FOREGROUND * sse / max(sse_foreground, 1e-30), MOST_CARE)
 
 
@@ -189,7 +226,7 @@ def solve_shares(
     known, count, care, finest = size(start), len(fit.model), care_of(fit), finest_step(fit)
 
     def at(step: float) -> Shares:
-        found = layer(fit, step, step * 64.0, care)
+        found = layer(fit, step, step * 64.0, care, code=False)
 
         def gaussians(coarser: float) -> float:
             octaves = math.log2(start / (coarser * step))
@@ -202,78 +239,67 @@ def solve_shares(
             step, coarser, gaussians(coarser), found.size, found.sse + rounding, found.sse_foreground
         )
 
-    low, high, step = 0.0, math.inf, guess or start
+    crossing, step = Crossing(1.0 if budget else 2.0), guess or start
     good: Shares | None = None
+    slack = 1.0 - NEAR if budget else 1.0 + NEAR
     for _ in range(MOST_TRIES):
         here = at(step)
         # How many times too large, and the step with it.
         over = here.size / budget if budget else wanted / max(here.sse, 1e-30)
-        if (over > 1.0) if budget else (over >= 1.0):
-            low = step
-        else:
-            high = step
         if (over <= 1.0) == bool(budget) or over == 1.0:
             good = here
-        if (0.985 < over <= 1.0) if budget else (1.0 <= over < 1.015):
-            break
-        if step <= finest and over < 1.0:
+        near = slack * slack < over <= 1.0 if budget else 1.0 <= over < slack * slack
+        if near or (step <= finest and over < 1.0):
             good = here
             break
-        new = step * min(max(over if budget else math.sqrt(over), 1 / 6), 6.0)
-        if low > 0 and high < math.inf:
-            if high / low < 1.01:
-                break
-            inside = low * 1.02 < new < high / 1.02
-            new = new if inside else math.sqrt(low * high)
+        new = crossing.next(step, over / slack)
+        if crossing.width < 1.01:
+            break
         step = new
     return good if good is not None else here
 
 
 def fill(
-    fit: ImageFit, unit: float, start: float, fits: Callable[[Layer], bool], tries: int = 16
+    fit: ImageFit, unit: float, start: float, room: float, fits: Callable[[Layer], bool], tries: int = 10
 ) -> Layer | None:
     """The points of the finest step found that ``fits`` accepts; None if it accepts none.
 
-    ``fits`` must accept every coarser step than one that it accepts.
+    ``room`` is about the size that it accepts.
     """
-    low, high, step = 0.0, math.inf, start
+    crossing, step = Crossing(), start
     good: Layer | None = None
     care, finest = care_of(fit), finest_step(fit)
     for _ in range(tries):
         here = layer(fit, step, unit, care)
-        if fits(here):
-            good, high = here, step
-            if step <= finest:
+        accepted = here.size < 1.02 * room and fits(here)
+        if accepted and (good is None or here.size > good.size):
+            good = here
+            if step <= finest or here.size > (1.0 - 2.0 * CLOSE) * room:
                 break
-        else:
-            low = step
-        if low > 0 and high < math.inf:
-            if high / low < 1.001:
-                break
-            step = math.sqrt(low * high)
-        else:
-            step = step * 1.25 if low > 0 else step / 1.25
+        over = here.size / ((1.0 - CLOSE) * room)
+        # The room is an estimate: what was refused is too large, however it looks.
+        step = crossing.next(step, over if accepted else max(over, 1.0 + CLOSE))
+        if crossing.width < 1.0 + 0.25 * CLOSE:
+            break
     return good
 
 
 def coarsest(fit: ImageFit, unit: float, start: float, wanted: float, tries: int = 16) -> Layer | None:
     """The points of the coarsest step found that leave at most ``wanted`` squared error; None if none do."""
-    low, high, step = 0.0, math.inf, start
+    crossing, step = Crossing(2.0), start
     good: Layer | None = None
     for _ in range(tries):
         here = layer(fit, step, unit, 1.0)
         if here.sse <= wanted:
-            good, low = here, step
-            if here.sse > 0.998 * wanted:
+            if good is None or here.sse > good.sse:
+                good = here
+            if here.sse > (1.0 - 2.0 * CLOSE) * wanted:
                 break
-        else:
-            high = step
-            if step <= finest_step(fit):
-                return here  # no better than this
-        if low > 0 and high < math.inf:
-            step = math.sqrt(low * high)
-        else:
-            step = step * 1.25 if low > 0 else step / 1.25
+        elif step <= finest_step(fit):
+            return here  # no better than this
+        step = crossing.next(step, (1.0 - CLOSE) * wanted / max(here.sse, 1e-30))
+        if crossing.width < 1.0005:
+            break
     return good
 
 
@@ -283,11 +309,12 @@ def chunks_of(
     """Points as chunks of a file."""
     out: list[EncodedChunk] = []
     for c in found.chunks:
-        lo, hi = support_box(c.records, c.lo, c.shape, shape, cutoff)
+        records = c.records()
+        lo, hi = support_box(records, c.lo, c.shape, shape, cutoff)
         out.append(
             EncodedChunk(
                 t=at[0], c=at[1], level=level, coding=codings.POINTS, brick_lo=c.lo, brick_shape=c.shape,
-                count=len(c.records), support_lo=lo, support_hi=hi, payload=c.payload,
+                count=c.count, support_lo=lo, support_hi=hi, payload=c.payload or b"",
             )
         )  # fmt: skip
     return out
@@ -297,11 +324,10 @@ def model_of_points(found: Layer, unit: float) -> Model:
     """Points as the fit has Gaussians."""
     if not found.chunks:
         return Model.empty()
+    records = [c.records() for c in found.chunks]
+    middles = [np.array(c.lo) + (np.array(c.shape) - 1) / 2 for c in found.chunks]
     centres = np.concatenate(
-        [
-            c.records["position"].astype(np.float64) + np.array(c.lo) + (np.array(c.shape) - 1) / 2
-            for c in found.chunks
-        ]
+        [r["position"].astype(np.float64) + m for r, m in zip(records, middles, strict=True)]
     )
-    weights = np.concatenate([c.records["intensity"].astype(np.float64) for c in found.chunks]) * unit
+    weights = np.concatenate([r["intensity"].astype(np.float64) for r in records]) * unit
     return Model.isotropic(centres, np.full(len(weights), SCALE), weights)

@@ -38,13 +38,42 @@ def _subtract(a: Any, b: Any) -> None:  # pragma: no cover - compiled
 
 
 @_fast
-def _forgive(missing: Any, target: Any, black: Any, white: Any) -> None:  # pragma: no cover - compiled
-    for z in range(missing.shape[0]):
-        for y in range(missing.shape[1]):
-            for x in range(missing.shape[2]):
-                m = missing[z, y, x]
-                if (m > 0 and target[z, y, x] <= black) or (m < 0 and target[z, y, x] >= white):
-                    missing[z, y, x] = 0.0
+def _missing(residual, target, black, white, out):  # type: ignore[no-untyped-def] # pragma: no cover
+    for z in range(residual.shape[0]):
+        for y in range(residual.shape[1]):
+            for x in range(residual.shape[2]):
+                m, t = -residual[z, y, x], target[z, y, x]
+                cut_off = (m > 0 and t <= black) or (m < 0 and t >= white)
+                out[z, y, x] = np.float32(0.0) if cut_off else m
+
+
+@_fast
+def _metric(field, weights, weighted, lam, z0, out):  # type: ignore[no-untyped-def] # pragma: no cover
+    """Planes from ``z0`` of weights * field - lam * Laplacian of the field, into ``out``."""
+    nz, ny, nx = field.shape
+    for k in range(out.shape[0]):
+        z = z0 + k
+        for y in range(ny):
+            for x in range(nx):
+                out[k, y, x] = field[z, y, x] * weights[z, y, x] if weighted else field[z, y, x]
+            if lam == 0.0:
+                continue
+            if z > 0:
+                for x in range(nx):
+                    out[k, y, x] += lam * (field[z, y, x] - field[z - 1, y, x])
+            if z + 1 < nz:
+                for x in range(nx):
+                    out[k, y, x] += lam * (field[z, y, x] - field[z + 1, y, x])
+            if y > 0:
+                for x in range(nx):
+                    out[k, y, x] += lam * (field[z, y, x] - field[z, y - 1, x])
+            if y + 1 < ny:
+                for x in range(nx):
+                    out[k, y, x] += lam * (field[z, y, x] - field[z, y + 1, x])
+            for x in range(1, nx):
+                out[k, y, x] += lam * (field[z, y, x] - field[z, y, x - 1])
+            for x in range(nx - 1):
+                out[k, y, x] += lam * (field[z, y, x] - field[z, y, x + 1])
 
 
 @_fast
@@ -128,11 +157,21 @@ def subtract(a: F32, b: F32, threads: int) -> None:
     by_slabs(a.shape, threads, lambda z0, z1: _subtract(a[z0:z1], b[z0:z1]))
 
 
-def forgive(missing: F32, target: F32, black: np.float32, white: np.float32, threads: int) -> None:
-    """Take off ``missing`` what is below ``black`` or above ``white``, which decoding cuts off anyway."""
+def missing(residual: F32, target: F32, black: float, white: float, threads: int, out: F32) -> F32:
+    """-residual [Z, Y, X]; 0 where that lies below ``black`` or above ``white``, which decoding cuts off."""
+    low, high = np.float32(black), np.float32(white)
     by_slabs(
-        missing.shape, threads, lambda z0, z1: _forgive(missing[z0:z1], target[z0:z1], black, white)
+        out.shape, threads, lambda z0, z1: _missing(residual[z0:z1], target[z0:z1], low, high, out[z0:z1])
     )
+    return out
+
+
+def metric(field: F32, weights: F32 | None, gradient: float, threads: int, out: F32) -> F32:
+    """Weights (None: 1) times a field [Z, Y, X], and ``gradient`` times the differences' own Laplacian."""
+    w = field if weights is None else weights
+    lam, weighted = np.float32(gradient), weights is not None
+    by_slabs(field.shape, threads, lambda z0, z1: _metric(field, w, weighted, lam, z0, out[z0:z1]))
+    return out
 
 
 def gaussian_taps(sigma: float) -> F32:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from .filters import ndimage
-from .tiles import Tile, walk
+from .tiles import Slices, Tile, walk
 
 Array = npt.NDArray[Any]
 
@@ -63,12 +63,16 @@ class Reference:
 FOREGROUND_HALO = (SMOOTHING_RADIUS,) * 3
 
 
-def foreground_mask(volume: Array, reference: Reference | None = None) -> npt.NDArray[np.bool_]:
-    """The foreground of a whole volume as `compare` sees it, bool (Z, Y, X)."""
+def foreground_mask(
+    volume: Array, reference: Reference | None = None, box: Slices | None = None
+) -> npt.NDArray[np.bool_]:
+    """The foreground of a volume (Z, Y, X), or of a box of it, as `compare` sees it; bool."""
     reference = Reference.of(volume) if reference is None else reference
-    mask = np.empty(volume.shape, np.bool_)
-    for tile in walk(volume.shape, FOREGROUND_HALO):
-        mask[tile.core] = reference.foreground(volume, tile)
+    low = [0, 0, 0] if box is None else [s.start for s in box]
+    high = list(volume.shape) if box is None else [s.stop for s in box]
+    mask = np.empty([b - a for a, b in zip(low, high, strict=True)], np.bool_)
+    for tile in walk(mask.shape, FOREGROUND_HALO):
+        mask[tile.core] = reference.foreground(volume, tile.moved(low, volume.shape, FOREGROUND_HALO))
     return mask
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 Slices = tuple[slice, slice, slice]
@@ -29,6 +29,22 @@ class Tile:
     padded: Slices
     inner: Slices
 
+    def moved(self, by: Sequence[int], shape: tuple[int, ...], halo: tuple[int, int, int]) -> Tile:
+        """The box of a part that begins at ``by`` as one of the volume, its halo reaching beyond the part."""
+        core = tuple(slice(s.start + b, s.stop + b) for s, b in zip(self.core, by, strict=True))
+        return _padded(core, shape, halo)
+
+
+def _padded(core: tuple[slice, ...], shape: tuple[int, ...], halo: tuple[int, int, int]) -> Tile:
+    padded = tuple(
+        slice(max(0, s.start - h), min(int(n), s.stop + h))
+        for s, n, h in zip(core, shape, halo, strict=True)
+    )
+    inner = tuple(slice(s.start - p.start, s.stop - p.start) for s, p in zip(core, padded, strict=True))
+    return Tile(
+        (core[0], core[1], core[2]), (padded[0], padded[1], padded[2]), (inner[0], inner[1], inner[2])
+    )
+
 
 def walk(
     shape: tuple[int, ...], halo: tuple[int, int, int] = (0, 0, 0), voxels: int = TILE_VOXELS
@@ -49,13 +65,6 @@ def walk(
     step_z = max(1, min(nz, voxels // max(1, nx * step_y)))
     for z0 in range(0, nz, step_z):
         for y0 in range(0, ny, step_y):
-            low = (z0, y0, 0)
             high = (min(nz, z0 + step_z), min(ny, y0 + step_y), nx)
-            from_ = [max(0, a - h) for a, h in zip(low, halo, strict=True)]
-            to = [min(n, b + h) for n, b, h in zip((nz, ny, nx), high, halo, strict=True)]
-            core = [slice(a, b) for a, b in zip(low, high, strict=True)]
-            padded = [slice(a, b) for a, b in zip(from_, to, strict=True)]
-            inner = [slice(a - f, b - f) for a, b, f in zip(low, high, from_, strict=True)]
-            yield Tile(
-                (core[0], core[1], core[2]), (padded[0], padded[1], padded[2]), (inner[0], inner[1], inner[2])
-            )
+            core = tuple(slice(a, b) for a, b in zip((z0, y0, 0), high, strict=True))
+            yield _padded(core, shape, halo)
