@@ -8,6 +8,7 @@ PYTEST_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+GPU_STAMP := $(VENV)/.installed-gpu
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .PHONY: demo test lint types unit gpu-check gpu-bench clean help
@@ -20,6 +21,14 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq --disable-pip-version-check $(TORCH_PIP) '$(TORCH)'
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[encode,zarr,dask,remote,test]'
+	@touch $@
+
+$(GPU_STAMP): $(STAMP)
+	@$(BIN)/python -c 'import sys; from volmicro_codec.cuda.device import driver_version; \
+	  sys.exit(driver_version() is None and "this needs a CUDA device: no NVIDIA driver is here")'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt \
+	  -e ".[$$($(BIN)/python -c 'from volmicro_codec.cuda.device import extra; print(extra())')]"
+	@$(BIN)/python scripts/require_gpu.py
 	@touch $@
 
 demo: $(STAMP) ## a phantom, encoded, decoded, measured, and a picture of both in demo-out/
@@ -45,7 +54,7 @@ types: $(STAMP) ## mypy --strict
 unit: $(STAMP) ## pytest; PYTEST_ARGS=... adds arguments
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
 
-gpu-check: $(STAMP) ## the tests that need a CUDA device, then a part of them under compute-sanitizer
+gpu-check: $(GPU_STAMP) ## the tests that need a CUDA device, then a part of them under compute-sanitizer
 	$(BIN)/python -m pytest -q -m gpu $(PYTEST_ARGS)
 	@command -v compute-sanitizer >/dev/null || { echo "compute-sanitizer is not there: it comes with the CUDA toolkit"; exit 1; }
 	for tool in memcheck racecheck synccheck initcheck; do \
@@ -53,7 +62,7 @@ gpu-check: $(STAMP) ## the tests that need a CUDA device, then a part of them un
 	    $(BIN)/python -m pytest -q -m gpu tests/cuda -k "not billion and not twenty and not shared_stacks and not long" || exit 1; \
 	done
 
-gpu-bench: $(STAMP) ## the benchmarks that need a CUDA device; results in benchmarks/results/
+gpu-bench: $(GPU_STAMP) ## the benchmarks that need a CUDA device; results in benchmarks/results/
 	$(BIN)/python benchmarks/gpu_decode.py
 	$(BIN)/python benchmarks/gpu_encode.py
 

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.cuda import scenes
-from volmicro_codec.cuda.rasteriser import TILE, CudaRasteriser, Room
+from volmicro_codec.cuda.packing import TILE, Room
+from volmicro_codec.cuda.rasteriser import CudaRasteriser
 
 SAME_DEVICE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 

@@ -9,7 +9,8 @@ import pytest
 
 from tests.cuda import scenes
 from volmicro_codec.cuda.curvature import normal_blocks
-from volmicro_codec.cuda.rasteriser import CudaRasteriser, Packed
+from volmicro_codec.cuda.packing import Packed
+from volmicro_codec.cuda.rasteriser import CudaRasteriser
 from volmicro_codec.decode.cpu import CpuRasteriser
 from volmicro_codec.errors import UsageError
 from volmicro_codec.primitives import F64, Primitives

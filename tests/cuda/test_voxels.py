@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.cuda import scenes
-from volmicro_codec.cuda.rasteriser import TILE, CudaRasteriser
+from volmicro_codec.cuda.packing import TILE
+from volmicro_codec.cuda.rasteriser import CudaRasteriser
 from volmicro_codec.decode import oracle
 from volmicro_codec.decode.cpu import CpuRasteriser
 from volmicro_codec.errors import UsageError

@@ -36,6 +36,9 @@ namespace backward {
 namespace fields {
 #include "../../volmicro_codec/cuda/fields.cu"
 }
+namespace axes {
+#include "../../volmicro_codec/cuda/axes.cu"
+}
 
 namespace {
 
@@ -115,6 +118,8 @@ const std::map<std::string, Kernel> KERNELS = {
     {"correlate", kernel(fields::correlate)},
     {"halve", kernel(fields::halve)},
     {"peaks", kernel(fields::peaks)},
+    {"copy_if", kernel(fields::copy_if)},
+    {"principal_axes", kernel(axes::principal_axes)},
 };
 
 }  // namespace

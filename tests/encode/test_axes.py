@@ -10,6 +10,7 @@ pytest.importorskip("torch", reason="the encoder's tensors")
 import torch
 
 from volmicro_codec.encode.axes import principal_axes
+from volmicro_codec.encode.model import MIN_SIGMA, clamped
 
 
 def matrices(count: int) -> torch.Tensor:
@@ -38,3 +39,13 @@ def test_directions_are_orthonormal_and_turn_the_matrix_to_its_lengths() -> None
         turned.transpose(1, 2) @ turned / scale**2, torch.diag_embed((lengths / scale[:, 0]) ** 2),
         rtol=0, atol=1e-12,
     )  # fmt: skip
+
+
+def test_widths_are_kept_within_their_bounds_whatever_the_matrix() -> None:
+    b = torch.cat([matrices(500), torch.full((1, 3, 3), torch.nan), torch.ones((1, 3, 3)).double()])
+    wide = torch.linalg.svdvals(clamped(b, 24.0))
+    assert float(wide.min()) >= MIN_SIGMA - 1e-9
+    assert float(wide.max()) <= 24.0 + 1e-9
+    within = torch.linalg.svdvals(clamped(b, 24.0, axes=lambda m: torch.linalg.svd(m)[1:]))
+    torch.testing.assert_close(wide, within, rtol=1e-6, atol=1e-6)
+    assert torch.equal(clamped(b[:2], 24.0), b[:2])

@@ -9,12 +9,16 @@ import pytest
 import torch
 
 from tests.cuda.conftest import device, driver, host  # noqa: F401 - fixtures
+from volmicro_codec import cuda as backend
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
 from volmicro_codec.decode.cpu import CpuRasteriser
-from volmicro_codec.encode import matched
-from volmicro_codec.encode.device import DeviceRefiner, find, refiner_of
+from volmicro_codec.encode import EncodeSettings, matched, pipeline
+from volmicro_codec.encode.device import DeviceRefiner, find, rasteriser_on, refiner_of
 from volmicro_codec.encode.model import Model
 from volmicro_codec.encode.refine import Block, Refiner
+from volmicro_codec.errors import DependencyError
+from volmicro_codec.phantom import make_phantom
+from volmicro_codec.volume import Volume
 
 SHAPE = (13, 22, 27)
 CUTOFF = 12.0
@@ -98,6 +102,54 @@ def test_candidates_are_those_of_the_cpu(device: Any) -> None:  # noqa: F811
 
 def test_nothing_is_found_in_nothing(device: Any) -> None:  # noqa: F811
     assert len(find(CudaRasteriser(CUTOFF, device), np.zeros(SHAPE, np.float32), 5)) == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "environment", "torch_can", "fits_on"),
+    [
+        ("auto", None, True, "cuda"),
+        ("auto", None, False, "cpu"),
+        ("auto", "cpu", True, "cpu"),
+        ("auto", "cuda:2", True, "cuda:2"),
+        ("cpu", "cuda", True, "cpu"),
+        ("cuda:1", None, True, "cuda:1"),
+        ("cuda", None, False, "needs a torch built for CUDA"),
+        ("auto", "cuda", False, "needs a torch built for CUDA"),
+    ],
+)
+def test_a_fit_is_on_the_device_that_was_asked_for_and_that_torch_can_use(
+    monkeypatch: pytest.MonkeyPatch, asked: str, environment: str | None, torch_can: bool, fits_on: str
+) -> None:
+    class OnDevice:
+        def __init__(self, name: str) -> None:
+            self.device = name
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: torch_can)
+    monkeypatch.setattr(backend, "available", lambda: True)
+    monkeypatch.setattr(backend, "get_rasteriser", lambda name, *_: OnDevice(name))
+    monkeypatch.delenv("VGM_DEVICE", raising=False)
+    if environment:
+        monkeypatch.setenv("VGM_DEVICE", environment)
+    if "torch" in fits_on:
+        with pytest.raises(DependencyError, match=fits_on):
+            rasteriser_on(asked, CUTOFF)
+    else:
+        assert getattr(rasteriser_on(asked, CUTOFF), "device", "cpu") == fits_on
+
+
+@pytest.mark.slow
+def test_an_encode_on_a_device_is_within_a_tenth_of_a_decibel_of_the_cpus(
+    device: Any,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Any,
+) -> None:
+    volume = Volume.from_array(make_phantom((10, 40, 40), seed=1))
+    results: list[Any] = []
+    for raster in (lambda c: CpuRasteriser(c, 1), lambda c: CudaRasteriser(c, device)):
+        monkeypatch.setattr(pipeline, "rasteriser_on", lambda _, c, *__, raster=raster: raster(c))
+        settings = EncodeSettings(size=220, effort="fast")
+        results.append(pipeline.encode_volume(volume, tmp_path / f"{len(results)}.vgm", settings))
+    assert results[1].psnr == pytest.approx(results[0].psnr, abs=0.1)
 
 
 def test_the_refiner_follows_the_rasteriser(host: Any) -> None:  # noqa: F811

@@ -67,7 +67,7 @@ def test_a_gradient_is_the_slope_of_its_penalty_along_every_step(name):
         up = penalty(moved(m, step, h, 1e3), i, j)[0]
         down = penalty(moved(m, step, -h, 1e3), i, j)[0]
         slope = float((gradient * step).sum())
-        assert (up - down) / (2 * h) == pytest.approx(slope, rel=1e-5, abs=1e-7 * value)
+        assert (up - down) / (2 * h) == pytest.approx(slope, rel=1e-5, abs=1e-7 * float(value))
 
 
 def test_overlap_of_a_gaussian_with_itself_is_one_and_far_from_it_nothing():

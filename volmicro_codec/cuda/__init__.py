@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .backend import CudaBackend
 from .device import missing, parse_device
-from .rasteriser import CudaRasteriser, DeviceFloats, Packed, Room
+from .packing import DeviceFloats, Packed, Room
+from .rasteriser import CudaRasteriser
 from .sampling import nearest, sample, sample_nearest
 
 __all__ = [

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from ..primitives import Primitives
 from .device import Device
-from .rasteriser import TILE, CudaRasteriser, DeviceFloats
+from .packing import TILE, DeviceFloats
+from .rasteriser import CudaRasteriser
 
 if TYPE_CHECKING:
     from ..decode.image import Block, Primed

@@ -19,8 +19,8 @@ import numpy.typing as npt
 from ..errors import DependencyError, UsageError
 from . import sources
 
-INSTALL = {12: "pip install 'volmicro-codec[cuda12]'", 13: "pip install 'volmicro-codec[cuda13]'"}
-"""What to install, by the CUDA version that the driver supports."""
+EXTRAS = {12: "cuda12", 13: "cuda13"}
+"""Extra of the package, by the CUDA version that the driver supports."""
 
 _devices: dict[int, CupyDevice] = {}
 _lock = Lock()
@@ -110,10 +110,15 @@ def driver_version() -> tuple[int, int] | None:
     return version.value // 1000, version.value % 1000 // 10
 
 
+def extra() -> str:
+    """The extra of the package that has what CUDA needs here."""
+    version = driver_version()
+    return EXTRAS[13 if version is not None and version[0] >= 13 else 12]
+
+
 def install_hint() -> str:
     """The command that installs what CUDA needs here."""
-    version = driver_version()
-    return INSTALL[13 if version is not None and version[0] >= 13 else 12]
+    return f"pip install 'volmicro-codec[{extra()}]'"
 
 
 def device_count() -> int:

@@ -85,3 +85,10 @@ peaks(const float* __restrict__ field, i64 nz, i64 ny, i64 nx, const float* __re
     }
     gain[at] = value;
 }
+
+// Copies n words of 32 bits where the flag says so; where not, reads nothing. One thread a word, blocks of 256.
+extern "C" __global__ void __launch_bounds__(256)
+copy_if(const int* __restrict__ flag, const unsigned* __restrict__ from, i64 n, unsigned* __restrict__ to) {
+    i64 at = (i64)blockIdx.x * blockDim.x + threadIdx.x;
+    if (at < n && *flag) to[at] = from[at];
+}

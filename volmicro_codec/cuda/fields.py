@@ -28,7 +28,12 @@ class Fields:
         with d.active():
             parts = d.xp.empty(min(_DOT_BLOCKS, self._blocks(a.size)), np.float64)
             d.launch("dot", len(parts), _THREADS, a, b, np.int64(a.size), parts)
-            return parts.sum()
+            return parts.sum(keepdims=True).reshape(())
+
+    def copy_if(self, flag: Any, source: Any, target: Any) -> None:
+        """Copy ``source`` to ``target`` (contiguous, of one size) unless ``flag`` int32 [1] is 0."""
+        words = source.nbytes // 4
+        self.device.launch("copy_if", self._blocks(words), _THREADS, flag, source, np.int64(words), target)
 
     def metric(self, field: Any, weights: Any, lam: float, out: Any) -> Any:
         """Weights (None for 1) times a field, plus ``lam`` times the Laplacian of its finite differences."""

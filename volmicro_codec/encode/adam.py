@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -29,7 +30,7 @@ def refine(
     rate: float,
     free: Tensor | None = None,
     tolerance: float = 0.0,
-    extra: Callable[[Model], tuple[float, Tensor]] | None = None,
+    extra: Callable[[Model], tuple[Tensor, Tensor]] | None = None,
     report: Callable[[int, float], None] | None = None,
 ) -> tuple[Model, float]:
     """Improve a model by Adam; what it returns is the best model that it met.
@@ -60,34 +61,24 @@ def refine(
     loss = refiner.evaluate(packed, refiner.residual)
     if len(model) == 0 or iterations <= 0:
         return model, loss
-    value, penalty = extra(model) if extra else (0.0, None)
+    value, penalty = _penalty(extra, model)
     best, best_loss, best_total = model, loss, loss + value
     seen = [best_total]
     first = torch.zeros((len(model), STEP), dtype=torch.float64)
     second = torch.zeros_like(first)
     shapes = free is None or bool(free[:, 4:].any())
-    rates = torch.full((STEP,), rate, dtype=torch.float64)
-    rates[1:4] *= CENTRE_RATE
     for it in range(iterations):
         inv = model.inverse_b()
         moments = refiner.raster.moments(packed, refiner.metric(refiner.residual))
         g = local_gradient(model, inv, moments, refiner.raster.cutoff)
         if penalty is not None:
             g = g + penalty
-        amplitude = torch.sqrt(model.w**2 + refiner.floor**2)
-        g[:, 0] *= amplitude
-        if free is not None:
-            g = g * free
-        first.mul_(BETAS[0]).add_(g, alpha=1.0 - BETAS[0])
-        second.mul_(BETAS[1]).addcmul_(g, g, value=1.0 - BETAS[1])
-        mean, square = first / (1.0 - BETAS[0] ** (it + 1)), second / (1.0 - BETAS[1] ** (it + 1))
-        fall = FINAL_RATE + (1.0 - FINAL_RATE) * 0.5 * (1.0 + math.cos(math.pi * it / iterations))
-        step = -(fall * rates) * mean / (torch.sqrt(square) + _EPSILON)
-        step[:, 0] *= amplitude
+        pace = pace_at(torch.tensor(it), iterations, rate)
+        step, first, second = step_of(model, g, free, first, second, pace, refiner.floor)
         model = moved(model, step, 1.0, refiner.max_sigma, shapes=shapes, free=free)
         packed = refiner.pack(model)
         loss = refiner.evaluate(packed, refiner.residual)
-        value, penalty = extra(model) if extra else (0.0, None)
+        value, penalty = _penalty(extra, model)
         if loss + value < best_total:
             best, best_loss, best_total = model, loss, loss + value
         seen.append(best_total)
@@ -98,3 +89,59 @@ def refine(
     if best is not model:
         best_loss = refiner.evaluate(refiner.pack(best), refiner.residual)
     return best, best_loss
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How far a step goes: numbers [] that depend on how many were made.
+
+    Attributes
+    ----------
+    rate : float64 []
+        Learning rate.
+    mean, square : float64 []
+        What the running means lack yet, of 1.
+    """
+
+    rate: Tensor
+    mean: Tensor
+    square: Tensor
+
+
+def pace_at(it: Tensor, iterations: int, rate: float) -> Pace:
+    """The pace of the step after ``it`` [] of ``iterations``; read back from no device."""
+    it = it.to(torch.float64)
+    fall = FINAL_RATE + (1.0 - FINAL_RATE) * 0.5 * (1.0 + torch.cos(it * (math.pi / iterations)))
+    mean, square = (1.0 - torch.pow(beta, it + 1.0) for beta in BETAS)
+    return Pace(rate * fall, mean, square)
+
+
+def step_of(
+    model: Model,
+    gradient: Tensor,
+    free: Tensor | None,
+    first: Tensor,
+    second: Tensor,
+    pace: Pace,
+    floor: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A step [N, STEP] and the running means of the gradient and its square, with this gradient in them."""
+    amplitude = torch.sqrt(model.w**2 + floor**2)[:, None]
+    g = torch.cat([gradient[:, :1] * amplitude, gradient[:, 1:]], dim=1)
+    if free is not None:
+        g = g * free
+    first = BETAS[0] * first + (1.0 - BETAS[0]) * g
+    second = BETAS[1] * second + (1.0 - BETAS[1]) * g * g
+    step = -pace.rate * (first / pace.mean) / (torch.sqrt(second / pace.square) + _EPSILON)
+    parts = [step[:, :1] * amplitude, step[:, 1:4] * CENTRE_RATE, step[:, 4:]]
+    return torch.cat(parts, dim=1), first, second
+
+
+def _penalty(
+    extra: Callable[[Model], tuple[Tensor, Tensor]] | None, model: Model
+) -> tuple[float, Tensor | None]:
+    """Value and gradient of a regulariser, 0 and None where there is none."""
+    if extra is None:
+        return 0.0, None
+    value, gradient = extra(model)
+    return float(value), gradient

@@ -52,12 +52,9 @@ def _axes(b: Any, lengths: Any, directions: Any) -> None:  # pragma: no cover - 
 def principal_axes(b: Tensor) -> tuple[Tensor, Tensor]:
     """Singular values [N, 3] (in no order) and right singular vectors [N, 3 (which), 3] of ``b`` [N, 3, 3].
 
-    float64 of the host by Jacobi's rotations of B'B (singular values under 1e-8 of the largest are not
-    resolved); on a device by the library's decomposition.
+    Of the host, float64. By Jacobi's rotations of B'B: singular values under 1e-8 of the largest are not
+    resolved. (On a device `cuda.axes` does it.)
     """
-    if b.device.type != "cpu":
-        _, lengths, directions = torch.linalg.svd(b)
-        return lengths, directions
     matrices = b.numpy()
     out = np.empty((len(matrices), 3)), np.empty((len(matrices), 3, 3))
     _axes(matrices, *out)

@@ -1,8 +1,4 @@
-"""The fit on a CUDA device: the same loop as `refine`, with voxels and parameters that stay on the device.
-
-Fields (residual, slope, target, weights) are the rasteriser's arrays; parameters are torch tensors, which
-pass to it and back by DLPack without a copy. What the host sees of an iteration are a few numbers.
-"""
+"""The fit on a CUDA device: refits whose loop is the device's, and the search for candidates there."""
 
 from __future__ import annotations
 
@@ -15,32 +11,25 @@ import numpy.typing as npt
 import torch
 
 from ..cuda.fields import Fields
-from . import matched, voxels
+from ..decode.backend import get_rasteriser, parse_device
+from ..errors import DependencyError
+from . import adam, matched, voxels
+from .device_block import DeviceBlock, axes_on, torch_device
+from .device_loop import Looks, State, Stepper, run
 from .model import Model
 from .refine import Block, Refiner
 
 if TYPE_CHECKING:
     from ..cuda.device import Device
-    from ..cuda.rasteriser import CudaRasteriser, Packed
+    from ..cuda.rasteriser import CudaRasteriser
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 Tensor = torch.Tensor
 
 
-def torch_device(raster: CudaRasteriser) -> torch.device:
-    """Where torch has the tensors that a rasteriser can read without a copy."""
-    name = raster.device.name
-    return torch.device(name if name.startswith("cuda") else "cpu")
-
-
-def moved_to(model: Model, where: torch.device) -> Model:
-    """The model on another device."""
-    return Model(model.mu.to(where), model.B.to(where), model.w.to(where))
-
-
 class DeviceRefiner(Refiner):
-    """A `Refiner` whose iterations run on a rasteriser's device.
+    """A `Refiner` whose iterations run on a rasteriser's device (`device_loop`).
 
     Outside of `refine` it is a `Refiner` like any other: fields and models are the host's.
 
@@ -56,76 +45,98 @@ class DeviceRefiner(Refiner):
         host: Any = raster  # it has the methods of the CPU's
         super().__init__(block, host, noise_floor=noise_floor)
         self._cuda = raster
-        self._fields = Fields(raster.device)
-        self._where = torch_device(raster)
-        self._on_device = False
-        self._target: Any = None
-        self._weights: Any = None
+
+    def axes(self, b: Tensor) -> tuple[Tensor, Tensor]:
+        """As `DeviceBlock.axes` for matrices of the device; torch's for matrices of the host."""
+        if b.device != torch_device(self._cuda):
+            _, values, rows = torch.linalg.svd(b)
+            return values, rows
+        return axes_on(self._cuda, b)
 
     @contextmanager
-    def _fields_on_device(self) -> Iterator[None]:
-        """For as long as it lasts, the refiner's fields are the device's."""
-        d = self._cuda.device
-        kept = self.residual, self._trial, self._slope, self._metric
-        weights = self.block.weights
-        with d.active(), torch.device(self._where):
-            self._target = d.array(self.block.target, np.float32)
-            self._weights = None if weights is None else d.array(weights, np.float32)
-            made: list[Any] = [d.xp.empty(self.block.shape, np.float32) for _ in range(3)]
-            self.residual, self._trial, self._slope = made
-            self._metric = None if kept[3] is None else d.xp.empty(self.block.shape, np.float32)
-            self._on_device = True
-            try:
-                yield
-                kept[0][...] = d.host(self.residual)
-            finally:
-                self._on_device = False
-                self.residual, self._trial, self._slope, self._metric = kept
-                self._target = self._weights = None
+    def entered(self) -> Iterator[DeviceBlock]:
+        """The block on the device; its residual at the end becomes the refiner's."""
+        device = self._cuda.device
+        with device.active():
+            block = DeviceBlock(self.block, self._cuda)
+            yield block
+            self.residual[...] = device.host(block.residual)
 
-    def refine(self, model: Model, iterations: int, **options: Any) -> tuple[Model, float]:
-        """As `Refiner.refine`; the model comes from the host and goes back there."""
-        free = options.get("free")
-        if free is not None:
-            options["free"] = free.to(self._where)
-        with self._fields_on_device():
-            best, loss = super().refine(moved_to(model, self._where), iterations, **options)
-        return moved_to(best, torch.device("cpu")), loss
+    def refine(
+        self,
+        model: Model,
+        iterations: int,
+        *,
+        free: Tensor | None = None,
+        tolerance: float = 0.0,
+        extra: Callable[[Model], tuple[Tensor, Tensor]] | None = None,
+        report: Callable[[int, float], None] | None = None,
+    ) -> tuple[Model, float]:
+        """As `Refiner.refine`, by the same steps; the model comes from the host and goes back there.
 
-    def pack(self, model: Model) -> Any:
-        """As `Refiner.pack`; on the device without copies."""
-        if not self._on_device:
-            return super().pack(model)
-        origin = torch.as_tensor(self.block.origin, dtype=torch.float64, device=self._where)
-        sigma = (model.B @ model.B.transpose(1, 2)).reshape(-1, 9)[:, [0, 1, 2, 4, 5, 8]]
-        packed: Packed = self._cuda.pack(model.mu - origin, sigma, model.w, self.block.shape)
-        return packed
+        ``report`` is called some iterations late. ``extra`` is given models of the device.
+        """
+        if len(model) == 0 or iterations <= 0:
+            return super().refine(model, iterations)
+        with self.entered() as block:
+            on_device = model.to(block.where)
+            stepper = Stepper(
+                block,
+                self._cuda.cutoff,
+                self.floor,
+                self.max_sigma,
+                free is None or bool(free[:, 4:].any()),
+                None if free is None else free.to(block.where),
+                iterations,
+                tolerance,
+                extra,
+            )
+            begun = State.begin(on_device, block.enter(on_device), extra(on_device) if extra else None)
+            looks = Looks(self._cuda.device)
+            state, seen = run(stepper.trip, begun, iterations, looks, enlarge=block.enlarge, report=report)
+            self.passes += 1 + seen.count
+        return state.model.to(torch.device("cpu")), seen.loss
 
-    def metric(self, field: Any) -> Any:
-        """As `Refiner.metric`."""
-        if not self._on_device:
-            return super().metric(field)
-        if self._metric is None:
-            return field
-        return self._fields.metric(field, self._weights, self.block.gradient, self._metric)
 
-    def dot(self, a: Any, b: Any) -> float:
-        """Sum of products of two fields."""
-        return float(self._fields.dot(a, b)) if self._on_device else voxels.dot(a, b, self.threads)
+def rasteriser_on(device: str, cutoff: float, threads: int | None = None) -> Any:
+    """What fits on a device: `CpuRasteriser`, or `CudaRasteriser` with the same methods.
 
-    def evaluate(self, packed: Any, into: Any) -> float:
-        """As `Refiner.evaluate`."""
-        if not self._on_device:
-            return super().evaluate(packed, into)
-        self._cuda.render(packed, into)
-        into -= self._target
-        self.passes += 1
-        return 0.5 * self.dot(into, self.metric(into))
+    Parameters
+    ----------
+    device : str
+        "cpu", "cuda", "cuda:N", or "auto": what ``VGM_DEVICE`` says, else CUDA where CuPy, a device and a
+        torch that can use it are there, else the CPU.
+    cutoff, threads
+        As for both.
+
+    Raises
+    ------
+    DependencyError
+        CUDA was asked for, and something is missing; with what.
+    """
+    name = parse_device(device)
+    usable = torch.cuda.is_available()
+    raster = get_rasteriser("cpu" if name == "auto" and not usable else name, cutoff, threads)
+    if hasattr(raster, "device") and not usable:
+        raise DependencyError(
+            f"{name}: fitting there needs a torch built for CUDA, this one is {torch.__version__}: "
+            "pip install --force-reinstall torch (decoding there needs none)"
+        )
+    return raster
 
 
 def refiner_of(raster: Any) -> Callable[..., Refiner]:
     """The refiner that suits a rasteriser: `DeviceRefiner` where it has a device, else `Refiner`."""
     return DeviceRefiner if hasattr(raster, "device") else Refiner
+
+
+def adam_of(raster: Any) -> Callable[..., tuple[Model, float]]:
+    """The `adam.refine` that suits a rasteriser."""
+    if not hasattr(raster, "device"):
+        return adam.refine
+    from . import device_adam
+
+    return device_adam.refine
 
 
 def find_on(raster: Any, residual: F32, limit: int, **options: Any) -> matched.Candidates:

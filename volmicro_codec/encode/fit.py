@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 
 from ..decode.cpu import CpuRasteriser
-from . import adam, densify, initialise, matched, voxels
-from .device import find_on, refiner_of
+from . import densify, initialise, matched, voxels
+from .device import adam_of, find_on, refiner_of
 from .image import Image, Part
 from .model import Model
 from .refine import Block, Refiner
@@ -230,9 +230,9 @@ class ImageFit:
 
             mine = self.model.take(own)
             free_here = None if free is None else free[torch.as_tensor(own)]
-            extra = penalties.bind(mine, each) if penalties and iterations > 0 else None
+            extra = penalties.bind(mine, each, axes=refiner.axes) if penalties and iterations > 0 else None
             if self.method.optimizer == "adam" and free is None:
-                new, _ = adam.refine(
+                new, _ = adam_of(self.raster)(
                     refiner, mine, iterations, rate=self.method.rate, tolerance=tolerance, extra=extra,
                     report=report,
                 )  # fmt: skip

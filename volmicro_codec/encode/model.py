@@ -4,11 +4,16 @@ A primitive is (mu, B, w) with Sigma = B B'. A step is (e, E, dw): mu += B e, B 
 symmetric, w += dw. In that frame the Gauss-Newton block of one primitive has a closed form
 (with I0 = pi^1.5 det B, the integral of phi^2): w: I0; e: w^2 I0/2; E_ii: 3/4 w^2 I0; E_ii E_jj: 1/4;
 E_ij: w^2 I0; w E_ii: w I0/2.
+
+What concerns only the Gaussians at a bound takes an argument ``axes``. None is for tensors of the host: those
+Gaussians are picked out, and only they are decomposed. On a device picking would wait for it, so there a
+function is given that decomposes all, and nothing in this module then asks a tensor what is in it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +25,8 @@ from ..decode import kernels
 from .axes import principal_axes
 
 Tensor = torch.Tensor
+Axes = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Matrices [N, 3, 3] = U S V' to (S [N, 3] descending, V' [N, 3, 3]), on a device."""
 PI32 = math.pi**1.5
 MIN_SIGMA = 0.3
 STEP = 10  # columns of a step: dw, e (3), E_zz, E_zy, E_zx, E_yy, E_yx, E_xx
@@ -80,6 +87,10 @@ class Model:
         i = torch.as_tensor(index)
         return Model(self.mu[i], self.B[i], self.w[i])
 
+    def to(self, where: torch.device) -> Model:
+        """The same on another device."""
+        return Model(self.mu.to(where), self.B.to(where), self.w.to(where))
+
     def clone(self) -> Model:
         """A copy."""
         return Model(self.mu.clone(), self.B.clone(), self.w.clone())
@@ -107,134 +118,152 @@ class Model:
 
     def inverse_b(self) -> Tensor:
         """B^-1, [N, 3, 3]."""
-        b = self.B
-        c0 = torch.linalg.cross(b[:, :, 1], b[:, :, 2])
-        c1 = torch.linalg.cross(b[:, :, 2], b[:, :, 0])
-        c2 = torch.linalg.cross(b[:, :, 0], b[:, :, 1])
-        det = (b[:, :, 0] * c0).sum(1)
-        out: Tensor = torch.stack([c0, c1, c2], dim=1) / det[:, None, None]
-        return out
+        return inverse(self.B)
 
 
-def local_gradient(model: Model, inv: Tensor, moments: npt.NDArray[np.float64], cutoff: float) -> Tensor:
-    """Gradient [N, STEP] of half the squared residual from the kernels' moments of the residual."""
+def inverse(b: Tensor) -> Tensor:
+    """Inverses of matrices [N, 3, 3], by cofactors."""
+    c0 = torch.linalg.cross(b[:, :, 1], b[:, :, 2])
+    c1 = torch.linalg.cross(b[:, :, 2], b[:, :, 0])
+    c2 = torch.linalg.cross(b[:, :, 0], b[:, :, 1])
+    det = (b[:, :, 0] * c0).sum(1)
+    out: Tensor = torch.stack([c0, c1, c2], dim=1) / det[:, None, None]
+    return out
+
+
+def local_gradient(model: Model, inv: Tensor, moments: Any, cutoff: float) -> Tensor:
+    """Gradient [N, STEP] of half the squared residual from the kernels' moments [N, 11] of the residual."""
     m = torch.as_tensor(moments)
     norm = 1.0 / (1.0 - math.exp(-0.5 * cutoff))
     w = model.w * norm
-    g = torch.empty((len(model), STEP), dtype=torch.float64)
-    g[:, 0] = m[:, kernels.M_KERNEL] * norm
-    first = m[:, [kernels.M_Z, kernels.M_Y, kernels.M_X]]
-    g[:, 1:4] = w[:, None] * torch.einsum("nij,nj->ni", inv, first)
-    second = torch.empty((len(model), 3, 3), dtype=torch.float64)
-    for k, (i, j) in enumerate(_PAIRS):
-        second[:, i, j] = m[:, kernels.M_ZZ + k]
-        second[:, j, i] = m[:, kernels.M_ZZ + k]
-    s = inv @ second @ inv.transpose(1, 2)
-    for k, (i, j) in enumerate(_PAIRS):
-        g[:, 4 + k] = w * s[:, i, j] * (1.0 if i == j else 2.0)
-    return g
+    first = torch.einsum("nij,nj->ni", inv, m[:, kernels.M_Z : kernels.M_X + 1])
+    second = inv @ _matrices(m[:, kernels.M_ZZ : kernels.M_XX + 1]) @ inv.transpose(1, 2)
+    columns = [m[:, kernels.M_KERNEL] * norm, *(w[:, None] * first).unbind(1)]
+    columns += [w * second[:, i, j] * (1.0 if i == j else 2.0) for i, j in _PAIRS]
+    return torch.stack(columns, dim=1)
 
 
-_COUPLED = torch.tensor(
-    [[1.0, 0.5, 0.5, 0.5], [0.5, 0.75, 0.25, 0.25], [0.5, 0.25, 0.75, 0.25], [0.5, 0.25, 0.25, 0.75]],
-    dtype=torch.float64,
-)
 _DAMPING = 0.02
-_COUPLED_INVERSE = torch.linalg.inv(_COUPLED + _DAMPING * torch.diag(torch.diagonal(_COUPLED)))
+"""Of the diagonal of each block."""
 
 
-def precondition(model: Model, gradient: Tensor, floor: float, max_sigma: float | None = None) -> Tensor:
+def precondition(
+    model: Model, gradient: Tensor, floor: float, max_sigma: float | None = None, axes: Axes | None = None
+) -> Tensor:
     """Gradient times the inverse of the closed-form Gauss-Newton blocks, [N, STEP].
 
     ``floor`` (an amplitude) keeps the step of Gaussians of nearly no weight finite. With ``max_sigma``,
     axes at a bound that the gradient would cross are held: their block is solved without them.
     """
-    i0 = PI32 * model.det()
     size = torch.sqrt(model.w**2 + floor**2)
     amp = torch.where(model.w < 0, -size, size)
-    out = torch.empty_like(gradient)
-    scaled = (
-        torch.stack([gradient[:, 0] * amp, gradient[:, 4], gradient[:, 7], gradient[:, 9]], dim=1)
-        / (amp**2 * i0)[:, None]
-    )
-    coupled = scaled @ _COUPLED_INVERSE.to(scaled.device)
-    out[:, 0] = coupled[:, 0] * amp
-    out[:, [4, 7, 9]] = coupled[:, 1:]
-    scale = 1.0 / (amp**2 * i0 * (1.0 + _DAMPING))
-    out[:, 1:4] = gradient[:, 1:4] * (2.0 * scale)[:, None]
-    out[:, [5, 6, 8]] = gradient[:, [5, 6, 8]] * scale[:, None]
-    if max_sigma is not None:
-        _hold_in_block(model, gradient, amp, i0, out, max_sigma)
-    return out
+    unit = amp**2 * PI32 * model.det()
+    diagonal = torch.stack([gradient[:, 4], gradient[:, 7], gradient[:, 9]], dim=1)
+    weight, scales = _solve(gradient[:, 0], diagonal, torch.ones_like(diagonal), amp, unit)
+    scale = 1.0 / (unit * (1.0 + _DAMPING))
+    centres = (gradient[:, 1:4] * (2.0 * scale)[:, None]).unbind(1)
+    zz, yy, xx = scales.unbind(1)
+    zy, zx, yx = (gradient[:, k] * scale for k in (5, 6, 8))
+    out = torch.stack([weight, *centres, zz, zy, zx, yy, yx, xx], dim=1)
+    if max_sigma is None:
+        return out
+
+    def held(sv: Tensor, vh: Tensor, g: Tensor, a: Tensor, u: Tensor, free: Tensor) -> Tensor:
+        return _solve_held(sv, vh, g, a, u, free, max_sigma)
+
+    return _where_near(_at_bounds(model, max_sigma), model.B, axes, held, out, gradient, amp, unit, out)
+
+
+def _solve(weight: Tensor, scales: Tensor, moves: Tensor, amp: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
+    """Steps of w [N] and of the three scales [N, 3] for their gradients; scales whose ``moves`` is 0 stay.
+
+    The block, over (w / amp, scales) and in units of ``unit``, has 1 and 3/4 on its diagonal, 1/2 between w
+    and a scale, 1/4 between scales; so with m scales that move, it is two equations in w and the scales' sum.
+    """
+    a, b = 1.0 + _DAMPING, 0.75 * (1.0 + _DAMPING) - 0.25
+    m = moves.sum(1)
+    r0, r = weight * amp / unit, scales * moves / unit[:, None]
+    total = r.sum(1)
+    both = b + 0.25 * m
+    det = a * both - 0.25 * m
+    w, s = (r0 * both - 0.5 * total) / det, (a * total - 0.5 * m * r0) / det
+    return w * amp, moves * (r - (0.5 * w + 0.25 * s)[:, None]) / b
 
 
 def _at_bounds(model: Model, max_sigma: float) -> Tensor:
-    """Numbers of the Gaussians with an axis at a bound."""
+    """Which Gaussians may have an axis at a bound."""
     tight = model.inverse_b().square().sum((1, 2)).sqrt() > 0.99 / MIN_SIGMA
     wide = model.B.square().sum((1, 2)).sqrt() > 0.99 * max_sigma
-    return torch.nonzero(tight | wide)[:, 0]
+    return tight | wide
 
 
-def _hold_in_block(
-    model: Model, gradient: Tensor, amp: Tensor, i0: Tensor, out: Tensor, max_sigma: float
-) -> None:
-    """Solve the blocks of Gaussians at a bound again, in the frame of their own axes, without the held ones.
+def _where_near(
+    near: Tensor,
+    b: Tensor,
+    axes: Axes | None,
+    work: Callable[..., Tensor],
+    otherwise: Tensor,
+    *rows: Tensor,
+) -> Tensor:
+    """``work(S, V', *rows)`` for the Gaussians ``near`` [N], ``otherwise`` [N, ..] for the others."""
+    if axes is not None:
+        mask = near.reshape(-1, *[1] * (otherwise.dim() - 1))
+        return torch.where(mask, work(*axes(b), *rows), otherwise)
+    some = torch.nonzero(near)[:, 0]
+    if not len(some):
+        return otherwise
+    sv, vh = principal_axes(b[some])
+    out = otherwise.clone()
+    out[some] = work(sv, vh, *(r[some] for r in rows))
+    return out
 
-    The block of E is the same in every rotated frame: w^2 I0 (|E|^2 / 2 + tr(E)^2 / 4).
+
+def _solve_held(
+    sv: Tensor, vh: Tensor, gradient: Tensor, amp: Tensor, unit: Tensor, free: Tensor, max_sigma: float
+) -> Tensor:
+    """Steps of Gaussians at a bound, in the frame of their own axes, without the held ones.
+
+    The block of E is the same in every rotated frame: w^2 I0 (|E|^2 / 2 + tr(E)^2 / 4). ``free`` are the
+    steps with nothing held, whose centres are taken.
     """
-    near = _at_bounds(model, max_sigma)
-    if not len(near):
-        return
-    sv, vh = principal_axes(model.B[near])
-    g = _symmetric(gradient[near])
-    off = ~torch.eye(3, dtype=torch.bool)
-    g[:, off] *= 0.5
-    g = vh @ g @ vh.transpose(1, 2)
+    zz, zy, zx, yy, yx, xx = gradient[:, 4:].unbind(1)
+    g = vh @ _matrices(torch.stack([zz, zy / 2, zx / 2, yy, yx / 2, xx], dim=1)) @ vh.transpose(1, 2)
     diagonal = torch.diagonal(g, dim1=1, dim2=2)
     held = (sv < 1.02 * MIN_SIGMA) & (diagonal > 0) | (sv > 0.98 * max_sigma) & (diagonal < 0)
-    a = amp[near]
-    unit = a**2 * i0[near]
-    rhs = torch.cat([(gradient[near, 0] * a)[:, None], diagonal], dim=1) / unit[:, None]
-    blocked = torch.cat([torch.zeros_like(held[:, :1]), held], dim=1)
-    coupled = _COUPLED.to(rhs.device)
-    matrix = (coupled + _DAMPING * torch.diag(torch.diagonal(coupled))).repeat(len(near), 1, 1)
-    matrix[blocked[:, :, None].expand_as(matrix) | blocked[:, None, :].expand_as(matrix)] = 0.0
-    matrix += torch.diag_embed(blocked.to(matrix.dtype))
-    rhs[blocked] = 0.0
-    solved = torch.linalg.solve(matrix, rhs)
+    weight, scales = _solve(gradient[:, 0], diagonal, (~held).to(g.dtype), amp, unit)
     s = g * (2.0 / (unit * (1.0 + _DAMPING)))[:, None, None]
-    s[:, range(3), range(3)] = solved[:, 1:]
+    s = s - torch.diag_embed(torch.diagonal(s, dim1=1, dim2=2)) + torch.diag_embed(scales)
     s = vh.transpose(1, 2) @ s @ vh
-    out[near, 0] = solved[:, 0] * a
-    for k, (i, j) in enumerate(_PAIRS):
-        out[near, 4 + k] = s[:, i, j]
+    return torch.cat([weight[:, None], free[:, 1:4], _columns(s)], dim=1)
 
 
 def direction_table(inv: Tensor, step: Tensor) -> Tensor:
     """A step [N, STEP] as the float32 table that a rasteriser's ``slope`` takes."""
-    e, s = step[:, 1:4], _symmetric(step)
-    lin = torch.einsum("nji,nj->ni", inv, e)
-    quad = inv.transpose(1, 2) @ s @ inv
-    cols = [step[:, 0], lin[:, 0], lin[:, 1], lin[:, 2]]
-    cols += [quad[:, i, j] * (1.0 if i == j else 2.0) for i, j in _PAIRS]
-    return torch.stack(cols, dim=1).to(torch.float32)
+    lin = torch.einsum("nji,nj->ni", inv, step[:, 1:4])
+    quad = inv.transpose(1, 2) @ _matrices(step[:, 4:]) @ inv
+    columns = [quad[:, i, j] * (1.0 if i == j else 2.0) for i, j in _PAIRS]
+    return torch.stack([step[:, 0], *lin.unbind(1), *columns], dim=1).to(torch.float32)
 
 
-def _symmetric(step: Tensor) -> Tensor:
-    s = torch.empty((step.shape[0], 3, 3), dtype=step.dtype)
-    for k, (i, j) in enumerate(_PAIRS):
-        s[:, i, j] = step[:, 4 + k]
-        s[:, j, i] = step[:, 4 + k]
-    return s
+def _matrices(columns: Tensor) -> Tensor:
+    """Symmetric matrices [N, 3, 3] of their zz, zy, zx, yy, yx, xx [N, 6]."""
+    zz, zy, zx, yy, yx, xx = columns.unbind(1)
+    return torch.stack([zz, zy, zx, zy, yy, yx, zx, yx, xx], dim=1).reshape(-1, 3, 3)
+
+
+def _columns(matrices: Tensor) -> Tensor:
+    """zz, zy, zx, yy, yx, xx [N, 6] of symmetric matrices."""
+    return torch.stack([matrices[:, i, j] for i, j in _PAIRS], dim=1)
 
 
 def moved(
     model: Model,
     step: Tensor,
-    alpha: float,
+    alpha: float | Tensor,
     max_sigma: float,
     shapes: bool = True,
     free: Tensor | None = None,
+    axes: Axes | None = None,
 ) -> Model:
     """The model after ``alpha * step``, each Gaussian's move capped to what the local model can bear.
 
@@ -246,58 +275,49 @@ def moved(
     mu = model.mu + torch.einsum("nij,nj->ni", model.B, d[:, 1:4])
     if not shapes:
         return Model(mu, model.B, model.w + d[:, 0])
-    s = _symmetric(d)
-    eye = torch.eye(3, dtype=torch.float64)
+    s = _matrices(d[:, 4:])
     s2 = s @ s
-    growth = eye + s + s2 / 2 + s2 @ s / 6 + s2 @ s2 / 24
-    b = model.B @ growth
-    out = Model(mu, b, model.w + d[:, 0])
-    clamp_shapes(out, max_sigma)
+    growth = torch.eye(3, dtype=s.dtype, device=s.device) + s + s2 / 2 + s2 @ s / 6 + s2 @ s2 / 24
+    b = clamped(model.B @ growth, max_sigma, axes)
     if free is not None:
-        held = ~free[:, 4]
-        out.B[held] = model.B[held]
-    return out
+        b = torch.where(free[:, 4, None, None], b, model.B)
+    return Model(mu, b, model.w + d[:, 0])
 
 
-def hold_bounds(model: Model, direction: Tensor, max_sigma: float) -> Tensor:
+def hold_bounds(model: Model, direction: Tensor, max_sigma: float, axes: Axes | None = None) -> Tensor:
     """The direction without what would take an axis past a bound that it is at already.
 
     Clamping after the step instead would spoil the line search: the step taken would not be the one
     whose slope was measured.
     """
-    near = _at_bounds(model, max_sigma)
-    if not len(near):
-        return direction
-    sv, vh = principal_axes(model.B[near])
-    s = _symmetric(direction[near])
-    for k in range(3):
-        v = vh[:, k]
-        along = torch.einsum("ni,nij,nj->n", v, s, v)
-        stop = (sv[:, k] < 1.02 * MIN_SIGMA) & (along < 0) | (sv[:, k] > 0.98 * max_sigma) & (along > 0)
-        s = (
-            s
-            - torch.where(stop, along, torch.zeros_like(along))[:, None, None] * v[:, :, None] * v[:, None, :]
-        )
-    out = direction.clone()
-    for k, (i, j) in enumerate(_PAIRS):
-        out[near, 4 + k] = s[:, i, j]
-    return out
+
+    def held(sv: Tensor, vh: Tensor, way: Tensor) -> Tensor:
+        s = _matrices(way[:, 4:])
+        for k in range(3):
+            v = vh[:, k]
+            along = torch.einsum("ni,nij,nj->n", v, s, v)
+            stop = (sv[:, k] < 1.02 * MIN_SIGMA) & (along < 0) | (sv[:, k] > 0.98 * max_sigma) & (along > 0)
+            s = s - torch.where(stop, along, 0.0)[:, None, None] * v[:, :, None] * v[:, None, :]
+        return torch.cat([way[:, :4], _columns(s)], dim=1)
+
+    return _where_near(_at_bounds(model, max_sigma), model.B, axes, held, direction, direction)
 
 
-def clamp_shapes(model: Model, max_sigma: float) -> None:
-    """Keep every axis between MIN_SIGMA and ``max_sigma`` (in place)."""
-    fro = model.inverse_b().square().sum((1, 2)).sqrt()
-    bad = (fro > 1.0 / MIN_SIGMA) | (model.B.square().sum((1, 2)).sqrt() > max_sigma)
-    bad |= ~torch.isfinite(fro)
-    if not bool(bad.any()):
-        return
-    idx = torch.nonzero(bad)[:, 0]
-    b = torch.nan_to_num(model.B[idx], nan=1.0, posinf=1.0, neginf=1.0)
-    sv, vh = principal_axes(b)
-    factors = sv.clamp(MIN_SIGMA, max_sigma) / sv.clamp(min=1e-100)
-    clamped = b @ (vh.transpose(1, 2) * factors[:, None, :]) @ vh
-    flat = torch.nonzero(sv.amin(1) < 1e-6 * sv.amax(1))[:, 0]
-    if len(flat):  # nearly of lower rank: its shortest axes are not resolved
-        u, sv, vh = torch.linalg.svd(b[flat])
-        clamped[flat] = u @ torch.diag_embed(sv.clamp(MIN_SIGMA, max_sigma)) @ vh
-    model.B[idx] = clamped
+_WORST_CONDITION = 1e6
+
+
+def clamped(b: Tensor, max_sigma: float, axes: Axes | None = None) -> Tensor:
+    """B [N, 3, 3] with every axis between MIN_SIGMA and ``max_sigma``.
+
+    The unit matrix for what is not finite, or so nearly singular that its axes are not resolved.
+    """
+    tight, wide = (v.square().sum((1, 2)).sqrt() for v in (inverse(b), b))
+    usable = tight * wide < _WORST_CONDITION
+    bad = (tight > 1.0 / MIN_SIGMA) | (wide > max_sigma) | ~usable
+    b = torch.where(usable[:, None, None], b, torch.eye(3, dtype=b.dtype, device=b.device))
+
+    def within(sv: Tensor, vh: Tensor, one: Tensor) -> Tensor:
+        ratio = sv.clamp(MIN_SIGMA, max_sigma) / sv
+        return one @ vh.transpose(1, 2) @ (ratio[:, :, None] * vh)
+
+    return _where_near(bad, b, axes, within, b, b)

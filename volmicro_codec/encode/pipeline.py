@@ -7,19 +7,19 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import evaluate
-from ..decode.cpu import CpuRasteriser
 from ..errors import UsageError
 from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead, write_file
 from ..progress import Progress, SilentProgress
 from ..volume import Volume
 from . import densify, growth, quality, rate
 from .coder import FILE_STEP, Coded
+from .device import rasteriser_on
 from .fit import EFFORTS, ImageFit, Method, Schedule, Weighting
 from .gate import Gate, no_gate, otsu_gate, train_gate
 from .image import MAX_BLOCK_VOXELS, Image, check_floats, mapping
@@ -120,16 +120,6 @@ def _weighting(settings: EncodeSettings) -> Weighting:
     return Weighting(edges=settings.edge_boost, gradient=gradient)
 
 
-def _rasteriser(settings: EncodeSettings, cutoff: float) -> CpuRasteriser:
-    """Of the device asked for; `DependencyError` where that is not there."""
-    if settings.device.startswith("cuda"):
-        from ..cuda import get_rasteriser
-
-        device: Any = get_rasteriser(settings.device, cutoff, settings.threads)
-        return cast(CpuRasteriser, device)
-    return CpuRasteriser(cutoff, settings.threads)
-
-
 def _text(settings: EncodeSettings) -> str:
     """The settings that are not defaults, short."""
     default = EncodeSettings()
@@ -222,7 +212,7 @@ class _Job:
         self.volume, self.settings, self.shown, self.began = volume, settings, shown, began
         radius = settings.cutoff or DEFAULT_RADIUS
         self.cutoff = float(np.float32(radius * radius))
-        self.raster = _rasteriser(settings, self.cutoff)
+        self.raster = rasteriser_on(settings.device, self.cutoff, settings.threads)
         self.history: list[dict[str, Any]] = []
         self.chunks: list[EncodedChunk] = []
         self.mappings: list[tuple[float, float]] = []

@@ -12,7 +12,7 @@ import torch
 
 from ..decode.cpu import CpuRasteriser, Packed
 from . import voxels
-from .model import Model, direction_table, hold_bounds, local_gradient, moved, precondition
+from .model import Axes, Model, direction_table, hold_bounds, local_gradient, moved, precondition
 
 F32 = npt.NDArray[np.float32]
 Tensor = torch.Tensor
@@ -49,7 +49,15 @@ class Block:
 
 
 class Refiner:
-    """Evaluates and improves models on one block; owns the block's buffers."""
+    """Evaluates and improves models on one block; owns the block's buffers.
+
+    Attributes
+    ----------
+    axes : callable or None
+        What decomposes matrices where it refines (see `model`); None for torch on the host.
+    """
+
+    axes: Axes | None = None
 
     def __init__(self, block: Block, raster: CpuRasteriser, *, noise_floor: float) -> None:
         self.block = block
@@ -99,7 +107,7 @@ class Refiner:
         *,
         free: Tensor | None = None,
         tolerance: float = 0.0,
-        extra: Callable[[Model], tuple[float, Tensor]] | None = None,
+        extra: Callable[[Model], tuple[Tensor, Tensor]] | None = None,
         report: Callable[[int, float], None] | None = None,
     ) -> tuple[Model, float]:
         """Improve a model.
@@ -114,7 +122,7 @@ class Refiner:
         tolerance : float
             Stop when an iteration takes off less than this share of the loss, twice running.
         extra : callable, optional
-            Regulariser on parameters: model -> (value, gradient [N, STEP] in whitened frames).
+            Regulariser on parameters: model -> (value [], gradient [N, STEP] in whitened frames).
         report : callable, optional
             Called with (iteration, loss).
 
@@ -127,7 +135,7 @@ class Refiner:
         loss = self.evaluate(packed, self.residual)
         if len(model) == 0 or iterations <= 0:
             return model, loss
-        penalty = extra(model)[0] if extra else 0.0
+        penalty = float(extra(model)[0]) if extra else 0.0
         direction: Tensor | None = None
         last_z: Tensor | None = None
         last_g: Tensor | None = None
@@ -167,7 +175,7 @@ class Refiner:
                 trial = moved(model, direction, alpha, self.max_sigma, shapes=shapes, free=free)
                 trial_packed = self.pack(trial)
                 trial_loss = self.evaluate(trial_packed, self._trial)
-                trial_penalty = extra(trial)[0] if extra else 0.0
+                trial_penalty = float(extra(trial)[0]) if extra else 0.0
                 if trial_loss + trial_penalty <= loss + penalty:
                     accepted = True
                     break

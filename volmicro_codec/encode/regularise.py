@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .model import STEP, Model
+from .model import STEP, Axes, Model
 
 Tensor = torch.Tensor
-Penalty = Callable[[Model], tuple[float, Tensor]]
+Penalty = Callable[[Model], tuple[Tensor, Tensor]]
 
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 NEIGHBOURS = 6
@@ -50,7 +50,9 @@ class Regularisers:
     def __bool__(self) -> bool:
         return any((self.sparsity, self.overlap, self.smoothness, self.degenerate))
 
-    def bind(self, model: Model, voxels_each: float, neighbours: int = NEIGHBOURS) -> Penalty:
+    def bind(
+        self, model: Model, voxels_each: float, neighbours: int = NEIGHBOURS, axes: Axes | None = None
+    ) -> Penalty:
         """The penalty of models that continue from ``model``, whose nearest neighbours stay neighbours.
 
         Parameters
@@ -61,36 +63,47 @@ class Regularisers:
             one voxel's squared error.
         neighbours : int
             How many a primitive has.
+        axes : callable, optional
+            What decomposes matrices where the models will be; without it torch does.
 
         Returns
         -------
         callable
-            model -> (value, gradient [N, STEP] in whitened frames), for models of as many Gaussians.
+            model -> (value [], gradient [N, STEP] in whitened frames), for models of as many Gaussians on
+            any device; after the first call for a device it does not wait for it.
         """
         pairs = np.zeros((0, 2), np.int64)
         if self.overlap or self.smoothness:
             pairs = nearest_pairs(model.mu.numpy(), neighbours)
-        i, j = torch.as_tensor(pairs[:, 0].copy()), torch.as_tensor(pairs[:, 1].copy())
+        on: dict[torch.device, tuple[Tensor, Tensor]] = {}
+
+        def ends(m: Model) -> tuple[Tensor, Tensor]:
+            where = m.w.device
+            if where not in on:
+                i, j = (torch.as_tensor(pairs[:, k].copy()).to(where) for k in (0, 1))
+                on[where] = i, j
+            return on[where]
+
         each = voxels_each / max(1.0, len(pairs) / max(1, len(model)))
         terms: list[tuple[float, Penalty]] = []
         if self.sparsity:
             terms.append((voxels_each * self.sparsity, sparsity))
         if self.overlap:
-            terms.append((each * self.overlap, lambda m: overlap(m, i, j)))
+            terms.append((each * self.overlap, lambda m: overlap(m, *ends(m))))
         if self.smoothness:
-            terms.append((each * self.smoothness, lambda m: smoothness(m, i, j)))
+            terms.append((each * self.smoothness, lambda m: smoothness(m, *ends(m))))
         if self.degenerate:
-            terms.append((voxels_each * self.degenerate, degenerate))
-        last: tuple[Model, float, Tensor] | None = None
+            terms.append((voxels_each * self.degenerate, lambda m: degenerate(m, axes)))
+        last: tuple[Model, Tensor, Tensor] | None = None
 
-        def penalty(m: Model) -> tuple[float, Tensor]:
+        def penalty(m: Model) -> tuple[Tensor, Tensor]:
             nonlocal last
             if last is not None and last[0] is m:
                 return last[1], last[2].clone()
-            value, gradient = 0.0, torch.zeros((len(m), STEP), dtype=torch.float64)
+            value, gradient = m.w.new_zeros(()), _zeros(m, len(m))
             for weight, term in terms:
                 v, g = term(m)
-                value += weight * v
+                value = value + weight * v
                 gradient += weight * g
             last = (m, value, gradient)
             return value, gradient.clone()
@@ -113,15 +126,15 @@ def nearest_pairs(mu: npt.NDArray[np.float64], neighbours: int) -> npt.NDArray[n
     return np.stack([np.nonzero(other)[0], found[other]], axis=1).astype(np.int64)
 
 
-def sparsity(m: Model) -> tuple[float, Tensor]:
+def sparsity(m: Model) -> tuple[Tensor, Tensor]:
     """Sum of sqrt(w^2 + FAINT^2) - FAINT, and its gradient [N, STEP]."""
     root = torch.sqrt(m.w**2 + FAINT**2)
-    g = torch.zeros((len(m), STEP), dtype=torch.float64)
+    g = _zeros(m, len(m))
     g[:, 0] = m.w / root
-    return float((root - FAINT).sum()), g
+    return (root - FAINT).sum(), g
 
 
-def overlap(m: Model, i: Tensor, j: Tensor) -> tuple[float, Tensor]:
+def overlap(m: Model, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
     """Sum over pairs of the cosine between the two Gaussians, and its gradient [N, STEP].
 
     cos = 2^1.5 (|A| |B|)^(1/4) / |A + B|^(1/2) exp(-d' (A + B)^-1 d / 2), for covariances A and B and
@@ -133,47 +146,53 @@ def overlap(m: Model, i: Tensor, j: Tensor) -> tuple[float, Tensor]:
     d = m.mu[i] - m.mu[j]
     a = torch.einsum("nij,nj->ni", inverse, d)
     cosine = 2.0**1.5 * torch.sqrt(root[i] * root[j] / det) * torch.exp(-0.5 * (d * a).sum(1))
-    g = torch.zeros((len(m), STEP), dtype=torch.float64)
-    eye = torch.eye(3, dtype=torch.float64)
+    g = _zeros(m, len(m))
+    eye = torch.eye(3, dtype=torch.float64, device=m.w.device)
     for at, sign in ((i, 1.0), (j, -1.0)):
         b = m.B[at]
         local = torch.einsum("nji,nj->ni", b, a)
-        part = torch.zeros((len(at), STEP), dtype=torch.float64)
+        part = _zeros(m, len(at))
         part[:, 1:4] = -sign * cosine[:, None] * local
         spread = 0.5 * eye - b.transpose(1, 2) @ inverse @ b + local[:, :, None] * local[:, None, :]
         part[:, 4:] = _columns(cosine[:, None, None] * spread)
         g.index_add_(0, at, part)
-    return float(cosine.sum()), g
+    return cosine.sum(), g
 
 
-def smoothness(m: Model, i: Tensor, j: Tensor) -> tuple[float, Tensor]:
+def smoothness(m: Model, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
     """Half the sum over pairs of squared differences of w and of log size, and its gradient [N, STEP].
 
     A Gaussian's size is det(Sigma)^(1/6), the geometric mean of its axes.
     """
     size = torch.log(m.det().clamp(min=1e-30)) / 3.0
     dw, ds = m.w[i] - m.w[j], size[i] - size[j]
-    g = torch.zeros((len(m), STEP), dtype=torch.float64)
+    g = _zeros(m, len(m))
     for at, sign in ((i, 1.0), (j, -1.0)):
-        part = torch.zeros((len(at), STEP), dtype=torch.float64)
+        part = _zeros(m, len(at))
         part[:, 0] = sign * dw
-        part[:, [4, 7, 9]] = (sign / 3.0) * ds[:, None]
+        for k in (4, 7, 9):
+            part[:, k] = (sign / 3.0) * ds
         g.index_add_(0, at, part)
-    return 0.5 * float((dw**2 + ds**2).sum()), g
+    return 0.5 * (dw**2 + ds**2).sum(), g
 
 
-def degenerate(m: Model) -> tuple[float, Tensor]:
+def degenerate(m: Model, axes: Axes | None = None) -> tuple[Tensor, Tensor]:
     """Half the sum of squared log(longest / shortest / DEGENERATE_RATIO) where positive, and its gradient."""
-    g = torch.zeros((len(m), STEP), dtype=torch.float64)
+    g = _zeros(m, len(m))
     if not len(m):
-        return 0.0, g
-    _, axes, vh = torch.linalg.svd(m.B)
-    excess = torch.log(axes[:, 0] / axes[:, 2].clamp(min=1e-30)) - math.log(DEGENERATE_RATIO)
+        return m.w.sum(), g
+    sv, vh = torch.linalg.svd(m.B)[1:] if axes is None else axes(m.B)
+    excess = torch.log(sv[:, 0] / sv[:, 2].clamp(min=1e-30)) - math.log(DEGENERATE_RATIO)
     excess = excess.clamp(min=0.0)
     longest, shortest = vh[:, 0], vh[:, 2]
     spread = longest[:, :, None] * longest[:, None, :] - shortest[:, :, None] * shortest[:, None, :]
     g[:, 4:] = _columns(excess[:, None, None] * spread)
-    return 0.5 * float((excess**2).sum()), g
+    return 0.5 * (excess**2).sum(), g
+
+
+def _zeros(m: Model, n: int) -> Tensor:
+    """Steps [n, STEP] of nothing, where a model is."""
+    return torch.zeros((n, STEP), dtype=torch.float64, device=m.w.device)
 
 
 def _columns(symmetric: Tensor) -> Tensor:
