@@ -12,7 +12,16 @@ pytest.importorskip("torch", reason="fits run on torch")
 from tests.encode.fits import fit_of, gaussians
 from volmicro_codec.encode import rate, shares
 from volmicro_codec.encode.points import PointChunk
-from volmicro_codec.encode.shares import INDEX_BYTES, Layer, Shares, coarsest, fill, finest_step, layer
+from volmicro_codec.encode.shares import (
+    INDEX_BYTES,
+    Layer,
+    Shares,
+    coarsest,
+    fill,
+    finest_step,
+    layer,
+    model_of_points,
+)
 from volmicro_codec.format.codings.points_chunk import LARGEST
 
 CUTOFF = 12.0
@@ -99,3 +108,14 @@ def test_a_fit_is_as_it_was_where_no_points_go_beside_it(monkeypatch):
     for name in ("mu", "B", "w"):
         np.testing.assert_array_equal(getattr(fit.model, name), getattr(before, name))
     assert fit.sse == sse
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_finest_step_of_integers_loses_nothing(dtype):
+    voxels = np.random.default_rng(2).integers(100, 140, (10, 12, 14)).astype(dtype)
+    fit = fit_of(voxels)
+    fit.refit(0)
+    found = layer(fit, 0.0, 1.0, 1.0)
+    fit.model = model_of_points(found, 1.0)
+    fit.refit(0)
+    assert fit.decoded_sse() == 0.0

@@ -22,7 +22,7 @@ from .crossing import Crossing
 from .fit import ImageFit, core_in_domain
 from .image import Part
 from .model import Model
-from .points import PRICE, SCALE, PointChunk, Shape3, boxes, choose_points, turns
+from .points import PRICE, SCALE, PointChunk, Shape3, boxes, choose_points, spill, turns
 
 F32 = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -181,11 +181,14 @@ def layer(
 def finest_step(fit: ImageFit, unit: float = 0.0) -> float:
     """The step that no finer one betters; points of it are rounded plainly.
 
-    Of an integer image one grey value, with which that loses nothing; of a float image the step with which
-    the integers of a chunk just hold what is missing. At ``unit``, no less than a chunk can state.
+    Of an integer image the step with which that loses nothing: just under a grey value, for half a step of
+    the voxel's own and what its neighbours' halves spill are to be less than half a grey value. Of a float
+    image the step with which the integers of a chunk just hold what is missing. At ``unit``, no less than a
+    chunk can state.
     """
     if fit.image.voxels.dtype.kind != "f":
-        return max(1.0 / fit.image.gain, unit * LEAST_STORED)
+        whole = 1.0 + 6.0 * spill(fit.raster.cutoff)
+        return max(0.98 / (whole * fit.image.gain), unit * LEAST_STORED)
     largest = max(max(float(m.max()), -float(m.min())) for _, m in _missing(fit))
     return max(2.0 * largest / LARGEST, unit * LEAST_STORED, 1e-12)
 
