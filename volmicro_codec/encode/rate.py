@@ -114,17 +114,17 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
 
 def code_with_points(fit: ImageFit, shares: Shares, budget: float, plan: Plan) -> Coded | None:
     """Code a fitted image and give the points what is left of ``budget``; None if nothing is."""
-    fitted = fit.model
+    fitted, sse = fit.model.clone(), fit.sse  # rounding works in place
     coded = code_with_step(fit, shares.coarser * shares.step, plan)
-    room = budget - _size(coded, plan)
+    before = _size(coded, plan)
 
-    def fits(found: Layer) -> bool:
+    def taken(found: Layer) -> int:
         chunks = coded.chunks + point_chunks(fit, coded, found, plan)
-        return coded.payload + found.payload + plan.index_bytes(chunks) <= budget
+        return coded.payload + found.payload + plan.index_bytes(chunks) - before
 
-    found = fill(fit, coded.unit, shares.step, room, fits) if room > 0 else None
+    found = fill(fit, coded.unit, shares.step, budget - before, taken) if before < budget else None
     if found is None:
-        fit.model = fitted
+        fit.model, fit.sse = fitted, sse
         return None
     coded = with_points(fit, coded, found, plan)
     fit.model = coded.model
@@ -194,7 +194,7 @@ def encode_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     first: tuple[Coded, float] | None = None
     if growth.fewer and (growth.sure or fit.psnr > before + STARVED):
         if not growth.sure:
-            fitted = fit.model
+            fitted = fit.model.clone()
             first = _spend(fit, curve, budget, plan), loss_of(fit)
             fit.model = fitted
         curve = grown_again(fit, growth.fewer, plan)

@@ -16,12 +16,13 @@ import numpy.typing as npt
 
 from ..decode.cpu import run_in_pool
 from ..format import EncodedChunk, codings, support_box
+from ..format.codings.points_chunk import LARGEST
 from . import voxels
 from .crossing import Crossing
 from .fit import ImageFit, core_in_domain
 from .image import Part
 from .model import Model
-from .points import PRICE, SCALE, PointChunk, Shape3, boxes, choose_points, turns
+from .points import PRICE, SCALE, PointChunk, Shape3, boxes, choose_points, spill, turns
 
 F32 = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -42,6 +43,8 @@ MOST_CARE = 4.0
 MOST_TRIES = 8
 NEAR = 0.0075  # of the bytes (or error) when they are shared out; to twice that below
 CLOSE = 0.001  # of the bytes (or error) when they are spent
+LEAST_STORED = 2.0**-14
+"""Of a points' step over the unit: under it float16 has fewer digits, and soon none."""
 COARSER, COARSER_FROM = 3.0, 0.4
 """Points take over part of the Gaussians' rounding error: their step grows with the points' share of the
 bytes, to three times that of the points at a share of 0.4 (measured; flat from 2 to 5)."""
@@ -123,7 +126,9 @@ def _missing(fit: ImageFit) -> Iterator[tuple[Part, F32]]:
         yield part, voxels.missing(refiner.residual, target, black, white, threads, refiner.scratch)
 
 
-def layer(fit: ImageFit, step: float, unit: float, care: float, *, code: bool = True) -> Layer:
+def layer(
+    fit: ImageFit, step: float, unit: float, care: float, *, finest: float | None = None, code: bool = True
+) -> Layer:
     """The points that are worth their bytes at a step, on what the model of the fit lacks.
 
     Parameters
@@ -135,12 +140,14 @@ def layer(fit: ImageFit, step: float, unit: float, care: float, *, code: bool = 
         Normalised intensity of a record's intensity of 1.
     care : float
         Weight of the squared error in the foreground, that of the rest being 1.
+    finest : float, optional
+        `finest_step`, where it is known.
     code : bool
         Whether the chunks are to have payloads.
     """
     chunks: list[PointChunk] = []
     sse = sse_foreground = 0.0
-    finest = finest_step(fit)
+    finest = finest_step(fit, unit) if finest is None else finest
     step, price = max(step, finest), PRICE if step > finest else 0.0
     threads = fit.raster.threads
     for part, missing in _missing(fit):
@@ -171,9 +178,19 @@ def layer(fit: ImageFit, step: float, unit: float, care: float, *, code: bool = 
     return Layer(chunks, sum(c.size + INDEX_BYTES for c in chunks), sse, sse_foreground)
 
 
-def finest_step(fit: ImageFit) -> float:
-    """The step of one grey value of an integer image, with which plain rounding loses nothing; else 0."""
-    return 1.0 / fit.image.gain if fit.image.voxels.dtype.kind != "f" else 0.0
+def finest_step(fit: ImageFit, unit: float = 0.0) -> float:
+    """The step that no finer one betters; points of it are rounded plainly.
+
+    Of an integer image the step with which that loses nothing: just under a grey value, for half a step of
+    the voxel's own and what its neighbours' halves spill are to be less than half a grey value. Of a float
+    image the step with which the integers of a chunk just hold what is missing. At ``unit``, no less than a
+    chunk can state.
+    """
+    if fit.image.voxels.dtype.kind != "f":
+        whole = 1.0 + 6.0 * spill(fit.raster.cutoff)
+        return max(0.98 / (whole * fit.image.gain), unit * LEAST_STORED)
+    largest = max(max(float(m.max()), -float(m.min())) for _, m in _missing(fit))
+    return max(2.0 * largest / LARGEST, unit * LEAST_STORED, 1e-12)
 
 
 def _left(fit: ImageFit) -> tuple[float, float]:
@@ -229,7 +246,7 @@ def solve_shares(
     known, count, care, finest = size(start), len(fit.model), care_of(fit), finest_step(fit)
 
     def at(step: float) -> Shares:
-        found = layer(fit, step, step * 64.0, care, code=False)
+        found = layer(fit, step, step * 64.0, care, finest=finest, code=False)
 
         def gaussians(coarser: float) -> float:
             octaves = math.log2(start / (coarser * step))
@@ -263,42 +280,41 @@ def solve_shares(
 
 
 def fill(
-    fit: ImageFit, unit: float, start: float, room: float, fits: Callable[[Layer], bool], tries: int = 10
+    fit: ImageFit, unit: float, start: float, room: float, taken: Callable[[Layer], int], tries: int = 10
 ) -> Layer | None:
-    """The points of the finest step found that ``fits`` accepts; None if it accepts none.
+    """The points of the finest step found that take no more than ``room`` bytes; None if none do.
 
-    ``room`` is about the size that it accepts.
+    ``taken`` counts the bytes; it is not asked where the payloads alone are too many.
     """
     crossing, step = Crossing(), start
-    good: Layer | None = None
-    care, finest = care_of(fit), finest_step(fit)
+    good: tuple[int, Layer] | None = None
+    care, finest = care_of(fit), finest_step(fit, unit)
     for _ in range(tries):
-        here = layer(fit, step, unit, care)
-        accepted = here.size < 1.02 * room and fits(here)
-        if accepted and (good is None or here.size > good.size):
-            good = here
-            if step <= finest or here.size > (1.0 - 2.0 * CLOSE) * room:
+        here = layer(fit, step, unit, care, finest=finest)
+        size = taken(here) if here.payload <= room else here.size
+        if size <= room and (good is None or size > good[0]):
+            good = size, here
+            if step <= finest or size > (1.0 - 2.0 * CLOSE) * room:
                 break
-        over = here.size / ((1.0 - CLOSE) * room)
-        # The room is an estimate: what was refused is too large, however it looks.
-        step = crossing.next(step, over if accepted else max(over, 1.0 + CLOSE))
+        step = crossing.next(step, size / ((1.0 - CLOSE) * room))
         if crossing.width < 1.0 + 0.25 * CLOSE:
             break
-    return good
+    return good[1] if good is not None else None
 
 
 def coarsest(fit: ImageFit, unit: float, start: float, wanted: float, tries: int = 16) -> Layer | None:
     """The points of the coarsest step found that leave at most ``wanted`` squared error; None if none do."""
     crossing, step = Crossing(2.0), start
     good: Layer | None = None
+    finest = finest_step(fit, unit)
     for _ in range(tries):
-        here = layer(fit, step, unit, 1.0)
+        here = layer(fit, step, unit, 1.0, finest=finest)
         if here.sse <= wanted:
             if good is None or here.sse > good.sse:
                 good = here
             if here.sse > (1.0 - 2.0 * CLOSE) * wanted:
                 break
-        elif step <= finest_step(fit):
+        elif step <= finest:
             return here  # no better than this
         step = crossing.next(step, (1.0 - CLOSE) * wanted / max(here.sse, 1e-30))
         if crossing.width < 1.0005:
