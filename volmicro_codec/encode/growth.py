@@ -164,14 +164,14 @@ def grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
     Images that take minutes keep the most energetic ones instead.
     """
     curve, rounds = GrowthCurve(), plan.schedule.rounds
+    if fit.on_restart:
+        fit.on_restart()
     if fit.voxel_count > LARGE_IMAGE:
         order = np.argsort(-fit.model.energy().numpy(), kind="stable")[:count]
         curve.add(fit)
         fit.model = fit.model.take(np.sort(order))
         fit.refit(2 * plan.schedule.inner, stage="fewer")
         return curve
-    if fit.on_restart:
-        fit.on_restart()
     fit.model = Model.empty()
     fit.refit(0, stage="again")
     for k in range(1, rounds + 1):

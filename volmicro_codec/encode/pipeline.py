@@ -328,7 +328,7 @@ class _Job:
         data = encode_file(self.meta, self.chunks)
         self.shown.start("measuring", len(self.images))
         rows = []
-        array = open_vgm(data, threads=self.settings.threads)
+        array = open_vgm(data, threads=self.settings.threads, device=self.settings.device)
         for (t, c), reference in zip(self.images, self.references, strict=True):
             # Only blocks are held at a time where the fit does not hold an image whole either.
             whole = math.prod(self.volume.info.shape[2:]) <= MAX_BLOCK_VOXELS

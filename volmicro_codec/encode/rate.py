@@ -194,9 +194,9 @@ def encode_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     first: tuple[Coded, float] | None = None
     if growth.fewer and (growth.sure or fit.psnr > before + STARVED):
         if not growth.sure:
-            fitted = fit.model.clone()
+            fitted, sse = fit.model.clone(), fit.sse
             first = _spend(fit, curve, budget, plan), loss_of(fit)
-            fit.model = fitted
+            fit.model, fit.sse = fitted, sse
         curve = grown_again(fit, growth.fewer, plan)
         plan.refine(fit)
     coded = _spend(fit, curve, budget, plan)

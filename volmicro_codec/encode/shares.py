@@ -118,7 +118,7 @@ def _missing(fit: ImageFit) -> Iterator[tuple[Part, F32]]:
     dtype = fit.image.voxels.dtype
     for part, _, refiner in fit.residuals():
         black, white = -math.inf, math.inf
-        if dtype.kind != "f" and len(fit.parts) == 1:
+        if dtype.kind != "f":
             # What lies below black or above white is cut off by decoding, and is no error.
             black = (0.0 - fit.image.base) / fit.image.gain + 1e-6
             white = (np.iinfo(dtype).max - fit.image.base) / fit.image.gain - 1e-6
