@@ -26,8 +26,9 @@ $(STAMP): pyproject.toml constraints.txt
 $(GPU_STAMP): $(STAMP)
 	@$(BIN)/python -c 'import sys; from volmicro_codec.cuda.device import driver_version; \
 	  sys.exit(driver_version() is None and "this needs a CUDA device: no NVIDIA driver is here")'
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt \
-	  -e ".[$$($(BIN)/python -c 'from volmicro_codec.cuda.device import extra; print(extra())')]"
+	extra=$$($(BIN)/python -c 'from volmicro_codec.cuda.device import extra; print(extra())') && \
+	  { [ "$$extra" != cuda12 ] || $(BIN)/python -m pip uninstall -qq -y faiss-cpu; } && \
+	  $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[$$extra]"
 	@$(BIN)/python scripts/require_gpu.py
 	@touch $@
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import sys
 
-import torch
-
 from volmicro_codec.cuda import missing
+from volmicro_codec.encode import torch_build
 
 
 def main() -> None:
     """Say nothing where all is there."""
     reason = missing()
-    if reason is None and not torch.cuda.is_available():
-        reason = (
-            f"torch {torch.__version__} cannot use it: make clean, and no TORCH_PIP that asks for the CPU"
-        )
+    if reason is None and torch_build.missing() is not None:
+        reason = f"{torch_build.missing()} (or make clean, and no TORCH_PIP that asks for the CPU)"
     if reason is not None:
         print(f"this needs a CUDA device: {reason}", file=sys.stderr)
         raise SystemExit(6)

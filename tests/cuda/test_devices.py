@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def test_a_device_is_what_was_asked_for_or_the_environment_says(
     assert devices.parse_device(asked) == got
 
 
-@pytest.mark.parametrize("name", ["tpu", "cuda:", "cuda:-1", "cuda:1:2", "cpu:0", "CUDA 0"])
+@pytest.mark.parametrize("name", ["tpu", "gpu", "cuda:", "cuda:-1", "cuda:1:2", "cpu:0", "CUDA 0"])
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="expected auto, cpu, cuda or cuda:N"):
         devices.parse_device(name)
@@ -71,6 +72,26 @@ def test_a_cupy_that_does_not_load_is_an_error_of_ours(monkeypatch: pytest.Monke
     monkeypatch.setattr(devices.util, "find_spec", lambda name: object())
     monkeypatch.setattr(devices, "import_module", broken)
     assert cuda.missing() == "CuPy is installed but does not load: libcudart is not there"
+
+
+@pytest.mark.parametrize(
+    ("driver", "says"),
+    [
+        (None, "no NVIDIA driver is here: install one from https://www.nvidia.com/drivers"),
+        ((12, 4), r"too old; the driver supports CUDA 12.4: pip install 'volmicro-codec\[cuda12\]'"),
+    ],
+)
+def test_a_cupy_without_a_driver_that_suits_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, driver: tuple[int, int] | None, says: str
+) -> None:
+    def count() -> int:
+        raise RuntimeError("too old")
+
+    runtime = SimpleNamespace(cuda=SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=count)))
+    monkeypatch.setattr(devices, "find_cupy", lambda: runtime)
+    monkeypatch.setattr(devices, "driver_version", lambda: driver)
+    with pytest.raises(DependencyError, match=says):
+        devices.open_device(0)
 
 
 def test_a_device_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

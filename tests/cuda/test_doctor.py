@@ -51,8 +51,43 @@ def test_what_is_missing_comes_with_the_command_that_installs_it(
         "encode volumes: torch missing, scipy missing; pip install 'volmicro-codec[encode]'",
         "cupy-cuda12x missing; pip install 'volmicro-codec[cuda12]'",
         "numba missing, zstandard missing; pip install volmicro-codec\n",
+        "faiss-gpu missing; pip install faiss-gpu\n",
     ):
         assert line in told
+
+
+@pytest.mark.usefixtures("no_cuda")
+@pytest.mark.parametrize(
+    ("built", "driver", "says"),
+    [
+        (None, None, "is built without CUDA: pip install --force-reinstall torch"),
+        (None, (13, 1), "is built without CUDA: pip install --force-reinstall torch"),
+        (None, (12, 4), "is built without CUDA: choose a build for CUDA 12 at https://pytorch.org"),
+        ("13.0", (12, 4), "is built for CUDA 13.0, the driver supports 12.4: update the driver, or choose"),
+        ("12.8", None, "is built for CUDA 12.8, but no NVIDIA driver is here: install one"),
+        ("12.8", (13, 0), "built for CUDA 12.8, finds no device"),
+    ],
+)
+def test_a_torch_that_cannot_use_a_gpu_is_told_with_what_to_do(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    built: str | None,
+    driver: tuple[int, int] | None,
+    says: str,
+) -> None:
+    torch = pytest.importorskip("torch")
+    torch_build = pytest.importorskip("volmicro_codec.encode.torch_build")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", built)
+    monkeypatch.setattr(torch_build, "driver_version", lambda: driver)
+    assert run(["doctor", "--json"]) == 0
+    told = report(capsys)["torch"]
+    assert told["version"] == torch.__version__
+    assert told["built_for_cuda"] == built
+    assert says in told["missing"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert run(["doctor", "--json"]) == 0
+    assert report(capsys)["torch"]["missing"] is None
 
 
 @pytest.mark.usefixtures("no_cuda")

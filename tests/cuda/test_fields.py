@@ -39,6 +39,31 @@ def test_the_metric_is_that_of_weights_and_differences(
     assert (f.astype(np.float64) * got).sum() == pytest.approx(loss, rel=1e-5)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("aimed", [False, True])
+@pytest.mark.parametrize("lam", [0.0, 0.7])
+@pytest.mark.parametrize("shape", [*SHAPES, (70, 70, 70)])
+def test_the_energy_is_the_loss_of_what_is_left(
+    device: Any, shape: tuple[int, int, int], lam: float, aimed: bool, weighted: bool
+) -> None:
+    f, t, w = field(shape), field(shape, 1), np.abs(field(shape, 2))
+    target, weights = (device.array(v, np.float32) if on else None for v, on in ((t, aimed), (w, weighted)))
+    on_device = device.array(f.copy(), np.float32)
+    out = device.xp.empty(shape, np.float32) if lam else on_device
+    got = float(Fields(device).energy(on_device, target, weights, lam, out))
+    r = f - t if aimed else f
+    assert (device.host(out) == r).all()
+    want = (r.astype(np.float64) ** 2 * (w if weighted else 1)).sum()
+    want += lam * sum((np.diff(r.astype(np.float64), axis=k) ** 2).sum() for k in range(3))
+    assert got == pytest.approx(want, rel=1e-5)
+
+
+def test_differences_are_not_taken_of_what_is_overwritten(host: Any) -> None:
+    f = host.array(field((3, 4, 5)), np.float32)
+    with pytest.raises(ValueError, match="another array for out"):
+        Fields(host).energy(f, None, None, 0.5, f)
+
+
 @pytest.mark.parametrize("sigmas", [(0.0, 0.0, 0.0), (0.8, 0.8, 0.8), (0.3, 2.0, 4.0)])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_smoothing_is_the_cpus(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.cuda import scenes
-from volmicro_codec.cuda import sampling
+from volmicro_codec.cuda import neighbours, sampling
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
 from volmicro_codec.decode import oracle
 from volmicro_codec.primitives import RECORD_DTYPE, Primitives, records_to_primitives
@@ -110,6 +110,38 @@ def test_the_nearest_are_those_that_a_full_search_finds(n: int) -> None:
     assert got.shape == (50, 32)
     assert (got[:, : 32 - few] == -1).all()
     assert (got[:, 32 - few :] == want).all()
+
+
+def distances(means: Any, points: Any, ids: Any) -> Any:
+    """Of each point to the centres named for it, ascending."""
+    return np.sort(np.sqrt(((points[:, None] - means[ids]) ** 2).sum(axis=2)), axis=1)
+
+
+@pytest.mark.parametrize("at", [0.0, 4e4])
+@pytest.mark.parametrize("gpu", [None, pytest.param(0, marks=pytest.mark.gpu)])
+def test_faiss_and_the_tree_find_the_same_neighbours(gpu: int | None, at: float) -> None:
+    pytest.importorskip("faiss", reason="FAISS is not installed: pip install faiss-cpu")
+    if gpu is not None and not neighbours.faiss_gpus():
+        pytest.skip("this FAISS sees no GPU")
+    shape = (13, 21, 35)
+    means, points = scenes.scattered(1500, shape, seed=3).means + at, points_in(shape, 300) + at
+    a, b = (f(means, points, 32) for f in (lambda *v: neighbours.by_faiss(*v, gpu), neighbours.by_tree))
+    assert a.shape == b.shape == (300, 32)
+    assert a.dtype == b.dtype == np.int64
+    # Where two are as far to float32 either may be taken: the distances are the same.
+    np.testing.assert_allclose(distances(means, points, a), distances(means, points, b), atol=1e-4)
+    assert np.mean(np.sort(a, axis=1) == np.sort(b, axis=1)) > 0.999
+
+
+def test_faiss_searches_where_it_has_the_gpu_that_was_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(neighbours, "by_faiss", lambda m, p, k, gpu: asked.append(gpu))
+    monkeypatch.setattr(neighbours, "by_tree", lambda m, p, k: asked.append("tree"))
+    means = points_in((9, 9, 9), 4)
+    for gpus, named in ((2, 1), (2, None), (0, 1)):
+        monkeypatch.setattr(neighbours, "faiss_gpus", lambda gpus=gpus: gpus)
+        neighbours.closest(means, means, 2, gpu=named)
+    assert asked == [1, "tree", "tree"]
 
 
 def test_the_nearest_primitives_alone_make_the_value(raster: CudaRasteriser) -> None:

@@ -114,6 +114,7 @@ const std::map<std::string, Kernel> KERNELS = {
     {"curvature", kernel(backward::curvature)},
     {"sum_items", kernel(backward::sum_items)},
     {"dot", kernel(fields::dot)},
+    {"energy", kernel(fields::energy)},
     {"metric", kernel(fields::metric)},
     {"correlate", kernel(fields::correlate)},
     {"halve", kernel(fields::halve)},

@@ -96,6 +96,7 @@ class HostDevice:
     """Runs kernels by the program that `build` makes; ``order`` of blocks and threads as in shim.hpp."""
 
     name = "host"
+    number = None
     processors = 2
 
     def __init__(self, program: Path, order: int = 0) -> None:
@@ -125,6 +126,9 @@ class HostDevice:
 
     def is_host(self, values: Any) -> bool:
         return isinstance(values, np.ndarray)
+
+    def stream(self) -> int | None:
+        return None
 
     def free_bytes(self) -> int:
         return self.memory

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,8 +15,10 @@ from tests.cuda.conftest import device, driver, host  # noqa: F401 - fixtures
 from volmicro_codec import cuda as backend
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
 from volmicro_codec.decode.cpu import CpuRasteriser
-from volmicro_codec.encode import EncodeSettings, matched, pipeline
+from volmicro_codec.encode import EncodeSettings, device_adam, matched, pipeline
+from volmicro_codec.encode import device as device_module
 from volmicro_codec.encode.device import DeviceRefiner, find, rasteriser_on, refiner_of
+from volmicro_codec.encode.device_block import DeviceBlock, on_stream
 from volmicro_codec.encode.model import Model
 from volmicro_codec.encode.refine import Block, Refiner
 from volmicro_codec.errors import DependencyError
@@ -80,9 +85,110 @@ def test_a_target_that_changes_between_refits_is_seen(device: Any) -> None:  # n
     cuda = CudaRasteriser(CUTOFF, device)
     refiner = DeviceRefiner(block(true, cuda), cuda, noise_floor=1e-3)
     _, before = refiner.refine(start, 0)
-    refiner.block.target[...] = 0
+    residual = refiner.residual.copy()
+    refiner.subtract(refiner.block.target.copy())
     _, after = refiner.refine(start, 0)
     assert after > 2 * before
+    assert np.abs(refiner.residual - residual).max() > 0.1
+
+
+@pytest.mark.parametrize("where", [(slice(None),) * 3, (slice(2, 9), slice(0, 5), slice(3, 27))])
+def test_the_squared_error_is_that_of_the_residual_wherever_it_is(device: Any, where: Any) -> None:  # noqa: F811
+    true, start = scene()
+    cuda = CudaRasteriser(CUTOFF, device)
+    refiner = DeviceRefiner(block(true, cuda), cuda, noise_floor=1e-3)
+    refiner.refine(start, 1)
+    on_device = refiner.squared_error(where)
+    want = float((refiner.residual[where].astype(np.float64) ** 2).sum())
+    assert on_device == pytest.approx(want, rel=1e-6)
+    assert refiner.squared_error(where) == pytest.approx(want, rel=1e-4)
+
+
+def test_a_refit_that_fails_leaves_the_residual_that_was(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    true, start = scene()
+    cuda = CudaRasteriser(CUTOFF, host)
+    refiner = DeviceRefiner(block(true, cuda), cuda, noise_floor=1e-3)
+    model, loss = refiner.refine(start, 1)
+    kept = refiner.residual.copy()
+    with monkeypatch.context() as m:
+        m.setattr(DeviceBlock, "moments", None)
+        with pytest.raises(TypeError):
+            refiner.refine(model, 2)
+    assert (refiner.residual == kept).all()
+    assert refiner.refine(model, 0)[1] == pytest.approx(loss, rel=1e-6)
+
+
+@pytest.mark.parametrize(("address", "stream"), [(0, "default cuda:1"), (4096, "external 4096 cuda:1")])
+def test_torch_works_on_the_stream_that_cupy_works_on(
+    monkeypatch: pytest.MonkeyPatch, address: int, stream: str
+) -> None:
+    now: list[str] = []
+
+    @contextmanager
+    def work_on(name: str) -> Iterator[None]:
+        now.append(name)
+        yield
+        now.pop()
+
+    monkeypatch.setattr(torch.cuda, "ExternalStream", lambda p, **on: f"external {p} {on['device']}")
+    monkeypatch.setattr(torch.cuda, "default_stream", lambda where: f"default {where}")
+    monkeypatch.setattr(torch.cuda, "stream", work_on)
+    raster: Any = SimpleNamespace(device=SimpleNamespace(name="cuda:1", stream=lambda: address))
+    with on_stream(raster):
+        assert now == [stream]
+    assert now == []
+
+
+@pytest.mark.parametrize("optimizer", ["cg", "adam"])
+def test_the_whole_of_a_refit_is_on_one_stream(
+    host: Any,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    optimizer: str,
+) -> None:
+    _, start = scene()
+    cuda = CudaRasteriser(CUTOFF, host)
+    inside: list[int] = []
+
+    @contextmanager
+    def one_stream(raster: Any) -> Iterator[None]:
+        assert raster is cuda
+        inside.append(1)
+        yield
+        inside.pop()
+
+    monkeypatch.setattr(device_module, "on_stream", one_stream)
+    launch = host.launch
+    monkeypatch.setattr(host, "launch", lambda *a: launch(*a) if inside else pytest.fail(str(a[0])))
+    refiner = DeviceRefiner(Block(np.zeros(3), np.ones(SHAPE, np.float32)), cuda, noise_floor=1e-3)
+    if optimizer == "cg":
+        refiner.refine(start, 2)
+    else:
+        device_adam.refine(refiner, start, 2, rate=0.1)
+    assert not inside
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("optimizer", ["cg", "adam"])
+def test_a_refit_on_another_stream_is_the_same(optimizer: str) -> None:
+    from volmicro_codec.cuda.device import find_cupy
+
+    true, start = scene()
+    cuda = CudaRasteriser(CUTOFF, "cuda")
+    given = block(true, CpuRasteriser(CUTOFF, 1), True, 0.3)
+
+    def refit() -> Model:
+        refiner = DeviceRefiner(given, cuda, noise_floor=1e-3)
+        if optimizer == "cg":
+            return refiner.refine(start, 12)[0]
+        return device_adam.refine(refiner, start, 12, rate=0.1)[0]
+
+    want = refit()
+    for _ in range(5):
+        with find_cupy().cuda.Stream(non_blocking=True):
+            got = refit()
+        assert torch.equal(got.mu, want.mu)
+        assert torch.equal(got.B, want.B)
+        assert torch.equal(got.w, want.w)
 
 
 def test_candidates_are_those_of_the_cpu(device: Any) -> None:  # noqa: F811
@@ -113,8 +219,8 @@ def test_nothing_is_found_in_nothing(device: Any) -> None:  # noqa: F811
         ("auto", "cuda:2", True, "cuda:2"),
         ("cpu", "cuda", True, "cpu"),
         ("cuda:1", None, True, "cuda:1"),
-        ("cuda", None, False, "needs a torch built for CUDA"),
-        ("auto", "cuda", False, "needs a torch built for CUDA"),
+        ("cuda", None, False, "needs a torch that can use it"),
+        ("auto", "cuda", False, "needs a torch that can use it"),
     ],
 )
 def test_a_fit_is_on_the_device_that_was_asked_for_and_that_torch_can_use(

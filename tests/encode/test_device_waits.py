@@ -141,9 +141,28 @@ def test_more_iterations_wait_no_more_but_for_looks(host: Any, optimizer: str) -
     assert few.pop("looks") == 1
     assert many.pop("looks") == 3
     assert few == many
-    assert few["copies to the host"] == 1  # the residual, at the end
-    # The room, at the beginning; adam enters again with its best model.
-    assert few["number of an array"] == (2 if optimizer == "cg" else 4)
+    assert few["copies to the host"] == 0  # the residual stays until it is asked for
+    # The room, at the beginning; adam evaluates its best model again.
+    assert few["number of an array"] == (2 if optimizer == "cg" else 3)
+
+
+def test_a_block_is_sent_once_and_its_residual_fetched_once_it_is_asked_for(host: Any) -> None:  # noqa: F811
+    counts: Counter[str] = Counter()
+    Watched.reads = counts
+    block, model = device_scene()
+    raster = CudaRasteriser(CUTOFF, WatchedDevice(host, counts))
+    refiner = DeviceRefiner(block, raster, noise_floor=FLOOR)
+    model, _ = refiner.refine(model, 2)
+    assert counts.pop("copies to the device") >= 2  # the target and its weights, and what boxes are like
+    for iterations in (2, 0):
+        refiner.refine(model, iterations)
+        assert counts["copies to the device"] == counts["copies to the host"] == 0
+    residual = refiner.residual
+    assert refiner.residual is residual
+    assert counts["copies to the host"] == 1
+    refiner.subtract(np.ones(block.shape, np.float32))
+    refiner.refine(model, 2)
+    assert counts["copies to the device"] == 2
 
 
 class Nowhere:

@@ -28,16 +28,19 @@ class Part:
         Each of them needed; in each, any one of the names will do.
     extra : str or None
         The extra of this package that installs them; None for what is always installed.
+    install : str or None
+        What to install where that is no extra.
     """
 
     name: str
     purpose: str
     packages: tuple[tuple[str, ...], ...]
     extra: str | None
+    install: str | None = None
 
 
 CUPY = ("cupy-cuda12x", "cupy-cuda13x", "cupy")
-FAISS = ("faiss-gpu", "faiss-cpu")
+FAISS = ("faiss-gpu",)
 PARTS = (
     Part("decode", "open, decode and look at files", (("numpy",), ("numba",), ("zstandard",)), None),
     Part("tiff", "TIFF and OME-TIFF in and out", (("tifffile",), ("imagecodecs",)), None),
@@ -48,7 +51,7 @@ PARTS = (
     Part("dask", "lazy dask arrays", (("dask",),), "dask"),
     Part("napari", "look at files in napari", (("napari",),), "napari"),
     Part("cuda", "decode and encode on NVIDIA GPUs", (CUPY,), "cuda12"),
-    Part("faiss", "nearest primitives by FAISS (else by scipy)", (FAISS,), "cuda12"),
+    Part("faiss", "nearest primitives by FAISS on a GPU (else by scipy)", (FAISS,), None, "faiss-gpu"),
 )
 
 
@@ -83,6 +86,7 @@ def examine() -> dict[str, Any]:
             "driver_supports": None if driver is None else "{}.{}".format(*driver),
             "missing": missing(),
         },
+        "torch": _torch(),
         "devices": devices,
         "vgm_device": os.environ.get("VGM_DEVICE"),
         "device": None,
@@ -115,9 +119,8 @@ def _examine(part: Part) -> dict[str, Any]:
     found = {name: version for names in part.packages for name, version in [_first(names)]}
     install = None
     if None in found.values():
-        install = (
-            f"pip install 'volmicro-codec[{part.extra}]'" if part.extra else "pip install volmicro-codec"
-        )
+        wanted = f"'volmicro-codec[{part.extra}]'" if part.extra else part.install or "volmicro-codec"
+        install = f"pip install {wanted}"
         install = install_hint() if part.extra == "cuda12" else install
     about = asdict(part)
     return {"name": about["name"], "purpose": about["purpose"], "packages": found, "install": install}
@@ -131,6 +134,21 @@ def _first(names: tuple[str, ...]) -> tuple[str, str | None]:
         except metadata.PackageNotFoundError:
             continue
     return names[0], None
+
+
+def _torch() -> dict[str, Any] | None:
+    """What torch is built for, and what keeps it from fitting on a GPU; None where there is no torch."""
+    try:
+        import torch
+
+        from ..encode import torch_build
+    except ImportError:
+        return None
+    return {
+        "version": str(torch.__version__),
+        "built_for_cuda": torch_build.built_for(),
+        "missing": torch_build.missing(),
+    }
 
 
 def _cpu() -> dict[str, Any]:
@@ -191,6 +209,7 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         got = ", ".join(f"{name} {version or 'missing'}" for name, version in part["packages"].items())
         cure = f"; {part['install']}" if part["install"] else ""
         rows.append((part["name"], f"{part['purpose']}: {got}{cure}"))
+    rows.append(("torch", _torch_row(report["torch"])))
     driver = report["cuda"]["driver_supports"]
     rows.append(("driver", f"CUDA {driver}" if driver else "no NVIDIA driver"))
     for device in report["devices"]:
@@ -204,3 +223,11 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     asked = f" (VGM_DEVICE={report['vgm_device']})" if report["vgm_device"] else ""
     rows.append(("device", f"auto is {report['device'] or 'none'}{asked}"))
     return rows
+
+
+def _torch_row(torch: dict[str, Any] | None) -> str:
+    if torch is None:
+        return "missing: nothing can be encoded"
+    if torch["missing"]:
+        return f"encodes on the CPU only: {torch['missing']}"
+    return f"{torch['version']}, built for CUDA {torch['built_for_cuda']}: encodes on the GPU"

@@ -21,6 +21,7 @@ from . import sources
 
 EXTRAS = {12: "cuda12", 13: "cuda13"}
 """Extra of the package, by the CUDA version that the driver supports."""
+DRIVERS = "https://www.nvidia.com/drivers"
 
 _devices: dict[int, CupyDevice] = {}
 _lock = Lock()
@@ -33,6 +34,8 @@ class Device(Protocol):
     ----------
     name : str
         "cuda:0", ...
+    number : int or None
+        Of the CUDA device.
     xp : module
         numpy, or what has its functions for arrays of the device.
     processors : int
@@ -40,6 +43,7 @@ class Device(Protocol):
     """
 
     name: str
+    number: int | None
     xp: Any
     processors: int
 
@@ -57,6 +61,10 @@ class Device(Protocol):
 
     def is_host(self, values: Any) -> bool:
         """Whether an array is the host's."""
+        ...
+
+    def stream(self) -> int | None:
+        """Address of the stream that work goes to now (0: the default one); None where there is none."""
         ...
 
     def launch(self, kernel: str, blocks: int, threads: int, *args: Any) -> None:
@@ -127,13 +135,18 @@ def device_count() -> int:
     Raises
     ------
     DependencyError
-        CuPy is not there, or there is no driver.
+        CuPy is not there, or there is no driver, or none that suits this CuPy; with what to install.
     """
     cupy = find_cupy()
     try:
         return int(cupy.cuda.runtime.getDeviceCount())
     except Exception as exc:
-        raise DependencyError(f"no CUDA device: {exc}") from exc
+        version = driver_version()
+        if version is None:
+            raise DependencyError(f"no NVIDIA driver is here: install one from {DRIVERS}") from exc
+        raise DependencyError(
+            f"no CUDA device: {exc}; the driver supports CUDA {version[0]}.{version[1]}: {install_hint()}"
+        ) from exc
 
 
 def missing() -> str | None:
@@ -159,7 +172,7 @@ def parse_device(name: str | int | None) -> tuple[str, int]:
     asked = name or "auto"
     if asked == "auto":
         asked = os.environ.get("VGM_DEVICE") or "auto"
-    match = re.fullmatch(r"(auto)|(cpu)|(?:cuda|gpu)(?::(\d+))?", asked)
+    match = re.fullmatch(r"(auto)|(cpu)|cuda(?::(\d+))?", asked)
     if match is None:
         raise UsageError(f"device {asked!r}: expected auto, cpu, cuda or cuda:N")
     if match[1] or match[2]:
@@ -189,7 +202,7 @@ class CupyDevice:
 
     def __init__(self, cupy: Any, number: int) -> None:
         self.xp = cupy
-        self.number = number
+        self.number: int | None = number
         self.name = f"cuda:{number}"
         self.processors = int(cupy.cuda.Device(number).attributes["MultiProcessorCount"])
         self._kernels: dict[str, Any] = {}
@@ -216,6 +229,11 @@ class CupyDevice:
     def is_host(self, values: Any) -> bool:
         """As in `Device`."""
         return isinstance(values, np.ndarray)
+
+    def stream(self) -> int | None:
+        """As in `Device`."""
+        with self.active():
+            return int(self.xp.cuda.get_current_stream().ptr)
 
     def _kernel(self, name: str) -> Any:
         with self._lock:

@@ -1,14 +1,16 @@
-// Passes over a whole block of voxels that the fit makes: metric, dot product, smoothing, halving, peaks.
+// Passes over a whole block of voxels that the fit makes: energy, metric, dot product, smoothing, halving, peaks.
 #include "primitive.cuh"
 
-// Sum of products of a and b float32 [n]: partial sums float64 [gridDim.x]; the caller adds them in order.
-// Blocks of 256, any number; each takes a run of whole 256s, so sums do not depend on how blocks are scheduled.
-extern "C" __global__ void __launch_bounds__(256)
-dot(const float* __restrict__ a, const float* __restrict__ b, i64 n, double* __restrict__ parts) {
+// Voxels of this block's run: each block takes one of whole 256s, so sums do not depend on how blocks are scheduled.
+__device__ __forceinline__ void my_run(i64 n, i64* first, i64* stop) {
+    i64 run = (n + gridDim.x - 1) / gridDim.x;
+    *first = run * blockIdx.x;
+    *stop = *first + run < n ? *first + run : n;
+}
+
+// Adds what the 256 threads of a block have, always in the same order, into parts[blockIdx.x].
+__device__ __forceinline__ void block_sum(double sum, double* __restrict__ parts) {
     __shared__ double sums[256];
-    i64 run = (n + gridDim.x - 1) / gridDim.x, first = run * blockIdx.x, stop = first + run < n ? first + run : n;
-    double sum = 0.0;
-    for (i64 k = first + threadIdx.x; k < stop; k += 256) sum += (double)a[k] * (double)b[k];
     sums[threadIdx.x] = sum;
     __syncthreads();
     for (unsigned step = 128; step > 0; step >>= 1) {
@@ -16,6 +18,46 @@ dot(const float* __restrict__ a, const float* __restrict__ b, i64 n, double* __r
         __syncthreads();
     }
     if (threadIdx.x == 0) parts[blockIdx.x] = sums[0];
+}
+
+// Sum of products of a and b float32 [n]: partial sums float64 [gridDim.x]; the caller adds them in order.
+// Blocks of 256, any number.
+extern "C" __global__ void __launch_bounds__(256)
+dot(const float* __restrict__ a, const float* __restrict__ b, i64 n, double* __restrict__ parts) {
+    i64 first, stop;
+    my_run(n, &first, &stop);
+    double sum = 0.0;
+    for (i64 k = first + threadIdx.x; k < stop; k += 256) sum += (double)a[k] * (double)b[k];
+    block_sum(sum, parts);
+}
+
+// Twice the loss of r = field - target (null for 0), and r: sum of weights (null for 1) r r, and of lambda times the
+// squares of its differences along each axis. Blocks of 256, any number.
+//   all float32 [z, y, x]; out (null for none) takes r, and may be field where lambda is 0; parts float64 [gridDim.x], to
+//   be added in order.
+extern "C" __global__ void __launch_bounds__(256)
+energy(const float* field, const float* __restrict__ target, const float* __restrict__ weights, float lambda, i64 nz,
+       i64 ny, i64 nx, float* out, double* __restrict__ parts) {
+    i64 first, stop;
+    my_run(nz * ny * nx, &first, &stop);
+    double sum = 0.0;
+    for (i64 at = first + threadIdx.x; at < stop; at += 256) {
+        float here = target ? field[at] - target[at] : field[at];
+        sum += (double)(weights ? weights[at] * here : here) * (double)here;
+        if (lambda != 0.0f) {
+            const i64 place[3] = {at / (ny * nx), at / nx % ny, at % nx}, size[3] = {nz, ny, nx};
+            const i64 stride[3] = {ny * nx, nx, 1};
+#pragma unroll
+            for (int k = 0; k < 3; k++) {
+                if (place[k] + 1 >= size[k]) continue;
+                i64 next = at + stride[k];
+                float rise = (target ? field[next] - target[next] : field[next]) - here;
+                sum += (double)(lambda * rise) * (double)rise;
+            }
+        }
+        if (out) out[at] = here;
+    }
+    block_sum(sum, parts);
 }
 
 // The loss's metric times a field [z, y, x]: weights (null for 1), and lambda times the differences' own Laplacian.

@@ -30,6 +30,20 @@ class Fields:
             d.launch("dot", len(parts), _THREADS, a, b, np.int64(a.size), parts)
             return parts.sum(keepdims=True).reshape(())
 
+    def energy(self, field: Any, target: Any, weights: Any, lam: float, out: Any = None) -> Any:
+        """<r, metric of r> for r = ``field`` - ``target`` (None for 0), float64 [] of the device: one pass.
+
+        ``weights`` and ``lam`` as in `metric`. ``out`` takes r; it may be ``field`` where ``lam`` is 0.
+        """
+        if lam and out is field:
+            raise ValueError("differences need the field as it was: another array for out")
+        d = self.device
+        with d.active():
+            parts = d.xp.empty(min(_DOT_BLOCKS, self._blocks(field.size)), np.float64)
+            given = (field, target, weights, np.float32(lam), *(np.int64(n) for n in field.shape))
+            d.launch("energy", len(parts), _THREADS, *given, out, parts)
+            return parts.sum(keepdims=True).reshape(())
+
     def copy_if(self, flag: Any, source: Any, target: Any) -> None:
         """Copy ``source`` to ``target`` (contiguous, of one size) unless ``flag`` int32 [1] is 0."""
         words = source.nbytes // 4

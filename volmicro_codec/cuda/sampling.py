@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DependencyError
 from ..primitives import Primitives
+from .neighbours import closest
 from .rasteriser import CudaRasteriser
 
 F64 = npt.NDArray[np.float64]
@@ -72,17 +72,16 @@ def _box(cutoff: float, prims: Primitives, points: F64, step: int) -> tuple[F64,
     return lo, hi
 
 
-def nearest(means: F64, points: F64, k: int = NEAREST, *, gpu: bool = True) -> npt.NDArray[np.int64]:
-    """The ``k`` centres nearest to each point.
-
-    FAISS finds them, on a GPU where its build and ``gpu`` allow; scipy's k-d tree where it is not there.
+def nearest(means: F64, points: F64, k: int = NEAREST, *, gpu: int | None = None) -> npt.NDArray[np.int64]:
+    """The ``k`` centres nearest to each point, by FAISS or scipy (`neighbours.closest`).
 
     Parameters
     ----------
     means : float64 [N, 3]
     points : float64 [M, 3]
     k : int
-    gpu : bool
+    gpu : int, optional
+        As for `neighbours.closest`.
 
     Returns
     -------
@@ -96,37 +95,10 @@ def nearest(means: F64, points: F64, k: int = NEAREST, *, gpu: bool = True) -> n
     """
     points = np.asarray(points, np.float64).reshape(-1, 3)
     few = min(k, len(means))
-    if few == 0 or len(points) == 0:
-        return np.full((len(points), k), -1, np.int64)
-    try:
-        found = _by_faiss(means, points, few, gpu)
-    except ImportError:
-        found = _by_tree(means, points, few)
-    found = np.concatenate([np.full((len(points), k - few), -1, np.int64), found], axis=1)
-    return np.sort(found, axis=1)
-
-
-def _by_faiss(means: F64, points: F64, k: int, gpu: bool) -> npt.NDArray[np.int64]:
-    import faiss
-
-    centre = means.mean(axis=0)  # float32 distances are best near the origin
-    index: Any = faiss.IndexFlatL2(3)
-    if gpu and getattr(faiss, "get_num_gpus", lambda: 0)():
-        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
-    index.add(np.ascontiguousarray(means - centre, np.float32))
-    _, found = index.search(np.ascontiguousarray(points - centre, np.float32), k)
-    return np.asarray(found, np.int64)
-
-
-def _by_tree(means: F64, points: F64, k: int) -> npt.NDArray[np.int64]:
-    try:
-        from scipy.spatial import cKDTree
-    except ImportError as exc:
-        raise DependencyError(
-            "nearest neighbours need FAISS or scipy: pip install 'volmicro-codec[encode]'"
-        ) from exc
-    _, found = cKDTree(means).query(points, k=np.arange(1, k + 1))
-    return np.asarray(found, np.int64)
+    out = np.full((len(points), k), -1, np.int64)
+    if few and len(points):
+        out[:, k - few :] = closest(means, points, few, gpu=gpu)
+    return np.sort(out, axis=1)
 
 
 def sample_nearest(
@@ -146,4 +118,5 @@ def sample_nearest(
     if len(prims) == 0:
         return raster.device.array(np.full(len(points), base, np.float32), np.float32)
     packed = raster.pack_floats(raster.upload(prims), (0, 0, 0), (1, 1, 1))
-    return raster.sample_nearest(packed, points, nearest(prims.means, points, k), base, gain)
+    near = nearest(prims.means, points, k, gpu=raster.device.number)
+    return raster.sample_nearest(packed, points, near, base, gain)

@@ -13,8 +13,8 @@ import torch
 from ..cuda.fields import Fields
 from ..decode.backend import get_rasteriser, parse_device
 from ..errors import DependencyError
-from . import adam, matched, voxels
-from .device_block import DeviceBlock, axes_on, torch_device
+from . import adam, matched, torch_build, voxels
+from .device_block import DeviceBlock, axes_on, on_stream, torch_device
 from .device_loop import Looks, State, Stepper, run
 from .model import Model
 from .refine import Block, Refiner
@@ -36,15 +36,48 @@ class DeviceRefiner(Refiner):
     Parameters
     ----------
     block : Block
-        On the host; sent to the device when a refit begins.
+        On the host; sent to the device when the first refit begins, and kept there. So its target may be
+        changed by `subtract` alone.
     raster : CudaRasteriser
     noise_floor : float
     """
 
     def __init__(self, block: Block, raster: CudaRasteriser, *, noise_floor: float) -> None:
         host: Any = raster  # it has the methods of the CPU's
+        self._resident: DeviceBlock | None = None
+        self._newer = False  # whether the device's residual is newer than the host's
         super().__init__(block, host, noise_floor=noise_floor)
         self._cuda = raster
+        self.gpu = raster.device.number
+
+    @property
+    def residual(self) -> F32:
+        """float32 [Z, Y, X] of the host; fetched from the device where it is newer there."""
+        if self._newer:
+            assert self._resident is not None
+            device = self._cuda.device
+            with device.active():
+                self._residual[...] = device.host(self._resident.residual)
+            self._newer = False
+        return self._residual
+
+    @residual.setter
+    def residual(self, field: F32) -> None:
+        self._residual, self._newer = field, False
+
+    def subtract(self, field: F32) -> None:
+        """As in `Refiner`; the device's target is sent again."""
+        super().subtract(field)
+        self.residual  # noqa: B018 - fetched, for its owner goes
+        self._resident = None
+
+    def squared_error(self, where: tuple[slice, ...]) -> float:
+        """As in `Refiner`, where the residual is."""
+        if not self._newer:
+            return super().squared_error(where)
+        assert self._resident is not None
+        with self._cuda.device.active():
+            return self._resident.squared_error(where)
 
     def axes(self, b: Tensor) -> tuple[Tensor, Tensor]:
         """As `DeviceBlock.axes` for matrices of the device; torch's for matrices of the host."""
@@ -55,12 +88,16 @@ class DeviceRefiner(Refiner):
 
     @contextmanager
     def entered(self) -> Iterator[DeviceBlock]:
-        """The block on the device; its residual at the end becomes the refiner's."""
-        device = self._cuda.device
-        with device.active():
-            block = DeviceBlock(self.block, self._cuda)
+        """The block on the device, for a model's loop; its residual at the end is the refiner's.
+
+        Inside, torch works on the stream that CuPy works on.
+        """
+        with self._cuda.device.active(), on_stream(self._cuda):
+            block = self._resident or DeviceBlock(self.block, self._cuda)
+            self._resident, self._newer = None, False  # nobody's, should the loop fail
             yield block
-            self.residual[...] = device.host(block.residual)
+            block.leave()
+            self._resident, self._newer = block, True
 
     def refine(
         self,
@@ -76,10 +113,13 @@ class DeviceRefiner(Refiner):
 
         ``report`` is called some iterations late. ``extra`` is given models of the device.
         """
-        if len(model) == 0 or iterations <= 0:
+        if len(model) == 0:
             return super().refine(model, iterations)
         with self.entered() as block:
             on_device = model.to(block.where)
+            if iterations <= 0:
+                self.passes += 1
+                return model, float(block.evaluate(on_device))
             stepper = Stepper(
                 block,
                 self._cuda.cutoff,
@@ -95,7 +135,7 @@ class DeviceRefiner(Refiner):
             looks = Looks(self._cuda.device)
             state, seen = run(stepper.trip, begun, iterations, looks, enlarge=block.enlarge, report=report)
             self.passes += 1 + seen.count
-        return state.model.to(torch.device("cpu")), seen.loss
+            return state.model.to(torch.device("cpu")), seen.loss
 
 
 def rasteriser_on(device: str, cutoff: float, threads: int | None = None) -> Any:
@@ -115,12 +155,11 @@ def rasteriser_on(device: str, cutoff: float, threads: int | None = None) -> Any
         CUDA was asked for, and something is missing; with what.
     """
     name = parse_device(device)
-    usable = torch.cuda.is_available()
-    raster = get_rasteriser("cpu" if name == "auto" and not usable else name, cutoff, threads)
-    if hasattr(raster, "device") and not usable:
+    lacking = None if name == "cpu" else torch_build.missing()
+    raster = get_rasteriser("cpu" if name == "auto" and lacking else name, cutoff, threads)
+    if hasattr(raster, "device") and lacking:
         raise DependencyError(
-            f"{name}: fitting there needs a torch built for CUDA, this one is {torch.__version__}: "
-            "pip install --force-reinstall torch (decoding there needs none)"
+            f"{name}: fitting there needs a torch that can use it (decoding needs none): {lacking}"
         )
     return raster
 

@@ -163,5 +163,5 @@ def refine(
         looks = Looks(block.raster.device)
         state, seen = run(stepper.trip, begun, iterations, looks, enlarge=block.enlarge, report=report)
         refiner.passes += 2 + seen.count
-        loss = float(block.enter(state.best))
-    return state.best.to(torch.device("cpu")), loss
+        loss = float(block.evaluate(state.best))
+        return state.best.to(torch.device("cpu")), loss

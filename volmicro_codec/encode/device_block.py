@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,23 @@ def axes_on(raster: CudaRasteriser, b: Tensor) -> tuple[Tensor, Tensor]:
     """Singular values [N, 3] and right singular vectors [N, 3, 3] (rows) of matrices of the device."""
     values, rows = principal_axes(raster.device, b)
     return from_dlpack(values), from_dlpack(rows)
+
+
+def on_stream(raster: CudaRasteriser) -> AbstractContextManager[Any]:
+    """Has torch work on the stream that a rasteriser works on, so that both keep to one order.
+
+    Both have a pool of memory that gives what one of them has done with to whom asks next on the same stream;
+    on two streams, that could be before the other has read it.
+    """
+    stream = raster.device.stream()
+    if stream is None:
+        return nullcontext()
+    where = torch_device(raster)
+    cuda: Any = torch.cuda
+    # torch takes an external stream of address 0 for none, and gives a new one.
+    same = cuda.ExternalStream(stream, device=where) if stream else cuda.default_stream(where)
+    context: AbstractContextManager[Any] = cuda.stream(same)
+    return context
 
 
 class DeviceBlock:
@@ -76,6 +94,19 @@ class DeviceBlock:
         self._packed: Packed | None = None
         self._tried: Packed | None = None
 
+    def evaluate(self, model: Model) -> Tensor:
+        """The loss [] of a model of this device, and its residual, with no loop to follow. Waits."""
+        return self._evaluate(self._pack(model, None), self.residual)
+
+    def squared_error(self, where: tuple[slice, ...]) -> float:
+        """Sum of the squares of a part of the residual. Waits."""
+        part = self.raster.device.array(self.residual[where], np.float32)
+        return float(self.raster.device.host(self._fields.dot(part, part)))
+
+    def leave(self) -> None:
+        """Forget the lists; target, weights and residual stay."""
+        self._packed = self._tried = None
+
     def enter(self, model: Model) -> Tensor:
         """Begin with a model of this device: its loss [], its residual. Waits to learn its room."""
         exact = self._pack(model, None)
@@ -99,7 +130,7 @@ class DeviceBlock:
     def curvature(self, table: Tensor) -> Tensor:
         """Second derivative [] of the loss along a direction (`model.direction_table`)."""
         self.raster.slope(self._now, table, self._slope)
-        return self._dot(self._slope, self._by_metric(self._slope))
+        return self._energy(self._slope, None)
 
     def attempt(self, model: Model) -> tuple[Tensor, Tensor]:
         """The loss [] of another model, and the tile entries it took, int64 []."""
@@ -139,10 +170,11 @@ class DeviceBlock:
             return field
         return self._fields.metric(field, self._weights, self._gradient, self._metric)
 
-    def _dot(self, a: Any, b: Any) -> Tensor:
-        return from_dlpack(self._fields.dot(a, b))
+    def _energy(self, field: Any, target: Any, out: Any = None) -> Tensor:
+        return from_dlpack(self._fields.energy(field, target, self._weights, self._gradient, out))
 
     def _evaluate(self, packed: Packed, into: Any) -> Tensor:
-        self.raster.render(packed, into)
-        into -= self._target
-        return 0.5 * self._dot(into, self._by_metric(into))
+        # Differences are of voxels that another thread may have overwritten, were both the same array.
+        rendered = self._metric if self._gradient else into
+        self.raster.render(packed, rendered)
+        return 0.5 * self._energy(rendered, self._target, into)

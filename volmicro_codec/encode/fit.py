@@ -201,8 +201,7 @@ class ImageFit:
 
     def _prepare(self, part: Part, refiner: Refiner, others: npt.NDArray[np.bool_]) -> None:
         if others.any():
-            fixed = self.raster.render(refiner.pack(self.model.take(others)))
-            voxels.subtract(refiner.block.target, fixed, self.raster.threads)
+            refiner.subtract(self.raster.render(refiner.pack(self.model.take(others))))
 
     def refit(
         self,
@@ -230,7 +229,9 @@ class ImageFit:
 
             mine = self.model.take(own)
             free_here = None if free is None else free[torch.as_tensor(own)]
-            extra = penalties.bind(mine, each, axes=refiner.axes) if penalties and iterations > 0 else None
+            extra = None
+            if penalties and iterations > 0:
+                extra = penalties.bind(mine, each, axes=refiner.axes, gpu=refiner.gpu)
             if self.method.optimizer == "adam" and free is None:
                 new, _ = adam_of(self.raster)(
                     refiner, mine, iterations, rate=self.method.rate, tolerance=tolerance, extra=extra,
@@ -250,8 +251,7 @@ class ImageFit:
         self.history.append(Step(stage, len(self.model), 0.5 * total, self.psnr))
 
     def _core_sse(self, part: Part, refiner: Refiner) -> float:
-        r = refiner.residual[core_in_domain(part)]
-        return voxels.dot(r, r, self.raster.threads)
+        return refiner.squared_error(core_in_domain(part))
 
     def decoded_sse(self) -> float:
         """Squared error of the decoded voxels (rounded, clamped to the dtype), normalised intensity."""

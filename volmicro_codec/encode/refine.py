@@ -55,9 +55,12 @@ class Refiner:
     ----------
     axes : callable or None
         What decomposes matrices where it refines (see `model`); None for torch on the host.
+    gpu : int or None
+        Number of the CUDA device on which neighbours may be searched (`neighbours.closest`).
     """
 
     axes: Axes | None = None
+    gpu: int | None = None
 
     def __init__(self, block: Block, raster: CpuRasteriser, *, noise_floor: float) -> None:
         self.block = block
@@ -95,6 +98,15 @@ class Refiner:
         voxels.subtract(into, self.block.target, self.threads)
         self.passes += 1
         return 0.5 * self.dot(into, self.metric(into))
+
+    def subtract(self, field: F32) -> None:
+        """Take a field off the block's target: what is fixed in the refits to come."""
+        voxels.subtract(self.block.target, field, self.threads)
+
+    def squared_error(self, where: tuple[slice, ...]) -> float:
+        """Sum of the squares of a part of the residual."""
+        part = self.residual[where]
+        return voxels.dot(part, part, self.threads)
 
     def dot(self, a: F32, b: F32) -> float:
         """Sum of products of two fields."""

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..cuda.neighbours import closest
 from .model import STEP, Axes, Model
 
 Tensor = torch.Tensor
@@ -51,7 +52,12 @@ class Regularisers:
         return any((self.sparsity, self.overlap, self.smoothness, self.degenerate))
 
     def bind(
-        self, model: Model, voxels_each: float, neighbours: int = NEIGHBOURS, axes: Axes | None = None
+        self,
+        model: Model,
+        voxels_each: float,
+        neighbours: int = NEIGHBOURS,
+        axes: Axes | None = None,
+        gpu: int | None = None,
     ) -> Penalty:
         """The penalty of models that continue from ``model``, whose nearest neighbours stay neighbours.
 
@@ -65,6 +71,8 @@ class Regularisers:
             How many a primitive has.
         axes : callable, optional
             What decomposes matrices where the models will be; without it torch does.
+        gpu : int, optional
+            Number of the CUDA device on which neighbours are searched; without it scipy does.
 
         Returns
         -------
@@ -74,7 +82,7 @@ class Regularisers:
         """
         pairs = np.zeros((0, 2), np.int64)
         if self.overlap or self.smoothness:
-            pairs = nearest_pairs(model.mu.numpy(), neighbours)
+            pairs = nearest_pairs(model.mu.numpy(), neighbours, gpu)
         on: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
         def ends(m: Model) -> tuple[Tensor, Tensor]:
@@ -111,15 +119,15 @@ class Regularisers:
         return penalty
 
 
-def nearest_pairs(mu: npt.NDArray[np.float64], neighbours: int) -> npt.NDArray[np.int64]:
+def nearest_pairs(
+    mu: npt.NDArray[np.float64], neighbours: int, gpu: int | None = None
+) -> npt.NDArray[np.int64]:
     """Each centre [N, 3] with its nearest others: rows (i, j), ``min(neighbours, N - 1)`` for each i."""
-    from scipy.spatial import cKDTree
-
     n = len(mu)
     k = min(neighbours, n - 1)
     if k < 1:
         return np.zeros((0, 2), np.int64)
-    _, found = cKDTree(mu).query(mu, k=k + 1)
+    found = closest(mu, mu, k + 1, gpu=gpu)
     # A centre need not be first in its own list where others lie at the same place.
     other = found != np.arange(n)[:, None]
     other &= np.cumsum(other, axis=1) <= k
