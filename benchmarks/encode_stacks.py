@@ -11,6 +11,7 @@ import argparse
 import csv
 import datetime
 import json
+import math
 import os
 import platform
 import subprocess
@@ -54,6 +55,8 @@ def encode(path: Path, channel: int, ratio: float, options: list[str], out: Path
     if status != 0:
         raise SystemExit(f"{' '.join(command)} failed with status {status}")
     result: dict[str, Any] = json.loads(text)
+    for name in ("psnr", "psnr_fg"):
+        result[name] = math.inf if result[name] is None else result[name]  # JSON has no infinity
     result["seconds"] = time.monotonic() - began
     result["cpu_seconds"] = usage.ru_utime + usage.ru_stime
     result["peak_mb"] = usage.ru_maxrss / 1024

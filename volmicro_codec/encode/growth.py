@@ -27,7 +27,9 @@ STEP_OVER_ROOT_GAIN = 0.45
 TYPICAL_BYTES = {"lattice": 5.2, "float16": 19.6, "raw": 22.0}
 MANY_POINTS = 0.1  # share of the bytes from which on the Gaussians are grown again, to fewer
 FEWER = 0.65  # of the count that is best before a fit has converged (measured 0.5 to 0.85)
-FEW_ADDED = 2  # rounds running with next to no candidates (a smooth image shows few before its first refit)
+FEW_ADDED, FALLING = 2, 0.95
+"""Rounds running with next to no candidates that end the growing, unless the error falls to this share in them:
+smooth images show few places at a time."""
 LARGE_IMAGE = 32 << 20  # voxels
 WORSE = 0.05  # dB over the least loss so far at which a round with more Gaussians is one too many
 STILL_TO_CONVERGE = 0.8  # error after the last refit over the error right after a round
@@ -133,12 +135,12 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
     best: tuple[Shares, int] | None = None
     worse, few, step = 0, 0, 0.0
     for k in range(1, 4 * s.rounds + 1):
-        before = len(fit.model)
+        before, error = len(fit.model), fit.sse
         wanted = max(1, goal * k // s.rounds - before) if k < s.rounds else goal - before
         if wanted <= 0:
             break
         added = fit.grow(wanted, s.inner, f"round {k}")
-        few = few + 1 if added <= wanted // 50 else 0
+        few = few + 1 if added <= wanted // 50 and not fit.sse < FALLING * error else 0
         if few >= FEW_ADDED or not added:
             break  # the residual holds nothing more that a Gaussian could take off
         curve.add(fit)
