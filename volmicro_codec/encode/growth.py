@@ -28,7 +28,7 @@ TYPICAL_BYTES = {"lattice": 5.2, "float16": 19.6, "raw": 22.0}
 MANY_POINTS = 0.1  # share of the bytes from which on the Gaussians are grown again, to fewer
 FEWER = 0.65  # of the count that is best before a fit has converged (measured 0.5 to 0.85)
 FEW_ADDED, FALLING = 2, 0.95
-"""Rounds running with next to no candidates that end the growing, unless the error falls to this share in one:
+"""Rounds running with next to no candidates that end the growing, unless the error falls to this share:
 smooth images show few places at a time."""
 LARGE_IMAGE = 32 << 20  # voxels
 WORSE = 0.05  # dB over the least loss so far at which a round with more Gaussians is one too many
