@@ -57,9 +57,8 @@ def cost() -> list[str]:
         "| stack, channel | ratio | effort | bytes | Gaussians and points | SSIM | seconds | peak MB |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for r in sorted(
-        read("encode_stacks.csv"), key=lambda r: (r["volume"], r["channel"], float(r["ratio_target"]))
-    ):
+    latest = {(r["volume"], r["channel"], float(r["ratio_target"])): r for r in read("encode_stacks.csv")}
+    for _, r in sorted(latest.items()):
         out.append(
             f"| {r['volume']}, {r['channel']} | {r['ratio_target']} | {r['effort']}"
             f" | {r['bytes']} | {r['primitives']}"
