@@ -31,6 +31,9 @@ FEW_ADDED, FALLING = 2, 0.95
 """Rounds running with next to no candidates that end the growing, unless the error falls to this share:
 smooth images show few places at a time."""
 LARGE_IMAGE = 32 << 20  # voxels
+LEVELS_OFF = 0.3
+"""dB a doubling of the count is to take off the loss, else a large image with points is grown no more: of
+what its rounds, short as they are, gain there, converging brings most to fewer Gaussians too."""
 WORSE = 0.05  # dB over the least loss so far at which a round with more Gaussians is one too many
 STILL_TO_CONVERGE = 0.8  # error after the last refit over the error right after a round
 
@@ -133,10 +136,14 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
     goal = limited(max(1, int(budget / TYPICAL_BYTES[plan.coding])), plan)
     curve = GrowthCurve()
     best: tuple[Shares, int] | None = None
+    last: tuple[Shares, int] | None = None
+    large, level = plan.points and fit.voxel_count > LARGE_IMAGE, False
     worse, few, step = 0, 0, 0.0
     for k in range(1, 4 * s.rounds + 1):
         before, error = len(fit.model), fit.sse
         wanted = max(1, goal * k // s.rounds - before) if k < s.rounds else goal - before
+        if large and before:  # by no more than double, so that the first too many are few
+            wanted = min(wanted, max(before, goal // (2 * s.rounds) - before))
         if wanted <= 0:
             break
         added = fit.grow(wanted, s.inner, f"round {k}")
@@ -153,13 +160,19 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
                 worse += 1
             if worse >= 2:
                 break
+            if large and last is not None and here.points > 2 * MANY_POINTS * here.size:
+                doublings = math.log2(len(fit.model) / last[1])
+                level = last[0].loss - here.loss < LEVELS_OFF * doublings
+                if level:
+                    break
+            last = here, len(fit.model)
         if plan.coding == "lattice" and k >= s.rounds // 2:
             goal = limited(_count_for(fit, curve, budget, plan), plan)
         if len(fit.model) >= 0.98 * goal and k >= s.rounds:
             break
     share = best[0].points / max(best[0].size, 1.0) if best is not None else 0.0
     fewer = math.ceil(FEWER * best[1]) if best is not None and share > MANY_POINTS else 0
-    return Growth(curve, fewer, sure=worse > 0 or share > 2 * MANY_POINTS)
+    return Growth(curve, fewer, sure=level or worse > 0 or share > 2 * MANY_POINTS)
 
 
 def grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
