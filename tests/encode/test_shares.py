@@ -69,6 +69,15 @@ def test_large_images_are_not_grown_again_and_land_on_the_bytes_all_the_same(tmp
     assert "again" not in stages
 
 
+def test_large_images_stop_growing_where_doubling_takes_off_little(tmp_path, monkeypatch):
+    most = {}
+    for limit in (0, 1 << 40):
+        monkeypatch.setattr(growth, "LARGE_IMAGE", limit)
+        result, _, _ = encode(tmp_path / "a.vgm", texture(), size=2200)
+        most[limit] = max(h["primitives"] for h in result.history if h["stage"].startswith("round "))
+    assert most[0] < 0.5 * most[1 << 40]
+
+
 def test_blobs_need_no_points(tmp_path):
     _, _, used = encode(tmp_path / "a.vgm", blobs(), size=400)
     assert used == {codings.LATTICE}
