@@ -26,6 +26,7 @@ from .shares import BYTES_AN_OCTAVE, INDEX_BYTES, Shares, solve_shares
 STEP_OVER_ROOT_GAIN = 0.45
 TYPICAL_BYTES = {"lattice": 5.2, "float16": 19.6, "raw": 22.0}
 MANY_POINTS = 0.1  # share of the bytes from which on the Gaussians are grown again, to fewer
+MOST_POINTS = 0.35  # share from which on that is sure to pay; between both, both ways are coded
 FEWER = 0.65  # of the count that is best before a fit has converged (measured 0.5 to 0.85)
 FEW_ADDED, FALLING = 2, 0.95
 """Rounds running with next to no candidates that end the growing, unless the error falls to this share:
@@ -159,7 +160,8 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
             break
     share = best[0].points / max(best[0].size, 1.0) if best is not None else 0.0
     fewer = math.ceil(FEWER * best[1]) if best is not None and share > MANY_POINTS else 0
-    return Growth(curve, fewer, sure=worse > 0 or share > 2 * MANY_POINTS)
+    sure = share > MOST_POINTS or (fit.voxel_count > LARGE_IMAGE and (worse > 0 or share > 2 * MANY_POINTS))
+    return Growth(curve, fewer, sure)
 
 
 def grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
