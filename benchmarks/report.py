@@ -14,12 +14,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import peers
 import rows
 from bd_rate import Delta, delta
 from rows import Row
 
 COMPARED = ("psnr", "psnr_fg", "mip_ssim")
+LABELS = {"psnr": "PSNR, dB", "psnr_fg": "foreground PSNR, dB", "mip_ssim": "MIP SSIM"}
 BD_RATIOS = (50.0, 400.0)
 # Nearly lossless at 200x (its makers zeroed the background): in the tables, not in the averages.
 APART = ("fly-neuron-rivulet",)
@@ -225,36 +227,65 @@ def _versions(facts: dict[str, Any]) -> list[str]:
 
 
 def _plots(groups: dict[tuple[str, int], Group], output: Path) -> None:
-    """PSNR, foreground PSNR and MIP SSIM over bytes, one picture a channel."""
+    """Three measures over the ratio, a picture a channel; and the PSNR of all channels in one."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    colours = {name: f"C{i % 10}" for i, name in enumerate(n for n in peers.NAMES if n != peers.OURS)}
     for (volume, channel), group in groups.items():
         figure, axes = plt.subplots(1, 3, figsize=(15, 4.5), layout="constrained")
         for axis, metric in zip(axes, COMPARED, strict=True):
-            for peer in peers.NAMES:
-                points = sorted(
-                    (row.bytes, value)
-                    for (name, _), row in group.items()
-                    if name == peer and row.bytes and (value := row.metric(metric)) is not None
-                    if math.isfinite(value)
-                )
-                if points:
-                    style = (
-                        {"color": "black", "linewidth": 2.5}
-                        if peer == peers.OURS
-                        else {"color": colours[peer]}
-                    )
-                    axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=peer, **style)
-            axis.set_xscale("log")
-            axis.set_xlabel("file bytes")
-            axis.set_ylabel(metric if metric == "mip_ssim" else f"{metric} [dB]")
-            axis.grid(alpha=0.3)
+            _curves(axis, group, metric)
+            axis.set_ylabel(LABELS[metric])
+            axis.set_xlabel("ratio")
         if axes[0].lines:
             axes[0].legend(fontsize=8)
         figure.suptitle(f"{volume}, channel {channel}")
         figure.savefig(output / f"{volume}-c{channel}.png", dpi=80)
         plt.close(figure)
+
+    shown = {key: group for key, group in groups.items() if key[0] not in APART}
+    if not shown:
+        return
+    columns = min(3, len(shown))
+    size = (4.6 * columns, 3.3 * math.ceil(len(shown) / columns))
+    figure, grid = plt.subplots(-(-len(shown) // columns), columns, figsize=size, layout="constrained")
+    panels = list(np.atleast_1d(grid).flat)
+    for axis, ((volume, channel), group) in zip(panels, shown.items(), strict=False):
+        _curves(axis, group, "psnr")
+        axis.set_title(f"{volume}, channel {channel}", fontsize=9)
+    for axis in panels[len(shown) :]:
+        axis.set_axis_off()
+    lines = {line.get_label(): line for axis in panels for line in axis.lines}
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=len(lines), fontsize=9)
+    figure.supylabel(LABELS["psnr"], fontsize=10)
+    figure.savefig(output / "overview.png", dpi=80)
+    plt.close(figure)
+
+
+def _curves(axis: Any, group: Group, metric: str) -> None:
+    """One measure over the ratio, largest ratio first; what lies far below our curve is cut off."""
+    ratios = sorted({ratio for _, ratio in group})
+    drawn: dict[str, list[tuple[float, float]]] = {}
+    for peer in peers.NAMES:
+        points = [
+            (ratio, value)
+            for ratio in ratios
+            if (row := group.get((peer, ratio))) is not None
+            if (value := row.metric(metric)) is not None and math.isfinite(value)
+        ]
+        if points:
+            drawn[peer] = points
+            style = {"color": "black", "linewidth": 2.5, "zorder": 3} if peer == peers.OURS else {}
+            colour = {} if style else {"color": f"C{peers.NAMES.index(peer) % 10}"}
+            axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=peer, **style, **colour)
+    axis.set_xscale("log")
+    axis.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
+    axis.minorticks_off()
+    axis.invert_xaxis()
+    axis.grid(alpha=0.3)
+    ours = [value for _, value in drawn.get(peers.OURS, [])]
+    if ours:
+        below = 0.4 if metric == "mip_ssim" else 9.0
+        axis.set_ylim(bottom=max(axis.get_ylim()[0], min(ours) - below))

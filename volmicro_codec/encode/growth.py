@@ -26,6 +26,7 @@ from .shares import BYTES_AN_OCTAVE, INDEX_BYTES, Shares, solve_shares
 STEP_OVER_ROOT_GAIN = 0.45
 TYPICAL_BYTES = {"lattice": 5.2, "float16": 19.6, "raw": 22.0}
 MANY_POINTS = 0.1  # share of the bytes from which on the Gaussians are grown again, to fewer
+MOST_POINTS = 0.35  # share from which on that is sure to pay; between both, both ways are coded
 FEWER = 0.65  # of the count that is best before a fit has converged (measured 0.5 to 0.85)
 FEW_ADDED, FALLING = 2, 0.95
 """Rounds running with next to no candidates that end the growing, unless the error falls to this share:
@@ -137,7 +138,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
     curve = GrowthCurve()
     best: tuple[Shares, int] | None = None
     last: tuple[Shares, int] | None = None
-    large, level = plan.points and fit.voxel_count > LARGE_IMAGE, False
+    large = plan.points and fit.voxel_count > LARGE_IMAGE
     worse, few, step = 0, 0, 0.0
     for k in range(1, 4 * s.rounds + 1):
         before, error = len(fit.model), fit.sse
@@ -162,8 +163,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
                 break
             if large and last is not None and here.points > 2 * MANY_POINTS * here.size:
                 doublings = math.log2(len(fit.model) / last[1])
-                level = last[0].loss - here.loss < LEVELS_OFF * doublings
-                if level:
+                if last[0].loss - here.loss < LEVELS_OFF * doublings:
                     break
             last = here, len(fit.model)
         if plan.coding == "lattice" and k >= s.rounds // 2:
@@ -172,7 +172,8 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
             break
     share = best[0].points / max(best[0].size, 1.0) if best is not None else 0.0
     fewer = math.ceil(FEWER * best[1]) if best is not None and share > MANY_POINTS else 0
-    return Growth(curve, fewer, sure=level or worse > 0 or share > 2 * MANY_POINTS)
+    sure = share > MOST_POINTS or (fit.voxel_count > LARGE_IMAGE and (worse > 0 or share > 2 * MANY_POINTS))
+    return Growth(curve, fewer, sure)
 
 
 def grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
