@@ -28,6 +28,12 @@ TYPICAL_BYTES = {"lattice": 5.2, "float16": 19.6, "raw": 22.0}
 MANY_POINTS = 0.1  # share of the bytes from which on the Gaussians are grown again, to fewer
 MOST_POINTS = 0.35  # share from which on that is sure to pay; between both, both ways are coded
 FEWER = 0.65  # of the count that is best before a fit has converged (measured 0.5 to 0.85)
+TRY_FEWER, TRY_MORE = 0.6, 1.3  # times the count, once a fit has converged
+MOST_TURNS, MOST_TURNS_SLOW = 3, 1
+SLOW_IMAGE = 4 << 20  # voxels
+FAVOURED = 0.1
+"""dB of the loss as foreseen that are in favour of more Gaussians: of two counts that coding finds alike the
+greater is foreseen to be that much better (measured)."""
 FEW_ADDED, FALLING = 2, 0.95
 """Rounds running with next to no candidates that end the growing, unless the error falls to this share:
 smooth images show few places at a time."""
@@ -185,10 +191,8 @@ def grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
     if fit.on_restart:
         fit.on_restart()
     if fit.voxel_count > LARGE_IMAGE:
-        order = np.argsort(-fit.model.energy().numpy(), kind="stable")[:count]
         curve.add(fit)
-        fit.model = fit.model.take(np.sort(order))
-        fit.refit(2 * plan.schedule.inner, stage="fewer")
+        _keep(fit, count, plan, "fewer")
         return curve
     fit.model = Model.empty()
     fit.refit(0, stage="again")
@@ -196,6 +200,42 @@ def grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
         fit.grow(max(0, count * k // rounds - len(fit.model)), plan.schedule.inner, f"round {k}")
         curve.add(fit)
     return curve
+
+
+def count_settled(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> None:
+    """Take Gaussians away from a converged fit, or add some, as long as the loss falls.
+
+    How many are best beside points shows only now: growing, which does not converge, wants too many of a
+    noisy image and too few of a clean one.
+    """
+    turns = MOST_TURNS if fit.voxel_count <= SLOW_IMAGE else MOST_TURNS_SLOW
+    if turns == MOST_TURNS_SLOW and plan.effort == "fast":
+        return
+    least = shares_of(fit, curve, plan, budget=budget)
+    for factor, better in ((TRY_FEWER, -FAVOURED), (TRY_MORE, FAVOURED)):
+        start = len(fit.model)
+        for _ in range(turns):
+            kept, sse = fit.model.clone(), fit.sse
+            if factor < 1.0:
+                _keep(fit, math.ceil(factor * len(kept)), plan, "still fewer")
+            else:
+                count = limited(int(factor * len(kept)), plan) - len(kept)
+                fit.grow(max(0, count), 2 * plan.schedule.inner, "more again")
+            here = shares_of(fit, curve, plan, budget=budget, guess=least.step)
+            if not here.loss < least.loss - better:
+                fit.model, fit.sse = kept, sse
+                break
+            least = here
+        if len(fit.model) != start:
+            plan.refine(fit)
+            return
+
+
+def _keep(fit: ImageFit, count: int, plan: Plan, stage: str) -> None:
+    """The most energetic Gaussians, refitted."""
+    order = np.argsort(-fit.model.energy().numpy(), kind="stable")[:count]
+    fit.model = fit.model.take(np.sort(order))
+    fit.refit(2 * plan.schedule.inner, stage=stage)
 
 
 def shares_of(
@@ -228,9 +268,7 @@ def balance(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> Non
         size = cost(plain_rounding(fit.model, step, layout_of(fit, plan)))
         goal = limited(max(1, int(count * (budget / max(size, 1)) ** 0.8)), plan)
         if goal < 0.95 * count:
-            order = np.argsort(-fit.model.energy().numpy(), kind="stable")[:goal]
-            fit.model = fit.model.take(np.sort(order))
-            fit.refit(2 * plan.schedule.inner, stage="pruned")
+            _keep(fit, goal, plan, "pruned")
         elif goal > 1.05 * count:
             if not fit.grow(goal - count, 2 * plan.schedule.inner, "grown"):
                 return

@@ -29,6 +29,7 @@ from .growth import (
     Plan,
     balance,
     cost,
+    count_settled,
     grow_to_bytes,
     grown_again,
     layout_of,
@@ -199,6 +200,7 @@ def encode_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
             fit.model, fit.sse = fitted, sse
         curve = grown_again(fit, growth.fewer, plan)
         plan.refine(fit)
+        count_settled(fit, curve, budget, plan)
     coded = _spend(fit, curve, budget, plan)
     if first is not None and first[1] < loss_of(fit):
         coded, fit.model = first[0], first[0].model
