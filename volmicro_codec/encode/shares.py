@@ -115,15 +115,8 @@ class Shares:
 
 def _missing(fit: ImageFit) -> Iterator[tuple[Part, F32]]:
     """Each block, and what the model lacks in its domain (in an array to be used up before the next)."""
-    dtype = fit.image.voxels.dtype
     for part, _, refiner in fit.residuals():
-        black, white = -math.inf, math.inf
-        if dtype.kind != "f":
-            # What lies below black or above white is cut off by decoding, and is no error.
-            black = (0.0 - fit.image.base) / fit.image.gain + 1e-6
-            white = (np.iinfo(dtype).max - fit.image.base) / fit.image.gain - 1e-6
-        target, threads = refiner.block.target, fit.raster.threads
-        yield part, voxels.missing(refiner.residual, target, black, white, threads, refiner.scratch)
+        yield part, np.negative(refiner.residual, out=refiner.scratch)
 
 
 def layer(
