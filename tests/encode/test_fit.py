@@ -220,10 +220,11 @@ def clipped(shape=SHAPE, offset=0):
 
 def test_what_decoding_cuts_off_is_not_fitted(monkeypatch):
     aware = greedy(fit_of(clipped()), [10, 20, 30])
-    assert aware.sse == pytest.approx(aware.decoded_sse(), rel=0.02)
     monkeypatch.setattr(image.Image, "ends", lambda *_: None)
     unaware = greedy(fit_of(clipped()), [10, 20, 30])
-    assert aware.decoded_sse() < 0.7 * unaware.decoded_sse()
+    assert aware.decoded_sse() < 0.3 * unaware.decoded_sse()
+    # What is beyond the ends at voxels that are not is charged all the same, so that it comes back.
+    assert 0.8 * aware.sse < aware.decoded_sse() < aware.sse < unaware.sse
 
 
 def test_an_image_without_ends_is_fitted_as_if_there_were_none(monkeypatch):
@@ -250,7 +251,7 @@ def test_what_decoding_cuts_off_is_not_fitted_in_blocks_either(monkeypatch):
     two = greedy(blocks_of(monkeypatch, clipped(LONG), math.prod(LONG) // 2, 8), [10, 20, 30])
     assert len(two.parts) == 2
     assert 10 * math.log10(two.decoded_sse() / one.decoded_sse()) < 1.0
-    assert two.sse == pytest.approx(two.decoded_sse(), rel=0.05)
+    assert 0.8 * two.sse < two.decoded_sse() < two.sse
 
 
 @pytest.mark.parametrize("blocks", [1, 2])

@@ -36,8 +36,8 @@ class Fields:
         """<r, metric of r> for r = ``field`` - ``target`` (None for 0), float64 [] of the device: one pass.
 
         r is 0 where ``ends`` (uint8 [Z, Y, X], None for nowhere; as in `encode.refine.Block`) says that
-        decoding cuts it off. ``weights`` and ``lam`` as in `metric`. ``out`` takes r; it may be ``field`` where
-        ``lam`` is 0.
+        decoding cuts it off. ``weights`` and ``lam`` as in `metric`. ``out`` takes r; it may be ``field``
+        where ``lam`` is 0.
         """
         if lam and out is field:
             raise ValueError("differences need the field as it was: another array for out")

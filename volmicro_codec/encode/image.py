@@ -95,7 +95,7 @@ class Image:
         part, top = np.asarray(self.voxels[box]), np.iinfo(self.voxels.dtype).max
         if part.min() > 0 and part.max() < top:
             return None
-        out = np.equal(part, 0).view(np.uint8)
+        out: npt.NDArray[np.uint8] = np.where(part == 0, np.uint8(voxels.BLACK), np.uint8(0))
         out[part == top] = voxels.WHITE
         return out
 
