@@ -124,11 +124,14 @@ class Growth:
         To how many Gaussians to grow again, because points are to take a good share of the bytes; or 0.
     sure : bool
         Whether that is so however well the fit converges.
+    loss : float
+        The least `Shares.loss` that was met, infinite without points.
     """
 
     curve: GrowthCurve
     fewer: int
     sure: bool
+    loss: float
 
 
 def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
@@ -173,7 +176,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
     share = best[0].points / max(best[0].size, 1.0) if best is not None else 0.0
     fewer = math.ceil(FEWER * best[1]) if best is not None and share > MANY_POINTS else 0
     sure = share > MOST_POINTS or (fit.voxel_count > LARGE_IMAGE and (worse > 0 or share > 2 * MANY_POINTS))
-    return Growth(curve, fewer, sure)
+    return Growth(curve, fewer, sure, best[0].loss if best is not None else math.inf)
 
 
 def grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:

@@ -204,9 +204,9 @@ def _loss(sse: float, sse_foreground: float, foreground: float = FOREGROUND) -> 
     return 10.0 * both
 
 
-def loss_of(fit: ImageFit) -> float:
+def loss_of(fit: ImageFit, foreground: float = BETWEEN_FILES) -> float:
     """What is less for the better of two files of equal bytes, in dB; of the fit as it is."""
-    return _loss(*_left(fit), BETWEEN_FILES)
+    return _loss(*_left(fit), foreground)
 
 
 def care_of(fit: ImageFit) -> float:
