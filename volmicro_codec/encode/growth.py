@@ -158,9 +158,9 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
         if plan.points:
             here = shares_of(fit, curve, plan, budget=budget, guess=step)
             step = here.step
-            if best is None or here.loss < best[0].loss:
+            if best is None or (here.loss, here.size) < (best[0].loss, best[0].size):
                 best, worse = (here, len(fit.model)), 0
-            elif here.loss > best[0].loss + WORSE:
+            elif here.loss > best[0].loss + WORSE or here.sse == 0.0:  # of two that lose nothing, the smaller
                 worse += 1
             if worse >= 2:
                 break

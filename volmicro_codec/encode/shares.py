@@ -245,6 +245,9 @@ def solve_shares(
             octaves = math.log2(start / (coarser * step))
             return max(known + BYTES_AN_OCTAVE * count * octaves, 0.3 * known)
 
+        if budget and step <= finest and fit.image.voxels.dtype.kind != "f":
+            # Nothing is lost once decoded to integers, whatever fractions of a grey value are left.
+            return Shares(step, 1.0, gaussians(1.0), found.size, 0.0, 0.0)
         share = found.size / max(found.size + gaussians(1.0), 1.0)
         coarser = 1.0 + (COARSER - 1.0) * min(1.0, share / COARSER_FROM)
         rounding = ROUNDING * count * coarser * step * step
