@@ -39,23 +39,42 @@ def test_the_metric_is_that_of_weights_and_differences(
     assert (f.astype(np.float64) * got).sum() == pytest.approx(loss, rel=1e-5)
 
 
+def ends_of(shape: tuple[int, int, int]) -> Any:
+    return np.random.default_rng(5).integers(0, 3, shape).astype(np.uint8)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("aimed", [False, True])
+@pytest.mark.parametrize(("aimed", "clamped"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("lam", [0.0, 0.7])
 @pytest.mark.parametrize("shape", [*SHAPES, (70, 70, 70)])
 def test_the_energy_is_the_loss_of_what_is_left(
-    device: Any, shape: tuple[int, int, int], lam: float, aimed: bool, weighted: bool
+    device: Any, shape: tuple[int, int, int], lam: float, aimed: bool, clamped: bool, weighted: bool
 ) -> None:
     f, t, w = field(shape), field(shape, 1), np.abs(field(shape, 2))
     target, weights = (device.array(v, np.float32) if on else None for v, on in ((t, aimed), (w, weighted)))
     on_device = device.array(f.copy(), np.float32)
     out = device.xp.empty(shape, np.float32) if lam else on_device
-    got = float(Fields(device).energy(on_device, target, weights, lam, out))
+    ends = ends_of(shape) if clamped else None
+    given = None if ends is None else device.array(ends, np.uint8)
+    got = float(Fields(device).energy(on_device, target, weights, lam, out, given))
     r = f - t if aimed else f
+    if ends is not None:
+        r = f.copy()
+        voxels.subtract_within(r, t, ends, 1)
     assert (device.host(out) == r).all()
     want = (r.astype(np.float64) ** 2 * (w if weighted else 1)).sum()
     want += lam * sum((np.diff(r.astype(np.float64), axis=k) ** 2).sum() for k in range(3))
     assert got == pytest.approx(want, rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_held_voxels_are_the_cpus(device: Any, shape: tuple[int, int, int]) -> None:
+    residual, ends, want = field(shape), ends_of(shape), field(shape, 1)
+    voxels.subtract_within(residual, field(shape, 2), ends, 1)
+    on_device = device.array(want.copy(), np.float32)
+    Fields(device).hold(on_device, device.array(residual, np.float32), device.array(ends, np.uint8))
+    voxels.hold(want, residual, ends, 1)
+    assert (device.host(on_device) == want).all()
 
 
 def test_differences_are_not_taken_of_what_is_overwritten(host: Any) -> None:

@@ -116,6 +116,7 @@ const std::map<std::string, Kernel> KERNELS = {
     {"dot", kernel(fields::dot)},
     {"energy", kernel(fields::energy)},
     {"metric", kernel(fields::metric)},
+    {"hold", kernel(fields::hold)},
     {"correlate", kernel(fields::correlate)},
     {"halve", kernel(fields::halve)},
     {"peaks", kernel(fields::peaks)},

@@ -15,7 +15,7 @@ from tests.cuda.conftest import device, driver, host  # noqa: F401 - fixtures
 from volmicro_codec import cuda as backend
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
 from volmicro_codec.decode.cpu import CpuRasteriser
-from volmicro_codec.encode import EncodeSettings, device_adam, matched, pipeline
+from volmicro_codec.encode import EncodeSettings, device_adam, matched, pipeline, voxels
 from volmicro_codec.encode import device as device_module
 from volmicro_codec.encode.device import DeviceRefiner, find, rasteriser_on, refiner_of
 from volmicro_codec.encode.device_block import DeviceBlock, on_stream
@@ -47,18 +47,32 @@ def covariance(model: Model) -> Any:
     return (model.B @ model.B.transpose(1, 2)).numpy().reshape(-1, 9)[:, [0, 1, 2, 4, 5, 8]]
 
 
-def block(true: Model, raster: Any, weighted: bool = False, gradient: float = 0.0) -> Block:
+def block(
+    true: Model, raster: Any, weighted: bool = False, gradient: float = 0.0, clipped: bool = False
+) -> Block:
     origin = np.zeros(3)
     target = raster.render(raster.pack(true.mu.numpy(), covariance(true), true.w.numpy(), SHAPE))
     weights = np.random.default_rng(1).uniform(0.5, 2, SHAPE).astype(np.float32) if weighted else None
-    return Block(origin, target, weights, gradient)
+    ends = None
+    if clipped:
+        low, high = 0.02, 0.3
+        ends = ((target <= low) * voxels.BLACK + (target >= high) * voxels.WHITE).astype(np.uint8)
+        assert (np.bincount(ends.ravel(), minlength=3) > 50).all()
+        target = np.clip(target, low, high)
+    return Block(origin, target, weights, gradient, ends)
 
 
+@pytest.mark.parametrize("clipped", [False, True])
 @pytest.mark.parametrize(("weighted", "gradient"), [(False, 0.0), (True, 0.0), (True, 0.3)])
-def test_refits_take_the_same_way_as_on_the_cpu(device: Any, weighted: bool, gradient: float) -> None:  # noqa: F811
+def test_refits_take_the_same_way_as_on_the_cpu(
+    device: Any,  # noqa: F811
+    weighted: bool,
+    gradient: float,
+    clipped: bool,
+) -> None:
     true, start = scene()
     cpu, cuda = CpuRasteriser(CUTOFF, 1), CudaRasteriser(CUTOFF, device)
-    given = block(true, cpu, weighted, gradient)
+    given = block(true, cpu, weighted, gradient, clipped)
     on_cpu, on_device = Refiner(given, cpu, noise_floor=1e-3), DeviceRefiner(given, cuda, noise_floor=1e-3)
     a, loss_a = on_cpu.refine(start.clone(), 6)
     b, loss_b = on_device.refine(start.clone(), 6)
@@ -67,6 +81,9 @@ def test_refits_take_the_same_way_as_on_the_cpu(device: Any, weighted: bool, gra
     assert loss_b == pytest.approx(loss_a, rel=0.02, abs=1e-4 * first)
     assert torch.allclose(a.mu, b.mu, atol=0.02)
     assert b.mu.device.type == "cpu"
+    if clipped:
+        np.testing.assert_array_equal(on_device.residual[given.ends == voxels.BLACK] >= 0, True)
+        np.testing.assert_array_equal(on_device.residual[given.ends == voxels.WHITE] <= 0, True)
 
 
 def test_the_residual_that_is_left_belongs_to_the_model(device: Any) -> None:  # noqa: F811

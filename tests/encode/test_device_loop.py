@@ -45,12 +45,10 @@ class OnHost:
 
     def moments(self) -> Any:
         r = self.refiner
-        return torch.as_tensor(r.raster.moments(self.packed, r.metric(r.residual))), torch.tensor(0)
+        return torch.as_tensor(r.raster.moments(self.packed, r.pull())), torch.tensor(0)
 
     def curvature(self, table: Any) -> Any:
-        r = self.refiner
-        r.raster.slope(self.packed, table, r._slope)
-        return torch.tensor(r.dot(r._slope, r.metric(r._slope)), dtype=torch.float64)
+        return torch.tensor(self.refiner.curvature(self.packed, table), dtype=torch.float64)
 
     def attempt(self, model: Model) -> Any:
         self.tried = self.refiner.pack(model)

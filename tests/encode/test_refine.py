@@ -11,6 +11,7 @@ import torch
 
 from tests.encode.fits import CUTOFF, gaussians, rendered
 from volmicro_codec.decode.cpu import CpuRasteriser
+from volmicro_codec.encode import voxels
 from volmicro_codec.encode.model import (
     MIN_SIGMA,
     STEP,
@@ -25,11 +26,17 @@ from volmicro_codec.encode.refine import MAX_SIGMA, Block, Refiner
 from volmicro_codec.encode.regularise import Regularisers
 
 SHAPE = (14, 16, 18)
+LOW, HIGH = 0.03, 0.5
 ORIGIN = np.array([5.0, -3.0, 2.0])
 
 
-def refiner_of(target, weights=None, gradient=0.0, origin=ORIGIN):
-    return Refiner(Block(origin, target, weights, gradient), CpuRasteriser(CUTOFF, 1), noise_floor=1e-3)
+def refiner_of(target, weights=None, gradient=0.0, clipped=False, origin=ORIGIN):
+    ends = None
+    if clipped:
+        ends = ((target <= LOW) * voxels.BLACK + (target >= HIGH) * voxels.WHITE).astype(np.uint8)
+        target = np.clip(target, LOW, HIGH)
+    block = Block(origin, target, weights, gradient, ends)
+    return Refiner(block, CpuRasteriser(CUTOFF, 1), noise_floor=1e-3)
 
 
 def scene(n=6, seed=0):
@@ -46,7 +53,13 @@ def weights_of(seed=0):
     return np.random.default_rng(seed).uniform(0.5, 3.0, SHAPE).astype(np.float32)
 
 
-LOSSES = {"plain": (None, 0.0), "weighted": (weights_of(), 0.0), "with differences": (weights_of(), 0.7)}
+LOSSES = {
+    "plain": (None, 0.0),
+    "weighted": (weights_of(), 0.0),
+    "with differences": (weights_of(), 0.7),
+    "clipped": (None, 0.0, True),
+    "clipped, with differences": (weights_of(), 0.7, True),
+}
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -59,14 +72,36 @@ def test_the_local_gradient_is_the_slope_of_the_loss(name):
 
     packed = r.pack(model)
     r.evaluate(packed, r.residual)
-    moments = r.raster.moments(packed, r.metric(r.residual))
-    g = local_gradient(model, model.inverse_b(), moments, CUTOFF)
+    g = local_gradient(model, model.inverse_b(), r.raster.moments(packed, r.pull()), CUTOFF)
     for k in range(STEP):
         step = torch.zeros((len(model), STEP), dtype=torch.float64)
         step[:, k] = torch.as_tensor(np.random.default_rng(k).normal(size=len(model)))
         h = 3e-3
         slope = (loss(moved(model, step, h, MAX_SIGMA)) - loss(moved(model, step, -h, MAX_SIGMA))) / (2 * h)
         assert slope == pytest.approx(float((g * step).sum()), rel=0.02, abs=2e-3 * float(g.abs().max()))
+
+
+def test_what_is_beyond_the_ends_is_no_error():
+    target, model = scene()
+    r = refiner_of(target, clipped=True)
+    loss = r.evaluate(r.pack(model), r.residual)
+    sum_ = rendered(Model(model.mu - torch.as_tensor(ORIGIN), model.B, model.w), SHAPE)
+    want = np.clip(sum_, np.where(target <= LOW, LOW, -9), np.where(target >= HIGH, HIGH, 9)) - r.block.target
+    np.testing.assert_allclose(r.residual, want, atol=1e-5)
+    assert loss == pytest.approx(0.5 * (want.astype(np.float64) ** 2).sum(), rel=1e-4)
+    assert ((r.residual == 0) & (r.block.ends == voxels.BLACK)).sum() > 50
+    assert ((r.residual == 0) & (r.block.ends == voxels.WHITE)).sum() > 5
+
+
+def test_what_is_taken_off_the_target_moves_no_end():
+    """Two halves of a model: one fitted, the other taken off, as a block does with its neighbours'."""
+    target, model = scene()
+    whole, half = refiner_of(target, clipped=True), refiner_of(target, clipped=True)
+    want = whole.evaluate(whole.pack(model), whole.residual)
+    half.subtract(half.raster.render(half.pack(model.take(np.arange(3)))))
+    got = half.evaluate(half.pack(model.take(np.arange(3, len(model)))), half.residual)
+    assert got == pytest.approx(want, rel=1e-5)
+    np.testing.assert_allclose(half.residual, whole.residual, atol=1e-5)
 
 
 def test_the_slope_and_the_moments_are_adjoint():

@@ -30,17 +30,21 @@ class Fields:
             d.launch("dot", len(parts), _THREADS, a, b, np.int64(a.size), parts)
             return parts.sum(keepdims=True).reshape(())
 
-    def energy(self, field: Any, target: Any, weights: Any, lam: float, out: Any = None) -> Any:
+    def energy(
+        self, field: Any, target: Any, weights: Any, lam: float, out: Any = None, ends: Any = None
+    ) -> Any:
         """<r, metric of r> for r = ``field`` - ``target`` (None for 0), float64 [] of the device: one pass.
 
-        ``weights`` and ``lam`` as in `metric`. ``out`` takes r; it may be ``field`` where ``lam`` is 0.
+        r is 0 where ``ends`` (uint8 [Z, Y, X], None for nowhere; as in `encode.refine.Block`) says that
+        decoding cuts it off. ``weights`` and ``lam`` as in `metric`. ``out`` takes r; it may be ``field``
+        where ``lam`` is 0.
         """
         if lam and out is field:
             raise ValueError("differences need the field as it was: another array for out")
         d = self.device
         with d.active():
             parts = d.xp.empty(min(_DOT_BLOCKS, self._blocks(field.size)), np.float64)
-            given = (field, target, weights, np.float32(lam), *(np.int64(n) for n in field.shape))
+            given = (field, target, ends, weights, np.float32(lam), *(np.int64(n) for n in field.shape))
             d.launch("energy", len(parts), _THREADS, *given, out, parts)
             return parts.sum(keepdims=True).reshape(())
 
@@ -55,6 +59,11 @@ class Fields:
         sizes = [np.int64(n) for n in field.shape]
         d.launch("metric", self._blocks(field.size), _THREADS, field, weights, np.float32(lam), *sizes, out)
         return out
+
+    def hold(self, field: Any, residual: Any, ends: Any) -> None:
+        """As `encode.voxels.hold`."""
+        n = field.size
+        self.device.launch("hold", self._blocks(n), _THREADS, residual, ends, np.int64(n), field)
 
     def correlate(self, field: Any, taps: list[npt.NDArray[np.float32]]) -> Any:
         """Correlation with ``taps`` of odd length along z, y and x; zero outside the block."""

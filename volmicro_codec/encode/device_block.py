@@ -88,6 +88,7 @@ class DeviceBlock:
         with d.active():
             self._target = d.array(block.target, np.float32)
             self._weights = None if block.weights is None else d.array(block.weights, np.float32)
+            self._ends = None if block.ends is None else d.array(block.ends, np.uint8)
             plain = block.weights is None and not block.gradient
             self.residual, self._trial, self._slope = (d.xp.empty(self.shape, np.float32) for _ in range(3))
             self._metric = None if plain else d.xp.empty(self.shape, np.float32)
@@ -123,13 +124,18 @@ class DeviceBlock:
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Moments float64 [N, 11] of the metric times the residual, and the items they took, int64 []."""
-        moments = self.raster.moments(self._now, self._by_metric(self.residual))
+        field = self._by_metric(self.residual)
+        if self._ends is not None and self._gradient:  # as in `Refiner.pull`
+            self._fields.hold(field, self.residual, self._ends)
+        moments = self.raster.moments(self._now, field)
         first, _ = self.raster.items(self._now)
         return from_dlpack(moments), from_dlpack(first)[-1]
 
     def curvature(self, table: Tensor) -> Tensor:
         """Second derivative [] of the loss along a direction (`model.direction_table`)."""
         self.raster.slope(self._now, table, self._slope)
+        if self._ends is not None:
+            self._fields.hold(self._slope, self.residual, self._ends)
         return self._energy(self._slope, None)
 
     def attempt(self, model: Model) -> tuple[Tensor, Tensor]:
@@ -170,11 +176,11 @@ class DeviceBlock:
             return field
         return self._fields.metric(field, self._weights, self._gradient, self._metric)
 
-    def _energy(self, field: Any, target: Any, out: Any = None) -> Tensor:
-        return from_dlpack(self._fields.energy(field, target, self._weights, self._gradient, out))
+    def _energy(self, field: Any, target: Any, out: Any = None, ends: Any = None) -> Tensor:
+        return from_dlpack(self._fields.energy(field, target, self._weights, self._gradient, out, ends))
 
     def _evaluate(self, packed: Packed, into: Any) -> Tensor:
         # Differences are of voxels that another thread may have overwritten, were both the same array.
         rendered = self._metric if self._gradient else into
         self.raster.render(packed, rendered)
-        return 0.5 * self._energy(rendered, self._target, into)
+        return 0.5 * self._energy(rendered, self._target, into, self._ends)

@@ -169,7 +169,9 @@ class ImageFit:
         target = self.image.target(part.domain)
         weights = self._weights(part, target)
         refiner = refiner_of(self.raster)(
-            Block(part.origin, target, weights, self.weighting.gradient), self.raster, noise_floor=1e-3
+            Block(part.origin, target, weights, self.weighting.gradient, self.image.ends(part.domain)),
+            self.raster,
+            noise_floor=1e-3,
         )
         if len(self.parts) == 1:
             self._kept = refiner
@@ -282,7 +284,7 @@ class ImageFit:
         """The best ``count`` Gaussians to add, over all blocks."""
         found: list[matched.Candidates] = []
         for part, _, refiner in self.residuals():
-            field_ = np.negative(refiner.metric(refiner.residual), out=refiner.scratch)
+            field_ = np.negative(refiner.pull(), out=refiner.scratch)
             allowed = None
             if self.weighting.outside < 1.0 and self.image.gate.kind != "none":
                 occupied = self.image.gate.occupied(self.image.voxels, part.domain)

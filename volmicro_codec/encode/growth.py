@@ -130,11 +130,14 @@ class Growth:
         To how many Gaussians to grow again, because points are to take a good share of the bytes; or 0.
     sure : bool
         Whether that is so however well the fit converges.
+    loss : float
+        The least `Shares.loss` that was met, infinite without points.
     """
 
     curve: GrowthCurve
     fewer: int
     sure: bool
+    loss: float
 
 
 def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
@@ -161,9 +164,9 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
         if plan.points:
             here = shares_of(fit, curve, plan, budget=budget, guess=step)
             step = here.step
-            if best is None or here.loss < best[0].loss:
+            if best is None or (here.loss, here.size) < (best[0].loss, best[0].size):
                 best, worse = (here, len(fit.model)), 0
-            elif here.loss > best[0].loss + WORSE:
+            elif here.loss > best[0].loss + WORSE or here.sse == 0.0:  # of two that lose nothing, the smaller
                 worse += 1
             if worse >= 2:
                 break
@@ -179,7 +182,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
     share = best[0].points / max(best[0].size, 1.0) if best is not None else 0.0
     fewer = math.ceil(FEWER * best[1]) if best is not None and share > MANY_POINTS else 0
     sure = share > MOST_POINTS or (fit.voxel_count > LARGE_IMAGE and (worse > 0 or share > 2 * MANY_POINTS))
-    return Growth(curve, fewer, sure)
+    return Growth(curve, fewer, sure, best[0].loss if best is not None else math.inf)
 
 
 def grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:

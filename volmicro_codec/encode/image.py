@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from ..evaluate import Reference, foreground_mask
+from . import voxels
 from .gate import Gate
 
 F32 = npt.NDArray[np.float32]
@@ -82,6 +83,20 @@ class Image:
         out = np.asarray(self.voxels[box]).astype(np.float32)
         out -= np.float32(self.base)
         out *= np.float32(1.0 / self.gain)
+        return out
+
+    def ends(self, box: Box) -> npt.NDArray[np.uint8] | None:
+        """Which voxels of a box are `voxels.BLACK` and which `voxels.WHITE`; None where none are.
+
+        Decoding clamps to these values, so a model beyond them there is no error. Floats have none.
+        """
+        if self.voxels.dtype.kind == "f":
+            return None
+        part, top = np.asarray(self.voxels[box]), np.iinfo(self.voxels.dtype).max
+        if part.min() > 0 and part.max() < top:
+            return None
+        out: npt.NDArray[np.uint8] = np.where(part == 0, np.uint8(voxels.BLACK), np.uint8(0))
+        out[part == top] = voxels.WHITE
         return out
 
     @cached_property

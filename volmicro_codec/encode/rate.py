@@ -25,6 +25,7 @@ from .coder import (
 )
 from .fit import ImageFit, spare_time
 from .growth import (
+    WORSE,
     GrowthCurve,
     Plan,
     balance,
@@ -38,7 +39,7 @@ from .growth import (
 )
 from .lattice_quantise import Lattice
 from .model import Model
-from .shares import Layer, Shares, chunks_of, fill, loss_of, model_of_points
+from .shares import FOREGROUND, Layer, Shares, chunks_of, fill, loss_of, model_of_points
 
 MOST_GROUPS = 6
 REFITS = {"fast": Refits(1, 6, 4, 0), "balanced": Refits(3, 6, 4, 3), "best": Refits(6, 8, 6, 4)}
@@ -193,16 +194,20 @@ def encode_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     if not growth.sure or not growth.fewer:
         plan.refine(fit)
     first: tuple[Coded, float] | None = None
-    if growth.fewer and (growth.sure or fit.psnr > before + STARVED):
-        if not growth.sure:
-            fitted, sse = fit.model.clone(), fit.sse
-            first = _spend(fit, curve, budget, plan), loss_of(fit)
+    again, starved = growth.fewer > 0, fit.psnr > before + STARVED
+    if again and not growth.sure:
+        fitted, sse = fit.model.clone(), fit.sse
+        first = _spend(fit, curve, budget, plan), loss_of(fit)
+        # Worse coded than was foreseen with points: what rounding leaves in the foreground is not foreseen.
+        again = starved or loss_of(fit, FOREGROUND) > growth.loss + WORSE
+        if again:
             fit.model, fit.sse = fitted, sse
+    if again:
         curve = grown_again(fit, growth.fewer, plan)
         plan.refine(fit)
         count_settled(fit, curve, budget, plan)
-    coded = _spend(fit, curve, budget, plan)
-    if first is not None and first[1] < loss_of(fit):
+    coded = _spend(fit, curve, budget, plan) if first is None or again else first[0]
+    if first is not None and again and first[1] < loss_of(fit):
         coded, fit.model = first[0], first[0].model
     fit.refit(0, stage="coded")
     return coded

@@ -34,12 +34,17 @@ class Block:
         Weight of each voxel in the squared error; None is 1 everywhere.
     gradient : float
         Weight of the squared error of the finite differences.
+    ends : uint8 [Z, Y, X] or None
+        Where the image is `voxels.BLACK` or `voxels.WHITE`; None is nowhere. Decoding clamps, so what the
+        Gaussians are below or above there is no error. That is so whatever was taken off the target: the
+        residual, their sum minus what they shall add up to, has its sign either way.
     """
 
     origin: npt.NDArray[np.float64]
     target: F32
     weights: F32 | None = None
     gradient: float = 0.0
+    ends: npt.NDArray[np.uint8] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -92,10 +97,27 @@ class Refiner:
             return field
         return voxels.metric(field, self.block.weights, self.block.gradient, self.threads, self._metric)
 
+    def pull(self) -> F32:
+        """Derivative of the loss by the model's voxels: the metric times the residual, none where cut off."""
+        field = self.metric(self.residual)
+        if self.block.ends is not None and self.block.gradient:  # differences reach what is cut off
+            voxels.hold(field, self.residual, self.block.ends, self.threads)
+        return field
+
+    def curvature(self, packed: Packed, table: Any) -> float:
+        """Second derivative of the loss along a direction, ``residual`` being the packed model's."""
+        self.raster.slope(packed, table, self._slope)
+        if self.block.ends is not None:
+            voxels.hold(self._slope, self.residual, self.block.ends, self.threads)
+        return self.dot(self._slope, self.metric(self._slope))
+
     def evaluate(self, packed: Packed, into: F32) -> float:
-        """Residual (model minus target) into ``into``; returns the loss."""
+        """Residual (model minus target, 0 where decoding clamps) into ``into``; returns the loss."""
         self.raster.render(packed, into)
-        voxels.subtract(into, self.block.target, self.threads)
+        if self.block.ends is None:
+            voxels.subtract(into, self.block.target, self.threads)
+        else:
+            voxels.subtract_within(into, self.block.target, self.block.ends, self.threads)
         self.passes += 1
         return 0.5 * self.dot(into, self.metric(into))
 
@@ -155,9 +177,7 @@ class Refiner:
         shapes = free is None or bool(free[:, 4:].any())
         for it in range(iterations):
             inv = model.inverse_b()
-            g = local_gradient(
-                model, inv, self.raster.moments(packed, self.metric(self.residual)), self.raster.cutoff
-            )
+            g = local_gradient(model, inv, self.raster.moments(packed, self.pull()), self.raster.cutoff)
             if extra:
                 g = g + extra(model)[1]
             if free is not None:
@@ -179,8 +199,7 @@ class Refiner:
             if slope >= 0:
                 break
             table: Any = direction_table(inv, direction)
-            self.raster.slope(packed, table, self._slope)
-            curve = self.dot(self._slope, self.metric(self._slope))
+            curve = self.curvature(packed, table)
             alpha = -slope / curve if curve > 0 else 1.0
             accepted = False
             for _ in range(5):

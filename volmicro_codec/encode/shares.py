@@ -115,15 +115,8 @@ class Shares:
 
 def _missing(fit: ImageFit) -> Iterator[tuple[Part, F32]]:
     """Each block, and what the model lacks in its domain (in an array to be used up before the next)."""
-    dtype = fit.image.voxels.dtype
     for part, _, refiner in fit.residuals():
-        black, white = -math.inf, math.inf
-        if dtype.kind != "f":
-            # What lies below black or above white is cut off by decoding, and is no error.
-            black = (0.0 - fit.image.base) / fit.image.gain + 1e-6
-            white = (np.iinfo(dtype).max - fit.image.base) / fit.image.gain - 1e-6
-        target, threads = refiner.block.target, fit.raster.threads
-        yield part, voxels.missing(refiner.residual, target, black, white, threads, refiner.scratch)
+        yield part, np.negative(refiner.residual, out=refiner.scratch)
 
 
 def layer(
@@ -211,9 +204,9 @@ def _loss(sse: float, sse_foreground: float, foreground: float = FOREGROUND) -> 
     return 10.0 * both
 
 
-def loss_of(fit: ImageFit) -> float:
+def loss_of(fit: ImageFit, foreground: float = BETWEEN_FILES) -> float:
     """What is less for the better of two files of equal bytes, in dB; of the fit as it is."""
-    return _loss(*_left(fit), BETWEEN_FILES)
+    return _loss(*_left(fit), foreground)
 
 
 def care_of(fit: ImageFit) -> float:
@@ -252,6 +245,9 @@ def solve_shares(
             octaves = math.log2(start / (coarser * step))
             return max(known + BYTES_AN_OCTAVE * count * octaves, 0.3 * known)
 
+        if budget and step <= finest and fit.image.voxels.dtype.kind != "f":
+            # Nothing is lost once decoded to integers, whatever fractions of a grey value are left.
+            return Shares(step, 1.0, gaussians(1.0), found.size, 0.0, 0.0)
         share = found.size / max(found.size + gaussians(1.0), 1.0)
         coarser = 1.0 + (COARSER - 1.0) * min(1.0, share / COARSER_FROM)
         rounding = ROUNDING * count * coarser * step * step

@@ -13,8 +13,11 @@ import numpy.typing as npt
 from ..decode.cpu import run_in_pool
 
 F32 = npt.NDArray[np.float32]
+U8 = npt.NDArray[np.uint8]
 _fast: Any = nb.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
 _SLAB = 8
+BLACK, WHITE = 1, 2
+"""Of a mask of ends: voxels at the least and at the largest value of their dtype."""
 
 
 @_fast
@@ -38,13 +41,22 @@ def _subtract(a: Any, b: Any) -> None:  # pragma: no cover - compiled
 
 
 @_fast
-def _missing(residual, target, black, white, out):  # type: ignore[no-untyped-def] # pragma: no cover
-    for z in range(residual.shape[0]):
-        for y in range(residual.shape[1]):
-            for x in range(residual.shape[2]):
-                m, t = -residual[z, y, x], target[z, y, x]
-                cut_off = (m > 0 and t <= black) or (m < 0 and t >= white)
-                out[z, y, x] = np.float32(0.0) if cut_off else m
+def _subtract_within(a: Any, b: Any, ends: Any) -> None:  # pragma: no cover - compiled
+    for z in range(a.shape[0]):
+        for y in range(a.shape[1]):
+            for x in range(a.shape[2]):
+                d, e = a[z, y, x] - b[z, y, x], ends[z, y, x]
+                beyond = (e == 1 and d < 0) or (e == 2 and d > 0)
+                a[z, y, x] = np.float32(0.0) if beyond else d
+
+
+@_fast
+def _hold(field: Any, residual: Any, ends: Any) -> None:  # pragma: no cover - compiled
+    for z in range(field.shape[0]):
+        for y in range(field.shape[1]):
+            for x in range(field.shape[2]):
+                if ends[z, y, x] != 0 and residual[z, y, x] == 0:
+                    field[z, y, x] = 0
 
 
 @_fast
@@ -157,13 +169,14 @@ def subtract(a: F32, b: F32, threads: int) -> None:
     by_slabs(a.shape, threads, lambda z0, z1: _subtract(a[z0:z1], b[z0:z1]))
 
 
-def missing(residual: F32, target: F32, black: float, white: float, threads: int, out: F32) -> F32:
-    """-residual [Z, Y, X]; 0 where that lies below ``black`` or above ``white``, which decoding cuts off."""
-    low, high = np.float32(black), np.float32(white)
-    by_slabs(
-        out.shape, threads, lambda z0, z1: _missing(residual[z0:z1], target[z0:z1], low, high, out[z0:z1])
-    )
-    return out
+def subtract_within(a: F32, b: F32, ends: U8, threads: int) -> None:
+    """a -= b; 0 instead where that is below 0 and ``ends`` is `BLACK`, or above and it is `WHITE`."""
+    by_slabs(a.shape, threads, lambda z0, z1: _subtract_within(a[z0:z1], b[z0:z1], ends[z0:z1]))
+
+
+def hold(field: F32, residual: F32, ends: U8, threads: int) -> None:
+    """Set a field [Z, Y, X] to 0 where a voxel is at an end and the residual there is 0: cut off."""
+    by_slabs(field.shape, threads, lambda z0, z1: _hold(field[z0:z1], residual[z0:z1], ends[z0:z1]))
 
 
 def metric(field: F32, weights: F32 | None, gradient: float, threads: int, out: F32) -> F32:
