@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -52,7 +53,7 @@ def test_a_count_that_nothing_betters_stays_as_it_is(monkeypatch, plan):
 def test_fewer_are_taken_while_they_lose_next_to_nothing(monkeypatch, plan):
     fit = fitted()
     start = len(fit.model)
-    losing(monkeypatch, lambda n: 0.5 * FAVOURED * (start - n) / start if n > 0.3 * start else 9.0)
+    losing(monkeypatch, lambda n: 0.5 * FAVOURED * math.log2(start / n) if n > 0.3 * start else 9.0)
     count_settled(fit, GrowthCurve(), 1e4, plan)
     assert 0.3 * start < len(fit.model) < 0.5 * start  # two turns of 0.6, and not a third
     assert plan.refined == [len(fit.model)]

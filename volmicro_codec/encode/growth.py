@@ -28,12 +28,12 @@ TYPICAL_BYTES = {"lattice": 5.2, "float16": 19.6, "raw": 22.0}
 MANY_POINTS = 0.1  # share of the bytes from which on the Gaussians are grown again, to fewer
 MOST_POINTS = 0.35  # share from which on that is sure to pay; between both, both ways are coded
 FEWER = 0.65  # of the count that is best before a fit has converged (measured 0.5 to 0.85)
-TRY_FEWER, TRY_MORE = 0.6, 1.3  # times the count, once a fit has converged
+TRIES = 0.6, 1.3  # times the count, once a fit has converged
 MOST_TURNS, MOST_TURNS_SLOW = 3, 1
 SLOW_IMAGE = 4 << 20  # voxels
-FAVOURED = 0.1
-"""dB of the loss as foreseen that are in favour of more Gaussians: of two counts that coding finds alike the
-greater is foreseen to be that much better (measured)."""
+FAVOURED = 0.14
+"""dB an octave by which the loss as foreseen is in favour of more Gaussians: of two counts that coding finds
+alike the greater is foreseen to be that much better (measured)."""
 FEW_ADDED, FALLING = 2, 0.95
 """Rounds running with next to no candidates that end the growing, unless the error falls to this share:
 smooth images show few places at a time."""
@@ -211,11 +211,12 @@ def count_settled(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) 
     How many are best beside points shows only now: growing, which does not converge, wants too many of a
     noisy image and too few of a clean one.
     """
-    turns = MOST_TURNS if fit.voxel_count <= SLOW_IMAGE else MOST_TURNS_SLOW
-    if turns == MOST_TURNS_SLOW and plan.effort == "fast":
+    slow = fit.voxel_count > SLOW_IMAGE
+    turns = MOST_TURNS_SLOW if slow else MOST_TURNS
+    if slow and plan.effort == "fast":
         return
     least = shares_of(fit, curve, plan, budget=budget)
-    for factor, better in ((TRY_FEWER, -FAVOURED), (TRY_MORE, FAVOURED)):
+    for factor in TRIES:
         start = len(fit.model)
         for _ in range(turns):
             kept, sse = fit.model.clone(), fit.sse
@@ -225,7 +226,7 @@ def count_settled(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) 
                 count = limited(int(factor * len(kept)), plan) - len(kept)
                 fit.grow(max(0, count), 2 * plan.schedule.inner, "more again")
             here = shares_of(fit, curve, plan, budget=budget, guess=least.step)
-            if not here.loss < least.loss - better:
+            if not here.loss < least.loss - FAVOURED * math.log2(factor):
                 fit.model, fit.sse = kept, sse
                 break
             least = here
