@@ -113,3 +113,13 @@ def test_points_come_last_in_the_file_and_a_region_reads_its_own(tmp_path):
 def test_what_is_nearly_without_loss_can_be_asked_for(tmp_path, psnr):
     _, measured, _ = encode(tmp_path / "a.vgm", texture(), psnr=psnr)
     assert psnr <= measured["psnr"] <= psnr + 0.06
+
+
+def test_what_bytes_to_spare_keep_whole_takes_no_more_of_them_than_it_needs(tmp_path):
+    rng = np.random.default_rng(5)
+    voxels = np.zeros(SHAPE, np.uint8)
+    voxels[rng.integers(0, 16, 60), rng.integers(8, 24, 60), rng.integers(8, 24, 60)] = 200
+    voxels[6:9, 12:16, 12:16] = rng.integers(100, 255, (3, 4, 4))
+    result, measures, _ = encode(tmp_path / "a.vgm", voxels, ratio=8)
+    assert measures["max_error"] == 0
+    assert result.bytes < 0.7 * voxels.nbytes / 8

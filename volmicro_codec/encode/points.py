@@ -88,13 +88,33 @@ def _magnitude_bits(models, at, low, size):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _active(residual, foreground, care, z0, y0, x0, z1, y1, x1, inverse, price):  # type: ignore[no-untyped-def]
-    """Whether a block holds anything worth its bits."""
+def _beside(residual, z, y, x, z0, y0, x0, z1, y1, x1):  # type: ignore[no-untyped-def]
+    """Sum of what is missing in those face neighbours of a voxel that are outside of its block."""
+    total = np.float32(0.0)
+    if z == z0 and z > 0:
+        total += residual[z - 1, y, x]
+    if z == z1 - 1 and z1 < residual.shape[0]:
+        total += residual[z1, y, x]
+    if y == y0 and y > 0:
+        total += residual[z, y - 1, x]
+    if y == y1 - 1 and y1 < residual.shape[1]:
+        total += residual[z, y1, x]
+    if x == x0 and x > 0:
+        total += residual[z, y, x - 1]
+    if x == x1 - 1 and x1 < residual.shape[2]:
+        total += residual[z, y, x1]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _active(residual, foreground, care, z0, y0, x0, z1, y1, x1, inverse, price, side):  # type: ignore[no-untyped-def]
+    """Whether a block holds anything worth its bits, be it what points of the next blocks spill into it."""
     gain = -6.0 * price
     for z in range(z0, z1):
         for y in range(y0, y1):
             for x in range(x0, x1):
-                a = abs(residual[z, y, x]) * inverse
+                spilt = side * _beside(residual, z, y, x, z0, y0, x0, z1, y1, x1)
+                a = abs(residual[z, y, x] - spilt) * inverse
                 if a > 0.75 or (price == 0.0 and a >= 0.5):
                     k = math.floor(a + 0.5)
                     g = (a * a - (a - k) ** 2) * (care if foreground[z, y, x] else 1.0)
@@ -107,14 +127,14 @@ def _active(residual, foreground, care, z0, y0, x0, z1, y1, x1, inverse, price):
 
 
 @njit(cache=True, nogil=True)
-def _find_blocks(residual, foreground, care, lo, grid, inverse, price, blocks, bz):  # type: ignore[no-untyped-def]
+def _find_blocks(residual, foreground, care, lo, grid, inverse, price, side, blocks, bz):  # type: ignore[no-untyped-def]
     z0, z1 = lo[0] + bz * BLOCK, lo[0] + min((bz + 1) * BLOCK, grid[0])
     for by in range(blocks.shape[1] - 2):
         y0, y1 = lo[1] + by * BLOCK, lo[1] + min((by + 1) * BLOCK, grid[1])
         for bx in range(blocks.shape[2] - 2):
             x0, x1 = lo[2] + bx * BLOCK, lo[2] + min((bx + 1) * BLOCK, grid[2])
             blocks[bz + 1, by + 1, bx + 1] = _active(
-                residual, foreground, care, z0, y0, x0, z1, y1, x1, inverse, price
+                residual, foreground, care, z0, y0, x0, z1, y1, x1, inverse, price, side
             )
 
 
@@ -342,10 +362,10 @@ def choose_points(
         raise UsageError(f"a step of {step} for points cannot be stored")
     inverse = 1.0 / (stored * unit)
     blocks, q = empty_arrays(shape)
-    at, size = np.array(lo), np.array(shape)
+    at, size, side = np.array(lo), np.array(shape), spill(cutoff)
     run_in_pool(
         threads,
-        lambda bz: _find_blocks(residual, foreground, care, at, size, inverse, price, blocks, bz),
+        lambda bz: _find_blocks(residual, foreground, care, at, size, inverse, price, side, blocks, bz),
         blocks.shape[0] - 2,
     )
     if not blocks.any():
@@ -363,7 +383,6 @@ def choose_points(
     near = tuple(slice(max(a - 1, 0), a + n + 1) for a, n in zip(lo, grid, strict=True))
     before = residual[near].copy()
     margin = np.array([a - n.start for a, n in zip(lo, near, strict=True)])
-    side = spill(cutoff)
     wanted = _sharpened(before, np.float32(side)) if side else before
     bits = np.zeros(blocks.shape)
     count = _choose(
