@@ -164,7 +164,9 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
         if plan.points:
             here = shares_of(fit, curve, plan, budget=budget, guess=step)
             step = here.step
-            if best is None or (here.loss, here.size) < (best[0].loss, best[0].size):
+            count = len(fit.model)
+            due = FAVOURED * math.log2(count / best[1]) if best is not None and here.sse else 0.0
+            if best is None or (here.loss + due, here.size) < (best[0].loss, best[0].size):
                 best, worse = (here, len(fit.model)), 0
             elif here.loss > best[0].loss + WORSE or here.sse == 0.0:  # of two that lose nothing, the smaller
                 worse += 1
