@@ -120,7 +120,6 @@ def test_ctrl_c_in_the_fit_leaves_nothing(encoded: tuple[Path, dict[str, Any]]) 
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

@@ -208,7 +208,6 @@ def test_a_signal_to_the_real_process_leaves_nothing(tmp_path: Path, number: int
         # Also where the tests run in the background of a shell, or under nohup, which have it ignored.
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
-    assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     assert any(p.name.endswith(".part") for p in tmp_path.iterdir())
     process.send_signal(number)

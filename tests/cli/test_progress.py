@@ -37,7 +37,6 @@ def stderr_on_a_terminal(directory: Path, *args: str) -> str:
         said += part
     os.close(ours)
     assert process.wait(60) == 0
-    assert process.stdout is not None
     assert process.stdout.read() == b""
     process.stdout.close()
     return said.decode()

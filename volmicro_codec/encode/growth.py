@@ -167,16 +167,16 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
             count = len(fit.model)
             due = FAVOURED * math.log2(count / best[1]) if best is not None and here.sse else 0.0
             if best is None or (here.loss + due, here.size) < (best[0].loss, best[0].size):
-                best, worse = (here, len(fit.model)), 0
+                best, worse = (here, count), 0
             elif here.loss > best[0].loss + WORSE or here.sse == 0.0:  # of two that lose nothing, the smaller
                 worse += 1
             if worse >= 2:
                 break
             if large and last is not None and here.points > 2 * MANY_POINTS * here.size:
-                doublings = math.log2(len(fit.model) / last[1])
+                doublings = math.log2(count / last[1])
                 if last[0].loss - here.loss < LEVELS_OFF * doublings:
                     break
-            last = here, len(fit.model)
+            last = here, count
         if plan.coding == "lattice" and k >= s.rounds // 2:
             goal = limited(_count_for(fit, curve, budget, plan), plan)
         if len(fit.model) >= 0.98 * goal and k >= s.rounds:
@@ -197,7 +197,7 @@ def grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
         fit.on_restart()
     if fit.voxel_count > LARGE_IMAGE:
         curve.add(fit)
-        _keep(fit, count, plan, "fewer")
+        keep(fit, count, plan, "fewer")
         return curve
     fit.model = Model.empty()
     fit.refit(0, stage="again")
@@ -223,7 +223,7 @@ def count_settled(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) 
         for _ in range(turns):
             kept, sse = fit.model.clone(), fit.sse
             if factor < 1.0:
-                _keep(fit, math.ceil(factor * len(kept)), plan, "still fewer")
+                keep(fit, math.ceil(factor * len(kept)), plan, "still fewer")
             else:
                 count = limited(int(factor * len(kept)), plan) - len(kept)
                 fit.grow(max(0, count), 2 * plan.schedule.inner, "more again")
@@ -237,7 +237,7 @@ def count_settled(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) 
             return
 
 
-def _keep(fit: ImageFit, count: int, plan: Plan, stage: str) -> None:
+def keep(fit: ImageFit, count: int, plan: Plan, stage: str) -> None:
     """The most energetic Gaussians, refitted."""
     order = np.argsort(-fit.model.energy().numpy(), kind="stable")[:count]
     fit.model = fit.model.take(np.sort(order))
@@ -274,7 +274,7 @@ def balance(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> Non
         size = cost(plain_rounding(fit.model, step, layout_of(fit, plan)))
         goal = limited(max(1, int(count * (budget / max(size, 1)) ** 0.8)), plan)
         if goal < 0.95 * count:
-            _keep(fit, goal, plan, "pruned")
+            keep(fit, goal, plan, "pruned")
         elif goal > 1.05 * count:
             if not fit.grow(goal - count, 2 * plan.schedule.inner, "grown"):
                 return

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from .coder import Coded
 from .fit import ImageFit
 from .growth import (
@@ -20,6 +18,7 @@ from .growth import (
     GrowthCurve,
     Plan,
     grown_again,
+    keep,
     shares_of,
     step_for,
 )
@@ -161,9 +160,7 @@ def _balance(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Plan) -> No
                 break
         goal = min(goal, _most(fit, plan))
         if goal < count:
-            order = np.argsort(-fit.model.energy().numpy(), kind="stable")[:goal]
-            fit.model = fit.model.take(np.sort(order))
-            fit.refit(2 * plan.schedule.inner, stage="pruned")
+            keep(fit, goal, plan, "pruned")
         elif goal == count or not fit.grow(goal - count, 2 * plan.schedule.inner, "grown"):
             break
     if good is not None and _needed(fit, curve, plan) > wanted:
