@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from volmicro_codec.encode.noise import NoiseModel, estimate_noise
+from volmicro_codec.evaluate.noise import NoiseModel, estimate_noise
 from volmicro_codec.errors import InputError
 from volmicro_codec.phantom import make_phantom
 

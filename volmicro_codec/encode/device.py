@@ -190,7 +190,7 @@ def find(
     residual: F32,
     limit: int,
     *,
-    allowed: npt.NDArray[Any] | None = None,
+    significant: matched.Significant | None = None,
     aspect: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> matched.Candidates:
     """As `matched.find`, with smoothing and the search for peaks on the device.
@@ -200,7 +200,7 @@ def find(
     raster : CudaRasteriser
     residual : float32 [Z, Y, X]
         Of the host or the device: target minus model.
-    limit, allowed, aspect
+    limit, significant, aspect
         As in `matched.find`.
     """
     d, fields = raster.device, Fields(raster.device)
@@ -215,7 +215,7 @@ def find(
             local = [float(v) for v in np.sqrt(inner) / factor]
             smooth = fields.correlate(level, [voxels.gaussian_taps(v) for v in local])
             norms = [voxels.window_norms(level.shape[k], local[k]) for k in range(3)]
-            at, gain, value = _best(d, fields, smooth, norms, max(64, limit))
+            at, gain, value = _best(d, fields, smooth, norms, max(64, limit) if significant is None else max(matched.MANY, 4 * limit))
             if len(gain):
                 amplitude = value / (norms[0][at[:, 0]] * norms[1][at[:, 1]] * norms[2][at[:, 2]])
                 centre = at * factor + (factor - 1) / 2
@@ -226,29 +226,7 @@ def find(
         none = np.zeros((0, 3))
         return matched.Candidates(none, none, np.zeros(0), np.zeros(0))
     every = matched.Candidates(*(np.concatenate(v) for v in zip(*found, strict=True)))
-    return _uncovered(every, shape, limit, allowed, aspect)
-
-
-def _uncovered(
-    every: matched.Candidates,
-    shape: tuple[int, int, int],
-    limit: int,
-    allowed: npt.NDArray[Any] | None,
-    aspect: tuple[float, float, float],
-) -> matched.Candidates:
-    """The ``limit`` best that no better one covers; on the host, for it is one walk in order."""
-    gains = every.gains
-    if allowed is not None:
-        z, y, x = np.clip(np.rint(every.centres).astype(np.int64), 0, np.asarray(shape) - 1).T
-        gains = gains * allowed[z, y, x].astype(np.float64)
-    order = np.argsort(-gains, kind="stable")
-    order = order[gains[order] > 0]
-    step = np.maximum(1.0, np.asarray(aspect, np.float64))
-    taken = np.zeros(tuple(int(-(-n // s)) for n, s in zip(shape, step, strict=True)), np.uint8)
-    pick = np.empty(limit, np.int64)
-    n = matched._choose(every.centres, every.sigmas, order, limit, taken, step, matched.EXCLUSION, pick)
-    pick = pick[:n]
-    return matched.Candidates(every.centres[pick], every.sigmas[pick], every.amplitudes[pick], gains[pick])
+    return matched.uncovered(every, shape, limit, significant, aspect)
 
 
 def _coarsened(fields: Fields, level: Any, factor: Any, sigma: Any) -> tuple[Any, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from .image import Image, Part
 from .model import Model
 from .refine import Block, Refiner
 from .regularise import Regularisers
+from .significance import ADMITTED, BIT, CLOSED, NoiseField
 
 F32 = npt.NDArray[np.float32]
 
@@ -88,14 +90,11 @@ class Weighting:
         Extra weight at edges (the published edge boost).
     gradient : float
         Weight of the error of finite differences.
-    outside : float
-        Factor on the gain of candidates where the gate is closed.
     """
 
     foreground: float = 0.0
     edges: float = 0.0
     gradient: float = 0.0
-    outside: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -141,6 +140,7 @@ class ImageFit:
     raster: CpuRasteriser
     weighting: Weighting
     method: Method = field(default_factory=Method)
+    noise: NoiseField | None = None
     model: Model = field(default_factory=Model.empty)
     sse: float = math.nan
     history: list[Step] = field(default_factory=list)
@@ -156,6 +156,13 @@ class ImageFit:
     def voxel_count(self) -> int:
         """Voxels of the image."""
         return math.prod(self.image.shape)
+
+    @cached_property
+    def byte_worth(self) -> float:
+        """Squared error, normalised, that a byte must take off lest it describe noise; 0 if none is known."""
+        if self.noise is None:
+            return 0.0
+        return 8.0 * BIT * self.noise.mean_variance(self.image.gate.occupied(self.image.voxels))
 
     @property
     def psnr(self) -> float:
@@ -179,13 +186,20 @@ class ImageFit:
 
     def _weights(self, part: Part, target: F32) -> F32 | None:
         w = self.weighting
+        import os
+        if self.noise is not None and os.environ.get("XW"):
+            v = self.noise.variance(part.domain)
+            return (np.float32(self.noise.typical) / v) ** np.float32(float(os.environ["XW"]))
         if not w.foreground and not w.edges:
             return None
         out = np.ones(target.shape, np.float32)
         if w.foreground:
             out += np.float32(w.foreground) * self.image.gate.occupied(self.image.voxels, part.domain)
         if w.edges:
-            out += np.float32(w.edges) * edge_map(target, self.raster.threads)
+            edges = edge_map(target, self.raster.threads)
+            if self.noise is not None and self.image.gate.kind != "none":
+                edges *= self.image.gate.occupied(self.image.voxels, part.domain)
+            out += np.float32(w.edges) * edges
         return out
 
     def _split(self, part: Part) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
@@ -280,16 +294,35 @@ class ImageFit:
                 self._evaluated = self.model
             yield part, own, refiner
 
+    def _significant(self, part: Part) -> matched.Significant | None:
+        """Which candidates of a block are more than noise; more is asked of them where the gate is closed."""
+        noise = self.noise
+        if noise is None:
+            return None
+        gate = self.image.gate
+        occupied = None if gate.kind == "none" else gate.occupied(self.image.voxels, part.domain)
+
+        def significant(
+            centres: matched.F64, sigmas: matched.F64, gains: matched.F64
+        ) -> npt.NDArray[np.bool_]:
+            diagonal = np.zeros((len(sigmas), 3, 3))
+            diagonal[:, range(3), range(3)] = sigmas**2
+            least = np.full(len(gains), ADMITTED)
+            if occupied is not None:
+                at = np.clip(np.rint(centres).astype(np.int64), 0, np.array(occupied.shape) - 1)
+                least[~occupied[at[:, 0], at[:, 1], at[:, 2]]] = CLOSED
+            return np.asarray(gains > least * noise.seen(centres + part.origin, diagonal))
+
+        return significant
+
     def propose(self, count: int) -> matched.Candidates:
         """The best ``count`` Gaussians to add, over all blocks."""
         found: list[matched.Candidates] = []
         for part, _, refiner in self.residuals():
-            field_ = np.negative(refiner.pull(), out=refiner.scratch)
-            allowed = None
-            if self.weighting.outside < 1.0 and self.image.gate.kind != "none":
-                occupied = self.image.gate.occupied(self.image.voxels, part.domain)
-                allowed = np.where(occupied, np.float32(1.0), np.float32(self.weighting.outside))
-            c = find_on(self.raster, field_, count, allowed=allowed, aspect=self.image.aspect)
+            field_ = np.negative(refiner.residual if self.noise is not None else refiner.pull(), out=refiner.scratch)
+            c = find_on(
+                self.raster, field_, count, significant=self._significant(part), aspect=self.image.aspect
+            )
             centres = c.centres + part.origin
             mine = part.owns(centres, self.image.shape)
             found.append(matched.Candidates(centres[mine], c.sigmas[mine], c.amplitudes[mine], c.gains[mine]))

@@ -23,7 +23,7 @@ from .gate_features import (
     network_input,
 )
 from .gate_labels import examples, survey
-from .noise import NoiseModel, estimate_noise
+from ..evaluate.noise import NoiseModel, estimate_noise
 
 Array = npt.NDArray[Any]
 F32 = npt.NDArray[np.float32]

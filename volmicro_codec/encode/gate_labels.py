@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .gate_features import LOCAL_FEATURES, Cells, Triple, cells, grid_shape, learning_chunks, smoothed_noise
-from .noise import NoiseModel
+from ..evaluate.noise import NoiseModel
 
 Array = npt.NDArray[Any]
 F32 = npt.NDArray[np.float32]

@@ -10,6 +10,7 @@ would make better use of them.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,6 +22,7 @@ from .coder import Layout, Rounded, default_levels, plain_rounding
 from .fit import ImageFit, Schedule
 from .lattice_quantise import Lattice
 from .model import Model
+from .significance import BIT, bits_of, step_at_noise, worth
 from .shares import BYTES_AN_OCTAVE, INDEX_BYTES, Shares, solve_shares
 
 STEP_OVER_ROOT_GAIN = 0.45
@@ -30,10 +32,12 @@ MOST_POINTS = 0.35  # share from which on that is sure to pay; between both, bot
 FEWER = 0.65  # of the count that is best before a fit has converged (measured 0.5 to 0.85)
 TRIES = 0.6, 1.3  # times the count, once a fit has converged
 MOST_TURNS, MOST_TURNS_SLOW = 3, 1
+MOST_CLEANINGS = 3
 SLOW_IMAGE = 4 << 20  # voxels
 FAVOURED = 0.14
 """dB an octave by which the loss as foreseen is in favour of more Gaussians: of two counts that coding finds
 alike the greater is foreseen to be that much better (measured)."""
+FIRST, RATIO = 48, float(__import__('os').environ.get('XRATIO','1.6'))
 FEW_ADDED, FALLING = 2, 0.95
 """Rounds running with next to no candidates that end the growing, unless the error falls to this share:
 smooth images show few places at a time."""
@@ -151,13 +155,18 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
     worse, few, step = 0, 0, 0.0
     for k in range(1, 4 * s.rounds + 1):
         before, error = len(fit.model), fit.sse
-        wanted = max(1, goal * k // s.rounds - before) if k < s.rounds else goal - before
+        if fit.noise is not None:
+            wanted = min(goal, math.ceil(FIRST * RATIO ** (k - 1))) - before
+        else:
+            wanted = max(1, goal * k // s.rounds - before) if k < s.rounds else goal - before
         if large and before:  # by no more than double, so that the first too many are few
             wanted = min(wanted, max(before, goal // (2 * s.rounds) - before))
         if wanted <= 0:
             break
         added = fit.grow(wanted, s.inner, f"round {k}")
         few = few + 1 if added <= wanted // 50 and not fit.sse < FALLING * error else 0
+        if fit.noise is not None and added < wanted:
+            few = FEW_ADDED if added < max(1, before // 50) else 0
         if few >= FEW_ADDED or not added:
             break  # the residual holds nothing more that a Gaussian could take off
         curve.add(fit)
@@ -179,7 +188,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
             last = here, count
         if plan.coding == "lattice" and k >= s.rounds // 2:
             goal = limited(_count_for(fit, curve, budget, plan), plan)
-        if len(fit.model) >= 0.98 * goal and k >= s.rounds:
+        if len(fit.model) >= 0.98 * goal and (k >= s.rounds or fit.noise is not None):
             break
     share = best[0].points / max(best[0].size, 1.0) if best is not None else 0.0
     fewer = math.ceil(FEWER * best[1]) if best is not None and share > MANY_POINTS else 0
@@ -264,6 +273,31 @@ def shares_of(
         wanted=wanted,
         guess=guess,
     )
+
+
+def noise_taken_out(fit: ImageFit, plan: Plan, budget: float) -> None:
+    """Take out the Gaussians that take off less than their bits are worth, and add what is significant now.
+
+    More are added only as far as ``budget`` bytes hold them.
+    """
+    if fit.noise is None:
+        return
+    for _ in range(MOST_CLEANINGS):
+        count = len(fit.model)
+        if not count:
+            return
+        step = step_at_noise(fit.noise, fit.model)
+        size = cost(plain_rounding(fit.model, Lattice(step), layout_of(fit, plan))) / count
+        need = BIT * bits_of(fit.model.energy().numpy(), step, 8.0 * size)
+        kept = np.flatnonzero(worth(fit.noise, fit.model) >= need)
+        if len(kept) < count:
+            fit.model = fit.model.take(kept)
+            fit.refit(2 * plan.schedule.inner, stage="noise taken out")
+        room = limited(min(2 * count, int(budget / size)), plan) - len(kept)
+        added = fit.grow(room, 2 * plan.schedule.inner, "more again") if room > 0 else 0
+        print("clean", count, len(kept), "room", room, "added", added, "bits", 8*size, "step", step, file=sys.stderr)
+        if added < 0.01 * count and len(kept) >= 0.99 * count:
+            break
 
 
 def balance(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> None:

@@ -7,6 +7,7 @@ inside the block, so borders and blocks a few planes thick are treated right.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +19,13 @@ from . import voxels
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
+Significant = Callable[[F64, F64, F64], npt.NDArray[np.bool_]]
 
 SCALE_RATIO = 1.5
 FIRST_SCALE = 0.8
 EXCLUSION = 1.5
+MANY = 1024
+"""Candidates of a scale that are looked at where some are refused as noise."""
 SAMPLED = (32, 128, 128)
 """Planes, rows, columns, or up to twice as many, of the sample that a floor of gains is taken from."""
 
@@ -141,7 +145,7 @@ def find(
     limit: int,
     threads: int,
     *,
-    allowed: npt.NDArray[Any] | None = None,
+    significant: Significant | None = None,
     aspect: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> Candidates:
     """Candidates to add, at most ``limit``, best first.
@@ -152,8 +156,8 @@ def find(
         Target minus model (weighted as the loss weighs it).
     limit : int
     threads : int
-    allowed : [Z, Y, X], optional
-        Factor on the gain (the gate), any float or bool type.
+    significant : callable, optional
+        Which candidates, by (centres, sigmas, gains), are more than noise; None is all.
     aspect : (z, y, x)
         Scales per axis are ``aspect * s``: 1 on the finest axis, smaller on coarser ones.
     """
@@ -162,7 +166,7 @@ def find(
     level, factor = residual, np.ones(3)
     scratch: F32 | None = None
     found: list[tuple[F64, F64, F64, F64]] = []
-    per_scale = max(64, limit)
+    per_scale = max(64, limit) if significant is None else max(MANY, 4 * limit)
     for s in scales:
         while True:
             sig = np.array([s * a for a in aspect])
@@ -191,19 +195,29 @@ def find(
     if not found:
         z = np.zeros((0, 3))
         return Candidates(z, z, np.zeros(0), np.zeros(0))
-    centres, sigmas = np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
-    amps, gains = np.concatenate([f[2] for f in found]), np.concatenate([f[3] for f in found])
-    if allowed is not None:
-        at = np.clip(np.rint(centres).astype(np.int64), 0, np.asarray(shape) - 1)
-        gains = gains * allowed[at[:, 0], at[:, 1], at[:, 2]].astype(np.float64)
+    every = Candidates(*(np.concatenate(v) for v in zip(*found, strict=True)))
+    return uncovered(every, (shape[0], shape[1], shape[2]), limit, significant, aspect)
+
+
+def uncovered(
+    every: Candidates,
+    shape: tuple[int, int, int],
+    limit: int,
+    significant: Significant | None,
+    aspect: tuple[float, float, float],
+) -> Candidates:
+    """The ``limit`` best significant ones that no better one covers."""
+    gains = every.gains
+    if significant is not None:
+        gains = np.where(significant(every.centres, every.sigmas, gains), gains, 0.0)
     order = np.argsort(-gains, kind="stable")
     order = order[gains[order] > 0]
-    step = np.maximum(1.0, np.asarray(aspect) * 1.0)
+    step = np.maximum(1.0, np.asarray(aspect, np.float64))
     taken = np.zeros(tuple(int(-(-n // st)) for n, st in zip(shape, step, strict=True)), np.uint8)
     pick = np.empty(limit, np.int64)
-    n = _choose(centres, sigmas, order, limit, taken, step, EXCLUSION, pick)
+    n = _choose(every.centres, every.sigmas, order, limit, taken, step, EXCLUSION, pick)
     pick = pick[:n]
-    return Candidates(centres[pick], sigmas[pick], amps[pick], gains[pick])
+    return Candidates(every.centres[pick], every.sigmas[pick], every.amplitudes[pick], gains[pick])
 
 
 def _one_scale(corr: F32, norms: list[F64], limit: int, threads: int) -> tuple[npt.NDArray[np.int64], F64]:

@@ -24,9 +24,10 @@ from .fit import EFFORTS, ImageFit, Method, Schedule, Weighting
 from .gate import Gate, no_gate, otsu_gate, train_gate
 from .image import MAX_BLOCK_VOXELS, Image, check_floats, mapping
 from .lattice_quantise import Lattice
-from .noise import estimate_noise
+from ..evaluate.noise import estimate_noise
 from .regularise import Regularisers
 from .settings import EncodeSettings
+from .significance import NoiseField
 
 if TYPE_CHECKING:
     from ..decode import VgmArray
@@ -277,7 +278,10 @@ class _Job:
         gate = _gate(voxels, s)
         self.occupancy.append(gate.occupancy(voxels))
         image = Image(voxels, base, gain, gate, _aspect(self.volume))
-        fit = ImageFit(image, self.raster, _weighting(s), _method(s))
+        noise = NoiseField.of(voxels, gate.noise, gain) if s.objective == "signal" else None
+        import os
+        weighting = Weighting(gradient=s.lambda_gradient) if noise is not None and not os.environ.get("XE") else _weighting(s)
+        fit = ImageFit(image, self.raster, weighting, _method(s), noise)
         schedule = _schedule(s, fit.voxel_count)
         refits = rate.refits_for(s.effort, fit.voxel_count)
         work = (schedule.rounds * schedule.inner + schedule.final + refits.total) * len(fit.parts)

@@ -105,7 +105,7 @@ def _spilt_into(residual, z0, y0, x0, z1, y1, x1, limit):  # type: ignore[no-unt
 
 
 @njit(cache=True, nogil=True)
-def _active(residual, foreground, care, z0, y0, x0, z1, y1, x1, inverse, price, side):  # type: ignore[no-untyped-def]
+def _active(residual, weight, z0, y0, x0, z1, y1, x1, inverse, price, side):  # type: ignore[no-untyped-def]
     """Whether a block holds anything worth its bits, be it what points of the next blocks spill into it."""
     gain = -6.0 * price
     limit = (SPILL_SEEN if price > 0.0 else 0.0) / inverse
@@ -119,7 +119,7 @@ def _active(residual, foreground, care, z0, y0, x0, z1, y1, x1, inverse, price, 
                 a = abs(missing) * inverse
                 if a > 0.75 or (price == 0.0 and a >= 0.5):
                     k = math.floor(a + 0.5)
-                    g = (a * a - (a - k) ** 2) * (care if foreground[z, y, x] else 1.0)
+                    g = (a * a - (a - k) ** 2) * weight[z, y, x]
                     g -= price * (5.0 + 2.0 * math.log2(max(k, 1.0)))
                     if g > 0:
                         gain += g
@@ -129,14 +129,14 @@ def _active(residual, foreground, care, z0, y0, x0, z1, y1, x1, inverse, price, 
 
 
 @njit(cache=True, nogil=True)
-def find_blocks(residual, foreground, care, lo, grid, inverse, price, side, blocks, bz):  # type: ignore[no-untyped-def]
+def find_blocks(residual, weight, lo, grid, inverse, price, side, blocks, bz):  # type: ignore[no-untyped-def]
     z0, z1 = lo[0] + bz * BLOCK, lo[0] + min((bz + 1) * BLOCK, grid[0])
     for by in range(blocks.shape[1] - 2):
         y0, y1 = lo[1] + by * BLOCK, lo[1] + min((by + 1) * BLOCK, grid[1])
         for bx in range(blocks.shape[2] - 2):
             x0, x1 = lo[2] + bx * BLOCK, lo[2] + min((bx + 1) * BLOCK, grid[2])
             blocks[bz + 1, by + 1, bx + 1] = _active(
-                residual, foreground, care, z0, y0, x0, z1, y1, x1, inverse, price, side
+                residual, weight, z0, y0, x0, z1, y1, x1, inverse, price, side
             )
 
 
@@ -170,10 +170,11 @@ def sharpened(before, side):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def choose(residual, wanted, margin, foreground, care, lo, inverse, base, side, models, blocks, q, bits):  # type: ignore[no-untyped-def]
+def choose(residual, wanted, margin, weight, lo, inverse, base, side, models, blocks, q, bits):  # type: ignore[no-untyped-def]
     """Choose the integers of a grid in coding order; ``residual`` loses what they add to it.
 
-    ``wanted`` has a border of ``margin`` voxels before the grid; ``bits`` gains what each block takes.
+    ``weight`` is that of each voxel's squared error (0: nothing is chosen there). ``wanted`` has a border of
+    ``margin`` voxels before the grid; ``bits`` gains what each block takes.
     """
     step = 1.0 / inverse
     nz, ny, nx = q.shape[0] - 1, q.shape[1] - 2, q.shape[2] - 2
@@ -196,7 +197,7 @@ def choose(residual, wanted, margin, foreground, care, lo, inverse, base, side, 
                     e = energy(q, z, y, x)
                     zero = zero_model(e, quiet)
                     a = abs(real) * inverse
-                    most = min(int(a + 0.5), LARGEST - 1)
+                    most = min(int(a + 0.5), LARGEST - 1) if weight[rz, ry, rx] > 0.0 else 0
                     best = 0
                     paid = _bits(models, zero, 0)
                     if most > 0:
@@ -204,7 +205,7 @@ def choose(residual, wanted, margin, foreground, care, lo, inverse, base, side, 
                         at = MAGNITUDE_AT + level_of(e) * UNARY
                         sign = _bits(models, SIGN_AT + lean(q, z, y, x), 1 if real > 0 else 0)
                         head = _bits(models, zero, 1) + sign
-                        price = base / care if foreground[rz, ry, rx] else base
+                        price = base / weight[rz, ry, rx]
                         least = a * a + price * paid
                         for k in range(max(1, most - 1), most + 1):
                             taken = head + _magnitude_bits(models, at, low, k)

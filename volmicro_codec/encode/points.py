@@ -91,12 +91,11 @@ def turns(every: Sequence[tuple[Shape3, Shape3]], edge: int = EDGE) -> list[list
 
 def choose_points(
     residual: F32,
-    foreground: npt.NDArray[np.bool_],
+    weight: F32,
     lo: Shape3,
     shape: Shape3,
     step: float,
     unit: float,
-    care: float,
     cutoff: float,
     origin: Shape3,
     threads: int = 1,
@@ -109,20 +108,19 @@ def choose_points(
     ----------
     residual : float32 [Z, Y, X]
         What is missing, normalised intensity; loses what the points add.
-    foreground : bool [Z, Y, X]
+    weight : float32 [Z, Y, X]
+        Of each voxel's squared error; 0 where no point is to be.
     lo, shape : (z, y, x)
         The box, in voxels of ``residual``.
     step : float
         Of the points' height, normalised intensity.
     unit : float
         Normalised intensity of a record's intensity of 1.
-    care : float
-        Weight of the squared error in the foreground, that of the rest being 1.
     cutoff : float
     origin : (z, y, x)
         Voxel of the image that is the residual's first.
     price : float
-        Squared steps that a bit may cost.
+        Squared steps that a bit may cost where the weight is 1.
     code : bool
         Whether the payload is wanted.
 
@@ -139,7 +137,7 @@ def choose_points(
     at, size, side = np.array(lo), np.array(shape), spill(cutoff)
     run_in_pool(
         threads,
-        lambda bz: find_blocks(residual, foreground, care, at, size, inverse, price, side, blocks, bz),
+        lambda bz: find_blocks(residual, weight, at, size, inverse, price, side, blocks, bz),
         blocks.shape[0] - 2,
     )
     if not blocks.any():
@@ -160,7 +158,7 @@ def choose_points(
     wanted = sharpened(before, np.float32(side)) if side else before
     bits = np.zeros(blocks.shape)
     count = choose(
-        residual, wanted, margin, foreground, care, np.array(lo), inverse, price, side, models_for_points(),
+        residual, wanted, margin, weight, np.array(lo), inverse, price, side, models_for_points(),
         blocks, q, bits,
     )  # fmt: skip
     if count == 0:

@@ -34,11 +34,13 @@ from .growth import (
     grow_to_bytes,
     grown_again,
     layout_of,
+    noise_taken_out,
     shares_of,
     step_for,
 )
 from .lattice_quantise import Lattice
 from .model import Model
+from .significance import step_at_noise
 from .shares import FOREGROUND, Layer, Shares, chunks_of, fill, loss_of, model_of_points
 
 MOST_GROUPS = 6
@@ -96,6 +98,8 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     start = math.sqrt(max(fit.sse, 1e-12) / max(1, len(fitted))) * 0.35
     slack = RATE_SLACK
     floor = max(start * 0.02, least_step(fitted))
+    if fit.noise is not None:
+        floor = max(floor, step_at_noise(fit.noise, fitted))
     dc = max(solve_step(fitted, layout, plan, budget * slack, start), floor)
     best: tuple[int, Coded] | None = None
     for _ in range(4):
@@ -193,21 +197,24 @@ def encode_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     curve, before = growth.curve, fit.psnr
     if not growth.sure or not growth.fewer:
         plan.refine(fit)
+        noise_taken_out(fit, plan, budget)
     first: tuple[Coded, float] | None = None
     again, starved = growth.fewer > 0, fit.psnr > before + STARVED
     if again and not growth.sure:
         fitted, sse = fit.model.clone(), fit.sse
-        first = _spend(fit, curve, budget, plan), loss_of(fit)
+        coded = _spend(fit, curve, budget, plan)
+        first = coded, loss_of(fit, _size(coded, plan))
         # Worse coded than was foreseen with points: what rounding leaves in the foreground is not foreseen.
-        again = starved or loss_of(fit, FOREGROUND) > growth.loss + WORSE
+        again = starved or loss_of(fit, _size(coded, plan), FOREGROUND) > growth.loss + WORSE
         if again:
             fit.model, fit.sse = fitted, sse
     if again:
         curve = grown_again(fit, growth.fewer, plan)
         plan.refine(fit)
+        noise_taken_out(fit, plan, 0.0)
         count_settled(fit, curve, budget, plan)
     coded = _spend(fit, curve, budget, plan) if first is None or again else first[0]
-    if first is not None and again and first[1] < loss_of(fit):
+    if first is not None and again and first[1] < loss_of(fit, _size(coded, plan)):
         coded, fit.model = first[0], first[0].model
     fit.refit(0, stage="coded")
     return coded
@@ -247,6 +254,8 @@ def code_with_step(fit: ImageFit, dc: float, plan: Plan) -> Coded:
         )
     else:
         dc = max(dc, least_step(fit.model))
+        if fit.noise is not None:
+            dc = max(dc, step_at_noise(fit.noise, fit.model))
         rounded = rounding_with_refits(
             fit, Lattice(dc), layout_of(fit, plan), refits_for(plan.effort, fit.voxel_count)
         )

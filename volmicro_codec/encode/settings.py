@@ -76,6 +76,12 @@ class EncodeSettings:
         group="target",
     )  # fmt: skip
     primitives: int | None = _option(None, "Number of Gaussians per image.", low=1, group="target")
+    objective: str = _option(
+        "signal",
+        "signal: no bit for the noise, the file ends where only noise is left. voxels: every voxel as it is.",
+        choices=("signal", "voxels"),
+        group="target",
+    )
     effort: str = _option(
         "balanced", "Time against quality.", choices=("fast", "balanced", "best"), group="target"
     )

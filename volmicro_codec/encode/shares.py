@@ -22,6 +22,7 @@ from .crossing import Crossing
 from .fit import ImageFit, core_in_domain
 from .image import Part
 from .model import Model
+from .significance import STEP, step_at_noise, supported
 from .points import PRICE, SCALE, PointChunk, Shape3, boxes, choose_points, spill, turns
 
 F32 = npt.NDArray[np.float32]
@@ -88,6 +89,8 @@ class Shares:
         Bytes.
     sse, sse_foreground : float
         Squared error expected.
+    byte_worth : float
+        Squared error that a byte must take off lest it describe noise.
     """
 
     step: float
@@ -96,6 +99,7 @@ class Shares:
     points: float
     sse: float
     sse_foreground: float
+    byte_worth: float = 0.0
 
     @property
     def size(self) -> float:
@@ -110,7 +114,7 @@ class Shares:
     @property
     def loss(self) -> float:
         """What is to be least at equal bytes, in dB."""
-        return _loss(self.sse, self.sse_foreground)
+        return _loss(self.sse, self.sse_foreground, self.byte_worth * self.size)
 
 
 def _missing(fit: ImageFit) -> Iterator[tuple[Part, F32]]:
@@ -141,11 +145,13 @@ def layer(
     chunks: list[PointChunk] = []
     sse = sse_foreground = 0.0
     finest = finest_step(fit, unit) if finest is None else finest
-    step, price = max(step, finest), PRICE if step > finest else 0.0
+    price = PRICE if step > finest or not exact(fit, finest) else 0.0
+    step = max(step, finest)
     threads = fit.raster.threads
     for part, missing in _missing(fit):
         foreground = fit.image.foreground(part.domain)
         z, y, x = (s.start for s in part.domain)
+        weight = weight_of_voxels(fit, part, missing, foreground, care, step)
         core = core_in_domain(part)
         lo = (core[0].start, core[1].start, core[2].start)
         shape = missing[core].shape
@@ -155,11 +161,11 @@ def layer(
 
             def choose(
                 k: int, turn: list[int] = turn, missing: F32 = missing, every: list[Box] = every,
-                foreground: Mask = foreground, first: Shape3 = (z, y, x),
+                weight: F32 = weight, first: Shape3 = (z, y, x),
             ) -> PointChunk | None:  # fmt: skip
                 at, size = every[turn[k]]
                 return choose_points(
-                    missing, foreground, at, size, step, unit, care, fit.raster.cutoff, first,
+                    missing, weight, at, size, step, unit, fit.raster.cutoff, first,
                     threads if len(turn) == 1 else 1, price, code,
                 )  # fmt: skip
 
@@ -169,6 +175,36 @@ def layer(
         sse += whole
         sse_foreground += inside
     return Layer(chunks, sum(c.size + INDEX_BYTES for c in chunks), sse, sse_foreground)
+
+
+def weight_of_voxels(
+    fit: ImageFit, part: Part, missing: F32, foreground: Mask, care: float, step: float
+) -> F32:
+    """Weight of each voxel's squared error where points are chosen, [Z, Y, X] of a block's domain.
+
+    ``care`` in the foreground and 1 elsewhere. Where the noise is known no bit may take off less than
+    `significance.BIT` variances of it, and none is spent where what is missing is no more than the noise
+    explains in the neighbourhood, or the gate is closed.
+    """
+    weight = np.where(foreground, np.float32(care), np.float32(1.0))
+    if fit.noise is None:
+        return weight
+    variance = fit.noise.variance_of(fit.image.voxels, part.domain)
+    np.minimum(weight, np.float32(step * step / STEP**2) / variance, out=weight)
+    weight *= supported(missing, variance)
+    if fit.image.gate.kind != "none":
+        weight *= fit.image.gate.occupied(fit.image.voxels, part.domain)
+    return weight
+
+
+def noise_step(fit: ImageFit) -> float:
+    """The step of points under which they describe the noise of the background; 0 where none is known."""
+    return STEP * math.sqrt(fit.noise.typical) if fit.noise is not None else 0.0
+
+
+def exact(fit: ImageFit, finest: float) -> bool:
+    """Whether points of the finest step lose nothing."""
+    return finest > noise_step(fit)
 
 
 def finest_step(fit: ImageFit, unit: float = 0.0) -> float:
@@ -181,9 +217,9 @@ def finest_step(fit: ImageFit, unit: float = 0.0) -> float:
     """
     if fit.image.voxels.dtype.kind != "f":
         whole = 1.0 + 6.0 * spill(fit.raster.cutoff)
-        return max(0.98 / (whole * fit.image.gain), unit * LEAST_STORED)
+        return max(0.98 / (whole * fit.image.gain), unit * LEAST_STORED, noise_step(fit))
     largest = max(max(float(m.max()), -float(m.min())) for _, m in _missing(fit))
-    return max(2.0 * largest / LARGEST, unit * LEAST_STORED, 1e-12)
+    return max(2.0 * largest / LARGEST, unit * LEAST_STORED, noise_step(fit), 1e-12)
 
 
 def _left(fit: ImageFit) -> tuple[float, float]:
@@ -199,14 +235,14 @@ def _left(fit: ImageFit) -> tuple[float, float]:
     return sse, sse_foreground
 
 
-def _loss(sse: float, sse_foreground: float, foreground: float = FOREGROUND) -> float:
-    both = math.log10(max(sse, 1e-30)) + foreground * math.log10(max(sse_foreground, 1e-30))
+def _loss(sse: float, sse_foreground: float, paid: float, foreground: float = FOREGROUND) -> float:
+    both = math.log10(max(sse + paid, 1e-30)) + foreground * math.log10(max(sse_foreground + paid, 1e-30))
     return 10.0 * both
 
 
-def loss_of(fit: ImageFit, foreground: float = BETWEEN_FILES) -> float:
-    """What is less for the better of two files of equal bytes, in dB; of the fit as it is."""
-    return _loss(*_left(fit), foreground)
+def loss_of(fit: ImageFit, size: float, foreground: float = BETWEEN_FILES) -> float:
+    """What is less for the better of two files, in dB; of the fit as it is, coded in ``size`` bytes."""
+    return _loss(*_left(fit), fit.byte_worth * size, foreground)
 
 
 def care_of(fit: ImageFit) -> float:
@@ -237,22 +273,24 @@ def solve_shares(
         Step to try first; 0 is ``start``.
     """
     known, count, care, finest = size(start), len(fit.model), care_of(fit), finest_step(fit)
+    least = step_at_noise(fit.noise, fit.model) if fit.noise is not None else 0.0
+    worth = fit.byte_worth
 
     def at(step: float) -> Shares:
         found = layer(fit, step, step * 64.0, care, finest=finest, code=False)
 
         def gaussians(coarser: float) -> float:
-            octaves = math.log2(start / (coarser * step))
+            octaves = math.log2(start / max(coarser * step, least))
             return max(known + BYTES_AN_OCTAVE * count * octaves, 0.3 * known)
 
-        if budget and step <= finest and fit.image.voxels.dtype.kind != "f":
+        if budget and step <= finest and exact(fit, finest) and fit.image.voxels.dtype.kind != "f":
             # Nothing is lost once decoded to integers, whatever fractions of a grey value are left.
-            return Shares(step, 1.0, gaussians(1.0), found.size, 0.0, 0.0)
+            return Shares(step, 1.0, gaussians(1.0), found.size, 0.0, 0.0, worth)
         share = found.size / max(found.size + gaussians(1.0), 1.0)
         coarser = 1.0 + (COARSER - 1.0) * min(1.0, share / COARSER_FROM)
-        rounding = ROUNDING * count * coarser * step * step
+        rounding = ROUNDING * count * max(coarser * step, least) * step
         return Shares(
-            step, coarser, gaussians(coarser), found.size, found.sse + rounding, found.sse_foreground
+            step, coarser, gaussians(coarser), found.size, found.sse + rounding, found.sse_foreground, worth
         )
 
     crossing, step = Crossing(1.0 if budget else 2.0), guess or start

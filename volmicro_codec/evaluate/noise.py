@@ -42,6 +42,10 @@ class NoiseModel:
     background: float
     sigma: float
     gain: float | None = None
+    correlation: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def variance_at(self, level):
+        return self.sigma_at(level)**2
 
     def sigma_at(self, level: npt.ArrayLike) -> F32:
         """Standard deviation of the noise where the noiseless image has a level; the shape of ``level``."""

@@ -1,0 +1,228 @@
+"""What is signal and what is noise, in units of the noise's variance: the test that every bit must pass.
+
+Under Gaussian noise a bit describes the specimen only where it takes more than `BIT` variances off the squared
+error (minimum description length; Rissanen 1978). So a Gaussian must take off `BIT` times its bits, a step
+finer than `STEP` standard deviations of the noise describes noise, and so does a residual sample that takes
+off less than its own bits are worth.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..evaluate.noise import NoiseModel
+from .model import PI32, Model
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+Box = tuple[slice, slice, slice]
+
+import os
+BIT = 2.0 * math.log(2.0)*float(os.environ.get('XBIT','1'))
+"""Noise variances of squared error that a bit must take off."""
+STEP = math.sqrt(12.0)
+"""Standard deviations of the noise: the step of a uniform quantiser whose slope is `BIT` (its error goes with
+step^2 / 12, of which a bit takes off 2 ln 2 parts)."""
+import os
+ROUNDING_STEP = float(os.environ.get('XSTEP','2'))
+"""The same for the amplitudes of Gaussians. `STEP` would make the error against the truth twice that of the
+estimate from noisy voxels (1 variance a number); this adds a third to it for 15 % more bytes."""
+CELL = 2
+LEVEL_SIGMA = 1.0
+"""Cells over which the level is smoothed that gives a voxel its variance."""
+BITS_A_CLASS = 9.5
+"""What a Gaussian costs more for each class: nine numbers one bit finer each, and its amplitude's prior."""
+LEAST_BITS = 22.0
+ADMITTED = float(os.environ.get('XADM','25'))
+"""Variances that a candidate must take off by itself; less than its bits are worth, since it gains when its
+shape is fitted. Those that do not are taken out after the refit (`removable`)."""
+CLOSED = 58.0
+"""The same where the gate is closed: what 42 bits are worth."""
+WINDOW, SUPPORT = 5, 4.0
+"""Voxels a side of the neighbourhood that a residual sample needs the support of, and standard deviations of
+the mean of its squares, over the noise's, that count as support."""
+
+
+@dataclass
+class NoiseField:
+    """The noise of one image, voxel by voxel, in normalised intensity.
+
+    Attributes
+    ----------
+    model : NoiseModel
+    gain : float
+        Voxel units of a normalised intensity of 1.
+    level : float32 [Z', Y', X']
+        Smoothed voxels on cells of `CELL` voxels a side, voxel units.
+    """
+
+    model: NoiseModel
+    gain: float
+    level: F32
+    shape: tuple[int, int, int]
+    _pyramid: list[F32] = field(default_factory=list, repr=False)
+
+    @classmethod
+    def of(cls, voxels: npt.NDArray[Any], model: NoiseModel, gain: float) -> NoiseField:
+        """Of an image [Z, Y, X] that is read slab by slab."""
+        from scipy.ndimage import gaussian_filter
+
+        nz, ny, nx = (int(n) for n in voxels.shape)
+        cells = tuple(-(-n // CELL) for n in (nz, ny, nx))
+        level = np.empty(cells, np.float32)
+        for k in range(cells[0]):
+            slab = np.asarray(voxels[CELL * k : CELL * (k + 1)]).astype(np.float32).mean(axis=0)
+            level[k] = _pairs(_pairs(slab, 0), 1)
+        return cls(model, gain, gaussian_filter(level, LEVEL_SIGMA, mode="nearest"), (nz, ny, nx))
+
+    def level_in(self, box: Box) -> F32:
+        """The level of each voxel of a box, voxel units."""
+        out = self.level
+        for axis, s in enumerate(box):
+            out = out.take(np.arange(s.start, s.stop) // CELL, axis)
+        return out
+
+    def variance(self, box: Box) -> F32:
+        """Variance of the noise at each voxel of a box, normalised intensity squared."""
+        return np.asarray(self.model.variance_at(self.level_in(box)) / np.float32(self.gain**2), np.float32)
+
+    def variance_of(self, voxels: npt.NDArray[Any], box: Box) -> F32:
+        """The same for telling whether single voxels of a box are outliers of the noise.
+
+        Photons scatter more upwards than downwards. Halfway between its level and the voxel the variance is
+        such that the distance in standard deviations is that of the variance-stabilised values (Anscombe).
+        """
+        level = self.level_in(box)
+        half = 0.5 * (level + np.asarray(voxels[box]).astype(np.float32))
+        out = self.model.variance_at(np.maximum(level, half)) / np.float32(self.gain**2)
+        return np.asarray(out, np.float32)
+
+    @property
+    def typical(self) -> float:
+        """Variance at the background, normalised."""
+        return (self.model.sigma / self.gain) ** 2
+
+    def mean_variance(self, occupied: npt.NDArray[np.bool_]) -> float:
+        """Mean variance where a mask [Z, Y, X] of the image is True (or everywhere), normalised."""
+        values = self.model.variance_at(self.level) / np.float32(self.gain**2)
+        mask = occupied[::CELL, ::CELL, ::CELL]
+        return float(values[mask].mean() if mask.any() else values.mean())
+
+    def seen(self, centres: F64, covariances: F64) -> F64:
+        """Variance of the noise as Gaussians see it: of <noise, phi> / |phi|, normalised, [N].
+
+        Parameters
+        ----------
+        centres : float64 [N, 3]
+        covariances : float64 [N, 3, 3]
+        """
+        if not len(centres):
+            return np.zeros(0)
+        return self._local(centres, covariances) * self.correlated(covariances)
+
+    def _local(self, centres: F64, covariances: F64) -> F64:
+        """Mean of the variance under phi^2, from a pyramid of means."""
+        if not self._pyramid:
+            self._pyramid.append(self.model.variance_at(self.level) / np.float32(self.gain**2))
+            while min(self._pyramid[-1].shape) > 1 and len(self._pyramid) < 5:
+                self._pyramid.append(_halved(self._pyramid[-1]))
+        # phi^2 has half the covariance; a box of n voxels has the variance (n^2 - 1) / 12.
+        sigma = np.sqrt(np.linalg.det(covariances).clip(1e-12) ** (1 / 3) / 2.0)
+        level = np.clip(np.rint(np.log2(np.maximum(3.0 * sigma / CELL, 1.0))), 0, len(self._pyramid) - 1)
+        out = np.empty(len(centres))
+        for k, values in enumerate(self._pyramid):
+            mine = np.flatnonzero(level == k)
+            at = np.floor((centres[mine] + 0.5) / (CELL << k)).astype(np.int64)
+            at = np.clip(at, 0, np.array(values.shape) - 1)
+            out[mine] = values[at[:, 0], at[:, 1], at[:, 2]]
+        return np.maximum(out, 1e-30)
+
+    def correlated(self, covariances: F64) -> F64:
+        """Factor on the variance that Gaussians see because neighbouring voxels' noise is alike, [N]."""
+        taps = [autocorrelation(r) for r in self.model.correlation]
+        if all(len(t) == 1 for t in taps):
+            return np.ones(len(covariances))
+        inverse = np.linalg.inv(covariances)
+        total = np.zeros(len(covariances))
+        reach = [len(t) // 2 for t in taps]
+        for z in range(-reach[0], reach[0] + 1):
+            for y in range(-reach[1], reach[1] + 1):
+                for x in range(-reach[2], reach[2] + 1):
+                    shift = np.array([z, y, x], np.float64)
+                    rho = taps[0][z + reach[0]] * taps[1][y + reach[1]] * taps[2][x + reach[2]]
+                    q = np.einsum("i,nij,j->n", shift, inverse, shift)
+                    total += rho * np.exp(-0.25 * q)
+        return np.maximum(total, 0.05)
+
+
+def supported(missing: F32, variance: F32) -> npt.NDArray[np.bool_]:
+    """Where more is missing in a voxel's neighbourhood than the noise explains, bool [Z, Y, X].
+
+    Detail has the width of the point spread function and comes in neighbours; outliers of the noise are alone.
+    """
+    from scipy.ndimage import uniform_filter
+
+    chi = missing * missing
+    chi /= variance
+    size = tuple(min(WINDOW, n) for n in chi.shape)
+    mean = uniform_filter(chi, size, mode="nearest")
+    return np.asarray(mean > 1.0 + SUPPORT * math.sqrt(2.0 / math.prod(size)))
+
+
+def autocorrelation(lag1: float) -> F64:
+    """Correlation at lags -2..2 (or 0 alone) of noise smoothed by taps (a, 1, a) with that at lag 1."""
+    r = min(max(lag1, -0.6), 0.7)
+    if abs(r) < 0.02:
+        return np.ones(1)
+    # r = 2a / (1 + 2a^2), the smaller root.
+    a = (1.0 - math.sqrt(max(1.0 - 2.0 * r * r, 0.0))) / (2.0 * r)
+    second = a * a / (1.0 + 2.0 * a * a)
+    return np.array([second, r, 1.0, r, second])
+
+
+def _pairs(a: F32, axis: int) -> F32:
+    """Means over pairs along an axis; an odd last one stands for itself."""
+    n = a.shape[axis]
+    if n % 2:
+        a = np.concatenate([a, a.take([n - 1], axis)], axis)
+    shape = list(a.shape)
+    shape[axis : axis + 1] = [-1, 2]
+    return np.asarray(a.reshape(shape).mean(axis=axis + 1), np.float32)
+
+
+def _halved(a: F32) -> F32:
+    return _pairs(_pairs(_pairs(a, 0), 1), 2)
+
+
+def covariances(model: Model) -> F64:
+    """Sigma of a fit's Gaussians, [N, 3, 3]."""
+    return np.asarray((model.B @ model.B.transpose(1, 2)).numpy())
+
+
+def worth(noise: NoiseField, model: Model) -> F64:
+    """Squared error that each Gaussian takes off, in variances of the noise as it sees it, [N]."""
+    sigma = covariances(model)
+    return np.asarray(model.energy().numpy()) / noise.seen(model.mu.numpy(), sigma)
+
+
+def bits_of(energies: F64, step: float, mean_bits: float) -> F64:
+    """Bits of Gaussians of given energies (w^2 I0) at an amplitude step, [N]."""
+    classes = np.maximum(np.rint(np.log2(np.sqrt(energies) / step + 1e-12)), 0.0)
+    return np.maximum(mean_bits + BITS_A_CLASS * (classes - classes.mean()), LEAST_BITS)
+
+
+def step_at_noise(noise: NoiseField, model: Model) -> float:
+    """The amplitude step below which the rounding of a fit's Gaussians describes noise."""
+    if not len(model):
+        return ROUNDING_STEP * math.sqrt(noise.typical)
+    seen = noise.seen(model.mu.numpy(), covariances(model))
+    # The error of rounding in variances is step^2 times the mean of 1 / variance.
+    return ROUNDING_STEP / math.sqrt(float(np.mean(1.0 / seen)))
+
+
+__all__ = ["ADMITTED", "BIT", "CLOSED", "PI32", "STEP", "NoiseField", "autocorrelation", "bits_of", "step_at_noise", "worth"]
