@@ -83,10 +83,11 @@ def _option(setting: Field[Any], hint: Any) -> Callable[[F], F]:
 def settings_from(config: str | None, given: dict[str, Any]) -> EncodeSettings:
     """Settings of the options that were given, over those of a TOML file."""
     given = {name: value for name, value in given.items() if value is not None}
-    targets = [f"--{name}" for name in TARGETS if name in given]
+    targets = [f"--{name.replace('_', '-')}" for name in TARGETS if name in given]
     if len(targets) > 1:
         raise UsageError(
-            f"expected one of --ratio, --size, --psnr and --primitives, got {' and '.join(targets)}"
+            "expected one of --ratio, --size, --psnr, --within-noise and --primitives,"
+            f" got {' and '.join(targets)}"
         )
     return EncodeSettings.from_toml(config, **given) if config else EncodeSettings(**given)
 
@@ -143,9 +144,10 @@ def encode(
     VOLUME is a TIFF, OME-TIFF, ImageJ TIFF, OME-Zarr or npy of uint8, uint16 or float32, ZYX up to TCZYX; a
     pattern; or - for a TIFF or npy from stdin. Several go to --output-dir; where one fails the others go on.
 
-    Give one of --ratio, --size, --psnr and --primitives; without any it is --ratio 200. The ratio is
-    uncompressed bytes over bytes of the whole file. Afterwards the file is decoded, and what it achieved is
-    printed.
+    Give one of --ratio, --size, --psnr, --within-noise and --primitives; without any it is --ratio 200. The
+    ratio is uncompressed bytes over bytes of the whole file; where only noise is left the file ends, and is
+    smaller than asked for (--objective voxels goes on). Afterwards the file is decoded, and what it achieved
+    is printed.
     """
     settings = settings_from(config, given)
     work = _work(expand(volumes), output, output_dir)
@@ -182,6 +184,8 @@ def encode(
             if documents:
                 click.echo()
             _print(target, source, result)
+        if result.remark is not None:
+            remark(result.remark)
         documents.append(_document(shown(volume), target, source, result))
     if as_json:
         emit_json(documents[0] if len(work) == 1 else documents)
@@ -270,6 +274,7 @@ def _document(volume: str, output: str, source: Volume, result: EncodeResult) ->
         "ssim": result.ssim,
         "mip_ssim": result.mip_ssim,
         "occupancy": result.occupancy,
+        "remark": result.remark,
         "seconds": result.seconds,
     }
 

@@ -215,7 +215,7 @@ def find(
             local = [float(v) for v in np.sqrt(inner) / factor]
             smooth = fields.correlate(level, [voxels.gaussian_taps(v) for v in local])
             norms = [voxels.window_norms(level.shape[k], local[k]) for k in range(3)]
-            at, gain, value = _best(d, fields, smooth, norms, max(64, limit) if significant is None else max(matched.MANY, 4 * limit))
+            at, gain, value = _best(d, fields, smooth, norms, matched.looked_at(limit, significant))
             if len(gain):
                 amplitude = value / (norms[0][at[:, 0]] * norms[1][at[:, 1]] * norms[2][at[:, 2]])
                 centre = at * factor + (factor - 1) / 2

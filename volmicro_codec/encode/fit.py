@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from ..decode.cpu import CpuRasteriser
+from ..evaluate.excess import block_excess, within
 from . import densify, initialise, matched, voxels
 from .device import adam_of, find_on, refiner_of
 from .image import Image, Part
@@ -186,10 +187,6 @@ class ImageFit:
 
     def _weights(self, part: Part, target: F32) -> F32 | None:
         w = self.weighting
-        import os
-        if self.noise is not None and os.environ.get("XW"):
-            v = self.noise.variance(part.domain)
-            return (np.float32(self.noise.typical) / v) ** np.float32(float(os.environ["XW"]))
         if not w.foreground and not w.edges:
             return None
         out = np.ones(target.shape, np.float32)
@@ -197,7 +194,7 @@ class ImageFit:
             out += np.float32(w.foreground) * self.image.gate.occupied(self.image.voxels, part.domain)
         if w.edges:
             edges = edge_map(target, self.raster.threads)
-            if self.noise is not None and self.image.gate.kind != "none":
+            if self.image.gate.kind != "none" and self.noise is not None:
                 edges *= self.image.gate.occupied(self.image.voxels, part.domain)
             out += np.float32(w.edges) * edges
         return out
@@ -269,6 +266,29 @@ class ImageFit:
     def _core_sse(self, part: Part, refiner: Refiner) -> float:
         return refiner.squared_error(core_in_domain(part))
 
+    @cached_property
+    def noise_sse(self) -> float:
+        """Squared error of a perfect image against the noisy voxels, normalised, by the noise model."""
+        assert self.noise is not None
+        total = 0.0
+        for part in self.parts:
+            total += float(self.noise.variance(part.core).sum(dtype=np.float64))
+        return total
+
+    def excess(self) -> float:
+        """`evaluate.Excess.within` of the model as it is, the noise taken at the smoothed voxels' level."""
+        assert self.noise is not None
+        blocks = []
+        for part, _, refiner in self.residuals():
+            residual = refiner.residual[core_in_domain(part)]
+            blocks.append(block_excess(residual, self.noise.variance(part.core)).ravel())
+        return within(np.concatenate(blocks))
+
+    def restart(self) -> None:
+        """Forget all Gaussians."""
+        self.model = Model.empty()
+        self.refit(0, stage="background")
+
     def decoded_sse(self) -> float:
         """Squared error of the decoded voxels (rounded, clamped to the dtype), normalised intensity."""
         dtype = self.image.voxels.dtype
@@ -319,7 +339,9 @@ class ImageFit:
         """The best ``count`` Gaussians to add, over all blocks."""
         found: list[matched.Candidates] = []
         for part, _, refiner in self.residuals():
-            field_ = np.negative(refiner.residual if self.noise is not None else refiner.pull(), out=refiner.scratch)
+            # What is significant is told from the voxels as they are, without the loss's weights.
+            missing = refiner.residual if self.noise is not None else refiner.pull()
+            field_ = np.negative(missing, out=refiner.scratch)
             c = find_on(
                 self.raster, field_, count, significant=self._significant(part), aspect=self.image.aspect
             )

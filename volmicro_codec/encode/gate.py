@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FormatError, InputError, UsageError
+from ..evaluate.noise import NoiseModel, estimate_noise
 from .gate_features import (
     FEATURES,
     LOCAL_FEATURES,
@@ -23,7 +24,6 @@ from .gate_features import (
     network_input,
 )
 from .gate_labels import examples, survey
-from ..evaluate.noise import NoiseModel, estimate_noise
 
 Array = npt.NDArray[Any]
 F32 = npt.NDArray[np.float32]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .gate_features import LOCAL_FEATURES, Cells, Triple, cells, grid_shape, learning_chunks, smoothed_noise
 from ..evaluate.noise import NoiseModel
+from .gate_features import LOCAL_FEATURES, Cells, Triple, cells, grid_shape, learning_chunks, smoothed_noise
 
 Array = npt.NDArray[Any]
 F32 = npt.NDArray[np.float32]

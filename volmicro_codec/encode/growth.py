@@ -22,8 +22,8 @@ from .coder import Layout, Rounded, default_levels, plain_rounding
 from .fit import ImageFit, Schedule
 from .lattice_quantise import Lattice
 from .model import Model
-from .significance import BIT, bits_of, step_at_noise, worth
 from .shares import BYTES_AN_OCTAVE, INDEX_BYTES, Shares, solve_shares
+from .significance import BIT, bits_of, step_at_noise, worth
 
 STEP_OVER_ROOT_GAIN = 0.45
 TYPICAL_BYTES = {"lattice": 5.2, "float16": 19.6, "raw": 22.0}

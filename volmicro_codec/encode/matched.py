@@ -166,7 +166,7 @@ def find(
     level, factor = residual, np.ones(3)
     scratch: F32 | None = None
     found: list[tuple[F64, F64, F64, F64]] = []
-    per_scale = max(64, limit) if significant is None else max(MANY, 4 * limit)
+    per_scale = looked_at(limit, significant)
     for s in scales:
         while True:
             sig = np.array([s * a for a in aspect])
@@ -197,6 +197,11 @@ def find(
         return Candidates(z, z, np.zeros(0), np.zeros(0))
     every = Candidates(*(np.concatenate(v) for v in zip(*found, strict=True)))
     return uncovered(every, (shape[0], shape[1], shape[2]), limit, significant, aspect)
+
+
+def looked_at(limit: int, significant: Significant | None) -> int:
+    """Peaks of a scale to look at when ``limit`` candidates are wanted: more where some are refused."""
+    return max(64, limit) if significant is None else max(MANY, 4 * limit)
 
 
 def uncovered(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from .. import evaluate
 from ..errors import UsageError
+from ..evaluate.noise import NoiseModel, estimate_noise
 from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead, write_file
 from ..progress import Progress, SilentProgress
 from ..volume import Volume
@@ -24,7 +25,6 @@ from .fit import EFFORTS, ImageFit, Method, Schedule, Weighting
 from .gate import Gate, no_gate, otsu_gate, train_gate
 from .image import MAX_BLOCK_VOXELS, Image, check_floats, mapping
 from .lattice_quantise import Lattice
-from ..evaluate.noise import estimate_noise
 from .regularise import Regularisers
 from .settings import EncodeSettings
 from .significance import NoiseField
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from ..decode import VgmArray
 
 DEFAULT_RADIUS = math.sqrt(12.0)
+JUST_ROUNDING = 0.3  # grey values: the standard deviation of rounding to integers is 0.289
+UNSPENT = 0.97  # of the bytes asked for, under which a file ended because only noise is left
+PSNR_SHORT = 0.02  # dB
 ADAM_STEPS = 4
 """Steps of adam for each of the conjugate gradients that an effort stands for."""
 START_SHARE = 0.85
@@ -59,6 +62,8 @@ class EncodeResult:
         Of the decoded file against the input (peak p99.99 - p0.01), means over images.
     occupancy : float
         Fraction of voxels that the gate holds to be occupied, mean over images.
+    remark : str or None
+        What a person should know of the target: that only noise is left, or that it was not reached.
     history : list of dict
         stage, image, primitives, loss, psnr, seconds.
     """
@@ -73,6 +78,7 @@ class EncodeResult:
     ssim: float
     mip_ssim: float
     occupancy: float
+    remark: str | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -115,10 +121,20 @@ def _method(settings: EncodeSettings) -> Method:
 
 
 def _weighting(settings: EncodeSettings) -> Weighting:
-    gradient = settings.lambda_gradient
-    if not settings.edge_weights:
-        return Weighting(gradient=gradient)
-    return Weighting(edges=settings.edge_boost, gradient=gradient)
+    boost = settings.edge_boost
+    if boost is None:
+        boost = 1.0 if settings.objective == "voxels" else 0.0
+    return Weighting(edges=boost if settings.edge_weights else 0.0, gradient=settings.lambda_gradient)
+
+
+def _noise_field(image: Image, noise: NoiseModel, settings: EncodeSettings) -> NoiseField | None:
+    """The noise on which no bit is spent; None where every voxel is to be as it is."""
+    if settings.objective == "voxels" or settings.primitives is not None:
+        return None
+    rounding = image.voxels.dtype.kind != "f" and noise.sigma < JUST_ROUNDING and not noise.gain
+    if rounding and settings.within_noise is None:
+        return None
+    return NoiseField.of(image.voxels, noise, image.gain)
 
 
 def _text(settings: EncodeSettings) -> str:
@@ -182,8 +198,27 @@ def encode_volume(
         ssim=q["ssim"],
         mip_ssim=q["mip_ssim"],
         occupancy=q["occupancy"],
+        remark=_remark(job, len(data)),
         history=job.history,
     )
+
+
+def _remark(job: _Job, size: int) -> str | None:
+    """One line where the signal ended before the target did."""
+    name, value = job.settings.target
+    if not job.noisy:
+        return None
+    go_on = "--objective voxels would spend the rest"
+    ratio = job.volume.info.nbytes / size
+    asked = {"ratio": job.volume.info.nbytes / value, "size": value}.get(name)
+    if asked is not None and size < UNSPENT * asked:
+        return f"residual is noise from ratio {ratio:,.0f} on; {go_on}"
+    psnr = job.meta.quality["psnr"]
+    if name == "psnr" and psnr < value - PSNR_SHORT:
+        return f"the signal alone reaches {psnr:.2f} dB of {value:g}; --objective voxels would go on"
+    if name == "within_noise" and max(job.excesses) > value:
+        return f"within {max(job.excesses):.2f} sigmas of the noise, not {value:g}: no more is significant"
+    return None
 
 
 def _order(chunk: EncodedChunk) -> tuple[int, int, int]:
@@ -218,6 +253,8 @@ class _Job:
         self.chunks: list[EncodedChunk] = []
         self.mappings: list[tuple[float, float]] = []
         self.occupancy: list[float] = []
+        self.noisy = False
+        self.excesses: list[float] = []
         self.references: list[evaluate.Reference] = []
         self.meta = self._meta(dict.fromkeys(("psnr", "psnr_fg", "ssim", "mip_ssim", "occupancy"), 0.0))
 
@@ -278,10 +315,9 @@ class _Job:
         gate = _gate(voxels, s)
         self.occupancy.append(gate.occupancy(voxels))
         image = Image(voxels, base, gain, gate, _aspect(self.volume))
-        noise = NoiseField.of(voxels, gate.noise, gain) if s.objective == "signal" else None
-        import os
-        weighting = Weighting(gradient=s.lambda_gradient) if noise is not None and not os.environ.get("XE") else _weighting(s)
-        fit = ImageFit(image, self.raster, weighting, _method(s), noise)
+        noise = _noise_field(image, gate.noise, s)
+        self.noisy |= noise is not None
+        fit = ImageFit(image, self.raster, _weighting(s), _method(s), noise)
         schedule = _schedule(s, fit.voxel_count)
         refits = rate.refits_for(s.effort, fit.voxel_count)
         work = (schedule.rounds * schedule.inner + schedule.final + refits.total) * len(fit.parts)
@@ -289,7 +325,7 @@ class _Job:
         fit.on_work = self.shown.advance
         fit.on_restart = lambda: self.shown.start(f"{label}fit for points", work)
 
-        if s.init != "greedy" and name != "psnr":
+        if s.init != "greedy" and name not in ("psnr", "within_noise"):
             wanted = value if budget is None else budget / growth.TYPICAL_BYTES[s.coding]
             fit.grow(max(1, int(START_SHARE * wanted)), schedule.rounds * schedule.inner, f"{s.init} start")
             schedule = replace(schedule, rounds=1)
@@ -314,6 +350,9 @@ class _Job:
             coded = rate.encode_to_bytes(fit, budget, plan)
         elif name == "psnr":
             coded = quality.encode_to_psnr(fit, value, plan, 64)
+        elif name == "within_noise":
+            coded = quality.encode_within_noise(fit, value, plan, 64)
+            self.excesses.append(fit.excess())
         else:
             coded = rate.encode_to_count(fit, int(value), plan)
         self.mappings.append((base, float(np.float32(gain * coded.unit))))

@@ -19,11 +19,14 @@ from .growth import (
     Plan,
     grown_again,
     keep,
+    noise_taken_out,
     shares_of,
     step_for,
 )
+from .model import Model
 from .rate import code_with_step, least_step, with_points
 from .shares import Shares, coarsest
+from .significance import step_at_noise
 
 ROUNDING_SHARE = 0.33
 """Of the error's fall with the count: what rounding at the best step adds to the squared error."""
@@ -34,6 +37,9 @@ MOST_ROUNDS, MOST_BALANCES, MOST_STEPS, MOST_AIMS = 60, 8, 9, 5
 MOSTLY_POINTS = 0.6  # share of the bytes that says as much although more Gaussians still save some
 WORSE_SIZE = 1.05  # bytes over the fewest so far with which a round has too many Gaussians
 _LEAST_FALL = 0.3
+MOST_EXCESS_TRIES, EXCESS_WINDOW, EXCESS_AIM = 5, 0.9, 0.95
+LEAST_BEYOND = 1e-3  # of the noise's squared error
+MISSED = 1.05  # times the error that was asked for: as good as it gets
 
 
 def encode_to_psnr(fit: ImageFit, psnr: float, plan: Plan, smallest: int) -> Coded:
@@ -50,11 +56,67 @@ def encode_to_psnr(fit: ImageFit, psnr: float, plan: Plan, smallest: int) -> Cod
     smallest : int
         Gaussians to start with.
     """
-    wanted = fit.voxel_count * 10 ** (-psnr / 10)
+    return encode_to_error(fit, fit.voxel_count * 10 ** (-psnr / 10), plan, smallest)
+
+
+def encode_within_noise(fit: ImageFit, sigmas: float, plan: Plan, smallest: int) -> Coded:
+    """Fit and code one image in the smallest file found whose estimated error is within the noise.
+
+    The squared error that leaves 99 % of the blocks with an excess of at most ``sigmas`` is searched for,
+    since how the error is spread over blocks shows only once they are coded.
+
+    Parameters
+    ----------
+    fit : ImageFit
+        With a noise field.
+    sigmas : float
+        See `evaluate.Excess.within`.
+    plan : Plan
+    smallest : int
+        Gaussians to start with.
+    """
+    noise = fit.noise_sse
+    wanted = (1.0 + sigmas**2) * noise
+    good: tuple[Coded, Model] | None = None
+    nearest: tuple[float, Coded, Model] | None = None
+    for _ in range(MOST_EXCESS_TRIES):
+        fit.restart()
+        coded = encode_to_error(fit, wanted, plan, smallest)
+        found = fit.excess()
+        if found <= sigmas and (good is None or coded.payload < good[0].payload):
+            good = coded, fit.model
+        if nearest is None or found < nearest[0]:
+            nearest = found, coded, fit.model
+        if EXCESS_WINDOW * sigmas <= found <= sigmas:
+            break
+        if found > sigmas and fit.sse > MISSED * wanted:
+            break  # what is significant is all there
+        # The square of the excess goes about with what the squared error is beyond the noise's.
+        beyond = max(fit.sse / noise - 1.0, LEAST_BEYOND)
+        wanted = noise * (1.0 + beyond * (EXCESS_AIM * sigmas / max(found, 0.25 * sigmas)) ** 2)
+    assert nearest is not None
+    coded, fit.model = good or nearest[1:]
+    fit.refit(0, stage="coded")
+    return coded
+
+
+def encode_to_error(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> Coded:
+    """Fit and code one image in the smallest file found whose squared error is at most ``wanted``.
+
+    Parameters
+    ----------
+    fit : ImageFit
+    wanted : float
+        Of decoded voxels, in normalised intensity squared, summed.
+    plan : Plan
+    smallest : int
+        Gaussians to start with.
+    """
     curve, fewer = _grow(fit, wanted, plan, smallest)
     if fewer:
         curve = grown_again(fit, fewer, plan)
     plan.refine(fit)
+    noise_taken_out(fit, plan, 0.0)
     if fewer and len(fit.model):
         shares = shares_of(fit, curve, plan, wanted=wanted)
         if shares.worthwhile:
@@ -172,6 +234,8 @@ def _with_solved_step(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Pl
     """Round with the coarsest step found with which the decoded voxels are good enough."""
     fitted, floor = fit.model.clone(), fit.decoded_sse()
     finest = least_step(fitted)
+    if fit.noise is not None:
+        finest = max(finest, step_at_noise(fit.noise, fitted))
     dc = max(step_for(curve.gain(fit.sse, len(fitted))), finest)
     low, high = 0.0, math.inf
     good: Coded | None = None

@@ -40,8 +40,8 @@ from .growth import (
 )
 from .lattice_quantise import Lattice
 from .model import Model
-from .significance import step_at_noise
 from .shares import FOREGROUND, Layer, Shares, chunks_of, fill, loss_of, model_of_points
+from .significance import step_at_noise
 
 MOST_GROUPS = 6
 REFITS = {"fast": Refits(1, 6, 4, 0), "balanced": Refits(3, 6, 4, 3), "best": Refits(6, 8, 6, 4)}

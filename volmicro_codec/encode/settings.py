@@ -14,7 +14,7 @@ from typing import Any, get_args, get_type_hints
 
 from ..errors import MissingFileError, UsageError
 
-TARGETS = ("ratio", "size", "psnr", "primitives")
+TARGETS = ("ratio", "size", "psnr", "within_noise", "primitives")
 DEFAULT_RATIO = 200.0
 
 _SIZE = re.compile(r"([0-9]*\.?[0-9]+)\s*(?:([kmgt])(i?)b?|b)?", re.IGNORECASE)
@@ -75,7 +75,15 @@ class EncodeSettings:
         None, "PSNR of the whole volume in dB; the smallest file that reaches it.", low=1.0, high=150.0,
         group="target",
     )  # fmt: skip
-    primitives: int | None = _option(None, "Number of Gaussians per image.", low=1, group="target")
+    within_noise: float | None = _option(
+        None,
+        "Noise sigmas: the smallest file whose error against the signal is estimated at no more than that in"
+        " 99 % of the blocks of 16 x 16 x 16 voxels.",
+        low=0.25, high=100.0, group="target",
+    )  # fmt: skip
+    primitives: int | None = _option(
+        None, "Number of Gaussians per image, whatever they describe.", low=1, group="target"
+    )
     objective: str = _option(
         "signal",
         "signal: no bit for the noise, the file ends where only noise is left. voxels: every voxel as it is.",
@@ -96,8 +104,13 @@ class EncodeSettings:
     gate_file: str | None = _option(None, "Use a gate trained before by 'vgm gate'.", path=True, group="gate")
 
     # Loss.
-    edge_boost: float = _option(1.0, "Extra weight of the loss at edges, 0 for none.", low=0.0, group="loss")
-    edge_weights: bool = _option(True, "Weight voxels by edges and by the gate at all.", group="loss")
+    edge_boost: float | None = _option(
+        None,
+        "Extra weight of the loss at edges where the gate is open, 0 for none  [default: 1 with"
+        " --objective voxels, else 0: weights that follow the noise bias the fit]",
+        low=0.0, group="loss",
+    )  # fmt: skip
+    edge_weights: bool = _option(True, "Weight voxels by edges at all.", group="loss")
     lambda_gradient: float = _option(0.0, "Weight of gradient consistency.", low=0.0, group="loss")
     lambda_sparsity: float = _option(0.0, "Weight of the L1 norm of intensities.", low=0.0, group="loss")
     lambda_overlap: float = _option(
@@ -163,6 +176,8 @@ class EncodeSettings:
         given = [name for name in TARGETS if getattr(self, name) is not None]
         if len(given) > 1:
             raise UsageError(f"expected one target, got {' and '.join(given)}")
+        if self.within_noise is not None and self.objective == "voxels":
+            raise UsageError("within_noise is a target of the objective signal, not of voxels")
         if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", self.device):
             raise UsageError(f"device {self.device!r}: expected auto, cpu, cuda or cuda:N")
 

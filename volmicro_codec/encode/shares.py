@@ -22,8 +22,8 @@ from .crossing import Crossing
 from .fit import ImageFit, core_in_domain
 from .image import Part
 from .model import Model
-from .significance import STEP, step_at_noise, supported
 from .points import PRICE, SCALE, PointChunk, Shape3, boxes, choose_points, spill, turns
+from .significance import STEP, step_at_noise, supported
 
 F32 = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]

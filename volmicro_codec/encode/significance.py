@@ -1,8 +1,8 @@
 """What is signal and what is noise, in units of the noise's variance: the test that every bit must pass.
 
-Under Gaussian noise a bit describes the specimen only where it takes more than `BIT` variances off the squared
-error (minimum description length; Rissanen 1978). So a Gaussian must take off `BIT` times its bits, a step
-finer than `STEP` standard deviations of the noise describes noise, and so does a residual sample that takes
+Under Gaussian noise a bit describes the specimen only where it takes more than `BIT` variances off the
+squared error (minimum description length; Rissanen 1978). So a Gaussian must take off `BIT` times its bits, a
+step finer than `STEP` standard deviations of the noise describes noise, and so does a residual sample that takes
 off less than its own bits are worth.
 """
 
@@ -23,12 +23,14 @@ F64 = npt.NDArray[np.float64]
 Box = tuple[slice, slice, slice]
 
 import os
+
 BIT = 2.0 * math.log(2.0)*float(os.environ.get('XBIT','1'))
 """Noise variances of squared error that a bit must take off."""
 STEP = math.sqrt(12.0)
 """Standard deviations of the noise: the step of a uniform quantiser whose slope is `BIT` (its error goes with
 step^2 / 12, of which a bit takes off 2 ln 2 parts)."""
 import os
+
 ROUNDING_STEP = float(os.environ.get('XSTEP','2'))
 """The same for the amplitudes of Gaussians. `STEP` would make the error against the truth twice that of the
 estimate from noisy voxels (1 variance a number); this adds a third to it for 15 % more bytes."""
@@ -163,7 +165,7 @@ class NoiseField:
 def supported(missing: F32, variance: F32) -> npt.NDArray[np.bool_]:
     """Where more is missing in a voxel's neighbourhood than the noise explains, bool [Z, Y, X].
 
-    Detail has the width of the point spread function and comes in neighbours; outliers of the noise are alone.
+    Detail has the width of the point spread function and comes in neighbours; outliers of noise are alone.
     """
     from scipy.ndimage import uniform_filter
 

@@ -1,4 +1,4 @@
-"""How far a decoded image is from the specimen, in units of the noise: what its residual holds beyond noise."""
+"""How far a decoded image is from the specimen, in the noise's units: what its residual holds beyond it."""
 
 from __future__ import annotations
 
