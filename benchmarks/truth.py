@@ -1,0 +1,330 @@
+"""Codecs given noisy stacks and measured against the truth behind them: a table that each run adds to.
+
+    python benchmarks/truth.py                                  # whatever rows are missing
+    python benchmarks/truth.py --codec vgm,vgm-no-points        # these alone
+    python benchmarks/truth.py --only phantom-mixed,brain-200 --ratio 100,200,400 --jobs 2
+    python benchmarks/truth.py --codec vgm --again              # measure again what the table has
+
+A row is written as soon as it is known; stop a run at any time, the next one goes on. Each encode is a
+process of its own, its seconds are those of the processor. truth_report.py makes tables and pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cases
+import keyed_csv
+import numpy as np
+import peers
+from cases import Case
+from peers.contract import Curve, CurvePeer
+from peers.search import Search
+from volumes import ROOT
+
+from volmicro_codec.decode import open as open_vgm
+from volmicro_codec.evaluate import Reference, compare, segmentation_agreement
+
+TABLE = ROOT / "benchmarks" / "results" / "truth.csv"
+RATIOS = (200.0, 400.0, 100.0, 800.0, 50.0)  # in the order to work in
+STACK = "stack"  # the row of the noisy stack itself
+OURS = {"vgm": [], "vgm-no-points": ["--no-points"], "vgm-voxels": ["--objective", "voxels"]}
+PEERS = ("vvc", "av1", "hevc", "h5j", "sperr", "jpeg2000")
+CODECS = (STACK, *OURS, *PEERS)
+# (search ends at this share below the target, encodes at most a target). A step of an integer knob is some
+# 12 % of bytes; what is not used of them hardly matters against the truth, and each encode takes a minute.
+SEARCHES = {"vvc": (0.15, 5), "av1": (0.15, 5)}
+SEARCH = (0.03, 8)
+MEASURES = ("psnr", "psnr_fg", "ssim", "mip_ssim")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One codec at one ratio on one stack, against the truth.
+
+    Attributes
+    ----------
+    ratio : float
+        Asked for: the file has at most raw bytes / ratio bytes. 1 for the stack itself.
+    bytes : int or None
+        None where no file was that small.
+    psnr, psnr_fg : float or None
+        dB, peak = p99.99 - p0.01 of the truth; the foreground is that of the truth.
+    objects, objects_truth : int or None
+        Connected components above the threshold of the truth.
+    object_error, object_error_p90 : float or None
+        Median and 90th percentile over the truth's objects of the relative error of their summed intensity.
+    knob : float or None
+        What the search ended at.
+    encode_s : float or None
+        Seconds of processor time.
+    """
+
+    stack: str
+    photons: int
+    codec: str
+    ratio: float
+    shape: str
+    dtype: str
+    bytes: int | None
+    achieved_ratio: float | None
+    psnr: float | None
+    psnr_fg: float | None
+    ssim: float | None
+    mip_ssim: float | None
+    objects: int | None
+    objects_truth: int | None
+    object_error: float | None
+    object_error_p90: float | None
+    encode_s: float | None
+    knob: float | None
+    settings: str
+
+    @property
+    def key(self) -> tuple[str, int, str, float]:
+        """What makes a row the same measurement."""
+        return self.stack, self.photons, self.codec, self.ratio
+
+    @property
+    def order(self) -> tuple[str, int, int, float]:
+        """What rows are sorted by."""
+        return self.stack, -self.photons, CODECS.index(self.codec), self.ratio
+
+    @classmethod
+    def digits(cls) -> Mapping[str, int]:
+        """Decimals of the fields that have a fixed number of them."""
+        two = {"achieved_ratio": 2, "encode_s": 2}
+        return {**two, **dict.fromkeys(("psnr", "psnr_fg"), 3),
+                **dict.fromkeys(("ssim", "mip_ssim", "object_error", "object_error_p90"), 4)}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark; the exit status is 1 where a row failed."""
+    args = _arguments().parse_args(argv)
+    work = list(_work(args))
+    if args.jobs == 1:
+        failed = [_measure(*unit, args.output) for unit in work]
+        return int(any(failed))
+    with ProcessPoolExecutor(args.jobs) as pool:
+        futures = [pool.submit(_measure, *unit, args.output) for unit in work]
+        failed = [done.result() for done in as_completed(futures)]
+    return int(any(failed))
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", type=_names, default=(), help="parts of stack-photons, comma-separated")
+    parser.add_argument("--codec", type=_names, default=CODECS, help=f"of {','.join(CODECS)}")
+    parser.add_argument("--ratio", type=_ratios, default=RATIOS, help="default 50,100,200,400,800")
+    parser.add_argument("--jobs", type=int, default=1, help="encodes at the same time (default 1)")
+    parser.add_argument("--again", action="store_true", help="measure again what the table has")
+    parser.add_argument("--output", type=Path, default=TABLE, help="the table")
+    return parser
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(t for t in text.split(",") if t)
+
+
+def _ratios(text: str) -> tuple[float, ...]:
+    asked = {float(t) for t in text.split(",")}
+    return (*(r for r in RATIOS if r in asked), *sorted(asked - set(RATIOS)))
+
+
+def _work(args: argparse.Namespace) -> Iterator[tuple[str, int, str, tuple[float, ...]]]:
+    """(stack, photons, codec, ratios) of what is to do; the ratios of a peer share their files."""
+    have = set() if args.again else {row.key for row in keyed_csv.read(args.output, Row)}
+    usable = [codec for codec in args.codec if _usable(codec)]
+    for stack, photons in cases.names():
+        if args.only and not any(part in f"{stack}-{photons}" for part in args.only):
+            continue
+        for codec in usable:
+            ratios = (1.0,) if codec == STACK else args.ratio
+            missing = tuple(r for r in ratios if (stack, photons, codec, r) not in have)
+            if codec in OURS:
+                yield from ((stack, photons, codec, (r,)) for r in missing)
+            elif missing:
+                yield stack, photons, codec, missing
+
+
+def _usable(codec: str) -> bool:
+    if codec not in CODECS:
+        raise SystemExit(f"no codec {codec!r}: expected some of {', '.join(CODECS)}")
+    if codec in PEERS:
+        reason = peers.load(codec).missing()
+    else:
+        lacking = [o for o in OURS.get(codec, []) if o.startswith("--") and o not in _encode_help()]
+        reason = f"vgm encode has no {' '.join(lacking)}" if lacking else None
+    if reason:
+        print(f"{codec}: left out: {reason}", file=sys.stderr)
+    return reason is None
+
+
+@functools.cache
+def _encode_help() -> str:
+    return subprocess.run(_vgm("encode", "--help"), capture_output=True, text=True, check=True).stdout
+
+
+def _vgm(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "volmicro_codec.cli", *arguments]
+
+
+def _measure(stack: str, photons: int, codec: str, ratios: Sequence[float], table: Path) -> bool:
+    """Measure and write the rows of one codec on one stack; whether one failed."""
+    case = cases.load(stack, photons)
+    reference = Reference.of(case.truth)
+    if codec == STACK:
+        keyed_csv.add(table, [_row(case, STACK, 1.0, reference, case.voxels, case.voxels.nbytes)], Row)
+        return False
+    try:
+        found = _ours if codec in OURS else _searched
+        for row in found(case, codec, ratios, reference, table):
+            keyed_csv.add(table, [row], Row)
+            quality = "no file" if row.psnr is None else f"{row.bytes} B, {row.psnr:.2f} dB"
+            spent = f"{row.encode_s:.0f} s" if row.encode_s is not None else ""
+            print(f"{case.label} {codec} {row.ratio:g}x: {quality} [{row.settings}] {spent}", flush=True)
+    except (RuntimeError, ValueError, subprocess.CalledProcessError) as failure:
+        # One codec's failure on one stack must not end a run of hours; the row stays missing.
+        said = getattr(failure, "stderr", None) or failure
+        print(f"{case.label} {codec}: failed: {str(said).strip()[-300:]}", file=sys.stderr, flush=True)
+        return True
+    return False
+
+
+def _ours(
+    case: Case, codec: str, ratios: Sequence[float], reference: Reference, table: Path
+) -> Iterator[Row]:
+    for ratio in ratios:
+        with tempfile.TemporaryDirectory() as folder:
+            stack, file = Path(folder) / "stack.npy", Path(folder) / "stack.vgm"
+            np.save(stack, case.voxels)
+            options = ["--ratio", f"{ratio:g}", *OURS[codec], "--quiet"]
+            began = _cpu()
+            subprocess.run(
+                _vgm("encode", str(stack), "-o", str(file), *options),
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            spent = _cpu() - began
+            decoded = np.asarray(open_vgm(file)[...]).reshape(case.voxels.shape)
+            size = file.stat().st_size
+        yield _row(
+            case,
+            codec,
+            ratio,
+            reference,
+            decoded,
+            size,
+            encode_s=spent,
+            settings=peers.load("vgm").revision(),
+        )
+
+
+def _searched(
+    case: Case, codec: str, ratios: Sequence[float], reference: Reference, table: Path
+) -> Iterator[Row]:
+    """Rows of a peer: for each ratio the largest file that is not too large."""
+    peer = peers.load(codec)
+    assert isinstance(peer, CurvePeer)
+    tolerance, most = SEARCHES.get(codec, SEARCH)
+    curve = peer.curves(case.image())[0]
+    timed: dict[bytes, float] = {}
+    search = Search(_timed(curve, timed), tolerance, 1.0, most)
+    for ratio in ratios:
+        guess = _known_knob(table, case, codec, ratio)
+        if guess is not None and not search.trials:
+            search.curve = replace(search.curve, start=guess)
+        found = search.run(int(case.voxels.nbytes // ratio)).lower
+        if found is None:
+            yield _row(case, codec, ratio, reference, None, None, settings="no file is this small")
+            continue
+        decoded = curve.decode(found.payload)
+        note = f"{curve.name}, {curve.knob} {found.knob:g}"
+        seconds = timed[found.payload]
+        yield _row(case, codec, ratio, reference, decoded, found.size, seconds, found.knob, settings=note)
+
+
+def _timed(curve: Curve, seconds: dict[bytes, float]) -> Curve:
+    def encode(knob: float) -> bytes:
+        began = _cpu()
+        payload = curve.encode(knob)
+        seconds[payload] = _cpu() - began
+        return payload
+
+    return replace(curve, encode=encode)
+
+
+def _cpu() -> float:
+    """Seconds of processor time of this process and of those it has waited for."""
+    return sum(os.times()[:4])
+
+
+def _known_knob(table: Path, case: Case, codec: str, ratio: float) -> float | None:
+    """What the search ended at on the most similar stack."""
+
+    def unlike(row: Row) -> tuple[bool, float]:
+        return row.stack.split("-")[0] != case.stack.split("-")[0], abs(np.log(row.photons / case.photons))
+
+    rows = keyed_csv.read(table, Row)
+    known = [r for r in rows if (r.codec, r.ratio) == (codec, ratio) and r.knob is not None]
+    return min(known, key=unlike).knob if known else None
+
+
+def _row(
+    case: Case,
+    codec: str,
+    ratio: float,
+    reference: Reference,
+    decoded: Any,
+    size: int | None,
+    encode_s: float | None = None,
+    knob: float | None = None,
+    *,
+    settings: str = "",
+) -> Row:
+    values: dict[str, Any] = {}
+    if decoded is not None:
+        quality = compare(case.truth, decoded, reference=reference)
+        objects = segmentation_agreement(case.truth, decoded, reference=reference, one_threshold=True)
+        values = {name: quality[name] for name in MEASURES}
+        values["objects"] = int(objects["objects_decoded"])
+        values["objects_truth"] = int(objects["objects"])
+        values |= {name: objects[name] for name in ("object_error", "object_error_p90")}
+    empty: dict[str, Any] = dict.fromkeys(
+        (*MEASURES, "objects", "objects_truth", "object_error", "object_error_p90")
+    )
+    return Row(
+        stack=case.stack,
+        photons=case.photons,
+        codec=codec,
+        ratio=ratio,
+        shape="x".join(map(str, case.voxels.shape)),
+        dtype=case.voxels.dtype.name,
+        bytes=size,
+        achieved_ratio=case.voxels.nbytes / size if size else None,
+        encode_s=encode_s,
+        knob=knob,
+        settings=settings.replace("\n", " "),
+        **{**empty, **values},
+    )
+
+
+if __name__ == "__main__":
+    began = time.perf_counter()
+    status = main()
+    print(f"{time.perf_counter() - began:.0f} s", file=sys.stderr)
+    sys.exit(status)
