@@ -44,8 +44,8 @@ PEERS = ("vvc", "av1", "hevc", "h5j", "sperr", "jpeg2000")
 CODECS = (STACK, *OURS, *PEERS)
 # (search ends at this share below the target, encodes at most a target). A step of an integer knob is some
 # 12 % of bytes; what is not used of them hardly matters against the truth, and each encode takes a minute.
-SEARCHES = {"vvc": (0.15, 5), "av1": (0.15, 5)}
-SEARCH = (0.03, 8)
+SEARCHES = {"vvc": (0.15, 7), "av1": (0.15, 7)}
+SEARCH = (0.03, 16)
 MEASURES = ("psnr", "psnr_fg", "ssim", "mip_ssim")
 
 
@@ -250,7 +250,7 @@ def _searched(
             search.curve = replace(search.curve, start=guess)
         found = search.run(int(case.voxels.nbytes // ratio)).lower
         if found is None:
-            yield _row(case, codec, ratio, reference, None, None, settings="no file is this small")
+            yield _row(case, codec, ratio, reference, None, None, settings="no file this small was found")
             continue
         decoded = curve.decode(found.payload)
         note = f"{curve.name}, {curve.knob} {found.knob:g}"

@@ -44,8 +44,8 @@ class Av1(CurvePeer):
                 knob="crf",
                 high=63,
                 step=1,
-                start=30,
-                slope=-0.06,
+                start=20,
+                slope=-0.1,
             )
             for mapping in candidates(image.data)
         ]

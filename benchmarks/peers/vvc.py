@@ -39,8 +39,8 @@ class Vvc(CurvePeer):
                 knob="qp",
                 high=63,
                 step=1,
-                start=32,
-                slope=-0.11,
+                start=22,
+                slope=-0.2,
             )
             for mapping in candidates(image.data)
         ]
