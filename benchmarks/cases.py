@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from volumes import Image, read_images, stack_files
+from volumes import read_images, stack_files
 
 from volmicro_codec.phantom import KINDS, make_phantom
 
@@ -97,11 +97,6 @@ class Case:
     def label(self) -> str:
         """Name with photons."""
         return f"{self.stack}-{self.photons}"
-
-    def image(self) -> Image:
-        """The noisy stack as the peers take it."""
-        digest = hashlib.sha256(self.voxels.tobytes()).hexdigest()[:12]
-        return Image(self.label, 0, self.voxels, digest)
 
 
 def names() -> list[tuple[str, int]]:

@@ -12,28 +12,23 @@ process of its own, its seconds are those of the processor. truth_report.py make
 from __future__ import annotations
 
 import argparse
-import functools
-import os
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cases
+import encodes
 import keyed_csv
 import numpy as np
 import peers
 from cases import Case
-from peers.contract import Curve, CurvePeer
-from peers.search import Search
+from encodes import Encoded
 from volumes import ROOT
 
-from volmicro_codec.decode import open as open_vgm
 from volmicro_codec.evaluate import Reference, compare, segmentation_agreement
 
 TABLE = ROOT / "benchmarks" / "results" / "truth.csv"
@@ -42,11 +37,8 @@ STACK = "stack"  # the row of the noisy stack itself
 OURS = {"vgm": [], "vgm-no-points": ["--no-points"], "vgm-voxels": ["--objective", "voxels"]}
 PEERS = ("vvc", "av1", "hevc", "h5j", "sperr", "jpeg2000")
 CODECS = (STACK, *OURS, *PEERS)
-# (search ends at this share below the target, encodes at most a target). A step of an integer knob is some
-# 12 % of bytes; what is not used of them hardly matters against the truth, and each encode takes a minute.
-SEARCHES = {"vvc": (0.15, 7), "av1": (0.15, 7)}
-SEARCH = (0.03, 16)
 MEASURES = ("psnr", "psnr_fg", "ssim", "mip_ssim")
+OBJECTS = ("objects", "objects_truth", "object_error", "object_error_p90")
 
 
 @dataclass(frozen=True)
@@ -166,20 +158,11 @@ def _usable(codec: str) -> bool:
     if codec in PEERS:
         reason = peers.load(codec).missing()
     else:
-        lacking = [o for o in OURS.get(codec, []) if o.startswith("--") and o not in _encode_help()]
+        lacking = [o for o in OURS.get(codec, []) if o.startswith("--") and o not in encodes.encode_help()]
         reason = f"vgm encode has no {' '.join(lacking)}" if lacking else None
     if reason:
         print(f"{codec}: left out: {reason}", file=sys.stderr)
     return reason is None
-
-
-@functools.cache
-def _encode_help() -> str:
-    return subprocess.run(_vgm("encode", "--help"), capture_output=True, text=True, check=True).stdout
-
-
-def _vgm(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "volmicro_codec.cli", *arguments]
 
 
 def _measure(stack: str, photons: int, codec: str, ratios: Sequence[float], table: Path) -> bool:
@@ -187,90 +170,22 @@ def _measure(stack: str, photons: int, codec: str, ratios: Sequence[float], tabl
     case = cases.load(stack, photons)
     reference = Reference.of(case.truth)
     if codec == STACK:
-        keyed_csv.add(table, [_row(case, STACK, 1.0, reference, case.voxels, case.voxels.nbytes)], Row)
+        itself = Encoded(1.0, case.voxels.nbytes, case.voxels, 0.0, None, "")
+        keyed_csv.add(table, [_row(case, STACK, 1.0, reference, itself)], Row)
         return False
+    name, options = (peers.OURS, OURS[codec]) if codec in OURS else (codec, [])
+    made = encodes.encode(name, case.voxels, ratios, options, lambda r: _known_knob(table, case, codec, r))
     try:
-        found = _ours if codec in OURS else _searched
-        for row in found(case, codec, ratios, reference, table):
+        for ratio, encoded in zip(ratios, made, strict=True):
+            row = _row(case, codec, ratio, reference, encoded)
             keyed_csv.add(table, [row], Row)
-            quality = "no file" if row.psnr is None else f"{row.bytes} B, {row.psnr:.2f} dB"
-            spent = f"{row.encode_s:.0f} s" if row.encode_s is not None else ""
-            print(f"{case.label} {codec} {row.ratio:g}x: {quality} [{row.settings}] {spent}", flush=True)
-    except (RuntimeError, ValueError, subprocess.CalledProcessError) as failure:
+            quality = f"{row.bytes} B, {row.psnr:.2f} dB, {row.encode_s:.0f} s" if encoded else "no file"
+            print(f"{case.label} {codec} {row.ratio:g}x: {quality} [{row.settings}]", flush=True)
+    except (RuntimeError, ValueError) as failure:
         # One codec's failure on one stack must not end a run of hours; the row stays missing.
-        said = getattr(failure, "stderr", None) or failure
-        print(f"{case.label} {codec}: failed: {str(said).strip()[-300:]}", file=sys.stderr, flush=True)
+        print(f"{case.label} {codec}: failed: {failure}", file=sys.stderr, flush=True)
         return True
     return False
-
-
-def _ours(
-    case: Case, codec: str, ratios: Sequence[float], reference: Reference, table: Path
-) -> Iterator[Row]:
-    for ratio in ratios:
-        with tempfile.TemporaryDirectory() as folder:
-            stack, file = Path(folder) / "stack.npy", Path(folder) / "stack.vgm"
-            np.save(stack, case.voxels)
-            options = ["--ratio", f"{ratio:g}", *OURS[codec], "--quiet"]
-            began = _cpu()
-            subprocess.run(
-                _vgm("encode", str(stack), "-o", str(file), *options),
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            spent = _cpu() - began
-            decoded = np.asarray(open_vgm(file)[...]).reshape(case.voxels.shape)
-            size = file.stat().st_size
-        yield _row(
-            case,
-            codec,
-            ratio,
-            reference,
-            decoded,
-            size,
-            encode_s=spent,
-            settings=peers.load("vgm").revision(),
-        )
-
-
-def _searched(
-    case: Case, codec: str, ratios: Sequence[float], reference: Reference, table: Path
-) -> Iterator[Row]:
-    """Rows of a peer: for each ratio the largest file that is not too large."""
-    peer = peers.load(codec)
-    assert isinstance(peer, CurvePeer)
-    tolerance, most = SEARCHES.get(codec, SEARCH)
-    curve = peer.curves(case.image())[0]
-    timed: dict[bytes, float] = {}
-    search = Search(_timed(curve, timed), tolerance, 1.0, most)
-    for ratio in ratios:
-        guess = _known_knob(table, case, codec, ratio)
-        if guess is not None and not search.trials:
-            search.curve = replace(search.curve, start=guess)
-        found = search.run(int(case.voxels.nbytes // ratio)).lower
-        if found is None:
-            yield _row(case, codec, ratio, reference, None, None, settings="no file this small was found")
-            continue
-        decoded = curve.decode(found.payload)
-        note = f"{curve.name}, {curve.knob} {found.knob:g}"
-        seconds = timed[found.payload]
-        yield _row(case, codec, ratio, reference, decoded, found.size, seconds, found.knob, settings=note)
-
-
-def _timed(curve: Curve, seconds: dict[bytes, float]) -> Curve:
-    def encode(knob: float) -> bytes:
-        began = _cpu()
-        payload = curve.encode(knob)
-        seconds[payload] = _cpu() - began
-        return payload
-
-    return replace(curve, encode=encode)
-
-
-def _cpu() -> float:
-    """Seconds of processor time of this process and of those it has waited for."""
-    return sum(os.times()[:4])
 
 
 def _known_knob(table: Path, case: Case, codec: str, ratio: float) -> float | None:
@@ -284,29 +199,14 @@ def _known_knob(table: Path, case: Case, codec: str, ratio: float) -> float | No
     return min(known, key=unlike).knob if known else None
 
 
-def _row(
-    case: Case,
-    codec: str,
-    ratio: float,
-    reference: Reference,
-    decoded: Any,
-    size: int | None,
-    encode_s: float | None = None,
-    knob: float | None = None,
-    *,
-    settings: str = "",
-) -> Row:
-    values: dict[str, Any] = {}
-    if decoded is not None:
-        quality = compare(case.truth, decoded, reference=reference)
-        objects = segmentation_agreement(case.truth, decoded, reference=reference, one_threshold=True)
+def _row(case: Case, codec: str, ratio: float, reference: Reference, made: Encoded | None) -> Row:
+    values: dict[str, Any] = dict.fromkeys((*MEASURES, *OBJECTS))
+    if made is not None:
+        quality = compare(case.truth, made.decoded, reference=reference)
+        found = segmentation_agreement(case.truth, made.decoded, reference=reference, one_threshold=True)
         values = {name: quality[name] for name in MEASURES}
-        values["objects"] = int(objects["objects_decoded"])
-        values["objects_truth"] = int(objects["objects"])
-        values |= {name: objects[name] for name in ("object_error", "object_error_p90")}
-    empty: dict[str, Any] = dict.fromkeys(
-        (*MEASURES, "objects", "objects_truth", "object_error", "object_error_p90")
-    )
+        values |= {"objects": int(found["objects_decoded"]), "objects_truth": int(found["objects"])}
+        values |= {name: found[name] for name in ("object_error", "object_error_p90")}
     return Row(
         stack=case.stack,
         photons=case.photons,
@@ -314,12 +214,12 @@ def _row(
         ratio=ratio,
         shape="x".join(map(str, case.voxels.shape)),
         dtype=case.voxels.dtype.name,
-        bytes=size,
-        achieved_ratio=case.voxels.nbytes / size if size else None,
-        encode_s=encode_s,
-        knob=knob,
-        settings=settings.replace("\n", " "),
-        **{**empty, **values},
+        bytes=made.size if made else None,
+        achieved_ratio=case.voxels.nbytes / made.size if made else None,
+        encode_s=made.cpu_s if made else None,
+        knob=made.knob if made else None,
+        settings=made.settings.replace("\n", " ") if made else "no file this small was found",
+        **values,
     )
 
 
