@@ -23,9 +23,9 @@ from volumes import Image
 from volmicro_codec.decode import open as open_vgm
 
 Voxels = npt.NDArray[Any]
-# (share below the target at which a search ends, encodes at most a target). A step of an integer knob is some
-# 12 % of bytes, and an encode takes up to a minute.
-SEARCHES = {"vvc": (0.15, 7), "av1": (0.15, 7)}
+# (share below the target at which a search ends, encodes at most a target). A step of an integer knob is 12
+# to 30 % of bytes, and an encode takes up to a minute.
+SEARCHES = {"vvc": (0.25, 7), "av1": (0.25, 7)}
 SEARCH = (0.03, 16)
 
 

@@ -36,6 +36,7 @@ RATIOS = (200.0, 400.0, 100.0, 800.0, 50.0)  # in the order to work in
 STACK = "stack"  # the row of the noisy stack itself
 OURS = {"vgm": [], "vgm-no-points": ["--no-points"], "vgm-voxels": ["--objective", "voxels"]}
 PEERS = ("vvc", "av1", "hevc", "h5j", "sperr", "jpeg2000")
+QUANTISED = ("vvc", "av1", "hevc", "h5j")
 CODECS = (STACK, *OURS, *PEERS)
 MEASURES = ("psnr", "psnr_fg", "ssim", "mip_ssim")
 OBJECTS = ("objects", "objects_truth", "object_error", "object_error_p90")
@@ -189,14 +190,29 @@ def _measure(stack: str, photons: int, codec: str, ratios: Sequence[float], tabl
 
 
 def _known_knob(table: Path, case: Case, codec: str, ratio: float) -> float | None:
-    """What the search ended at on the most similar stack."""
+    """What the search ended at on the most similar stack, moved by as much as the noise differs.
+
+    The knobs that matter are a video's quantisers, whose step doubles every 6 or so.
+    """
 
     def unlike(row: Row) -> tuple[bool, float]:
         return row.stack.split("-")[0] != case.stack.split("-")[0], abs(np.log(row.photons / case.photons))
 
-    rows = keyed_csv.read(table, Row)
-    known = [r for r in rows if (r.codec, r.ratio) == (codec, ratio) and r.knob is not None]
-    return min(known, key=unlike).knob if known else None
+    rows = [r for r in keyed_csv.read(table, Row) if r.codec == codec and r.ratio == ratio]
+    similar = min((r for r in rows if r.knob is not None), key=unlike, default=None)
+    if similar is None or similar.knob is None:
+        return None
+    if codec not in QUANTISED:
+        return similar.knob
+    before = _noise(cases.load(similar.stack, similar.photons))
+    return similar.knob + 6 * float(np.log2(_noise(case) / before))
+
+
+def _noise(case: Case) -> float:
+    """Roughly, the deviation of the noise over the range."""
+    voxels = case.voxels.astype(np.float32)
+    steps = np.diff(voxels, n=2, axis=2)
+    return float(np.median(np.abs(steps)) + 0.1) / float(np.ptp(voxels))
 
 
 def _row(case: Case, codec: str, ratio: float, reference: Reference, made: Encoded | None) -> Row:
