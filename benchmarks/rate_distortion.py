@@ -49,7 +49,6 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fit-seconds", type=float, default=90.0, help="CPU seconds of a fit of siren, published"
     )
-    parser.add_argument("--av1-cpu-used", type=int, help="libaom speed (default 4, on large stacks 6)")
     parser.add_argument("--tthresh", type=Path, help="path of a TTHRESH binary")
     parser.add_argument("--output", type=Path, default=RESULTS, help="directory of the result files")
     parser.add_argument("--no-report", action="store_true", help="rows only")
@@ -73,7 +72,6 @@ def _options(args: argparse.Namespace) -> dict[str, object]:
     return {
         "effort": args.effort,
         "fit_seconds": args.fit_seconds,
-        "av1_cpu_used": args.av1_cpu_used,
         "tthresh": args.tthresh,
     }
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import fcntl
-import hashlib
-import os
-import tempfile
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+import keyed_csv
 
 METRICS = ("psnr", "psnr_fg", "ssim", "mip_ssim")
 
@@ -54,6 +51,16 @@ class Row:
         """What makes a row the same measurement."""
         return self.sha, self.channel, self.peer, self.ratio
 
+    @property
+    def order(self) -> tuple[str, int, str, float]:
+        """What rows are sorted by."""
+        return self.volume, self.channel, self.peer, self.ratio
+
+    @classmethod
+    def digits(cls) -> Mapping[str, int]:
+        """Decimals of the fields that have a fixed number of them."""
+        return _DIGITS
+
     def metric(self, name: str) -> float | None:
         """One of `METRICS`."""
         value: float | None = getattr(self, name)
@@ -69,51 +76,13 @@ _DIGITS = {
     "encode_s": 2,
     "decode_s": 2,
 }
-_TEXT = {"volume", "sha", "shape", "dtype", "peer", "settings"}
 
 
 def read(path: Path) -> list[Row]:
     """Rows of a table, none where there is no file."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [_parse(record) for record in csv.DictReader(file)]
-
-
-def _parse(record: dict[str, str]) -> Row:
-    values: dict[str, object] = {}
-    for f in fields(Row):
-        text = record[f.name]
-        if f.name in _TEXT:
-            values[f.name] = text
-        elif f.name in ("channel", "bytes"):
-            values[f.name] = int(text) if text else None
-        else:
-            values[f.name] = float(text) if text else None
-    return Row(**values)  # type: ignore[arg-type]
+    return keyed_csv.read(path, Row)
 
 
 def add(path: Path, new: Iterable[Row]) -> None:
     """Put rows into the table in place of older ones of the same key; safe against runs at the same time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
-    with open(Path(tempfile.gettempdir()) / f"rate-distortion-{name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        table = {row.key: row for row in read(path)}
-        table.update({row.key: row for row in new})
-        rows = sorted(table.values(), key=lambda r: (r.volume, r.channel, r.peer, r.ratio))
-        fresh = path.with_suffix(".new")
-        with fresh.open("w", newline="") as file:
-            writer = csv.DictWriter(file, [f.name for f in fields(Row)], lineterminator="\n")
-            writer.writeheader()
-            for row in rows:
-                writer.writerow({name: _text(name, value) for name, value in asdict(row).items()})
-        os.replace(fresh, path)
-
-
-def _text(name: str, value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.{_DIGITS[name]}f}" if name in _DIGITS else f"{value:g}"
-    return str(value)
+    keyed_csv.add(path, new, Row)

@@ -28,6 +28,19 @@ def test_dark_voxels_are_the_camera_offset_and_the_background_with_shot_and_read
     assert 100 < np.median(lit) < 100 + 2 * 60
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_truth_is_what_the_stack_is_on_average_and_its_noise_is_poisson_and_read_noise(kind):
+    camera = {"photons": 300.0, "gain": 2.0, "read_noise": 4.0}
+    voxels, truth = make_phantom(SHAPE, 3, kind, **camera, truth=True)
+    np.testing.assert_array_equal(voxels, make_phantom(SHAPE, 3, kind, **camera))
+    assert truth.shape == SHAPE
+    assert truth.dtype == np.float32
+    sigma = np.sqrt(2.0 * (truth - 100) + 4.0**2 + 1 / 12)
+    score = (voxels - truth) / sigma
+    assert abs(score.mean()) < 5 / np.sqrt(score.size)
+    assert score.std() == pytest.approx(1.0, rel=0.02)
+
+
 def test_shot_noise_grows_with_the_light():
     a = make_phantom((2, 96, 96), kind="neurites", photons=1.0, background=1e4, read_noise=0.0, gain=1.0)
     step = np.diff(a.astype(float), n=3, axis=2) / np.sqrt(20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from .errors import UsageError
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
+U16 = npt.NDArray[np.uint16]
 Rng = np.random.Generator
 
 KINDS = ("mixed", "neurites", "nuclei")
@@ -23,6 +25,39 @@ VOXELS_PER_NUCLEUS = 90_000
 SPINE_SPACING = 6.0
 HAZE_CELL = (4, 16, 16)
 STAMP_BLOCK = 1 << 22
+FULL_WELL = 65535
+
+
+@overload
+def make_phantom(
+    shape: tuple[int, int, int] = ...,
+    seed: int = ...,
+    kind: str = ...,
+    *,
+    photons: float = ...,
+    background: float = ...,
+    psf: tuple[float, float, float] = ...,
+    offset: float = ...,
+    gain: float = ...,
+    read_noise: float = ...,
+    truth: Literal[False] = ...,
+) -> U16: ...
+
+
+@overload
+def make_phantom(
+    shape: tuple[int, int, int] = ...,
+    seed: int = ...,
+    kind: str = ...,
+    *,
+    photons: float = ...,
+    background: float = ...,
+    psf: tuple[float, float, float] = ...,
+    offset: float = ...,
+    gain: float = ...,
+    read_noise: float = ...,
+    truth: Literal[True],
+) -> tuple[U16, F32]: ...
 
 
 def make_phantom(
@@ -36,7 +71,8 @@ def make_phantom(
     offset: float = 100.0,
     gain: float = 1.0,
     read_noise: float = 2.0,
-) -> npt.NDArray[np.uint16]:
+    truth: bool = False,
+) -> U16 | tuple[U16, F32]:
     """Make a stack of branching, tapered, spiny neurites and textured nuclei, seen through a microscope.
 
     Every number is drawn from ``seed``: the same arguments give the same voxels.
@@ -60,10 +96,13 @@ def make_phantom(
         Camera counts a photon.
     read_noise : float
         Standard deviation of the camera's own noise, in counts.
+    truth : bool
+        Also give the stack without noise: what each voxel would hold on average over exposures.
 
     Returns
     -------
     uint16 array (Z, Y, X)
+        With ``truth``, a pair: this and a float32 array of the same shape, in the same counts, not rounded.
 
     Raises
     ------
@@ -87,7 +126,17 @@ def make_phantom(
     if kind != "neurites":
         _draw_nuclei(scene, np.random.default_rng([seed, 2]))
     haze = _haze(scene, np.random.default_rng([seed, 3]), background / max(photons, 1e-9))
-    return _expose(scene, haze, psf, photons, offset, gain, read_noise, seed)
+    voxels = np.empty(shape, np.uint16)
+    expected = np.empty(shape, np.float32) if truth else None
+    for z, light in _planes(scene, haze, psf, photons):
+        rng = np.random.default_rng([seed, 4, z])
+        counts = rng.poisson(light).astype(np.float32) * np.float32(gain)
+        counts += rng.standard_normal(light.shape, np.float32) * np.float32(read_noise)
+        counts += np.float32(offset)
+        voxels[z] = np.rint(counts.clip(0, FULL_WELL)).astype(np.uint16)
+        if expected is not None:
+            expected[z] = (light * np.float32(gain) + np.float32(offset)).clip(0, FULL_WELL)
+    return voxels if expected is None else (voxels, expected)
 
 
 # Structures. Positions are (z, y, x) in pixels, z too; a plane is Z_STEP pixels thick.
@@ -291,18 +340,10 @@ def _haze(scene: F32, rng: Rng, level: float) -> F32:
     return (np.float32(level) * (1 + np.float32(0.6) * cloud) + np.float32(0.35) * glow) * beam
 
 
-def _expose(
-    scene: F32,
-    haze: F32,
-    psf: tuple[float, float, float],
-    photons: float,
-    offset: float,
-    gain: float,
-    read_noise: float,
-    seed: int,
-) -> npt.NDArray[np.uint16]:
-    """Blur, add haze, dim with depth, count photons, read out: in slabs, each plane with its own stream."""
-    out = np.empty(scene.shape, np.uint16)
+def _planes(
+    scene: F32, haze: F32, psf: tuple[float, float, float], photons: float
+) -> Iterator[tuple[int, F32]]:
+    """Blur, add haze, dim with depth: number and expected photons of each plane, worked out in slabs."""
     nz, ny, nx = scene.shape
     halo = _radius(psf[0])
     thick = max(1, min(nz, (1 << 22) // (ny * nx)))
@@ -311,14 +352,9 @@ def _expose(
         below, above = max(0, z0 - halo), min(nz, z1 + halo)
         slab = _blur(scene[below:above], psf)[z0 - below : z1 - below]
         for z in range(z0, z1):
-            light = slab[z - z0] + _resample(haze, z, ny, nx)
+            light: F32 = slab[z - z0] + _resample(haze, z, ny, nx)
             light *= np.float32(photons * np.exp(-0.35 * z / max(nz - 1, 1)))
-            rng = np.random.default_rng([seed, 4, z])
-            counts = rng.poisson(light).astype(np.float32) * np.float32(gain)
-            counts += rng.standard_normal((ny, nx), np.float32) * np.float32(read_noise)
-            counts += np.float32(offset)
-            out[z] = np.rint(counts.clip(0, 65535)).astype(np.uint16)
-    return out
+            yield z, light
 
 
 def _resample(coarse: F32, z: int, ny: int, nx: int) -> F32:

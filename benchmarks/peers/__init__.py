@@ -7,7 +7,10 @@ import importlib
 from .contract import Peer
 
 # In the order in which their results matter: the strongest first.
-NAMES = ("hevc", "sperr", "av1", "jpeg2000", "jpegxl", "sz3", "zfp", "tthresh", "siren", "published", "vgm")
+NAMES = (
+    "vvc", "av1", "hevc", "h5j", "sperr", "jpeg2000", "jpegxl", "sz3", "zfp", "tthresh", "siren", "published",
+    "vgm",
+)  # fmt: skip
 OURS = "vgm"
 
 

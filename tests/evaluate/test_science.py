@@ -56,6 +56,13 @@ def test_a_dimmer_image_shows_as_an_error_of_its_objects():
     assert got["object_error"] == pytest.approx(0.1, abs=0.005)
 
 
+def test_by_one_threshold_a_dim_object_is_lost_that_a_threshold_of_its_own_would_find():
+    a = balls(CENTRES).astype(np.float32)
+    b = (100 + (a - 100) * 0.3).astype(np.float32)
+    assert segmentation_agreement(a, b)["objects_decoded"] == 4
+    assert segmentation_agreement(a, b, one_threshold=True)["objects_decoded"] == 0
+
+
 def test_specks_are_no_objects():
     a = balls(CENTRES).astype(np.uint16)
     a[2, 70, 5] = 5000

@@ -19,7 +19,7 @@ SMALLEST_OBJECT = 8
 
 
 def segmentation_agreement(
-    original: Array, decoded: Array, *, reference: Reference | None = None
+    original: Array, decoded: Array, *, reference: Reference | None = None, one_threshold: bool = False
 ) -> dict[str, float]:
     """Segment both images by Otsu's threshold after smoothing, each by its own, and compare.
 
@@ -30,6 +30,8 @@ def segmentation_agreement(
     original, decoded : (Z, Y, X)
     reference : Reference, optional
         ``Reference.of(original)`` if it is known already.
+    one_threshold : bool
+        Segment the decoded image by the original's threshold.
 
     Returns
     -------
@@ -51,7 +53,7 @@ def segmentation_agreement(
         raise InputError(f"decoded: expected the original's shape {original.shape}, got {decoded.shape}")
     reference = Reference.of(original) if reference is None else reference
     mask = foreground_mask(original, reference)
-    found = foreground_mask(decoded)
+    found = foreground_mask(decoded, reference if one_threshold else None)
     both = int(np.count_nonzero(mask & found))
     either = int(np.count_nonzero(mask)) + int(np.count_nonzero(found))
     _, objects_decoded = _objects(found)

@@ -1,0 +1,148 @@
+"""One stack through one codec at given ratios: the file's size, what it decodes to, what it cost."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import peers
+from peers.contract import Curve, CurvePeer
+from peers.search import Search
+from volumes import Image
+
+from volmicro_codec.decode import open as open_vgm
+
+Voxels = npt.NDArray[Any]
+# (share below the target at which a search ends, encodes at most a target). A step of an integer knob is 12
+# to 30 % of bytes, and an encode takes up to a minute.
+SEARCHES = {"vvc": (0.25, 7), "av1": (0.25, 7)}
+SEARCH = (0.03, 16)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A file.
+
+    Attributes
+    ----------
+    ratio : float
+        That was asked for.
+    size : int
+        Bytes.
+    decoded : numpy.ndarray, shape (Z, Y, X)
+    cpu_s : float
+        Seconds of processor time of the encode.
+    knob : float or None
+        What a search ended at.
+    """
+
+    ratio: float
+    size: int
+    decoded: Voxels
+    cpu_s: float
+    knob: float | None
+    settings: str
+
+
+def encode(
+    codec: str,
+    voxels: Voxels,
+    ratios: Sequence[float],
+    options: Sequence[str] = (),
+    known_knob: Callable[[float], float | None] = lambda ratio: None,
+) -> Iterator[Encoded | None]:
+    """Encode a stack (Z, Y, X) at each ratio; None where no file that small was found.
+
+    Parameters
+    ----------
+    codec : str
+        "vgm", or a peer with a curve.
+    options : sequence of str
+        Of ``vgm encode``, beside the ratio.
+    known_knob : callable
+        ratio -> what a search on a similar stack ended at.
+
+    Raises
+    ------
+    RuntimeError
+        With the encoder's last words, where it fails.
+    """
+    if codec == peers.OURS:
+        return (_ours(voxels, ratio, options) for ratio in ratios)
+    return _searched(codec, voxels, ratios, known_knob)
+
+
+@functools.cache
+def encode_help() -> str:
+    """What ``vgm encode --help`` says."""
+    return subprocess.run(_vgm("encode", "--help"), capture_output=True, text=True, check=True).stdout
+
+
+def _vgm(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "volmicro_codec.cli", *arguments]
+
+
+def _ours(voxels: Voxels, ratio: float, options: Sequence[str]) -> Encoded:
+    """``vgm encode`` as a user runs it, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        stack, file = Path(folder) / "stack.npy", Path(folder) / "stack.vgm"
+        np.save(stack, voxels)
+        asked = [*(("--ratio", f"{ratio:g}") if "--ratio" not in options else ()), *options, "--quiet"]
+        began = _cpu()
+        done = subprocess.run(
+            _vgm("encode", str(stack), "-o", str(file), *asked), capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"vgm encode: exit {done.returncode}: {done.stderr.strip()[-300:]}")
+        spent = _cpu() - began
+        decoded = np.asarray(open_vgm(file)[...]).reshape(voxels.shape)
+        note = " ".join((*options, peers.load(peers.OURS).revision()))
+        return Encoded(ratio, file.stat().st_size, decoded, spent, None, note)
+
+
+def _searched(
+    codec: str, voxels: Voxels, ratios: Sequence[float], known_knob: Callable[[float], float | None]
+) -> Iterator[Encoded | None]:
+    """For each ratio the largest file that is not too large; later ratios use the files of earlier ones."""
+    peer = peers.load(codec)
+    assert isinstance(peer, CurvePeer)
+    tolerance, most = SEARCHES.get(codec, SEARCH)
+    image = Image("stack", 0, voxels, hashlib.sha256(voxels.tobytes()).hexdigest()[:12])
+    curve = peer.curves(image)[0]
+    seconds: dict[bytes, float] = {}
+    search = Search(_timed(curve, seconds), tolerance, 1.0, most)
+    for ratio in ratios:
+        if not search.trials and (guess := known_knob(ratio)) is not None:
+            search.curve = replace(search.curve, start=guess)
+        found = search.run(int(voxels.nbytes // ratio)).lower
+        if found is None:
+            yield None
+            continue
+        note = f"{curve.name}, {curve.knob} {found.knob:g}"
+        decoded = curve.decode(found.payload)
+        yield Encoded(ratio, found.size, decoded, seconds[found.payload], found.knob, note)
+
+
+def _timed(curve: Curve, seconds: dict[bytes, float]) -> Curve:
+    def encode(knob: float) -> bytes:
+        began = _cpu()
+        payload = curve.encode(knob)
+        seconds[payload] = _cpu() - began
+        return payload
+
+    return replace(curve, encode=encode)
+
+
+def _cpu() -> float:
+    """Seconds of processor time of this process and of those it has waited for."""
+    return sum(os.times()[:4])
