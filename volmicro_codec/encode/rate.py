@@ -45,6 +45,7 @@ MOST_GROUPS = 6
 REFITS = {"fast": Refits(1, 6, 4, 0), "balanced": Refits(3, 6, 4, 3), "best": Refits(6, 8, 6, 4)}
 RATE_SLACK = 0.994
 LARGEST_WEIGHT = 3e4  # in a record; float16 ends at 65504, and refits between roundings move weights
+MOST_ROUNDS = 4  # times those of a schedule, where candidates are few
 STARVED = 1.0  # dB that a fit gains by converging, from which on it has grown too fast to tell
 
 
@@ -230,17 +231,24 @@ def encode_to_count(fit: ImageFit, count: int, plan: Plan) -> Coded:
     """Fit and code one image with ``count`` Gaussians, each as finely rounded as is worth its bytes."""
     s = plan.schedule
     curve = GrowthCurve()
-    for k in range(1, s.rounds + 1):
-        fit.grow(max(0, count * k // s.rounds - len(fit.model)), s.inner, f"round {k}")
+    for k in range(1, MOST_ROUNDS * s.rounds + 1):
+        wanted = min(count, count * k // s.rounds) - len(fit.model)
+        added = fit.grow(max(0, wanted), s.inner, f"round {k}")
         curve.add(fit)
+        # A smooth residual shows few places at a time: then it takes more rounds than were planned.
+        if k >= s.rounds and (len(fit.model) >= count or not added):
+            break
     plan.refine(fit)
-    coded = code_with_step(fit, step_for(curve.gain(fit.sse, len(fit.model))), plan)
+    coded = code_with_step(fit, step_for(curve.gain(fit.sse, len(fit.model))), plan, keep_all=True)
     fit.refit(0, stage="coded")
     return coded
 
 
-def code_with_step(fit: ImageFit, dc: float, plan: Plan) -> Coded:
-    """Code a fitted image with one step of amplitudes (codings without a lattice have none)."""
+def code_with_step(fit: ImageFit, dc: float, plan: Plan, keep_all: bool = False) -> Coded:
+    """Code a fitted image with one step of amplitudes (codings without a lattice have none).
+
+    With ``keep_all`` no Gaussian is rounded to nothing.
+    """
     if plan.coding != "lattice":
         coded = code_float16(
             fit.model, layout_of(fit, plan), fit.image.shape, fit.raster.cutoff, plan.at, plan.coding == "raw"
@@ -248,7 +256,7 @@ def code_with_step(fit: ImageFit, dc: float, plan: Plan) -> Coded:
     else:
         dc = max(dc, least_step(fit.model))
         rounded = rounding_with_refits(
-            fit, Lattice(dc), layout_of(fit, plan), refits_for(plan.effort, fit.voxel_count)
+            fit, Lattice(dc), layout_of(fit, plan), refits_for(plan.effort, fit.voxel_count), keep_all
         )
         coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at)
     fit.model = coded.model
