@@ -244,6 +244,13 @@ def encode_to_count(fit: ImageFit, count: int, plan: Plan) -> Coded:
     return coded
 
 
+def rounded_with_step(fit: ImageFit, dc: float, plan: Plan, keep_all: bool = False) -> Rounded:
+    """Round a fitted image with one step of amplitudes, or as fine a one as float16 holds its weights at."""
+    lattice = Lattice(max(dc, least_step(fit.model)))
+    refits = refits_for(plan.effort, fit.voxel_count)
+    return rounding_with_refits(fit, lattice, layout_of(fit, plan), refits, keep_all)
+
+
 def code_with_step(fit: ImageFit, dc: float, plan: Plan, keep_all: bool = False) -> Coded:
     """Code a fitted image with one step of amplitudes (codings without a lattice have none).
 
@@ -254,10 +261,7 @@ def code_with_step(fit: ImageFit, dc: float, plan: Plan, keep_all: bool = False)
             fit.model, layout_of(fit, plan), fit.image.shape, fit.raster.cutoff, plan.at, plan.coding == "raw"
         )
     else:
-        dc = max(dc, least_step(fit.model))
-        rounded = rounding_with_refits(
-            fit, Lattice(dc), layout_of(fit, plan), refits_for(plan.effort, fit.voxel_count), keep_all
-        )
+        rounded = rounded_with_step(fit, dc, plan, keep_all)
         coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at)
     fit.model = coded.model
     return coded
