@@ -234,10 +234,13 @@ def plain_rounding(model: Model, lattice: Lattice, layout: Layout) -> Rounded:
     return Rounded(Symbols(shapes, points, amplitudes), lattice, layout)
 
 
-def rounding_with_refits(fit: ImageFit, lattice: Lattice, layout: Layout, refits: Refits) -> Rounded:
+def rounding_with_refits(
+    fit: ImageFit, lattice: Lattice, layout: Layout, refits: Refits, keep_all: bool = False
+) -> Rounded:
     """Round group after group, refitting after each what is not rounded yet: shapes, centres, weights.
 
-    Leaves ``fit.model`` at the rounded model and ``fit.sse`` at its error.
+    Leaves ``fit.model`` at the rounded model and ``fit.sse`` at its error. With ``keep_all`` no amplitude is
+    rounded to nothing.
     """
     n = len(fit.model)
     group = _groups(fit.model, refits.groups)
@@ -263,7 +266,7 @@ def rounding_with_refits(fit: ImageFit, lattice: Lattice, layout: Layout, refits
     amplitudes = np.zeros(n, np.int64)
     for k in range(refits.groups):
         now = np.flatnonzero(group == k)
-        rounded_w, w = quantise_weights(fit.model.w.numpy(), shapes, lattice)
+        rounded_w, w = quantise_weights(fit.model.w.numpy(), shapes, lattice, keep_all)
         amplitudes[now] = rounded_w[now]
         fit.model.w[now] = torch.as_tensor(w[now])
         free[now, 0] = False

@@ -285,8 +285,10 @@ def dequantise_positions(n: I64, shapes: Shapes, brick_lo: Shape3, brick_shape: 
     return np.asarray(_centre_units(n, shapes.basis_units) / UNIT + _centre(brick_lo, brick_shape))
 
 
-def quantise_weights(weights: F64, shapes: Shapes, lattice: Lattice) -> tuple[I64, F64]:
-    """Round weights.
+def quantise_weights(
+    weights: F64, shapes: Shapes, lattice: Lattice, keep_all: bool = False
+) -> tuple[I64, F64]:
+    """Round weights; with ``keep_all`` none to 0.
 
     Returns
     -------
@@ -297,6 +299,8 @@ def quantise_weights(weights: F64, shapes: Shapes, lattice: Lattice) -> tuple[I6
     """
     unit = _unit_weight(shapes, lattice)
     k = np.rint(np.asarray(weights, np.float64) / unit).astype(np.int64)
+    if keep_all:
+        k[k == 0] = np.where(np.asarray(weights)[k == 0] < 0, -1, 1)
     return k, k * unit
 
 

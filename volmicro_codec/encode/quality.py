@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from .coder import Coded
+from .coder import Coded, Rounded
 from .fit import ImageFit
 from .growth import (
     FEWER,
@@ -24,16 +24,16 @@ from .growth import (
     step_for,
 )
 from .model import Model
-from .rate import code_with_step, least_step, with_points
+from .rate import code_with_step, least_step, rounded_with_step, with_points
 from .shares import Shares, coarsest
-from .significance import step_at_noise
+from .surplus import give_back
 
 ROUNDING_SHARE = 0.33
 """Of the error's fall with the count: what rounding at the best step adds to the squared error."""
 WINDOW = 0.05
 """dB above what was asked that need not be given back."""
 GROWTH = 1.25
-MOST_ROUNDS, MOST_BALANCES, MOST_STEPS, MOST_AIMS = 60, 8, 9, 5
+MOST_ROUNDS, MOST_BALANCES, MOST_STEPS, MOST_AIMS = 60, 8, 9, 8
 MOSTLY_POINTS = 0.6  # share of the bytes that says as much although more Gaussians still save some
 WORSE_SIZE = 1.05  # bytes over the fewest so far with which a round has too many Gaussians
 _LEAST_FALL = 0.3
@@ -172,7 +172,7 @@ def _grow(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> tuple[Grow
 def _with_points(fit: ImageFit, shares: Shares, wanted: float, plan: Plan) -> Coded:
     """Code a fitted image with the fewest points found that make it good enough, or as good as it gets."""
     gaussians = code_with_step(fit, shares.coarser * shares.step, plan)
-    aim = wanted
+    aim, enough, too_much = wanted, 0.0, math.inf  # squared errors of points: found good enough, and not
     good: Coded | None = None
     coded: Coded | None = None
     for _ in range(MOST_AIMS):
@@ -185,12 +185,18 @@ def _with_points(fit: ImageFit, shares: Shares, wanted: float, plan: Plan) -> Co
         fit.refit(0, stage="coded")
         sse = fit.decoded_sse()
         if sse <= wanted:
-            good = coded
+            good, enough = coded, max(enough, found.sse)
             if sse >= wanted * 10 ** (-WINDOW / 10):
                 break
+        else:
+            too_much = min(too_much, found.sse)
         if found.sse > aim:
             break  # the finest step that makes sense
         aim *= 0.998 * wanted / max(sse, 1e-30)
+        if not enough < aim < too_much:
+            # Decoding rounds, and what that adds is no smooth function of the step: take the middle.
+            high = too_much if too_much < math.inf else 1.004 * enough
+            aim = math.sqrt((enough or 0.996 * high) * high)
     if good is None:
         good = coded or gaussians
     fit.model = good.model
@@ -233,22 +239,22 @@ def _balance(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Plan) -> No
 def _with_solved_step(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Plan) -> Coded:
     """Round with the coarsest step found with which the decoded voxels are good enough."""
     fitted, floor = fit.model.clone(), fit.decoded_sse()
-    finest = least_step(fitted)
-    if fit.noise is not None:
-        finest = max(finest, step_at_noise(fit.noise, fitted))
+    finest = least_step(fit)
     dc = max(step_for(curve.gain(fit.sse, len(fitted))), finest)
     low, high = 0.0, math.inf
-    good: Coded | None = None
+    good: tuple[int, Rounded, Model] | None = None
     coded = Coded([], fitted)
     for _ in range(MOST_STEPS):
         fit.model = fitted.clone()
-        coded = code_with_step(fit, dc, plan)
+        rounded = rounded_with_step(fit, dc, plan)
+        coded, model = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at), fit.model
+        fit.model = coded.model
         fit.refit(0, stage="coded")
         sse = fit.decoded_sse()
         if sse <= wanted:
             low = dc
-            if good is None or coded.payload <= good.payload:
-                good = coded
+            if good is None or coded.payload <= good[0]:
+                good = coded.payload, rounded, model
             if sse >= wanted * 10 ** (-WINDOW / 10) or not len(fit.model):
                 break
         else:
@@ -270,7 +276,9 @@ def _with_solved_step(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Pl
         if guess < finest and dc <= finest:
             break
         dc = max(guess, finest)
-    found = good or coded
-    fit.model = found.model
+    if good is not None:
+        fit.model = good[2]
+        coded = give_back(fit, good[1], wanted, 10 ** (-WINDOW / 10), plan.at)
+    fit.model = coded.model
     fit.refit(0, stage="coded")
-    return found
+    return coded

@@ -47,6 +47,7 @@ MOST_GROUPS = 6
 REFITS = {"fast": Refits(1, 6, 4, 0), "balanced": Refits(3, 6, 4, 3), "best": Refits(6, 8, 6, 4)}
 RATE_SLACK = 0.994
 LARGEST_WEIGHT = 3e4  # in a record; float16 ends at 65504, and refits between roundings move weights
+MOST_ROUNDS = 4  # times those of a schedule, where candidates are few
 STARVED = 1.0  # dB that a fit gains by converging, from which on it has grown too fast to tell
 
 
@@ -62,9 +63,15 @@ def _size(coded: Coded, plan: Plan) -> int:
     return coded.payload + plan.index_bytes(coded.chunks)
 
 
-def least_step(model: Model) -> float:
-    """The smallest step with which float16 holds every weight (in units of the step, `FILE_STEP` stored)."""
-    return float(model.w.abs().max()) * FILE_STEP / LARGEST_WEIGHT if len(model) else 0.0
+def least_step(fit: ImageFit) -> float:
+    """The smallest step that a fit's amplitudes may have.
+
+    With which float16 holds every weight (in units of the step, `FILE_STEP` stored), and which does not
+    describe noise.
+    """
+    model = fit.model
+    stored = float(model.w.abs().max()) * FILE_STEP / LARGEST_WEIGHT if len(model) else 0.0
+    return stored if fit.noise is None else max(stored, step_at_noise(fit.noise, model))
 
 
 def solve_step(model: Model, layout: Layout, plan: Plan, budget: float, start: float) -> float:
@@ -97,9 +104,7 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     layout = layout_of(fit, plan)
     start = math.sqrt(max(fit.sse, 1e-12) / max(1, len(fitted))) * 0.35
     slack = RATE_SLACK
-    floor = max(start * 0.02, least_step(fitted))
-    if fit.noise is not None:
-        floor = max(floor, step_at_noise(fit.noise, fitted))
+    floor = max(start * 0.02, least_step(fit))
     dc = max(solve_step(fitted, layout, plan, budget * slack, start), floor)
     best: tuple[int, Coded] | None = None
     for _ in range(4):
@@ -237,28 +242,37 @@ def encode_to_count(fit: ImageFit, count: int, plan: Plan) -> Coded:
     """Fit and code one image with ``count`` Gaussians, each as finely rounded as is worth its bytes."""
     s = plan.schedule
     curve = GrowthCurve()
-    for k in range(1, s.rounds + 1):
-        fit.grow(max(0, count * k // s.rounds - len(fit.model)), s.inner, f"round {k}")
+    for k in range(1, MOST_ROUNDS * s.rounds + 1):
+        wanted = min(count, count * k // s.rounds) - len(fit.model)
+        added = fit.grow(max(0, wanted), s.inner, f"round {k}")
         curve.add(fit)
+        # A smooth residual shows few places at a time: then it takes more rounds than were planned.
+        if k >= s.rounds and (len(fit.model) >= count or not added):
+            break
     plan.refine(fit)
-    coded = code_with_step(fit, step_for(curve.gain(fit.sse, len(fit.model))), plan)
+    coded = code_with_step(fit, step_for(curve.gain(fit.sse, len(fit.model))), plan, keep_all=True)
     fit.refit(0, stage="coded")
     return coded
 
 
-def code_with_step(fit: ImageFit, dc: float, plan: Plan) -> Coded:
-    """Code a fitted image with one step of amplitudes (codings without a lattice have none)."""
+def rounded_with_step(fit: ImageFit, dc: float, plan: Plan, keep_all: bool = False) -> Rounded:
+    """Round a fitted image with one step of amplitudes, but none finer than `least_step`."""
+    lattice = Lattice(max(dc, least_step(fit)))
+    refits = refits_for(plan.effort, fit.voxel_count)
+    return rounding_with_refits(fit, lattice, layout_of(fit, plan), refits, keep_all)
+
+
+def code_with_step(fit: ImageFit, dc: float, plan: Plan, keep_all: bool = False) -> Coded:
+    """Code a fitted image with one step of amplitudes (codings without a lattice have none).
+
+    With ``keep_all`` no Gaussian is rounded to nothing.
+    """
     if plan.coding != "lattice":
         coded = code_float16(
             fit.model, layout_of(fit, plan), fit.image.shape, fit.raster.cutoff, plan.at, plan.coding == "raw"
         )
     else:
-        dc = max(dc, least_step(fit.model))
-        if fit.noise is not None:
-            dc = max(dc, step_at_noise(fit.noise, fit.model))
-        rounded = rounding_with_refits(
-            fit, Lattice(dc), layout_of(fit, plan), refits_for(plan.effort, fit.voxel_count)
-        )
+        rounded = rounded_with_step(fit, dc, plan, keep_all)
         coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at)
     fit.model = coded.model
     return coded
