@@ -102,6 +102,8 @@ class RangeDecoder:
 
     def byte(self) -> int:
         self.taken += 1
+        if self.taken > len(self.payload) + 5:
+            raise Rejected("past the end")
         return self.payload[self.taken - 1] if self.taken <= len(self.payload) else 0
 
     def renormalise(self) -> None:
@@ -281,8 +283,10 @@ def decode(payload: bytes, count: int, shared: bytes, brick_shape: tuple[int, in
         raise Rejected("dc")
     e = dc_code << 8
     dc = float(exp2(e & 65535)) * 2.0 ** ((e >> 16) - 30)
-    if count > 1 << 20 or count > 256 * (len(payload) + 8) or max(brick_shape) > 16384:
-        raise Rejected("size")
+    if count > 1 << 20:
+        raise Rejected("count")
+    if max(brick_shape) > 16384:
+        raise Rejected("brick")
     rc = RangeDecoder(payload)
     where = cells(rc, brick_shape, count)
     numbers = [Predicted(kind) for kind in range(7)]
@@ -316,9 +320,11 @@ def decode(payload: bytes, count: int, shared: bytes, brick_shape: tuple[int, in
         t = node - 32
         if t == 31:
             t += rc.excess()
+        if t >= 1 << (53 - (j - context)):
+            raise Rejected("amplitude above 53 bits")
         k = (t << (j - context)) + rc.uniform(1 << (j - context))
         if k == 0:
-            raise Rejected("amplitude")
+            raise Rejected("amplitude 0")
 
         log_step, skew_step = step(log_code, j), step(skew_code, j)
         symbols: list[int] = []
@@ -356,8 +362,10 @@ def decode(payload: bytes, count: int, shared: bytes, brick_shape: tuple[int, in
             late_skew[i] += (clip(skew[i], 131072) - late_skew[i]) >> 2
             late_size[i] += (size[i] - late_size[i]) >> 2
 
-        if not all(-5 * 65536 <= v <= 10 * 65536 for v in log) or max(map(abs, skew)) > 64 * 65536:
-            raise Rejected("shape")
+        if not all(-5 * 65536 <= v <= 10 * 65536 for v in log):
+            raise Rejected("pivot")
+        if max(map(abs, skew)) > 64 * 65536:
+            raise Rejected("off-diagonal")
         zz, yy, xx = (exp2(v) >> 14 for v in log)
         yz, xz, xy = ((s * f + 32768) >> 16 for s, f in zip(skew, (yy, xx, xx), strict=True))
         factor = (zz, yy, xx, yz, xz, xy)

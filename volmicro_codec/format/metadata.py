@@ -222,7 +222,7 @@ def parse(data: bytes) -> FileMeta:
         elif tag == TAG_SOURCE_NAME:
             name = to_text(value, part.where)
             if name in ("", ".", "..") or "/" in name:
-                raise FormatError(f"{part.where}: the source name {name!r} is a path, expected the name of a file")
+                raise FormatError(f"{part.where}: the source name {name!r} is a path, expected a file's name")
             about["source_name"] = name
         elif tag == TAG_SOFTWARE:
             found["software"] = to_text(value, part.where)

@@ -51,7 +51,7 @@ def _clip(v, limit):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _code_amplitude(rc, buf, models, j, k):  # type: ignore[no-untyped-def]
-    """Code the magnitude k >= 1 of an amplitude of class j, which is near 2^j; less than 1 where it cannot be."""
+    """Code the magnitude k >= 1 of an amplitude of class j, near 2^j; below 1 is one that cannot be."""
     context = min(j, np.int64(3))
     shift = j - context
     top = min(k >> shift, np.int64(31))
