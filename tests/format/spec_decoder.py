@@ -233,6 +233,12 @@ class File:
 
     def records(self, chunk: dict[str, Any]) -> np.ndarray:
         """Sections 6 and 7: float16 [count, 11] of a chunk."""
+        if "records" not in chunk:
+            chunk["records"] = self.decoded(chunk)
+        out: np.ndarray = chunk["records"]
+        return out
+
+    def decoded(self, chunk: dict[str, Any]) -> np.ndarray:
         data = self.data[chunk["offset"] : chunk["offset"] + chunk["length"]]
         require(zlib.crc32(data) == chunk["crc32"], "checksum of a chunk")
         count = chunk["count"]
