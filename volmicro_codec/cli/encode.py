@@ -29,6 +29,7 @@ from .output import bytes_text, emit_json, emit_rows, plain, remark, shape_text
 from .progress import progress
 from .several import Failures, expand
 from .streams import STREAM, check_file_output, output_path, shown, volume_path
+from .terminal import say
 
 if TYPE_CHECKING:
     from ..encode import EncodeResult
@@ -180,7 +181,7 @@ def encode(
             continue
         if not as_json:
             if documents:
-                click.echo()
+                say()
             _print(target, source, result)
         documents.append(_document(shown(volume), target, source, result))
     if as_json:

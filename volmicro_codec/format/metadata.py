@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FormatError, UnsupportedFeatureError, UsageError
+from ..text import fit_for_file
 from ..volume import SUPPORTED_DTYPES, ChannelInfo, VolumeInfo, VoxelSize
 from .varint import Cursor, put, put_bytes, put_decimal, to_text
 
@@ -120,7 +121,7 @@ def _tags(meta: FileMeta) -> list[tuple[int, bytes]]:
     if info.channels:
         tags.append((TAG_CHANNELS, b"".join(_channel(channel) for channel in info.channels)))
     if info.source_name is not None:
-        tags.append((TAG_SOURCE_NAME, info.source_name.encode("utf-8", "replace")))
+        tags.append((TAG_SOURCE_NAME, _utf8(info.source_name)))
     if meta.software is not None:
         tags.append((TAG_SOFTWARE, _utf8(meta.software)))
     if meta.settings is not None:
@@ -147,10 +148,7 @@ def _voxel_size(info: VolumeInfo) -> bytes:
 
 
 def _utf8(text: str) -> bytes:
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise UsageError(f"text {text!r} cannot be stored as UTF-8") from None
+    return fit_for_file(text).encode("utf-8")
 
 
 def _channel(channel: ChannelInfo) -> bytes:
