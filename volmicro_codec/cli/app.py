@@ -19,6 +19,7 @@ import click
 
 from .. import __version__
 from ..errors import OutputError, VgmError
+from ..notices import listening
 from ..text import visible
 from .terminal import replace_unknown_letters, say
 
@@ -151,7 +152,8 @@ def run(args: Sequence[str] | None = None) -> int:
     replace_unknown_letters(sys.stdout, sys.stderr)
     before = _raise_on_signals()
     try:
-        return _run(args, state)
+        with listening(lambda text: None if state.quiet else say(f"vgm: {text}", err=True)):
+            return _run(args, state)
     except Terminated as e:
         say("vgm: terminated", err=True)
         return 128 + int(e.args[0] if e.args else signal.SIGTERM)
