@@ -13,6 +13,7 @@ from ..atomic import sync_directory
 from ..beside import OLD, claimed, clear_leftovers, name_beside
 from ..errors import DependencyError, OutputError, OutputExistsError, RemoteError
 from ..exchange import exchanged
+from ..urls import local_path
 
 _MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
@@ -27,7 +28,8 @@ def check_zarr_output(path: str, force: bool = False) -> None:
     OutputError
         Where the place cannot be written, or what is there is no Zarr hierarchy and so is never replaced.
     """
-    if "://" in path:
+    local = local_path(path)
+    if local is None:
         fs, inside = _file_system(path)
         with _remote(path):
             there = fs.exists(inside)
@@ -37,7 +39,7 @@ def check_zarr_output(path: str, force: bool = False) -> None:
         if there and not force:
             raise OutputExistsError(f"{path}: exists already (--force replaces it)")
         return
-    _check_local(path, force)
+    _check_local(local, force)
 
 
 def _check_local(path: str, force: bool) -> Path:
@@ -79,16 +81,17 @@ def zarr_output(path: str, force: bool = False) -> Iterator[str]:
     str
         The path of an empty directory, or a URL at which nothing is.
     """
-    if "://" in path:
+    local = local_path(path)
+    if local is None:
         with _remote_output(path, force) as place:
             yield place
         return
-    real = _check_local(path, force)
+    real = _check_local(local, force)
     try:
         with claimed(real, directory=True) as temp:
             yield str(temp)
             if os.path.lexists(real):
-                _check_local(path, force)
+                _check_local(local, force)
                 _replace(real, temp)
             else:
                 os.rename(temp, real)
