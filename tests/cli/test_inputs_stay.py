@@ -143,7 +143,7 @@ def test_a_redirected_stream_is_the_file_behind_it(file: Path) -> None:
     for command, said in (
         (f"{vgm} export - --format npz -o cells.vgm --force < cells.vgm", b"cells.vgm: is the input stdin"),
         (f"{vgm} decode cells.vgm -o - >> cells.vgm", b"stdout: is the input cells.vgm"),
-        (f"{vgm} export /dev/stdin -o cells.vgm --format csv --force < cells.vgm", b"is the input /dev/stdin"),
+        (f"{vgm} export /dev/stdin -o cells.vgm --format csv --force < cells.vgm", b"the input /dev/stdin"),
     ):
         ran = subprocess.run(
             command,
