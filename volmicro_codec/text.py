@@ -25,6 +25,15 @@ def json_visible(document: str) -> str:
     return "\n".join(_HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", line) for line in lines)
 
 
+def size_text(n: int) -> str:
+    """A number of bytes, as ``12.3 kB``."""
+    for power, prefix in enumerate("EPTGMk"):
+        unit: int = 1000 ** (6 - power)
+        if n >= unit:
+            return f"{n / unit:.3g} {prefix}B"
+    return f"{n} bytes"
+
+
 def fit_for_xml(text: str) -> str:
     """Text with U+FFFD for every character that XML has no way to hold."""
     return _NOT_XML.sub(REPLACEMENT, text)

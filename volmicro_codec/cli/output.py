@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..errors import FormatError
+from ..text import size_text
 from ..volume import VolumeInfo
 from .app import State
 from .terminal import say, say_json
@@ -48,10 +49,7 @@ def emit_rows(rows: Sequence[tuple[str, str]], least: int = 11) -> None:
 
 def bytes_text(n: int) -> str:
     """``12,345 bytes (12.3 kB)``."""
-    for power, prefix in ((4, "T"), (3, "G"), (2, "M"), (1, "k")):
-        if n >= 1000**power:
-            return f"{n:,} bytes ({n / 1000**power:.3g} {prefix}B)"
-    return f"{n:,} bytes"
+    return f"{n:,} bytes ({size_text(n)})" if n >= 1000 else f"{n} bytes"
 
 
 def shape_text(info: VolumeInfo) -> str:
