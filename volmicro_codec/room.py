@@ -46,7 +46,7 @@ def check_room(path: str | os.PathLike[str], info: VolumeInfo, compressed: bool)
 
 
 def check_planes(path: str | os.PathLike[str], info: VolumeInfo) -> None:
-    """Raise `OutputError` where memory cannot hold one plane of a volume, as it is made and as it is written."""
+    """Raise `OutputError` where memory cannot hold one plane, as it is made and as it is written."""
     _check_memory(path, info, "one plane of it", 2 * info.shape[3] * info.shape[4] * info.dtype.itemsize)
 
 

@@ -1,4 +1,4 @@
-"""An output that fits neither its disk nor memory is refused before work begins, with the size it would have."""
+"""An output that fits neither disk nor memory is refused before work begins, with the size it would have."""
 
 from __future__ import annotations
 
