@@ -66,6 +66,18 @@ def file_of(
     return assemble(fixed + tags, index_of(payload) if index is None else index, payload, **fields)
 
 
+def frame_of(
+    content: bytes, window: int | None = None, dictionary: int = 0, checksum: bytes = b""
+) -> bytes:
+    """A zstd frame of one raw block, put together by hand; ``window`` is log2 of its Window_Size."""
+    flags = 0x80 | bool(dictionary) | bool(checksum) << 2 | (window is None) << 5
+    head = b"" if window is None else bytes([(window - 10) << 3])
+    head += bytes([dictionary]) if dictionary else b""
+    head += struct.pack("<I", len(content))
+    block = struct.pack("<I", len(content) << 3 | 1)[:3] + content
+    return b"\x28\xb5\x2f\xfd" + bytes([flags]) + head + block + checksum
+
+
 def bad_record(field: str, at: int, value: float) -> bytes:
     """A file whose second record holds a value that it must not hold."""
     records = np.frombuffer(RECORD * 2, RECORD_DTYPE).copy()
@@ -150,6 +162,7 @@ def invalid_files() -> dict[str, tuple[bytes, str, str]]:
         file_of(tags=tag(1, u(2) + u(0) + u(1) + u(0))),
         "shared parameters of 2, then 1",
     )
+    opened("shared_coding_256", file_of(tags=tag(1, u(256) + u(0))), "shared parameters of coding 256")
     opened("voxel_size_zero", file_of(tags=tag(2, b"\7\0\0\0\1\0\1")), "z distance 0")
     opened(
         "voxel_size_infinite",
@@ -162,6 +175,8 @@ def invalid_files() -> dict[str, tuple[bytes, str, str]]:
     opened("channels_too_many", file_of(tags=tag(4, b"\0\0")), "two channels, the volume has one")
     opened("channel_flags", file_of(tags=tag(4, b"\4")), "channel flags 4")
     opened("source_name_is_a_path", file_of(tags=tag(6, b"../x.tif")), "a slash in the source name")
+    for name, text in (("empty", b""), ("is_dot", b"."), ("is_dot_dot", b"..")):
+        opened(f"source_name_{name}", file_of(tags=tag(6, text)), f'the source name is "{text.decode()}"')
     opened("text_not_utf8", file_of(tags=tag(8, b"a\xff")), "software is not UTF-8")
     opened("text_with_nul", file_of(tags=tag(8, b"a\0b")), "software holds U+0000")
     opened("quality_unknown", file_of(tags=tag(12, b"\x63" + bytes(4))), "quality id 99")
@@ -169,6 +184,11 @@ def invalid_files() -> dict[str, tuple[bytes, str, str]]:
         "quality_nan", file_of(tags=tag(12, b"\1" + struct.pack("<f", float("nan")))), "PSNR is not a number"
     )
     opened("quality_twice", file_of(tags=tag(12, (b"\1" + bytes(4)) * 2)), "PSNR twice")
+    opened(
+        "quality_name_that_has_an_id",
+        file_of(tags=tag(12, b"\0\4psnr" + bytes(4))),
+        "PSNR by name, not by id",
+    )
     opened("quality_cut", file_of(tags=tag(12, b"\1\0\0")), "two bytes of a float32")
 
     def chunk(name: str, why: str, **columns: int) -> None:
@@ -183,6 +203,13 @@ def invalid_files() -> dict[str, tuple[bytes, str, str]]:
         "60 chunks in 44 bytes",
     )
     opened("index_no_chunks_but_payload", file_of(index=b"\0\0"), "no chunks, 44 bytes of payload")
+    empty = zstd.compress(b"")
+    for name, index, why in (
+        ("columns", b"\0\0\0", "no chunks, a mask of columns"),
+        ("frame", b"\1\0" + empty, "no chunks, an empty frame"),
+        ("tail", b"\1\0" + empty + b"tail", "no chunks, an empty frame and four bytes"),
+    ):
+        opened(f"index_no_chunks_but_{name}", file_of(index=index, payload=b""), why)
     opened("index_column_unknown", file_of(index=index_of(payload, k18=1)), "column 18")
     opened("index_value_missing", file_of(index=index_of(payload)[:-1]), "mask of two columns, one value")
     opened("index_trailing_byte", file_of(index=index_of(payload) + b"\0"), "one value too many")
@@ -214,6 +241,12 @@ def invalid_files() -> dict[str, tuple[bytes, str, str]]:
         "index_zstd_without_size",
         file_of(index=b"\1" + index_of(payload)[1:6] + unsized),
         "the zstd frame does not say its size",
+    )
+    columns = index_of(payload)[6:]
+    opened(
+        "index_zstd_window",
+        file_of(index=b"\1" + index_of(payload)[1:6] + frame_of(columns, window=28)),
+        "a Window_Size of 2^28",
     )
     chunk("codedlengths_too_short", "chunks of 43 bytes, payload of 44", k0=42)
     chunk("codedlengths_too_long", "chunks of 45 bytes, payload of 44", k0=44)
@@ -255,6 +288,12 @@ def invalid_files() -> dict[str, tuple[bytes, str, str]]:
     by_planes("planes_too_long", zstd.compress(flat + b"\0"), "45 bytes of two records")
     by_planes("planes_bomb", zstd.compress(bytes(1 << 24)), "16 MiB of two records")
     by_planes("planes_trailing_byte", zstd.compress(flat) + b"\0", "a byte after the zstd frame")
+    by_planes("planes_empty_frame", zstd.compress(b"") + flat, "a frame of 0 bytes, then two records")
+    skippable = b"\x50\x2a\x4d\x18" + struct.pack("<I", len(flat)) + flat
+    by_planes("planes_skippable_frame", skippable, "a skippable frame")
+    by_planes("planes_window", frame_of(flat, window=28), "a Window_Size of 2^28")
+    by_planes("planes_dictionary", frame_of(flat, dictionary=7), "a frame with dictionary 7")
+    by_planes("planes_checksum", frame_of(flat, checksum=bytes(4)), "a wrong checksum in the zstd frame")
     by_planes("planes_two_frames", zstd.compress(flat) * 2, "two zstd frames")
     by_planes("planes_cut", zstd.compress(flat)[:-1], "the last byte of the zstd frame is missing")
     lied = bytearray(zstd.compress(flat[:-1]))

@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from invalid_lattice import lattice_files
 from invalid_vectors import invalid_files
-from vector_parts import Box, Part, lattice_parts, points_part, sparse_integers
+from lattice_vectors import alike, odd_primitives, tilted
+from vector_parts import Box, Part, chosen_part, lattice_parts, points_part, sparse_integers
 
 from volmicro_codec.format import EncodedChunk, FileMeta, codings, encode_file, support_box
 from volmicro_codec.format.codings import planes, raw
+from volmicro_codec.format.codings.lattice_steps import Parameters
 from volmicro_codec.primitives import RECORD_DTYPE
 from volmicro_codec.volume import ChannelInfo, VolumeInfo
 
@@ -180,6 +183,7 @@ def valid_files() -> dict[str, tuple[FileMeta, list[Part]]]:
 
     # Their own random numbers: the vectors above and below stay what they were.
     files |= points_files(np.random.default_rng(20260317), meta)
+    files |= chosen_files(np.random.default_rng(20261126), meta)
 
     edge = np.zeros(4, RECORD_DTYPE)
     edge["position"] = [(-6, 0, 0), (0, 9, 0), (0, 0, 0), (0.5, 0.25, 40)]  # the last reaches no voxel
@@ -230,6 +234,43 @@ def points_files(
     return files
 
 
+def chosen_files(
+    rng: np.random.Generator, meta: Callable[..., FileMeta]
+) -> dict[str, tuple[FileMeta, list[Part]]]:
+    """Files of symbols that a fit would hardly make, which reach what is seldom reached."""
+    u8, u16, f32 = (np.dtype(n) for n in ("uint8", "uint16", "float32"))
+    files: dict[str, tuple[FileMeta, list[Part]]] = {}
+
+    def file(shape: Box, dtype: np.dtype, gain: float, parameters: Parameters, parts: list[Part]) -> Any:
+        return replace(meta(shape, dtype, 20.0, gain), shared={2: parameters.to_bytes()}), parts
+
+    shape = (6, 8, 10)
+    fine = Parameters(-12 * 256, 156, 160, 130)
+    odd = odd_primitives(rng, 600, shape, fine)
+    files["lattice_six_hundred"] = file(shape, u16, 1500.0, fine, [chosen_part(odd, fine, (0, 0, 0), shape)])
+
+    shape = (3, 4, 5)
+    coarse = Parameters(-22 * 256, 140, 130, 255)
+    parts = [chosen_part(alike(rng, 600, shape, coarse, s), coarse, (0, 0, 0), shape) for s in (1, -1)]
+    parts.append(chosen_part(tilted(rng, 150, shape, coarse), coarse, (0, 0, 0), shape))
+    files["lattice_extremes"] = file(shape, f32, 3.0, coarse, parts)
+
+    tiny = chosen_part(odd_primitives(rng, 60, (1, 2, 1), fine), fine, (2, 1, 3), (1, 2, 1))
+    files["lattice_tiny_brick"] = file((5, 4, 6), u8, 90.0, fine, [tiny])
+
+    # 3 x 3 x 2 blocks, most of them thin: one has points in all its neighbours, some have none around.
+    q = np.zeros((17, 17, 9), np.int32)
+    q[rng.integers(0, 17, 90), rng.integers(0, 17, 90), rng.integers(0, 9, 90)] = 1
+    q[8:12, 8:12, 3:6] = rng.integers(-30, 30, (4, 4, 3))
+    for z, y, x in ((3, 10, 3), (16, 10, 3), (10, 3, 3), (10, 16, 3), (10, 10, 8), (3, 10, 8), (10, 3, 8)):
+        q[z, y, x] = -1
+    q[16, 16], q[:8, :8] = 0, 0
+    files["points_blocks"] = (
+        meta((17, 17, 9), u8, 20.0, 60.0), [points_part(q, (0, 0, 0), (17, 17, 9), 1, 0.4, 0.125)]
+    )  # fmt: skip
+    return files
+
+
 def described(meta: FileMeta, chunks: list[EncodedChunk]) -> dict[str, Any]:
     """What the JSON beside a valid file says."""
     info = meta.info
@@ -273,9 +314,10 @@ def main(folder: Path) -> None:
         np.save(f"{beside}.records.npy", np.frombuffer(records.tobytes(), "<u2").reshape(-1, 11))
         np.save(f"{beside}.values.npy", values)
         np.save(f"{beside}.voxels.npy", round_to(values, meta.info.dtype))
-        np.save(f"{beside}.grid1.npy", evaluate(meta, parts, 1))
+        for grid in (1, 3):
+            np.save(f"{beside}.grid{grid}.npy", evaluate(meta, parts, grid))
     faults = {}
-    for name, (data, when, why) in invalid_files().items():
+    for name, (data, when, why) in (invalid_files() | lattice_files()).items():
         (folder / "invalid" / f"{name}.vgm").write_bytes(data)
         faults[name] = {"shows": when, "fault": why}
     (folder / "invalid.json").write_text(json.dumps(faults, indent=1) + "\n", encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from lattice_vectors import Chosen, written
 
 from volmicro_codec.encode.lattice_quantise import (
     Lattice,
@@ -18,6 +19,7 @@ from volmicro_codec.encode.lattice_quantise import (
 from volmicro_codec.encode.points import encode_points
 from volmicro_codec.format import codings
 from volmicro_codec.format.codings import points
+from volmicro_codec.format.codings.lattice_steps import Parameters
 
 Box = tuple[int, int, int]
 
@@ -58,6 +60,12 @@ def lattice_parts(
         records = records_of(symbols, lattice)[coded.order]
         parts.append(Part(0, 0, 0, lo, size, records, codings.LATTICE, coded.payload))
     return lattice.shared(), parts
+
+
+def chosen_part(chosen: Chosen, parameters: Parameters, lo: Box, size: Box) -> Part:
+    """One chunk of lattice symbols that were chosen one by one."""
+    payload, records = written(chosen, parameters, size)
+    return Part(0, 0, 0, lo, size, records, codings.LATTICE, payload)
 
 
 def points_payload(q: np.ndarray, spacing: int, scale: float, step: float) -> bytes:

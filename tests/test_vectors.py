@@ -133,7 +133,9 @@ def test_decoder_written_from_the_text_gives_the_same_voxels(name: str) -> None:
         assert (list(found) if isinstance(found, tuple) else found) == said[key]
     size = sum(abs(gain) for _, gain in file.images)
     np.testing.assert_allclose(file.values(0), _array(name, "values"), rtol=1e-9, atol=1e-9 * size)
-    np.testing.assert_allclose(file.values(1), _array(name, "grid1"), rtol=1e-9, atol=1e-9 * size)
+    for grid in (1, 3):
+        expected = _array(name, f"grid{grid}")
+        np.testing.assert_allclose(file.values(grid), expected, rtol=1e-9, atol=1e-9 * size)
     np.testing.assert_array_equal(file.voxels(), _array(name, "voxels"))
 
 
@@ -155,7 +157,7 @@ def test_decoder_is_within_the_tolerance_of_the_reference(name: str) -> None:
     with VgmReader.open(data) as reader:
         info = reader.meta.info
         gains = np.abs(np.array(reader.meta.images)[:, 1]).reshape(*info.shape[:2], 1, 1, 1)
-    for grid, what in enumerate(("values", "grid1")):
+    for grid, what in ((0, "values"), (1, "grid1"), (3, "grid3")):
         array = np.asarray(volume.level(grid))
         assert array.dtype == info.dtype
         _assert_within_tolerance(array.reshape(_array(name, what).shape), _array(name, what), gains)
@@ -182,6 +184,11 @@ def test_invalid_vectors_fail_for_the_fault_alone() -> None:
     assert check_file(maker.file_of())["ok"]
     assert check_file(maker.file_of(index=maker.index_of(maker.RECORD * 2, flags=1)))["ok"]
     assert len(spec_decoder.File(maker.file_of()).all_records()) == 2
+    flat = np.frombuffer(maker.RECORD * 2, np.uint8).reshape(2, 22).T.tobytes()
+    for frame in (maker.frame_of(flat), maker.frame_of(flat, window=27)):
+        file = maker.file_of(index=maker.index_of(frame, k2=2), payload=frame)
+        assert check_file(file)["ok"]
+        assert len(spec_decoder.File(file).all_records()) == 2
     (chunk,) = spec_decoder.File(fault := _invalid("points_count_too_low")).chunks
     payload = fault[chunk["offset"] :]
     points = maker.file_of(index=maker.index_of(payload, count=chunk["count"] + 1, k2=6), payload=payload)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from .beside import claimed, clear_leftovers
 from .errors import OutputError, OutputExistsError, VgmError
 
 
 def check_output(path: str | os.PathLike[str], force: bool = False) -> Path:
     """Raise early where `path` could not be written; return the real path that will be.
+
+    Clears up what runs that were killed have left beside it.
 
     Parameters
     ----------
@@ -35,6 +37,7 @@ def check_output(path: str | os.PathLike[str], force: bool = False) -> Path:
     """
     shown = os.fspath(path)
     real = Path(os.path.realpath(shown))
+    clear_leftovers(real)
     try:
         mode = real.stat().st_mode
     except FileNotFoundError:
@@ -61,7 +64,7 @@ def atomic_output(path: str | os.PathLike[str], force: bool = False) -> Iterator
 
     The block writes to the path it is given. When it ends well that file is flushed to disk and renamed to
     ``path``; when it raises anything, ``KeyboardInterrupt`` included, the file is removed and ``path`` is as
-    it was.
+    it was. Where the process is killed the file stays, until the next run that writes to ``path``.
 
     Parameters
     ----------
@@ -82,26 +85,22 @@ def atomic_output(path: str | os.PathLike[str], force: bool = False) -> Iterator
     """
     shown = os.fspath(path)
     real = check_output(path, force)
-    temp = real.with_name(f".{real.name[:200]}.{secrets.token_hex(4)}.part")
+    temp: Path | None = None
     try:
-        try:
-            os.close(os.open(temp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        with claimed(real) as temp:
             yield temp
             with open(temp, "rb+") as f:
                 os.fsync(f.fileno())
             _put_in_place(temp, real, force)
-        except VgmError:
-            raise
-        except FileExistsError as e:
-            raise OutputExistsError(f"{shown}: exists already (--force replaces it)") from e
-        except OSError as e:
-            if _concerns(e, temp):
-                raise OutputError(f"{shown}: cannot be written: {e.strerror or e}") from e
-            raise
-        _sync_directory(real.parent)
-    finally:
-        with contextlib.suppress(OSError):
-            temp.unlink()
+            sync_directory(real.parent)
+    except VgmError:
+        raise
+    except FileExistsError as e:
+        raise OutputExistsError(f"{shown}: exists already (--force replaces it)") from e
+    except OSError as e:
+        if temp is None or _concerns(e, temp):
+            raise OutputError(f"{shown}: cannot be written: {e.strerror or e}") from e
+        raise
 
 
 def _put_in_place(temp: Path, real: Path, force: bool) -> None:
@@ -123,7 +122,7 @@ def _concerns(error: OSError, temp: Path) -> bool:
     return error.filename is None or os.fspath(error.filename) == os.fspath(temp)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
     """Make the rename itself durable, where the system can."""
     with contextlib.suppress(OSError):
         fd = os.open(directory, os.O_RDONLY)

@@ -19,6 +19,8 @@ RECORD_DTYPE = np.dtype(
 )
 RECORD_BYTES = RECORD_DTYPE.itemsize
 assert RECORD_BYTES == 22
+RECORDS_AT_ONCE = 1 << 14
+"""Records of a chunk that are worked on at one time, so that memory for more than the records is bounded."""
 
 Records = npt.NDArray[np.void]
 F32 = npt.NDArray[np.float32]
@@ -77,18 +79,16 @@ def check_records(records: Records, where: str = "records") -> None:
     """Raise `FormatError` unless every record is one that can be evaluated (spec, "Primitive record")."""
     if records.dtype != RECORD_DTYPE:
         raise FormatError(f"{where}: expected the 22-byte record type, got {records.dtype}")
-    if records.size == 0:
-        return
-    raw = np.frombuffer(records.tobytes(), dtype="<f2").reshape(-1, 11)
-    if not np.isfinite(raw).all():
-        bad = int(np.argmin(np.isfinite(raw).all(axis=1)))
-        raise FormatError(f"{where}: primitive {bad} holds a value that is not finite")
-    if not (raw[:, 3:6] > 0).all():
-        bad = int(np.argmin((raw[:, 3:6] > 0).all(axis=1)))
-        raise FormatError(f"{where}: primitive {bad} has a scale that is not positive")
-    if not (raw[:, 6:10] != 0).any(axis=1).all():
-        bad = int(np.argmin((raw[:, 6:10] != 0).any(axis=1)))
-        raise FormatError(f"{where}: primitive {bad} has a zero quaternion")
+    for first in range(0, records.size, RECORDS_AT_ONCE):
+        part = records[first : first + RECORDS_AT_ONCE]
+        raw = np.frombuffer(part.tobytes(), dtype="<f2").reshape(-1, 11)
+        for good, what in (
+            (np.isfinite(raw).all(axis=1), "holds a value that is not finite"),
+            ((raw[:, 3:6] > 0).all(axis=1), "has a scale that is not positive"),
+            ((raw[:, 6:10] != 0).any(axis=1), "has a zero quaternion"),
+        ):
+            if not good.all():
+                raise FormatError(f"{where}: primitive {first + int(np.argmin(good))} {what}")
 
 
 def records_to_primitives(records: Records, brick_centre: tuple[float, float, float]) -> Primitives:

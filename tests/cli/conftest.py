@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,8 @@ def vgm(
     return call
 
 
-def small_file(path: Path, shape: tuple[int, int, int] = (6, 20, 24)) -> VolumeInfo:
-    """Write a .vgm file of two channels, a few primitives each."""
+def small_file(path: Path, shape: tuple[int, int, int] = (6, 20, 24), **about: Any) -> VolumeInfo:
+    """Write a .vgm file of two channels, a few primitives each; `about` are fields of its `VolumeInfo`."""
     info = VolumeInfo(
         shape=(1, 2, *shape),
         dtype=np.dtype("uint16"),
@@ -56,6 +56,7 @@ def small_file(path: Path, shape: tuple[int, int, int] = (6, 20, 24)) -> VolumeI
         channels=(ChannelInfo("DAPI", 0x0000FF), ChannelInfo("GFP", None)),
         source_name="cells.ome.tif",
     )
+    info = replace(info, **about)
     rng = np.random.default_rng(0)
     chunks = []
     for c in range(2):
@@ -64,8 +65,9 @@ def small_file(path: Path, shape: tuple[int, int, int] = (6, 20, 24)) -> VolumeI
         records["scale"] = rng.uniform(0.8, 2, (5, 3))
         records["rotation"] = rng.normal(size=(5, 4))
         records["intensity"] = rng.uniform(0.2, 1, 5)
-        lo, hi = support_box(records, (0, 0, 0), shape, shape, CUTOFF)
-        chunks.append(EncodedChunk(0, c, 0, codings.RAW, (0, 0, 0), shape, 5, lo, hi, raw.encode(records)))
+        brick = (min(shape[0], 6), min(shape[1], 20), min(shape[2], 24))
+        lo, hi = support_box(records, (0, 0, 0), brick, shape, CUTOFF)
+        chunks.append(EncodedChunk(0, c, 0, codings.RAW, (0, 0, 0), brick, 5, lo, hi, raw.encode(records)))
     meta = FileMeta(
         info=info,
         cutoff=CUTOFF,

@@ -5,10 +5,21 @@ from __future__ import annotations
 import math
 import re
 import struct
+from bisect import bisect_right
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 
 SPEC = Path(__file__).parents[2] / "spec" / "vgm-1-lattice.md"
+
+
+reached: set[str] = set()
+"""Which of the paths of the document have been taken, for the test that the vectors take them all."""
+
+
+def note(what: str, when: bool = True) -> None:
+    if when:
+        reached.add(what)
 
 
 class Rejected(Exception):
@@ -67,6 +78,7 @@ def log2(v: int) -> int:
 def logistic(z: int) -> int:
     table = tables()["logistic"][0]
     a = abs(z)
+    note("logistic beyond its table", a >= 12 * 65536)
     if a >= 12 * 65536:
         f = table[192]
     else:
@@ -76,6 +88,7 @@ def logistic(z: int) -> int:
 
 
 def step(code: int, j: int) -> int:
+    note("step of 1, the least", ((code - 128) << 11) - (j << 16) < -16 * 65536)
     return max(1, exp2(max(((code - 128) << 11) - (j << 16), -20 * 65536)) >> 14)
 
 
@@ -88,7 +101,8 @@ def split_table(s: int, n: int) -> list[int]:
         w[k - 1] = w[k] * k * (2 * (n - k) + spread) // ((n - k + 1) * (2 * (k - 1) + spread))
     for k in range(n >> 1, n):
         w[k + 1] = w[k] * (n - k) * (2 * k + spread) // ((k + 1) * (2 * (n - k - 1) + spread))
-    return [k + sum(w[:k]) * ((1 << 20) - n - 1) // sum(w) for k in range(n + 1)] + [1 << 20]
+    below = [0, *accumulate(w)]
+    return [k + below[k] * ((1 << 20) - n - 1) // below[-1] for k in range(n + 1)] + [1 << 20]
 
 
 class RangeDecoder:
@@ -102,6 +116,8 @@ class RangeDecoder:
 
     def byte(self) -> int:
         self.taken += 1
+        if self.taken > len(self.payload) + 5:
+            raise Rejected("past the end")
         return self.payload[self.taken - 1] if self.taken <= len(self.payload) else 0
 
     def renormalise(self) -> None:
@@ -122,6 +138,7 @@ class RangeDecoder:
         return min(self.code // (self.range >> 20), (1 << 20) - 1)
 
     def part(self, low: int, high: int) -> None:
+        note("part at the top", high == 1 << 20)
         part = self.range >> 20
         self.code -= part * low
         self.range = self.range - part * low if high == 1 << 20 else part * (high - low)
@@ -129,7 +146,9 @@ class RangeDecoder:
 
     def uniform(self, n: int) -> int:
         if n == 1:
+            note("uniform of 1")
             return 0
+        note("uniform of two parts", n > 65536)
         if n <= 65536:
             part = self.range // n
             v = min(self.code // part, n - 1)
@@ -144,12 +163,15 @@ class RangeDecoder:
         prefix = 0
         while prefix < 24 and self.uniform(2) == 1:
             prefix += 1
+        note("excess with the longest prefix", prefix == 24)
         return (1 << prefix) - 1 + self.uniform(1 << prefix)
 
     def learned(self, model: list[int]) -> int:
         p, n = model
         bit = self.bit(p)
         p += (((bit << 16) - p) * (131072 // (2 * n + 3))) >> 16
+        note("learned bit at its least probability", p < 64)
+        note("learned bit at its slowest", n == 96)
         model[:] = [min(max(p, 64), 65472), min(n + 1, 96)]
         return bit
 
@@ -162,12 +184,15 @@ class Predicted:
     def read(self, rc: RangeDecoder, step: int, start: int, x: list[int], y: list[int]) -> int:
         mean = clip(sum(a * v for a, v in zip(self.a, x, strict=True)) >> 12, 64 * 65536)
         spread = sum(b * v for b, v in zip(self.b, y, strict=True)) >> 12
+        note("spread at its least", spread < -9 * 65536)
+        note("spread at its greatest", spread > 5 * 65536)
         spread = min(max(spread, -9 * 65536), 5 * 65536)
         scale = exp2(spread) >> 14
         inverse = (1 << 40) // scale
         fine = 0
         while (step << (fine + 4)) < scale:
             fine += 1
+        note("fine above 0", fine > 0)
         width = step << fine
         reach = (12 * scale) // width + 2
         first = (mean + start) // width - reach
@@ -184,12 +209,14 @@ class Predicted:
             return ((logistic(z(i)) * ((1 << 20) - 2 * reach - 3)) >> 20) + i - first + 1
 
         target = rc.target()
-        i = next(i for i in range(first - 1, last + 2) if c(i) <= target < c(i + 1))
+        i = first - 2 + bisect_right(range(first - 1, last + 2), target, key=c)
         rc.part(c(i), c(i + 1))
         h = i
         if i == first - 1:
+            note("number below what its distribution reaches")
             h = i - rc.excess()
         elif i == last + 1:
+            note("number above what its distribution reaches")
             h = i + rc.excess()
         q = (h << fine) + rc.uniform(1 << fine)
 
@@ -197,7 +224,12 @@ class Predicted:
         fa, fb = logistic(za), logistic(zb)
         pull = (3 * scale * (fa + fb - (1 << 20))) >> 20
         da, db = (fa * ((1 << 20) - fa)) >> 20, (fb * ((1 << 20) - fb)) >> 20
-        widen = min(max((za * da - zb * db) // max(fb - fa, 1), -65536), 196608)
+        note("bin of no probability", fb == fa)
+        widen = (za * da - zb * db) // max(fb - fa, 1)
+        note("widen at its least", widen < -65536)
+        note("widen at its greatest", widen > 196608)
+        widen = min(max(widen, -65536), 196608)
+        note("weights at their slowest", self.seen > 256)
         rate = 65536 // (min(self.seen, 256) + 16)
         self.seen += 1
         moves_a = [(pull * rate) >> 16] + [(pull * v) >> 19 for v in x[1:]]
@@ -228,6 +260,7 @@ def cells(
         m = rc.excess()
         if m > n:
             raise Rejected("margin count")
+        note(f"margin {'zyx'[axis]} {'below' if side < 3 else 'above'} with primitives", m > 0)
         part_low, part_high = list(low), list(high)
         if side < 3:
             part_high[axis] = low[axis] = -half[axis]
@@ -246,6 +279,8 @@ def cells(
             continue
         sides = [h - lo for lo, h in zip(low, high, strict=True)]
         axis = sides.index(max(sides))
+        note("several primitives in a cell", n > 1 and sides[axis] <= 32768)
+        note(f"split along {'zyx'[axis]}", n > 1 and sides[axis] > 32768)
         if n == 1 or sides[axis] <= 32768:
             out[first : first + n] = [(low, high)] * n
             continue
@@ -260,14 +295,20 @@ def cells(
 
 def split(rc: RangeDecoder, mixture: list[list[int]], n: int) -> int:
     if n > 255:
+        note("split of more than 255")
         return rc.uniform(n + 1)
-    m = mixture[0 if n < 4 else 1 if n < 8 else 2 if n < 32 else 3]
+    bucket = 0 if n < 4 else 1 if n < 8 else 2 if n < 32 else 3
+    note(f"split of bucket {bucket}")
+    m = mixture[bucket]
     c = [split_table(s, n) for s in range(5)]
-    mixed = [sum(m[s] * c[s][k] for s in range(5)) // sum(m) for k in range(n + 2)]
-    target = rc.target()
-    k = next(k for k in range(n + 1) if mixed[k] <= target < mixed[k + 1])
-    rc.part(mixed[k], mixed[k + 1])
+
+    def mixed(k: int) -> int:
+        return sum(m[s] * c[s][k] for s in range(5)) // sum(m)
+
+    k = bisect_right(range(n + 1), rc.target(), key=mixed) - 1
+    rc.part(mixed(k), mixed(k + 1))
     g = [m[s] * (c[s][k + 1] - c[s][k]) for s in range(5)]
+    note("mixture weight at its least", min(g) << 16 < 512 * sum(g))
     m[:] = [max((v << 16) // sum(g), 512) for v in g]
     return k
 
@@ -281,8 +322,10 @@ def decode(payload: bytes, count: int, shared: bytes, brick_shape: tuple[int, in
         raise Rejected("dc")
     e = dc_code << 8
     dc = float(exp2(e & 65535)) * 2.0 ** ((e >> 16) - 30)
-    if count > 1 << 20 or count > 256 * (len(payload) + 8) or max(brick_shape) > 16384:
-        raise Rejected("size")
+    if count > 1 << 20:
+        raise Rejected("count")
+    if max(brick_shape) > 16384:
+        raise Rejected("brick")
     rc = RangeDecoder(payload)
     where = cells(rc, brick_shape, count)
     numbers = [Predicted(kind) for kind in range(7)]
@@ -303,22 +346,30 @@ def decode(payload: bytes, count: int, shared: bytes, brick_shape: tuple[int, in
 
         factors = [4096, strength, late_sign >> 4]
         p = logistic(sum(s * f for s, f in zip(signs, factors, strict=True)) >> 12) >> 4
+        note("sign at its least probability", p < 256)
+        note("sign at its greatest probability", p > 65280)
         p = min(max(p, 256), 65280)
         bit = rc.bit(p)
+        note("positive" if bit else "negative")
         signs = [s + ((((bit << 16) - p) * f) >> 17) for s, f in zip(signs, factors, strict=True)]
         sign = 1 if bit else -1
         late_sign += (sign * 65536 - late_sign) >> 2
 
         context = min(j, 3)
+        note(f"amplitude context {context}")
         node = 1
         for _ in range(5):
             node = 2 * node + rc.learned(trees[context][node])
         t = node - 32
+        note("amplitude below its tree's first bits", t == 0)
         if t == 31:
+            note("amplitude with an excess")
             t += rc.excess()
+        if t >= 1 << (53 - (j - context)):
+            raise Rejected("amplitude above 53 bits")
         k = (t << (j - context)) + rc.uniform(1 << (j - context))
         if k == 0:
-            raise Rejected("amplitude")
+            raise Rejected("amplitude 0")
 
         log_step, skew_step = step(log_code, j), step(skew_code, j)
         symbols: list[int] = []
@@ -349,6 +400,7 @@ def decode(payload: bytes, count: int, shared: bytes, brick_shape: tuple[int, in
                 q = numbers[4 + i].read(rc, skew_step, skew_step >> 1, x, y)
             else:
                 odd = sum(symbols) & 1
+                note("odd sum" if odd else "even sum")
                 q = 2 * numbers[6].read(rc, 2 * skew_step, (1 - odd) * skew_step, x, y) + odd
             symbols.append(q)
             skew.append(q * skew_step)
@@ -356,13 +408,16 @@ def decode(payload: bytes, count: int, shared: bytes, brick_shape: tuple[int, in
             late_skew[i] += (clip(skew[i], 131072) - late_skew[i]) >> 2
             late_size[i] += (size[i] - late_size[i]) >> 2
 
-        if not all(-5 * 65536 <= v <= 10 * 65536 for v in log) or max(map(abs, skew)) > 64 * 65536:
-            raise Rejected("shape")
+        if not all(-5 * 65536 <= v <= 10 * 65536 for v in log):
+            raise Rejected("pivot")
+        if max(map(abs, skew)) > 64 * 65536:
+            raise Rejected("off-diagonal")
         zz, yy, xx = (exp2(v) >> 14 for v in log)
         yz, xz, xy = ((s * f + 32768) >> 16 for s, f in zip(skew, (yy, xx, xx), strict=True))
         factor = (zz, yy, xx, yz, xz, xy)
         position_step = step(position_code, j)
         b = [(f * position_step + 32768) >> 16 for f in factor]
+        note("vector of the least length", min(b[:3]) < 1)
         b[:3] = [max(v, 1) for v in b[:3]]
 
         def point(a: int, offset: int, side: int, low: list[int] = low, high: list[int] = high) -> int:
@@ -382,6 +437,7 @@ def decode(payload: bytes, count: int, shared: bytes, brick_shape: tuple[int, in
         centre = (n_z * b[0], offset_y + n_y * b[1], offset_x + n_x * 2 * b[2])
         out += record(centre, factor, sign * k, dc)
     left_off = rc.taken - len(payload)
+    note(f"code that ends {left_off} bytes after the payload")
     if left_off not in (4, 5) or (left_off == 4 and payload[-1] == 0):
         raise Rejected("end")
     return out
@@ -398,6 +454,7 @@ def record(centre: tuple[int, int, int], factor: tuple[int, ...], amplitude: int
             b = m[0][q] * m[0][q] + m[1][q] * m[1][q] + m[2][q] * m[2][q]
             g = m[0][p] * m[0][q] + m[1][p] * m[1][q] + m[2][p] * m[2][q]
             if g == 0:
+                note("columns that are orthogonal")
                 continue
             z = (b - a) / (2 * g)
             t = 1 / (abs(z) + math.sqrt(1 + z * z))
@@ -411,6 +468,7 @@ def record(centre: tuple[int, int, int], factor: tuple[int, ...], amplitude: int
     scale = [math.sqrt(m[0][i] * m[0][i] + m[1][i] * m[1][i] + m[2][i] * m[2][i]) for i in range(3)]
     place = [0, 1, 2]
     for a, b in ((0, 1), (1, 2), (0, 1)):
+        note(f"{'swap' if scale[place[b]] > scale[place[a]] else 'no swap'} of places {a} and {b}")
         if scale[place[b]] > scale[place[a]]:
             place[a], place[b] = place[b], place[a]
     R = [[m[r][place[i]] / scale[place[i]] for i in range(2)] + [0.0] for r in range(3)]
@@ -419,18 +477,23 @@ def record(centre: tuple[int, int, int], factor: tuple[int, ...], amplitude: int
     R[2][2] = R[0][0] * R[1][1] - R[1][0] * R[0][1]
     trace = R[0][0] + R[1][1] + R[2][2]
     if trace > R[0][0] and trace > R[1][1] and trace > R[2][2]:
+        note("quaternion by w")
         d = math.sqrt(1 + trace) * 2
         h = [d / 4, (R[2][1] - R[1][2]) / d, (R[0][2] - R[2][0]) / d, (R[1][0] - R[0][1]) / d]
     elif R[0][0] >= R[1][1] and R[0][0] >= R[2][2]:
+        note("quaternion by i")
         d = math.sqrt(1 + R[0][0] - R[1][1] - R[2][2]) * 2
         h = [(R[2][1] - R[1][2]) / d, d / 4, (R[0][1] + R[1][0]) / d, (R[0][2] + R[2][0]) / d]
     elif R[1][1] >= R[2][2]:
+        note("quaternion by j")
         d = math.sqrt(1 + R[1][1] - R[0][0] - R[2][2]) * 2
         h = [(R[0][2] - R[2][0]) / d, (R[0][1] + R[1][0]) / d, d / 4, (R[1][2] + R[2][1]) / d]
     else:
+        note("quaternion by k")
         d = math.sqrt(1 + R[2][2] - R[0][0] - R[1][1]) * 2
         h = [(R[1][0] - R[0][1]) / d, (R[0][2] + R[2][0]) / d, (R[1][2] + R[2][1]) / d, d / 4]
     if next(v for v in h if v != 0) < 0:
+        note("quaternion with its sign changed")
         h = [-v for v in h]
     values = [float(c) * unit for c in centre] + [scale[p] for p in place] + h + [intensity]
     halves = b""
@@ -438,7 +501,7 @@ def record(centre: tuple[int, int, int], factor: tuple[int, ...], amplitude: int
         if abs(v) >= 65520:
             raise Rejected("overflow")
         half = struct.pack("<e", v)
+        note("-0 in a record", half == b"\0\x80")
+        note("subnormal value in a record", 0 < abs(v) < 2.0**-14)
         halves += b"\0\0" if half == b"\0\x80" else half
-    if any(struct.unpack("<e", halves[i : i + 2])[0] <= 0 for i in (6, 8, 10)):
-        raise Rejected("scale")
     return halves

@@ -18,7 +18,7 @@ assert _found is not None
 assert _found.loader is not None
 lattice: Any = importlib.util.module_from_spec(_found)
 _found.loader.exec_module(lattice)
-Rejected = lattice.Rejected
+Rejected, note = lattice.Rejected, lattice.note
 
 SPEC = Path(__file__).parents[2] / "spec" / "vgm-1-points.md"
 MODELS = ("block", "quiet", "busy", "sign", "first", "more")
@@ -78,6 +78,7 @@ class Chunk:
                 for x in range(nx):
                     before = ((z - 1, y, x), (z, y - 1, x), (z, y, x - 1))
                     h = sum(self.blocks.get(b, 0) for b in before)
+                    note(f"block model {h}")
                     self.blocks[z, y, x] = self.rc.learned(self.model["block"][h])
 
     def read_nodes(self) -> None:
@@ -107,18 +108,23 @@ class Chunk:
                 m += self.blocks.get(beside, 0)
         kind = 0 if m <= 1 else 1 if m <= 4 else 2
         zero = self.model["quiet"][kind] if level == 0 else self.model["busy"][level - 1]
+        note(f"quiet kind {kind}" if level == 0 else f"busy model {level - 1}")
         if self.rc.learned(zero) == 0:
             return 0
         s = self.at(z, y, x - 1) + self.at(z, y - 1, x) + self.at(z - 1, y, x)
         k = 0 if s < -2 else 1 if s < 0 else 2 if s == 0 else 3 if s <= 2 else 4
+        note(f"sign model {k}")
         positive = self.rc.learned(self.model["sign"][k])
         low = 0
         while e >= 2 ** (low + 8):
             low += 1
+        note(f"{low} low bits")
+        note(f"magnitude of level {level}")
         high = 0
         while high < 14 and self.rc.learned(self.magnitude[level][high]) == 1:
             high += 1
         if high == 14:
+            note("magnitude with an excess")
             high = 14 + self.rc.excess()
         rest = high * 2**low + self.rc.uniform(2**low)
         if rest >= 2**20:
@@ -131,15 +137,20 @@ def decode(payload: bytes, count: int, brick_shape: Node) -> bytes:
     spacing, scale, step = head_of(payload)
     nz, ny, nx = (n // spacing for n in brick_shape)
     nodes = nz * ny * nx
-    if nodes == 0 or nodes > 2**21 or count > nodes:
-        raise Rejected("grid")
+    if nodes == 0:
+        raise Rejected("no nodes")
+    if nodes > 2**21:
+        raise Rejected("too many nodes")
+    if count > nodes:
+        raise Rejected("more points than nodes")
+    note("voxels without a node", any(n % spacing for n in brick_shape))
     code = payload[5:]
     rc = lattice.RangeDecoder(code)
     chunk = Chunk(rc, (nz, ny, nx))
     chunk.read_blocks()
     chunk.read_nodes()
     if len(chunk.q) != count:
-        raise Rejected("count")
+        raise Rejected("number of points")
     left_off = rc.taken - len(code)
     if not (left_off == 5 or (left_off == 4 and code[-1] != 0)):
         raise Rejected("end")

@@ -80,13 +80,17 @@ def text(data: bytes) -> str:
 
 def zstd_frame(data: bytes, most: int) -> bytes:
     """Section 1.5."""
+    require(data[:4] == bytes.fromhex("28B52FFD"), "not a zstd frame")
     try:
-        said = zstandard.get_frame_parameters(data).content_size
-        require(said <= most, "zstd frame too large or without size")
+        frame = zstandard.get_frame_parameters(data)
+        said = frame.content_size
+        require(frame.dict_id == 0, "zstd dictionary")
+        require(frame.window_size <= 1 << 27, "zstd window")
+        require(0 < said <= most, "content of zstd frame")
         out = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
-    except zstandard.ZstdError as exc:
-        raise Rejected(str(exc)) from None
-    require(len(out) == said, "zstd frame has another size than it says")
+    except zstandard.ZstdError:
+        raise Rejected("damaged zstd frame") from None
+    require(len(out) == said, "size of zstd frame")
     return out
 
 
@@ -140,7 +144,8 @@ class File:
             if tag == 1:
                 while value.data:
                     coding = value.varint()
-                    require(all(coding > k for k in self.tags["shared"]), "order of shared parameters")
+                    require(coding <= 255, "coding of shared parameters")
+                    require(coding > max(self.tags["shared"], default=-1), "order of shared parameters")
                     self.tags["shared"][coding] = value.bytes_()
             elif tag == 2:
                 self.read_voxel_size(value)
@@ -155,7 +160,9 @@ class File:
             elif tag in (6, 8, 10):
                 name = {6: "source_name", 8: "software", 10: "settings"}[tag]
                 self.tags[name] = text(value.all())
-                require(tag != 6 or "/" not in self.tags[name], "path in source name")
+                if tag == 6:
+                    source = self.tags[name]
+                    require(source not in ("", ".", "..") and "/" not in source, "source name")
             elif tag == 12:
                 self.read_quality(value)
 
@@ -179,6 +186,7 @@ class File:
             key = b.u8()
             require(key <= len(names), "quality id")
             name = names[key - 1] if key else text(b.bytes_())
+            require(key > 0 or name not in names, "quality name that has an id")
             require(name not in self.tags["quality"], "quality twice")
             (value,) = struct.unpack("<f", b.take(4))
             require(not math.isnan(value), "quality NaN")
@@ -189,10 +197,10 @@ class File:
         flags, n = b.u8(), b.varint()
         require(flags <= 1 and 4 * n <= len(b.data) and n <= payload, "index head")
         crcs = [struct.unpack("<I", b.take(4))[0] for _ in range(n)]
-        block = Bytes(zstd_frame(b.all(), 3 + 94 * n) if flags else b.all())
         if n == 0:
-            require(not block.data and payload == 0, "no chunks")
+            require(flags == 0 and not b.data and payload == 0, "no chunks")
             return
+        block = Bytes(zstd_frame(b.all(), 3 + 94 * n) if flags else b.all())
         mask = block.varint()
         require(mask < 1 << 18, "column mask")
         columns = [[block.varint() for _ in range(n)] if mask >> k & 1 else [0] * n for k in range(18)]
@@ -225,6 +233,12 @@ class File:
 
     def records(self, chunk: dict[str, Any]) -> np.ndarray:
         """Sections 6 and 7: float16 [count, 11] of a chunk."""
+        if "records" not in chunk:
+            chunk["records"] = self.decoded(chunk)
+        out: np.ndarray = chunk["records"]
+        return out
+
+    def decoded(self, chunk: dict[str, Any]) -> np.ndarray:
         data = self.data[chunk["offset"] : chunk["offset"] + chunk["length"]]
         require(zlib.crc32(data) == chunk["crc32"], "checksum of a chunk")
         count = chunk["count"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ lattice_spec_decoder = importlib.util.module_from_spec(_found)
 _found.loader.exec_module(lattice_spec_decoder)
 
 BRICK = (24, 40, 32)
+SMALLEST = lattice_spec_decoder.SPEC.parent / "vectors" / "valid" / "lattice_one_primitive.vgm"
 
 
 @dataclass
@@ -211,7 +213,7 @@ def test_damage_gives_an_error_or_valid_records_and_nothing_else(
 
 def test_a_count_that_no_payload_of_that_length_holds_takes_no_memory() -> None:
     shared = quantise.Lattice(1.0).shared()
-    for count in (1 << 40, (1 << 20) + 1, 256 * 18 + 1, -1):
+    for count in (1 << 40, (1 << 20) + 1, 8 * 10 + 1, -1):
         with pytest.raises(FormatError, match="cannot be in 10 bytes"):
             coding.decode(b"0123456789", count, shared, Entry())
 
@@ -317,3 +319,62 @@ def test_the_tables_are_those_of_the_document() -> None:
             row = rows[kind]
             assert WEIGHTS[kind, part, : len(row)].tolist() == row
             assert not WEIGHTS[kind, part, len(row) :].any()
+
+
+def test_the_values_to_check_against_are_those_of_the_tables() -> None:
+    text = lattice_spec_decoder.SPEC.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("| `") and "` of " in line]
+    rows = [[c.strip() for c in line.split("|")[1:-1]] for line in lines]
+    checks = {row[0].split("`")[1]: row for row in rows}
+    assert set(checks) == {"exp2", "log2", "logistic"}
+    for name, (arguments, values) in checks.items():
+        points = [int(a) for a in arguments.split(" of ")[1].split(",")]
+        assert [getattr(lattice_spec_decoder, name)(p) for p in points] == [int(v) for v in values.split()]
+    table = text.split("| n | C[0 .. 4][n][1] |")[1].split("\n\n")[0].splitlines()[2:]
+    assert len(table) == 6
+    for line in table:
+        n, first, middle = (c.split() for c in line.split("|")[1:-1])
+        tables = [lattice_spec_decoder.split_table(s, int(n[0])) for s in range(5)]
+        assert [t[1] for t in tables] == [int(v) for v in first]
+        assert [t[int(n[0]) >> 1] for t in tables] == [int(v) for v in middle]
+
+
+def test_the_trace_in_the_document_is_that_of_the_smallest_vector(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = lattice_spec_decoder.SPEC.read_text(encoding="utf-8").split("## 9. A trace")[1]
+    rows = [[c.strip() for c in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    told = [(row[2], int(row[3]), int(row[4])) for row in rows if row[0].isdigit()]
+    seen: list[tuple[str, int, int]] = []
+
+    class Traced(lattice_spec_decoder.RangeDecoder):  # type: ignore[misc, name-defined]
+        def note(self, symbol: str) -> None:
+            seen.append((symbol, self.range, self.code))
+
+        def __init__(self, payload: bytes) -> None:
+            super().__init__(payload)
+            self.note("")
+
+        def bit(self, p: int) -> int:
+            value: int = super().bit(p)
+            self.note(f"Bit, p = {p}: {value}")
+            return value
+
+        def part(self, low: int, high: int) -> None:
+            super().part(low, high)
+            self.note(f"Part [{low}, {high})")
+
+        def uniform(self, n: int) -> int:
+            value: int = super().uniform(n)
+            if n > 1:
+                self.note(f"Uniform({n}): {value}")
+            return value
+
+    monkeypatch.setattr(lattice_spec_decoder, "RangeDecoder", Traced)
+    payload, shared = (bytes.fromhex(found) for found in re.findall(r"`([0-9a-f ]{14})`", text)[::-1])
+    data = lattice_spec_decoder.decode(payload, 1, shared, (8, 12, 16))
+    assert len(seen) == 28
+    assert seen == told
+    bits = text.split("as bit patterns, ")[1].split(".")[0].split()
+    assert np.frombuffer(data, "<u2").tolist() == [int(b, 16) for b in bits]
+    file = SMALLEST.read_bytes()
+    assert file.endswith(payload)
+    assert shared in file

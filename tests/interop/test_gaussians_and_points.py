@@ -41,7 +41,8 @@ def mixed(tmp_path: Path) -> Path:
     blocks, q = points.empty_arrays(shape)
     blocks[1:-1, 1:-1, 1:-1] = 1
     q[3, 4, 2:14] = [1, 2, -1] * 4
-    records = points.records_of(q[1:, 1:-1, 1:-1], shape, 1, 0.4, 0.01)
+    nodes = np.argwhere(q[1:, 1:-1, 1:-1])
+    records = points.records_of(nodes, q[q != 0], shape, 1, 0.4, 0.01)
     reach = support_box(records, lo, shape, SHAPE, 9.0)
     payload = encode_points(blocks, q, 1, 0.4, 0.01)
     chunks.append(EncodedChunk(0, 0, 1, codings.POINTS, lo, shape, 12, *reach, payload))

@@ -129,7 +129,7 @@ def test_a_plain_stack_is_mapped_not_read(tmp_path: Path) -> None:
 def test_a_stack_larger_than_memory_allows_is_unpacked_beside_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("volmicro_codec.io.arrange._physical_memory", lambda: 1000)
+    monkeypatch.setattr("volmicro_codec.io.arrange.total_memory", lambda: 1000)
     path = tmp_path / "v.tif"
     voxels = some_voxels((7, 8, 9))
     tifffile.imwrite(path, voxels, photometric="minisblack", compression="zlib")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,29 @@ def test_the_file_is_ome_tiff_compressed_without_loss_and_says_what_it_is(tmp_pa
         assert page.get_resolution("MICROMETER") == pytest.approx((4.0, 2.0))
         assert tif.ome_metadata is not None
         assert "<Description>ratio 200, PSNR 40 dB</Description>" in tif.ome_metadata
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".npy", ".ome.zarr"])
+def test_the_same_voxels_make_the_same_bytes(tmp_path: Path, suffix: str) -> None:
+    volume = a_volume("CZYX", voxel_size=(2.0, 0.5, 0.25), unit="µm", source_name="cells.tif")
+    written = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        path = write_volume(tmp_path / name / f"v{suffix}", volume.data, volume.info, description="as it was")
+        files = sorted(p for p in [path, *path.rglob("*")] if p.is_file())
+        written.append([(p.relative_to(tmp_path / name), p.read_bytes()) for p in files])
+    assert written[0] == written[1]
+
+
+def test_what_differs_from_another_file_has_another_identity(tmp_path: Path) -> None:
+    volume = a_volume("CZYX")
+    identities = set()
+    for k, description in enumerate((None, "ratio 200", "ratio 100")):
+        write_volume(tmp_path / f"{k}.tif", volume.data, volume.info, description=description)
+        with tifffile.TiffFile(tmp_path / f"{k}.tif") as tif:
+            (found,) = re.findall(r'UUID="urn:uuid:([-0-9a-f]{36})"', tif.ome_metadata or "")
+            identities.add(found)
+    assert len(identities) == 3
 
 
 def test_bigtiff_is_used_where_the_voxels_may_need_it(

@@ -250,13 +250,14 @@ def test_a_failure_to_replace_keeps_what_was_there(tmp_path: Path, monkeypatch: 
         rename(src, dst)
 
     monkeypatch.setattr(os, "rename", failing)
+    monkeypatch.setattr("volmicro_codec.io.zarr_output.exchanged", lambda a, b: False)
     with pytest.raises(OutputError, match="cannot be written: Input/output error"):
         write_volume(path, second.data, second.info, force=True)
     np.testing.assert_array_equal(read_volume(path).data, first.data)
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_urls_are_written_and_read_and_half_an_image_is_removed() -> None:
+def test_urls_are_written_and_read_and_half_an_image_replaces_nothing() -> None:
     fsspec = pytest.importorskip("fsspec")
     volume = a_volume("CZYX", voxel_size=(2.0, 0.5, 0.5), unit="µm")
     url = "memory://bucket/v.ome.zarr"
@@ -268,9 +269,15 @@ def test_urls_are_written_and_read_and_half_an_image_is_removed() -> None:
         write_volume(url, volume.data, volume.info)
     with pytest.raises(InputError, match="voxels ended"):
         write_volume(url, [np.zeros((2, 5, 6), np.uint16)], volume.info, force=True)
-    assert not fsspec.filesystem("memory").exists("/bucket/v.ome.zarr")
+    np.testing.assert_array_equal(read_volume(url).data, volume.data)
+    other = a_volume("ZYX", "uint8")
+    write_volume(url, other.data, other.info, force=True)
+    np.testing.assert_array_equal(read_volume(url).data, other.data)
+    with pytest.raises(InputError, match="voxels ended"):
+        write_volume("memory://bucket/w.ome.zarr", [np.zeros((2, 5, 6), np.uint16)], volume.info)
+    assert [f["name"] for f in fsspec.filesystem("memory").ls("/bucket")] == ["/bucket/v.ome.zarr"]
     with pytest.raises(RemoteError, match="no Zarr group or array is there"):
-        read_volume(url)
+        read_volume("memory://bucket/w.ome.zarr")
 
 
 def old_image(path: Path, version: str, shape: tuple[int, ...], **multiscale: Any) -> None:

@@ -19,6 +19,9 @@ import click
 
 from .. import __version__
 from ..errors import OutputError, VgmError
+from ..notices import listening
+from ..text import visible
+from .terminal import replace_unknown_letters, say
 
 # Name, module, one line. The line stands here so that `vgm --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -146,11 +149,13 @@ def run(args: Sequence[str] | None = None) -> int:
     """Run ``vgm`` and return its exit code; every error is one line on stderr."""
     state = State()
     _open_missing_streams()
+    replace_unknown_letters(sys.stdout, sys.stderr)
     before = _raise_on_signals()
     try:
-        return _run(args, state)
+        with listening(lambda text: None if state.quiet else say(f"vgm: {text}", err=True)):
+            return _run(args, state)
     except Terminated as e:
-        _say("vgm: terminated")
+        say("vgm: terminated", err=True)
         return 128 + int(e.args[0] if e.args else signal.SIGTERM)
     finally:
         for number, handler in before.items():
@@ -163,10 +168,10 @@ def _run(args: Sequence[str] | None, state: State) -> int:
         code = group.main(args=args, prog_name="vgm", standalone_mode=False, obj=state)
         sys.stdout.flush()
         if state.verbose:
-            _say(f"vgm: {time.monotonic() - started:.2f} s{_memory_text()}")
+            say(f"vgm: {time.monotonic() - started:.2f} s{_memory_text()}", err=True)
         return code if isinstance(code, int) else 0
     except (click.Abort, KeyboardInterrupt):
-        _say("vgm: interrupted")
+        say("vgm: interrupted", err=True)
         return 130
     except click.ClickException as e:
         hint = ""
@@ -225,17 +230,12 @@ def _raise_on_signals() -> dict[int, Any]:
     return before
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 def say_error(text: str) -> None:
     """One line on stderr; in red where that is a terminal that has colours and NO_COLOR is not set."""
     word = "error:"
-    colored = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    if colored:
+    if sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
         word = click.style(word, fg="red", bold=True)
-    click.echo(f"vgm: {word} {' '.join(text.split())}", err=True, color=colored)
+    print(f"vgm: {word} {visible(' '.join(text.split()))}", file=sys.stderr, flush=True)
 
 
 def traceback_if_verbose() -> None:
@@ -259,4 +259,5 @@ def _memory_text() -> str:
 def _traceback() -> None:
     import traceback
 
-    traceback.print_exc()
+    for line in traceback.format_exc().rstrip("\n").split("\n"):
+        say(line, err=True)

@@ -23,4 +23,4 @@ def completion(shell: str) -> None:
     assert kind is not None
     # The class's `source` would run bash to look at its version, which is not what a script needs.
     script = kind(group, {}, "vgm", "_VGM_COMPLETE")
-    click.echo(script.source_template % script.source_vars())
+    print(script.source_template % script.source_vars())

@@ -26,6 +26,7 @@ from .options import (
 )
 from .output import about, bytes_text, remark, shape_text
 from .progress import progress
+from .same_file import refuse_inputs
 from .streams import STREAM, output_path, refuse_terminal_output, shown, vgm_source
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ def _write(
 ) -> None:
     from ..io import check_volume_output, format_of, write_volume
 
+    refuse_inputs(output, [file], directories=True)
     if output == STREAM:
         refuse_terminal_output(output)
     elif kind is not None:

@@ -27,8 +27,10 @@ from .options import (
 )
 from .output import bytes_text, emit_json, emit_rows, plain, remark, shape_text
 from .progress import progress
+from .same_file import refuse_twice
 from .several import Failures, expand
 from .streams import STREAM, check_file_output, output_path, shown, volume_path
+from .terminal import say
 
 if TYPE_CHECKING:
     from ..encode import EncodeResult
@@ -90,6 +92,11 @@ def settings_from(config: str | None, given: dict[str, Any]) -> EncodeSettings:
             f" got {' and '.join(targets)}"
         )
     return EncodeSettings.from_toml(config, **given) if config else EncodeSettings(**given)
+
+
+def _paths_in(settings: EncodeSettings) -> list[str | None]:
+    """The files that settings name."""
+    return [getattr(settings, f.name) for f in fields(EncodeSettings) if f.metadata.get("path")]
 
 
 class EncodeCommand(Command):
@@ -155,13 +162,15 @@ def encode(
         raise UsageError("--save-history and --save-params are of one volume")
     if as_json and output == STREAM:
         raise UsageError("--json and -o -: both are for stdout")
+    inputs = [config, *(volume for volume, _ in work), *_paths_in(settings)]
     for path, suffix in ((save_history, ".json"), (save_params, ".npz")):
         if path is not None:
-            check_file_output(path, force, suffix)
+            check_file_output(path, force, inputs, suffix)
     if output_dir is None:
-        check_file_output(work[0][1], force, ".vgm")
+        check_file_output(work[0][1], force, inputs, ".vgm")
     else:
-        _make_directory(output_dir, [target for _, target in work], force)
+        _make_directory(output_dir, [target for _, target in work], force, inputs)
+    refuse_twice([*(target for _, target in work), save_history, save_params])
     documents: list[dict[str, Any]] = []
     failures = Failures()
     for volume, target in work:
@@ -182,7 +191,7 @@ def encode(
             continue
         if not as_json:
             if documents:
-                click.echo()
+                say()
             _print(target, source, result)
         if result.remark is not None:
             remark(result.remark)
@@ -221,14 +230,14 @@ def _stem(volume: str) -> str:
     return name[: -len(max(fits, key=len))] if fits else name
 
 
-def _make_directory(directory: str, targets: list[str], force: bool) -> None:
+def _make_directory(directory: str, targets: list[str], force: bool, inputs: list[str | None]) -> None:
     """Make the output directory; raise early where a file in it could not be written."""
     try:
         os.makedirs(directory, exist_ok=True)
     except OSError as e:
         raise OutputError(f"{directory}: cannot be made: {e.strerror or e}") from e
     for target in targets:
-        check_file_output(target, force)
+        check_file_output(target, force, inputs)
 
 
 def _read(path: str, name: str, channel: str | None, time: int | None) -> Volume:

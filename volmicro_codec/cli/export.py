@@ -76,7 +76,7 @@ def export(
         if kind not in FORMATS:
             raise UsageError(f"say --format {'|'.join(FORMATS)}, or an output with such a suffix")
     output = output or default_output(file, f".{kind}")
-    check_file_output(output, force)
+    check_file_output(output, force, [file])
     name = shown(file)
     with about(name), VgmReader.open(vgm_source(file)) as reader, output_path(output, f".{kind}") as path:
         info = reader.meta.info

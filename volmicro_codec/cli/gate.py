@@ -9,6 +9,7 @@ from .app import Command
 from .options import channel_option, file_argument, force_option, output_option, time_option
 from .output import emit_rows
 from .progress import counted, progress
+from .streams import check_file_output
 
 
 @click.command(cls=Command)
@@ -44,10 +45,10 @@ def gate(
 
     A gate is of one image: choose with --channel and --time where VOLUME has several.
     """
-    from ..atomic import atomic_output, check_output
+    from ..atomic import atomic_output
     from ..io import read_volume
 
-    check_output(output, force)
+    check_file_output(output, force, [volume])
     source = read_volume(volume, channel, time)
     if source.info.shape[:2] != (1, 1):
         raise UsageError(

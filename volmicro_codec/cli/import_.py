@@ -113,7 +113,7 @@ def import_(
 
     if output == STREAM:
         raise UsageError("-o -: expected a file name")
-    check_file_output(output, force, ".vgm")
+    check_file_output(output, force, [params, like], ".vgm")
     found = read_parameters(params)
     info, images = _volume(params, found, shape, dtype, like, base, gain)
     if voxel_size is not None:

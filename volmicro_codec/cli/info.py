@@ -12,6 +12,7 @@ from .options import file_argument, json_option
 from .output import about, bytes_text, emit_json, emit_rows, info_document, shape_text, voxel_size_text
 from .several import Failures, expand
 from .streams import shown, vgm_source
+from .terminal import say
 
 if TYPE_CHECKING:
     from ..format import VgmReader
@@ -37,7 +38,7 @@ def info(files: tuple[str, ...], as_json: bool) -> None:
                 document = describe(shown(file), reader)
                 if not as_json:
                     if documents:
-                        click.echo()
+                        say()
                     emit_rows(_rows(document, reader))
         except VgmError as e:
             if len(names) == 1:

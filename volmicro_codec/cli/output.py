@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,20 +10,22 @@ from typing import Any
 import click
 
 from ..errors import FormatError
+from ..text import size_text
 from ..volume import VolumeInfo
 from .app import State
+from .terminal import say, say_json
 
 
 def remark(line: str) -> None:
     """A line on stderr; nothing with -q."""
     state = click.get_current_context().find_object(State) or State()
     if not state.quiet:
-        click.echo(line, err=True)
+        say(line, err=True)
 
 
 def emit_json(document: Any) -> None:
     """One JSON document on stdout; numbers that are not finite are null."""
-    click.echo(json.dumps(plain(document), indent=2, ensure_ascii=False, allow_nan=False))
+    say_json(plain(document))
 
 
 def plain(value: Any) -> Any:
@@ -43,15 +44,12 @@ def emit_rows(rows: Sequence[tuple[str, str]], least: int = 11) -> None:
     """Names and values on stdout, aligned; names take `least` columns or more."""
     width = max(least, *(len(name) for name, _ in rows))
     for name, value in rows:
-        click.echo(f"{name:<{width}}  {value}")
+        say(f"{name:<{width}}  {value}")
 
 
 def bytes_text(n: int) -> str:
     """``12,345 bytes (12.3 kB)``."""
-    for power, prefix in ((4, "T"), (3, "G"), (2, "M"), (1, "k")):
-        if n >= 1000**power:
-            return f"{n:,} bytes ({n / 1000**power:.3g} {prefix}B)"
-    return f"{n:,} bytes"
+    return f"{n:,} bytes ({size_text(n)})" if n >= 1000 else f"{n} bytes"
 
 
 def shape_text(info: VolumeInfo) -> str:

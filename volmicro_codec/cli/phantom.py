@@ -10,6 +10,9 @@ from .output import bytes_text, remark, shape_text
 from .progress import progress
 from .streams import STREAM, output_path, refuse_terminal_output
 
+WORKING_BYTES = 8
+"""A voxel takes at least this meanwhile: its light and its haze, as float32."""
+
 
 @click.command(cls=Command)
 @output_option(True, "Where to: .tif, .ome.tif or .npy; - for stdout (as TIFF).")
@@ -67,14 +70,19 @@ def phantom(
     force: bool,
 ) -> None:
     """Make a realistic uint16 stack: neurites, nuclei, blur, haze, camera offset, Poisson and read noise."""
+    import numpy as np
+
     from ..io import check_volume_output, write_volume
     from ..phantom import make_phantom
-    from ..volume import Volume
+    from ..room import check_whole
+    from ..volume import VolumeInfo
 
     if output == STREAM:
         refuse_terminal_output(output)
     else:
         check_volume_output(output, force)
+    info = VolumeInfo((1, 1, *shape), np.dtype("uint16"))
+    check_whole(output, info, WORKING_BYTES)
     with progress() as bar, output_path(output, ".tif") as path:
         bar.start("phantom")
         voxels = make_phantom(
@@ -86,7 +94,6 @@ def phantom(
             offset=offset,
             read_noise=read_noise,
         )
-        info = Volume.from_array(voxels, "ZYX").info
         bar.start("writing")
         write_volume(path, voxels, info, force, f"vgm phantom, kind {kind}, seed {seed}")
     where = "to stdout" if output == STREAM else output

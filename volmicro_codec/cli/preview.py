@@ -82,7 +82,7 @@ def preview(
     from .region import Region
 
     output = output or default_output(file, "_mip.png")
-    check_file_output(output, force, ".png")
+    check_file_output(output, force, [file], ".png")
     pillow()
     limit = parse_size(budget, "budget") if budget is not None else None
     name = shown(file)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..progress import Progress, SilentProgress
+from ..text import visible
 from .app import State
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class TerminalProgress:
     def start(self, stage: str, total: int | None = None) -> None:
         """Close the bar before and open one; without a total it only pulses."""
         self.finish()
-        self._task = self._bars.add_task(stage, total=total)
+        self._task = self._bars.add_task(visible(stage), total=total)
 
     def advance(self, n: int = 1) -> None:
         """Move the bar."""
@@ -73,7 +74,7 @@ def progress() -> Iterator[Progress]:
     from rich.progress import Progress as Bars
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a name may hold brackets
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),

@@ -51,7 +51,7 @@ def report(
     from .pair import open_pair
 
     output = output or default_output(file, "_report.html")
-    check_file_output(output, force, ".html", ".htm")
+    check_file_output(output, force, [original, file], ".html", ".htm")
     pillow()
     images: list[ImageReport] = []
     with progress() as bar, open_pair(original, file, channel, time, device, threads) as pair:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TextIO
 
 from ..errors import InputError, OutputError, UsageError
@@ -107,18 +107,22 @@ def write_bytes(output: str, data: bytes, force: bool) -> None:
         temp.write_bytes(data)
 
 
-def check_file_output(output: str, force: bool, *suffixes: str) -> None:
-    """Raise early where an output cannot be written, or is called what it will not be.
+def check_file_output(output: str, force: bool, inputs: Iterable[str | None], *suffixes: str) -> None:
+    """Raise early where an output cannot be written, is an input, or is called what it will not be.
 
     Parameters
     ----------
     output : str
     force : bool
+    inputs : iterable of (str or None)
+        All that the command reads.
     *suffixes : str
         What names of such files end in; nothing is asked of a name that has no suffix.
     """
     from ..atomic import check_output
+    from .same_file import refuse_inputs
 
+    refuse_inputs(output, inputs)
     if output == STREAM:
         refuse_terminal_output(output)
         return

@@ -13,6 +13,7 @@ from .output import about, bytes_text, emit_json
 from .progress import counted, progress
 from .several import Failures, expand
 from .streams import shown, vgm_source
+from .terminal import say
 
 
 @click.command(cls=Command)
@@ -43,7 +44,7 @@ def test(files: tuple[str, ...], as_json: bool) -> None:
             for error in report["errors"]:
                 failures.add(FormatError(f"{name}: {error}"))
             if report["ok"] and not as_json:
-                click.echo(
+                say(
                     f"{name}: OK, {report['chunks']:,} chunks, {report['primitives']:,} primitives, "
                     f"{bytes_text(report['file_size'])}"
                 )

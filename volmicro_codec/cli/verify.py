@@ -11,6 +11,7 @@ from .app import Command
 from .options import channel_option, device_options, file_argument, json_option, time_option
 from .output import bytes_text, emit_json, emit_rows
 from .progress import progress
+from .terminal import say
 
 WORST = {"psnr": min, "psnr_fg": min, "ssim": min, "mip_ssim": min, "max_error": max}
 WIDTH = 21
@@ -73,7 +74,7 @@ def verify(
         for image in images:
             _print(image, len(images) > 1)
             if not quick:
-                click.echo(why_noise_matters(image))
+                say(why_noise_matters(image))
     if not document["ok"]:
         raise QualityError(f"{file}: PSNR {document['psnr']:.2f} dB, expected at least {min_psnr:g} dB")
 
@@ -82,5 +83,6 @@ def _print(image: dict[str, Any], one_of_many: bool) -> None:
     from ..interop.report_measures import rows
 
     if one_of_many:
-        click.echo(f"\ntime point {image['time']}, channel {image['channel']}")
+        say()
+        say(f"time point {image['time']}, channel {image['channel']}")
     emit_rows([(row.name, row.value) for row in rows(image)], WIDTH)

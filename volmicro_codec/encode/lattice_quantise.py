@@ -14,7 +14,13 @@ import numpy.typing as npt
 
 from ..errors import FormatError, UsageError
 from ..format.codings.lattice import MAX_BRICK, MAX_COUNT
-from ..format.codings.lattice_chunk import MAX_MARGIN, code_chunk, models_for_chunk
+from ..format.codings.lattice_chunk import (
+    MAX_MARGIN,
+    code_places,
+    code_primitives,
+    models_for_chunk,
+    new_late,
+)
 from ..format.codings.lattice_range import STATE_WORDS, finish_encoding, room_for, start_encoding
 from ..format.codings.lattice_record import ROOT_I0, canonical_records
 from ..format.codings.lattice_steps import (
@@ -373,11 +379,13 @@ def encode_chunk(symbols: Symbols, lattice: Lattice, brick_shape: Shape3) -> Enc
     buf = np.zeros(room_for(count), np.uint8)
     bits = np.zeros(len(STREAMS))
     order = np.arange(count)
-    bad = code_chunk(
-        rc, buf, models_for_chunk(), lattice.parameters.class_steps(),
-        np.array(brick_shape, np.int64), margins, order, symbols.shapes.classes.copy(),
-        symbols.amplitudes.copy(), symbols.shapes.symbols.copy(), symbols.lattice.copy(), centres,
-        np.empty((count, 6), np.int64), bits, np.zeros((0, 1, 1, 1), np.int64),
+    models, cells = models_for_chunk(), np.empty((count, 6), np.int64)
+    code_places(rc, buf, models, np.array(brick_shape, np.int64), margins, order, centres, cells, bits)
+    bad = code_primitives(
+        rc, buf, models, lattice.parameters.class_steps(), new_late(), cells, order,
+        symbols.shapes.classes.copy(), symbols.amplitudes.copy(), symbols.shapes.symbols.copy(),
+        symbols.lattice.copy(), centres, np.empty((count, 6), np.int64), bits,
+        np.zeros((0, 1, 1, 1), np.int64),
     )
     if bad >= 0:
         raise UsageError(f"lattice chunk: primitive {bad} of {count} is outside of what the coding can hold")

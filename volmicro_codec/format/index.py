@@ -13,6 +13,7 @@ import zstandard
 
 from ..errors import FormatError, UsageError
 from .chunk import ChunkEntry, EncodedChunk
+from .metadata import MAX_CODING
 from .varint import I64, Cursor, get_many, put, put_many, unzigzag, zigzag
 from .zframe import inflate
 
@@ -20,7 +21,6 @@ COLUMNS = 18
 MAX_PRIMITIVES_PER_BYTE = 8  # every coding spends at least one bit on a primitive
 MAX_COLUMN_BYTES = 9 + 17 * 5  # of one chunk: a length of 63 bits, the rest below 2^33
 MAX_LEVEL = 255
-MAX_CODING = 255
 _COLUMN_LIMIT = 1 << 33  # magnitude of any delta; keeps every running sum inside 64 bits
 WHERE = "index"
 
@@ -130,11 +130,14 @@ def parse(
     if n > payload_length:
         raise FormatError(f"{WHERE}: {n} chunks cannot share {payload_length} bytes of payload")
     block = cur.rest()
+    if n == 0 and (flags or block or payload_length):
+        raise FormatError(
+            f"{WHERE}: no chunks, but flags {flags:#04x}, {len(block)} bytes of columns"
+            f" and {payload_length} bytes of payload"
+        )
     if flags:
         block = inflate(block, at_most=3 + MAX_COLUMN_BYTES * n, where=WHERE)
     columns = _columns(block, n)
-    if n == 0 and payload_length:
-        raise FormatError(f"{WHERE}: no chunks, but {payload_length} bytes of payload")
 
     _, _, *shape = volume_shape
     length, count = columns[0] + 1, columns[1] + 1
@@ -175,8 +178,6 @@ def _columns(block: bytes, n: int) -> I64:
     """The 18 columns [18, n], those left out being zero."""
     columns = np.zeros((COLUMNS, n), np.int64)
     if n == 0:
-        if block:
-            raise FormatError(f"{WHERE}: {len(block)} bytes too many")
         return columns
     cur = Cursor(block, WHERE)
     mask = cur.varint()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FormatError, UnsupportedFeatureError, UsageError
+from ..text import fit_for_file
 from ..volume import SUPPORTED_DTYPES, ChannelInfo, VolumeInfo, VoxelSize
 from .varint import Cursor, put, put_bytes, put_decimal, to_text
 
@@ -24,6 +25,7 @@ QUALITY_NAMES = ("psnr", "psnr_fg", "ssim", "mip_ssim", "max_error", "bias", "rm
 MAX_AXIS = (1 << 31) - 1
 MAX_VOXELS = 1 << 60
 MIN_CUTOFF, MAX_CUTOFF = 1.0, 50.0
+MAX_CODING = 255
 
 # Tags: odd must be understood, even may be ignored.
 TAG_SHARED = 1
@@ -119,8 +121,8 @@ def _tags(meta: FileMeta) -> list[tuple[int, bytes]]:
         tags.append((TAG_VOXEL_SIZE, _voxel_size(info)))
     if info.channels:
         tags.append((TAG_CHANNELS, b"".join(_channel(channel) for channel in info.channels)))
-    if info.source_name is not None:
-        tags.append((TAG_SOURCE_NAME, info.source_name.encode("utf-8", "replace")))
+    if info.source_name:  # an empty name is none
+        tags.append((TAG_SOURCE_NAME, _utf8(info.source_name)))
     if meta.software is not None:
         tags.append((TAG_SOFTWARE, _utf8(meta.software)))
     if meta.settings is not None:
@@ -147,10 +149,7 @@ def _voxel_size(info: VolumeInfo) -> bytes:
 
 
 def _utf8(text: str) -> bytes:
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise UsageError(f"text {text!r} cannot be stored as UTF-8") from None
+    return fit_for_file(text).encode("utf-8")
 
 
 def _channel(channel: ChannelInfo) -> bytes:
@@ -220,8 +219,8 @@ def parse(data: bytes) -> FileMeta:
             about["channels"] = _read_channels(part, c)
         elif tag == TAG_SOURCE_NAME:
             name = to_text(value, part.where)
-            if "/" in name:
-                raise FormatError(f"{part.where}: the source name {name!r} holds a path")
+            if name in ("", ".", "..") or "/" in name:
+                raise FormatError(f"{part.where}: the source name {name!r} is a path, expected a file's name")
             about["source_name"] = name
         elif tag == TAG_SOFTWARE:
             found["software"] = to_text(value, part.where)
@@ -237,12 +236,15 @@ def parse(data: bytes) -> FileMeta:
 
 def _read_shared(cur: Cursor) -> dict[int, bytes]:
     shared: dict[int, bytes] = {}
+    last = -1
     while cur.left:
         coding = cur.varint()
-        if shared and coding <= max(shared):
+        if not last < coding <= MAX_CODING:
+            after = f"after coding {last}" if shared else "first"
             raise FormatError(
-                f"{cur.where}: coding {coding} after coding {max(shared)}, expected ascending ids"
+                f"{cur.where}: coding {coding} {after}, expected ascending ids up to {MAX_CODING}"
             )
+        last = coding
         shared[coding] = cur.counted()
     return shared
 
@@ -286,6 +288,8 @@ def _read_quality(cur: Cursor) -> dict[str, float]:
         if key > len(QUALITY_NAMES):
             raise FormatError(f"{cur.where}: quality id {key}, expected 0 to {len(QUALITY_NAMES)}")
         name = QUALITY_NAMES[key - 1] if key else cur.text()
+        if not key and name in QUALITY_NAMES:
+            raise FormatError(f"{cur.where}: {name!r} as text, expected its id")
         if name in quality:
             raise FormatError(f"{cur.where}: {name!r} is there twice")
         value = cur.f32()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..primitives import F64, Primitives, Records, records_to_primitives
+from ..primitives import F64, RECORDS_AT_ONCE, Primitives, Records, records_to_primitives
 from .chunk import Triple, brick_centre
 
 MARGIN = 1e-6  # voxels, against rounding in a decoder
@@ -50,10 +50,15 @@ def support_box(
     (lo, hi) : two (z, y, x) of int
         Clipped to the volume; equal along an axis where no voxel is reached.
     """
-    p = records_to_primitives(records, brick_centre(brick_lo, brick_shape))
-    half = half_widths(p, cutoff) + margin
-    lo = np.clip(np.ceil((p.means - half).min(axis=0)), 0, volume_shape).astype(np.int64)
-    hi = np.clip(np.floor((p.means + half).max(axis=0)) + 1, 0, volume_shape).astype(np.int64)
+    low, high = np.full(3, np.inf), np.full(3, -np.inf)
+    for first in range(0, len(records), RECORDS_AT_ONCE):
+        part = records[first : first + RECORDS_AT_ONCE]
+        p = records_to_primitives(part, brick_centre(brick_lo, brick_shape))
+        half = half_widths(p, cutoff) + margin
+        low = np.minimum(low, (p.means - half).min(axis=0))
+        high = np.maximum(high, (p.means + half).max(axis=0))
+    lo = np.clip(np.ceil(low), 0, volume_shape).astype(np.int64)
+    hi = np.clip(np.floor(high) + 1, 0, volume_shape).astype(np.int64)
     z0, y0, x0 = lo.tolist()
     z1, y1, x1 = hi.tolist()
     return (z0, y0, x0), (z1, y1, x1)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable, Sequence
 
-from ..errors import FormatError, OutputError, OutputExistsError, UsageError
+from ..atomic import atomic_output
+from ..errors import FormatError, UsageError
 from . import header, index, metadata
 from .chunk import EncodedChunk
 from .header import Header
@@ -86,50 +86,10 @@ def write_file(
     OutputError
         The target cannot be written. Nothing is left behind, here or on an interrupt.
     """
-    target = os.path.abspath(os.fspath(path))
     chunks = list(chunks)
-    if os.path.isdir(target):
-        raise OutputError(f"{path}: is a directory")
-    if not force and os.path.lexists(target):
-        raise OutputExistsError(f"{path}: exists already")
     head = encode_head(meta, chunks)
-    folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.part")
-    try:
-        _write_synced(temporary, [head, *(chunk.payload for chunk in chunks)])
-        _put_in_place(temporary, target, force)
-    except OutputError:
-        raise
-    except OSError as exc:
-        raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
-    finally:
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
+    with atomic_output(path, force) as temp, open(temp, "wb") as file:
+        file.write(head)
+        for chunk in chunks:
+            file.write(chunk.payload)
     return len(head) + sum(len(chunk.payload) for chunk in chunks)
-
-
-def _write_synced(path: str, parts: Sequence[bytes]) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    with os.fdopen(fd, "wb") as file:
-        for part in parts:
-            file.write(part)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _put_in_place(temporary: str, target: str, force: bool) -> None:
-    if force:
-        os.replace(temporary, target)
-    else:
-        try:
-            os.link(temporary, target)  # unlike a rename, refuses a target that has appeared meanwhile
-        except FileExistsError:
-            raise OutputExistsError(f"{target}: exists already") from None
-        except (OSError, AttributeError):  # a file system without hard links
-            os.rename(temporary, target)
-    if hasattr(os, "O_DIRECTORY"):
-        folder = os.open(os.path.dirname(target), os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -7,6 +7,7 @@ import os
 import numpy as np
 
 from ..atomic import atomic_output
+from ..text import visible
 from .viewer import Splats
 
 _SH = 0.28209479177387814  # the constant spherical harmonic
@@ -35,7 +36,10 @@ def write_ply(path: str | os.PathLike[str], splats: Splats, force: bool = False)
     for k in range(4):
         rows[f"rot_{k}"] = splats.rotations[:, k]
     head = ["ply", "format binary_little_endian 1.0", "comment written by volmicro-codec"]
-    head += ["comment a likeness: viewers blend opacity, the codec adds a field", f"comment {splats.frame}"]
+    head += [
+        "comment a likeness: viewers blend opacity, the codec adds a field",
+        f"comment {visible(splats.frame)}",
+    ]
     head += [f"element vertex {len(rows)}", *(f"property float {name}" for name in _NAMES), "end_header", ""]
     with atomic_output(path, force) as temp, open(temp, "wb") as f:
         f.write("\n".join(head).encode("ascii", "replace"))

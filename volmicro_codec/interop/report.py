@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from ..evaluate import Reference, Spectra, spectra
 from ..format.sizes import where_bytes_go
+from ..text import fit_for_html
 from .kinds import by_kind
 from .preview_drawing import length_text, round_length
 from .preview_projections import proportions
@@ -103,8 +103,8 @@ def report_page(original: str, file: str, reader: VgmReader, images: Sequence[Im
     data = [{"time": i.time, "channel": i.channel, **i.measured} for i in images]
     return Template(resources.files(__package__).joinpath("report.html").read_text("utf-8")).substitute(
         version=__version__,
-        title=escape(f"What {file} kept of {original}"),
-        subtitle=escape(
+        title=fit_for_html(f"What {file} kept of {original}"),
+        subtitle=fit_for_html(
             f"{info.axes} {shape} voxels, {info.dtype.name}; decoded, and compared voxel by voxel "
             f"with the original by volmicro-codec {__version__}"
         ),
@@ -152,8 +152,8 @@ def _all_images(info: VolumeInfo, images: Sequence[ImageReport]) -> str:
     lines = []
     for image in images:
         found = {row.name: row.value for row in rows(image.measured)}
-        cells = "".join(f'<td class="n">{escape(found.get(n, "not compared"))}</td>' for n in names)
-        lines.append(f"<tr><td>{escape(image_title(info, image.time, image.channel))}</td>{cells}</tr>")
+        cells = "".join(f'<td class="n">{fit_for_html(found.get(n, "not compared"))}</td>' for n in names)
+        lines.append(f"<tr><td>{fit_for_html(image_title(info, image.time, image.channel))}</td>{cells}</tr>")
     return f"<h2>All images</h2><table><tr>{head}</tr>{''.join(lines)}</table>"
 
 
@@ -167,11 +167,11 @@ def _image(info: VolumeInfo, image: ImageReport, one_of_many: bool) -> str:
     scale = pictures.error_scale
     gradient = png(error_colors(np.linspace(-1, 1, 257, dtype=np.float32)[None]))
     table = "".join(
-        f'<tr><td class="n">{escape(r.name)}</td><td class="n">{escape(r.value)}</td>'
-        f'<td class="m">{escape(r.meaning)}</td></tr>'
+        f'<tr><td class="n">{fit_for_html(r.name)}</td><td class="n">{fit_for_html(r.value)}</td>'
+        f'<td class="m">{fit_for_html(r.meaning)}</td></tr>'
         for r in rows(image.measured)
     )
-    return f"""<section><h2>{escape(heading)}</h2>
+    return f"""<section><h2>{fit_for_html(heading)}</h2>
 <div class="views"><div class="head">original</div><div class="head">decoded</div>
 <div class="head">error (decoded minus original)</div>
 {"".join(_view(info, view, pictures, n == 0) for n, view in enumerate(pictures.views))}</div>
@@ -180,7 +180,7 @@ def _image(info: VolumeInfo, image: ImageReport, one_of_many: bool) -> str:
 its colours by the square root, so that small errors show; of a projection the largest error along the line.
 The planes are those with the most light.</p></section>
 <section><h3>How far it is from the original</h3>
-<p>{escape(why_noise_matters(image.measured))}</p>
+<p>{fit_for_html(why_noise_matters(image.measured))}</p>
 <table>{table}</table></section>
 <section><h3>Values and detail</h3><div class="charts">{_charts(pictures, found)}</div></section>"""
 
@@ -205,7 +205,7 @@ def _view(info: VolumeInfo, view: View, pictures: Pictures, first: bool) -> str:
         across = size * view.original.shape[1]
         length = round_length(across / 3)
         long = 100 * length / across * width / wide
-        text = escape(length_text(length, unit))
+        text = fit_for_html(length_text(length, unit))
         bar = f'<span class="scale" style="width: {long:.2f}%">{text}</span>'
     pixels = ' class="pixels"' if max(view.original.shape) < 200 else ""
     cells = []

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 import numpy.typing as npt
+
+from ..text import fit_for_html
 
 Numbers = npt.NDArray[np.float64] | Sequence[float]
 
@@ -122,10 +123,10 @@ def stacked_bar(parts: Sequence[tuple[str, str, float]]) -> str:
         if width > 0:
             pieces.append(
                 f'<rect class="{style}" x="{x:.2f}" y="0" width="{width:.2f}" height="34">'
-                f"<title>{escape(name)}: {100 * part:.1f} %</title></rect>"
+                f"<title>{fit_for_html(name)}: {100 * part:.1f} %</title></rect>"
             )
             if width > 8.5 * len(name) + 16:
-                pieces.append(f'<text class="in" x="{x + 8:.1f}" y="22">{escape(name)}</text>')
+                pieces.append(f'<text class="in" x="{x + 8:.1f}" y="22">{fit_for_html(name)}</text>')
         x += width
     return (
         '<svg class="stack" viewBox="0 0 1000 34" role="img" aria-label="where the bytes go">'
@@ -136,7 +137,7 @@ def stacked_bar(parts: Sequence[tuple[str, str, float]]) -> str:
 def _chart(title: str, x: Axis, y: Axis, inner: Sequence[str], legend: str) -> str:
     right, base = WIDTH - RIGHT, HEIGHT - BOTTOM
     parts = [
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">',
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{fit_for_html(title)}">',
     ]
     for value, text in x.ticks():
         at = _x(float(x.place([value])[0]))
@@ -150,9 +151,9 @@ def _chart(title: str, x: Axis, y: Axis, inner: Sequence[str], legend: str) -> s
     parts.append(
         f'<rect class="frame" x="{LEFT}" y="{TOP}" width="{right - LEFT}" height="{base - TOP}"/>'
         f'<text class="name" x="{(LEFT + right) / 2}" y="{HEIGHT - 8}" text-anchor="middle">'
-        f"{escape(x.name)}</text>"
+        f"{fit_for_html(x.name)}</text>"
         f'<text class="name" transform="translate(14 {(TOP + base) / 2}) rotate(-90)" text-anchor="middle">'
-        f"{escape(y.name)}</text>{legend}</svg>"
+        f"{fit_for_html(y.name)}</text>{legend}</svg>"
     )
     return "".join(parts)
 
@@ -177,7 +178,7 @@ def _legend(lines: Sequence[Line]) -> str:
         at = TOP + 19 + 17 * n
         rows.append(
             f'<line class="line {line.style}" x1="{left + 6:.0f}" x2="{left + 22:.0f}" y1="{at}" y2="{at}"/>'
-            f'<text class="tick" x="{left + 27:.0f}" y="{at + 4}">{escape(line.name)}</text>'
+            f'<text class="tick" x="{left + 27:.0f}" y="{at + 4}">{fit_for_html(line.name)}</text>'
         )
     return "".join(rows)
 

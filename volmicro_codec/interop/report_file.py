@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..format.sizes import where_bytes_go
+from ..text import fit_for_html
 from .kinds import GAUSSIANS, POINTS, Share, count_text, kind_of
 from .preview_projections import proportions
 from .report_charts import Axis, bar_chart, stacked_bar
@@ -124,7 +124,7 @@ def _table(info: VolumeInfo, counts: dict[Brick, int], kind: str) -> str:
     many = info.shape[0] * info.shape[1] > 1
     lines = []
     for brick, count in sorted(counts.items()):
-        image = f"<td>{escape(image_title(info, brick.time, brick.channel))}</td>" if many else ""
+        image = f"<td>{fit_for_html(image_title(info, brick.time, brick.channel))}</td>" if many else ""
         where = ", ".join(f"{lo}:{lo + n}" for lo, n in zip(brick.lo, brick.shape, strict=True))
         lines.append(f"<tr>{image}<td class='n'>{where}</td><td class='n'>{count:,}</td></tr>")
     head = ("<th>image</th>" if many else "") + f"<th>brick (z, y, x)</th><th>{kind}</th>"
@@ -162,8 +162,8 @@ def _bytes(reader: VgmReader) -> str:
         more = f"{count_text({kind: share.count})} of {share.each} in {_chunks(len(ids))}"
         parts.append((f"{kind}, level {level}", f"p{n % LEVEL_STYLES}", share.size, more))
     lines = "".join(
-        f'<tr><td>{escape(name)}</td><td class="n">{n:,} bytes</td>'
-        f'<td class="n">{100 * n / total:.1f} %</td><td class="m">{escape(more)}</td></tr>'
+        f'<tr><td>{fit_for_html(name)}</td><td class="n">{n:,} bytes</td>'
+        f'<td class="n">{100 * n / total:.1f} %</td><td class="m">{fit_for_html(more)}</td></tr>'
         for name, _, n, more in parts
     )
     coded = ", ".join(f"{name} ({_chunks(g['chunks'])})" for name, g in sizes["by_coding"].items()) or "none"
@@ -171,7 +171,7 @@ def _bytes(reader: VgmReader) -> str:
         stacked_bar([(name, style, n / total) for name, style, n, _ in parts])
         + f"<table>{lines}</table>"
         + f"<p class='soft wide'>Levels are in the order of the file: its first bytes alone are a preview. "
-        f"Coding: {escape(coded)}.</p>"
+        f"Coding: {fit_for_html(coded)}.</p>"
     )
 
 
@@ -195,7 +195,7 @@ def _about(reader: VgmReader) -> str:
         ("quality, said by the encoder", ", ".join(f"{k} {v:.4g}" for k, v in meta.quality.items()) or None),
     ]
     lines = "".join(
-        f"<tr><td>{name}</td><td><code>{escape(str(value))}</code></td></tr>"
+        f"<tr><td>{name}</td><td><code>{fit_for_html(str(value))}</code></td></tr>"
         for name, value in known
         if value
     )

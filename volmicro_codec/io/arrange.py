@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError, UsageError
+from ..room import check_scratch, total_memory
 from ..volume import SUPPORTED_DTYPES, ChannelInfo, Volume, VoxelSize
 
 AnyArray = npt.NDArray[np.generic]
@@ -206,17 +207,10 @@ def new_voxels(shape: tuple[int, ...], dtype: np.dtype) -> AnyArray:
     What is larger than a quarter of the machine's memory goes to the directory for temporary files.
     """
     nbytes = math.prod(shape) * dtype.itemsize
-    if nbytes <= _physical_memory() // 4:
+    if nbytes <= total_memory() // 4:
         return np.empty(shape, dtype)
+    check_scratch(tempfile.gettempdir(), nbytes)
     with tempfile.TemporaryFile(prefix="vgm-") as scratch:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(scratch.fileno(), 0, nbytes)  # a full disk is an error here, not a crash later
         return np.memmap(scratch, dtype=dtype, mode="w+", shape=shape)
-
-
-def _physical_memory() -> int:
-    """Bytes of memory in this machine; 8 GiB where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return 8 << 30

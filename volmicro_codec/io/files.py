@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from ..atomic import check_output
 from ..errors import InputError, MissingFileError, OutputError
+from ..room import check_planes, check_room
+from ..urls import local_path
 from ..volume import Volume, VolumeInfo
 from .registry import DirectoryModule, VolumeFormat, format_of, known_suffixes
 
@@ -101,7 +103,8 @@ def write_volume(
     Raises
     ------
     OutputError
-        Where the file cannot be written; `OutputExistsError` where it is there already.
+        Where the file cannot be written, or cannot fit on its disk; `OutputExistsError` where it is there
+        already.
     InputError
         Where the voxels do not have the shape or dtype that ``info`` says.
     """
@@ -110,6 +113,9 @@ def write_volume(
     dropped = [a for a, n in zip("TCZYX", info.shape, strict=True) if n != 1 and a not in info.axes]
     if dropped:
         raise InputError(f"axis {dropped[0]} is longer than 1 but not one of the axes {info.axes!r}")
+    if local_path(name) is not None:
+        check_room(local_path(name) or name, info, kind.compressed)
+    check_planes(name, info)
     if hasattr(array, "shape") and hasattr(array, "__getitem__"):
         slabs = array_slabs(array, info)
     else:

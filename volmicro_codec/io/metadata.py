@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from typing import Any
 
+from ..text import fit_for_xml
 from ..volume import ChannelInfo, VolumeInfo, VoxelSize
 
 MICROMETRES = {
@@ -127,15 +128,15 @@ def to_ome(info: VolumeInfo, description: str | None) -> dict[str, Any]:
     for axis, size in zip("ZYX", info.voxel_size, strict=True):
         if size is not None and info.unit is not None:
             out[f"PhysicalSize{axis}"] = size
-            out[f"PhysicalSize{axis}Unit"] = info.unit
+            out[f"PhysicalSize{axis}Unit"] = fit_for_xml(info.unit)
     if any(c.name for c in info.channels):
-        out.setdefault("Channel", {})["Name"] = [c.name or "" for c in info.channels]
+        out.setdefault("Channel", {})["Name"] = [fit_for_xml(c.name or "") for c in info.channels]
     if any(c.color is not None for c in info.channels):
         out.setdefault("Channel", {})["Color"] = [_to_rgba(c.color) for c in info.channels]
     if info.source_name:
-        out["Name"] = info.source_name
+        out["Name"] = fit_for_xml(info.source_name)
     if description:
-        out["Description"] = description
+        out["Description"] = fit_for_xml(description)
     return out
 
 

@@ -55,6 +55,8 @@ class VolumeFormat:
         Whether such a "file" is a directory.
     remote : bool
         Whether the module takes URLs.
+    compressed : bool
+        Whether the voxels in it are compressed.
     """
 
     name: str
@@ -62,6 +64,7 @@ class VolumeFormat:
     module: str
     directory: bool = False
     remote: bool = False
+    compressed: bool = True
 
     def load(self) -> FormatModule:
         """The module.
@@ -79,7 +82,7 @@ class VolumeFormat:
 
 _FORMATS: list[VolumeFormat] = [
     VolumeFormat("TIFF", (".tif", ".tiff", ".ome.tif", ".ome.tiff"), "volmicro_codec.io.tiff"),
-    VolumeFormat("npy", (".npy",), "volmicro_codec.io.npy"),
+    VolumeFormat("npy", (".npy",), "volmicro_codec.io.npy", compressed=False),
     VolumeFormat("OME-Zarr", (".zarr", ".ome.zarr"), "volmicro_codec.io.zarr", directory=True, remote=True),
 ]
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from .metadata import MICROMETRES, from_imagej, from_ome, to_ome
 
 _CLASSIC_LIMIT = (1 << 32) - (1 << 25)
 _IFD_BYTES = 512
+_NAMESPACE = uuid.UUID("5d0b3c1e-7f43-5c55-9a1e-0c6f1d0a7e3b")
 _log = logging.getLogger("tifffile")
 
 
@@ -70,6 +72,9 @@ def write(
     planes = math.prod(info.shape[:3])
     # zlib adds at most a thousandth to what it cannot compress.
     big = info.nbytes + info.nbytes // 1000 + planes * _IFD_BYTES > _CLASSIC_LIMIT
+    metadata = to_ome(info, description)
+    # tifffile's own UUID is of the clock and the machine; the same voxels are to make the same file.
+    metadata["UUID"] = str(uuid.uuid5(_NAMESPACE, repr((info, sorted(metadata.items())))))
     with atomic_output(path, force) as temp, tifffile.TiffWriter(temp, bigtiff=big, ome=True) as tif:
         tif.write(
             (plane for slab in slabs for plane in slab),
@@ -79,7 +84,7 @@ def write(
             compression="zlib",
             compressionargs={"level": 1},
             predictor=True,
-            metadata=to_ome(info, description),
+            metadata=metadata,
             software="volmicro-codec",
             maxworkers=4,
             **_resolution(info),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..atomic import sync_directory
+from ..beside import OLD, claimed, clear_leftovers, name_beside
 from ..errors import DependencyError, OutputError, OutputExistsError, RemoteError
+from ..exchange import exchanged
+from ..urls import local_path
 
 _MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
@@ -25,7 +28,8 @@ def check_zarr_output(path: str, force: bool = False) -> None:
     OutputError
         Where the place cannot be written, or what is there is no Zarr hierarchy and so is never replaced.
     """
-    if "://" in path:
+    local = local_path(path)
+    if local is None:
         fs, inside = _file_system(path)
         with _remote(path):
             there = fs.exists(inside)
@@ -35,11 +39,12 @@ def check_zarr_output(path: str, force: bool = False) -> None:
         if there and not force:
             raise OutputExistsError(f"{path}: exists already (--force replaces it)")
         return
-    _check_local(path, force)
+    _check_local(local, force)
 
 
 def _check_local(path: str, force: bool) -> Path:
     real = Path(os.path.realpath(path))
+    clear_leftovers(real)
     if os.path.lexists(real):
         empty = real.is_dir() and not any(real.iterdir())
         if not empty and not (real.is_dir() and any((real / mark).exists() for mark in _MARKS)):
@@ -58,8 +63,11 @@ def zarr_output(path: str, force: bool = False) -> Iterator[str]:
     """A place to write a Zarr hierarchy to.
 
     Local: a new directory beside the target, which takes the target's name when the block ends well and is
-    removed when it raises anything. Behind a URL nothing can be renamed: the target itself, which is removed
-    when the block raises; whoever writes there writes what makes it an image last.
+    removed when it raises anything. What is replaced stays whole until then, and swaps names with its
+    successor in one step; where a file system cannot do that it steps aside, and the next run puts it back if
+    this one is killed before its last step. Behind a URL nothing can be renamed: the target itself, which is
+    removed when the block raises, or where something is to be replaced a place beside it, whose contents are
+    moved once they are whole. Whoever writes there writes what makes it an image last.
 
     Parameters
     ----------
@@ -71,51 +79,65 @@ def zarr_output(path: str, force: bool = False) -> Iterator[str]:
     Yields
     ------
     str
-        A path or URL at which nothing is.
+        The path of an empty directory, or a URL at which nothing is.
     """
-    if "://" in path:
+    local = local_path(path)
+    if local is None:
         with _remote_output(path, force) as place:
             yield place
         return
-    real = _check_local(path, force)
-    tag = secrets.token_hex(4)
-    temp = real.with_name(f".{real.name[:200]}.{tag}.part")
-    old = real.with_name(f".{real.name[:200]}.{tag}.old")
+    real = _check_local(local, force)
     try:
-        try:
+        with claimed(real, directory=True) as temp:
             yield str(temp)
             if os.path.lexists(real):
-                _check_local(path, force)
-                os.rename(real, old)
-            try:
+                _check_local(local, force)
+                _replace(real, temp)
+            else:
                 os.rename(temp, real)
-            except OSError:
-                if old.exists():
-                    os.rename(old, real)
-                raise
-        except OSError as e:
-            if isinstance(e, OutputError):
-                raise
-            raise OutputError(f"{path}: cannot be written: {e.strerror or e}") from e
-    finally:
-        for left in (temp, old):
-            shutil.rmtree(left, ignore_errors=True)
+            sync_directory(real.parent)
+    except OSError as e:
+        if isinstance(e, OutputError):
+            raise
+        raise OutputError(f"{path}: cannot be written: {e.strerror or e}") from e
+
+
+def _replace(real: Path, temp: Path) -> None:
+    """Put a directory in another's place; the other is left under the name that this one had."""
+    if exchanged(temp, real):
+        return
+    old = name_beside(real, OLD)
+    try:
+        os.rename(real, old)
+        os.rename(temp, real)
+    finally:  # also of an interrupt between the two
+        if os.path.lexists(old):
+            os.rename(old, temp if os.path.lexists(real) else real)
 
 
 @contextlib.contextmanager
 def _remote_output(path: str, force: bool) -> Iterator[str]:
     check_zarr_output(path, force)
     fs, inside = _file_system(path)
+    place = path
     with _remote(path):
         if fs.exists(inside):
-            fs.rm(inside, recursive=True)
+            folder, _, name = path.rstrip("/").rpartition("/")
+            place = f"{folder}/.{name}.{secrets.token_hex(4)}.part"
+    _, written = _file_system(place)
     try:
         with _remote(path):
-            yield path
+            yield place
     except BaseException:
         with contextlib.suppress(Exception):
-            fs.rm(inside, recursive=True)
+            fs.rm(written, recursive=True)
         raise
+    if place != path:
+        try:
+            fs.rm(inside, recursive=True)
+            fs.mv(written, inside, recursive=True)
+        except Exception as e:
+            raise OutputError(f"{path}: cannot be replaced: {e}; what was to replace it is {place}") from e
 
 
 def _file_system(url: str) -> tuple[Any, str]:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 import zarr
 
 from ..errors import InputError, UsageError
+from ..room import check_room
+from ..urls import local_path
 from ..volume import VolumeInfo
 from .zarr_metadata import VERSIONS, describe
 from .zarr_output import zarr_output
@@ -75,6 +77,8 @@ def write_pyramid(
         Where the levels do not have the shapes or the dtype they should.
     """
     shapes = level_shapes((info.shape[2], info.shape[3], info.shape[4]))[: len(levels)]
+    if local_path(path) is not None:
+        check_room(local_path(path) or path, info, compressed=True)
     with zarr_output(path, force) as place:
         group, arrays = create(place, info, shapes, version)
         for n, (source, target) in enumerate(zip(levels, arrays, strict=False)):

@@ -1,4 +1,4 @@
-"""The order of a lattice chunk's streams; one routine that writes or reads them all.
+"""The order of a lattice chunk's streams; routines that each write or read them.
 
 Normative text: spec/vgm-1-lattice.md, "Chunk" and "Primitive".
 """
@@ -21,13 +21,15 @@ from .lattice_models import (
 )
 from .lattice_positions import code_cells, code_centre, new_mixture, split_tables
 from .lattice_priors import CHANNELS, SIGN_PRIOR, WEIGHTS
-from .lattice_range import MODE, bits_so_far, code_uniform
+from .lattice_range import ENCODE, MODE, bits_so_far, code_uniform, past_the_end
 from .lattice_steps import geometry
 
 I64 = npt.NDArray[np.int64]
 
 STREAMS = 11
 MAX_MARGIN = 1 << 14  # voxels that a centre may be outside of its brick
+AMPLITUDE_BITS = 53  # of a magnitude, which binary64 then holds exactly
+LONGEST_EXCESS = (1 << 25) - 2
 
 
 def models_for_chunk() -> tuple[I64, I64, I64, I64, I64, I64]:
@@ -49,7 +51,7 @@ def _clip(v, limit):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _code_amplitude(rc, buf, models, j, k):  # type: ignore[no-untyped-def]
-    """Code the magnitude k >= 1 of an amplitude of class j, which is near 2^j."""
+    """Code the magnitude k >= 1 of an amplitude of class j, near 2^j; below 1 is one that cannot be."""
     context = min(j, np.int64(3))
     shift = j - context
     top = min(k >> shift, np.int64(31))
@@ -58,16 +60,17 @@ def _code_amplitude(rc, buf, models, j, k):  # type: ignore[no-untyped-def]
         node = node * 2 + code_learned(rc, buf, models, context * 32 + node, (top >> b) & 1)
     top = node - 32
     if top == 31:
+        if (k >> shift) - 31 > LONGEST_EXCESS:
+            return np.int64(-1)
         top += code_excess(rc, buf, (k >> shift) - 31)
+    if top >= np.int64(1) << (AMPLITUDE_BITS - shift):
+        return np.int64(-1)
     return (top << shift) | code_uniform(rc, buf, np.int64(1) << shift, k & ((1 << shift) - 1))
 
 
 @njit(cache=True, nogil=True)
-def code_chunk(  # type: ignore[no-untyped-def]
-    rc, buf, models, steps, shape, margins, order, classes, amplitudes, shapes, lattice, centres,
-    factors, bits, trace,
-):
-    """Write or read a chunk.
+def code_places(rc, buf, models, shape, margins, order, centres, cells, bits):  # type: ignore[no-untyped-def]
+    """Write or read the start of a chunk: which cell each primitive is in.
 
     Parameters
     ----------
@@ -76,35 +79,70 @@ def code_chunk(  # type: ignore[no-untyped-def]
     margins : int64 [6]
         z, y, x below, then above, in voxels.
     order : int64 [N]
-        Decoder's order: index of each primitive in the arrays below (identity when reading).
-    classes, amplitudes : int64 [N]
-    shapes : int64 [N, 6]
-    lattice : int64 [N, 3]
+        Permuted into the decoder's order when encoding.
     centres : int64 [N, 3]
-        In 2^-16 voxel, relative to the brick's centre; read for the cells when encoding.
-    factors : int64 [N, 6], out
+        In 2^-16 voxel, relative to the brick's centre; read when encoding.
+    cells : int64 [N, 6], out
+        Low and high of each cell, in the decoder's order.
     bits : float64 [STREAMS], out
-        Bits of cells, class, sign, amplitude, six shape numbers, the centre when encoding.
+        The first: bits of the cells when encoding.
+
+    Returns
+    -------
+    bool
+        False where the places cannot be.
+    """
+    half = np.empty(3, np.int64)
+    for a in range(6):
+        margins[a] = code_excess(rc, buf, margins[a])
+        if margins[a] > MAX_MARGIN:
+            return False
+    for a in range(3):
+        half[a] = shape[a] << 15
+    if not code_cells(rc, buf, models[0], models[1], half, margins, centres, order, cells):
+        return False
+    if rc[MODE] == ENCODE:
+        bits[0] = bits_so_far(rc)
+    return True
+
+
+def new_late() -> I64:
+    """Running means before the first primitive: class, sign, pivots, off-diagonals, their sizes; Q16."""
+    return np.array([5 << 15, 0, *[1 << 15] * 3, *[0] * 3, *[-(1 << 15)] * 3], np.int64)
+
+
+@njit(cache=True, nogil=True)
+def code_primitives(  # type: ignore[no-untyped-def]
+    rc, buf, models, steps, recent, cells, order, classes, amplitudes, shapes, lattice, centres, factors,
+    bits, trace,
+):
+    """Write or read the next N primitives of a chunk, in the decoder's order.
+
+    Parameters
+    ----------
+    recent : int64 [11]
+        From `new_late`; goes on from one call to the next.
+    cells : int64 [N, 6]
+        From `code_places`.
+    order : int64 [N]
+        Index of each primitive in the arrays below (identity when reading).
+    classes, amplitudes : int64
+    shapes : int64 [.., 6]
+    lattice : int64 [.., 3]
+    centres : int64 [.., 3], out
+    factors : int64 [.., 6], out
+    bits : float64 [STREAMS], out
+        Bits of class, sign, amplitude, six shape numbers, the centre are added when encoding.
     trace : int64 [N or 0, CHANNELS, 2, FEATURES], out
         Features, for those who fit the priors.
 
     Returns
     -------
     int
-        -1, or the index of the primitive that cannot be.
+        -1, or which of the N cannot be.
     """
     total = order.shape[0]
-    half = np.empty(3, np.int64)
-    for a in range(6):
-        margins[a] = code_excess(rc, buf, margins[a])
-        if margins[a] > MAX_MARGIN:
-            return 0
-    for a in range(3):
-        half[a] = shape[a] << 15
-    cells = np.empty((total, 6), np.int64)
-    if not code_cells(rc, buf, models[0], models[1], half, margins, centres, order, cells):
-        return 0
-    encoding = rc[MODE] == 1
+    encoding = rc[MODE] == ENCODE
     weights = models[3]
     seen = models[4]
     signs = models[5]
@@ -114,11 +152,6 @@ def code_chunk(  # type: ignore[no-untyped-def]
     x[1, 0] = ONE
     sx = np.zeros(3, np.int64)
     sx[0] = ONE
-    recent = np.zeros(11, np.int64)  # class, sign, pivots, off-diagonals, their sizes: Q16, of late
-    recent[0] = 5 << 15
-    for a in range(3):
-        recent[2 + a] = 1 << 15
-        recent[8 + a] = -(1 << 15)
     logs = np.zeros(3, np.int64)
     skews = np.zeros(3, np.int64)
     sizes = np.zeros(3, np.int64)
@@ -126,8 +159,9 @@ def code_chunk(  # type: ignore[no-untyped-def]
     mark = 0.0
     if encoding:
         mark = bits_so_far(rc)
-        bits[0] = mark
     for i in range(total):
+        if past_the_end(rc):
+            return i
         at = order[i]
         extent = np.int64(0)
         for a in range(3):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from numba import njit
 
 from .lattice_models import TOTAL, code_excess
-from .lattice_range import DECODE, MODE, code_part, code_uniform, decode_target
+from .lattice_range import DECODE, MODE, code_part, code_uniform, decode_target, past_the_end
 
 I64 = npt.NDArray[np.int64]
 
@@ -178,6 +178,8 @@ def code_cells(rc, buf, tables, mixture, half, margins, points, order, cells):  
     stack[depth] = box
     depth += 1
     while depth > 0:
+        if past_the_end(rc):
+            return False
         depth -= 1
         box[:] = stack[depth]
         first = box[6]

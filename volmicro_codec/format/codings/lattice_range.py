@@ -43,6 +43,12 @@ def start_decoding(rc, buf, length):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def past_the_end(rc):  # type: ignore[no-untyped-def]
+    """Whether a decoder has taken more bytes than its payload can have left off: it cannot be valid."""
+    return rc[MODE] == DECODE and rc[AT] > rc[LENGTH] + SLACK
+
+
+@njit(cache=True, nogil=True)
 def start_encoding(rc):  # type: ignore[no-untyped-def]
     """Set up `rc` to write; the caller's buffer must be long enough (see `room_for`)."""
     rc[:] = 0

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import FormatError
-from ...primitives import RECORD_DTYPE, Records, check_records
+from ...primitives import RECORD_DTYPE, RECORDS_AT_ONCE, Records, check_records
+from .lattice import check_end
 
 NAME = "points"
 ID = 3
@@ -71,8 +72,8 @@ def decode(payload: bytes, count: int, shared: bytes, entry: Any) -> Records:
     FormatError
         A payload that no encoder writes.
     """
-    from .lattice_range import AT, SLACK, STATE_WORDS, start_decoding
-    from .points_chunk import code_points, models_for_points
+    from .lattice_range import STATE_WORDS, start_decoding
+    from .points_chunk import TOO_LARGE, TOO_LONG, code_points, models_for_points
 
     if len(payload) < HEAD.size:
         raise FormatError(f"points chunk: expected {HEAD.size} bytes and a code, got {len(payload)} bytes")
@@ -91,29 +92,38 @@ def decode(payload: bytes, count: int, shared: bytes, entry: Any) -> Records:
     if not start_decoding(rc, buf, len(code)):
         raise FormatError("points chunk: its first bytes are not a range code")
     blocks, q = empty_arrays(grid)
-    found = int(code_points(rc, buf, models_for_points(), blocks, q))
+    nodes = np.empty(count, np.int32)
+    found = int(code_points(rc, buf, models_for_points(), blocks, q, count, nodes))
+    if found == TOO_LONG:
+        raise FormatError(f"points chunk: its code ends before its {count} primitives do")
     if found != count:
-        said = "a number too large" if found < 0 else f"{found} of them"
+        said = {TOO_LARGE: "a number too large", count + 1: "more"}.get(found, f"{found} of them")
         raise FormatError(f"points chunk: expected {count} primitives, found {said}: the payload is damaged")
-    left_off = int(rc[AT]) - len(code)
-    if left_off not in (SLACK - 1, SLACK) or (left_off == SLACK - 1 and code[-1] == 0):
-        raise FormatError(f"points chunk: its code ends {left_off - SLACK} bytes after the payload does")
-    records = records_of(q[1:, 1:-1, 1:-1], brick, spacing, scale, step)
+    check_end(rc, code, "points chunk")
+    records = np.empty(count, RECORD_DTYPE)
+    for first in range(0, count, RECORDS_AT_ONCE):
+        at = np.stack(np.unravel_index(nodes[first : first + RECORDS_AT_ONCE], grid), axis=1)
+        values = q[tuple((at + 1).T)]
+        records[first : first + len(at)] = records_of(at, values, brick, spacing, scale, step)
     check_records(records, "points chunk")
     return records
 
 
 def records_of(
-    q: npt.NDArray[np.int32], brick_shape: tuple[int, ...], spacing: int, scale: float, step: float
+    nodes: npt.NDArray[np.intp],
+    values: npt.NDArray[np.int32],
+    brick_shape: tuple[int, ...],
+    spacing: int,
+    scale: float,
+    step: float,
 ) -> Records:
-    """Records of the nodes [Z, Y, X] whose integer is not 0, z slowest.
+    """Records of nodes [N, 3] and their integers [N].
 
     Raises
     ------
     FormatError
         A position or an intensity that float16 cannot hold.
     """
-    nodes = np.stack(np.nonzero(q), axis=1)
     records = np.zeros(len(nodes), RECORD_DTYPE)
     middle = (np.asarray(brick_shape, np.float64) - 1.0) / 2.0
     positions = nodes * spacing + (spacing - 1) / 2.0 - middle
@@ -122,7 +132,7 @@ def records_of(
     records["position"] = positions.astype(np.float16)
     records["scale"] = np.float16(scale)
     records["rotation"] = np.array([1, 0, 0, 0], np.float16)
-    weights = q[tuple(nodes.T)].astype(np.float64) * float(step)
+    weights = values.astype(np.float64) * float(step)
     if np.abs(weights).max(initial=0.0) >= 65520.0:
         raise FormatError("points chunk: an intensity is too large for float16")
     records["intensity"] = weights.astype(np.float16)

@@ -1,0 +1,133 @@
+"""What a file costs follows from its bytes (spec, section 10), measured on the worst small file of each coding."""
+
+from __future__ import annotations
+
+import struct
+import time
+import tracemalloc
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import zstandard
+
+from volmicro_codec.format import EncodedChunk, FileMeta, check_file, codings, encode_file
+from volmicro_codec.format.codings import points
+from volmicro_codec.primitives import RECORD_DTYPE, Records
+from volmicro_codec.volume import VolumeInfo
+
+quantise = pytest.importorskip("volmicro_codec.encode.lattice_quantise")
+encode_points = pytest.importorskip("volmicro_codec.encode.points").encode_points
+
+PER_BYTE = 800  # bytes of memory: those of 8 primitives, each 22 of its record and what its coding needs
+PIECES = 12 << 20  # bytes that are worked on at one time, whatever the file
+NODES = 40 * points.MAX_NODES  # bytes of one points chunk's nodes; the borders are large where it is thin
+SECONDS_PER_BYTE = 2e-3  # a symbol may take a 5700th of a byte, and takes some 60 ns
+SECONDS = 1.0
+
+Shape = tuple[int, int, int]
+BRICK = (4, 5, 6)
+LATTICE = quantise.Lattice(1.0, position_ratio=8.0)
+HEAD = struct.pack("<Bee", 1, 0.4, 2.0**-9)
+
+
+def file_of(coding: int, payloads: list[bytes], count: int, shape: Shape = BRICK) -> bytes:
+    """A file of chunks that have the whole volume as their brick."""
+    info = VolumeInfo((1, 1, *shape), np.dtype("uint16"), "ZYX")
+    meta = FileMeta(info, 12.0, ((0.0, 1.0),), {codings.LATTICE: LATTICE.shared()})
+    where = ((0, 0, 0), shape, count, (0, 0, 0), shape)
+    return encode_file(meta, [EncodedChunk(0, 0, 0, coding, *where, payload) for payload in payloads])
+
+
+def equal_records(count: int) -> Records:
+    records = np.zeros(count, RECORD_DTYPE)
+    records["scale"] = 1
+    records["rotation"][:, 0] = 1
+    return records
+
+
+def raw() -> bytes:
+    return file_of(codings.RAW, [equal_records(50_000).tobytes()], 50_000)
+
+
+def planes() -> bytes:
+    """Equal records, but for so many random bytes that eight records take one."""
+    n = 1 << 20
+    columns = equal_records(n).view(np.uint8).reshape(n, 22).T.copy()
+    columns[20, : n // 8] = np.random.default_rng(1).integers(0, 256, n // 8)
+    payload = zstandard.ZstdCompressor(level=1).compress(columns.tobytes())
+    assert n / len(payload) > 7.5
+    return file_of(codings.PLANES, [payload], n)
+
+
+def lattice() -> bytes:
+    """Primitives of which only the sign is not foreseen."""
+    n = 1 << 18
+    shapes = quantise.shapes_from_symbols(np.zeros(n, np.int64), np.zeros((n, 6), np.int64), LATTICE)
+    signs = np.random.default_rng(2).choice([-1, 1], n)
+    symbols = quantise.Symbols(shapes, np.zeros((n, 3), np.int64), signs)
+    payload = quantise.encode_chunk(symbols, LATTICE, BRICK).payload
+    assert n / len(payload) > 7.5
+    return file_of(codings.LATTICE, [payload], n)
+
+
+def points_of(q: np.ndarray) -> bytes:
+    """The payload of integers, with all blocks marked."""
+    blocks, padded = points.empty_arrays(q.shape)
+    blocks[1:-1, 1:-1, 1:-1] = 1
+    padded[1:, 1:-1, 1:-1] = q
+    return bytes(encode_points(blocks, padded, 1, 0.4, 2.0**-9))
+
+
+def points_of_signs() -> bytes:
+    q = np.random.default_rng(3).choice([-1, 1], (64, 64, 64)).astype(np.int32)
+    payload = points_of(q)
+    assert q.size / len(payload) > 7
+    return file_of(codings.POINTS, [payload], q.size, q.shape)
+
+
+def points_of_zeros() -> bytes:
+    q = np.zeros((128, 128, 128), np.int32)
+    q[-1, -1, -1] = 1
+    return file_of(codings.POINTS, [points_of(q)], 1, q.shape)
+
+
+def points_of_a_byte(shape: Shape, byte: int) -> Callable[[], bytes]:
+    return lambda: file_of(codings.POINTS, [HEAD + bytes([byte])], 48, shape)
+
+
+def many_points_of_a_byte() -> bytes:
+    return file_of(codings.POINTS, [HEAD + b"\0", HEAD + b"\x55"] * 500, 48, (128, 128, 128))
+
+
+WORST = {
+    "raw": raw,
+    "planes": planes,
+    "lattice": lattice,
+    "points, signs": points_of_signs,
+    "points, zeros": points_of_zeros,
+    "points, a byte of zeros": points_of_a_byte((128, 128, 128), 0),
+    "points, a byte": points_of_a_byte((128, 128, 128), 0x55),
+    "points, thin": points_of_a_byte((1, 1, 1 << 21), 0xFE),
+    "points, thin along z": points_of_a_byte((1 << 21, 1, 1), 0xFE),
+    "points, many": many_points_of_a_byte,
+}
+
+
+@pytest.mark.parametrize("name", WORST)
+def test_checking_a_file_takes_memory_and_time_in_proportion_to_its_bytes(name: str) -> None:
+    data = WORST[name]()
+    check_file(data)  # imports and compiles
+    # Processor time, with a tenfold margin: the time of a chunk once was without relation to its bytes.
+    start = time.process_time()
+    check_file(data)
+    seconds = time.process_time() - start
+    tracemalloc.start()
+    try:
+        check_file(data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    nodes = NODES if name.startswith("points") else 0
+    assert peak <= PER_BYTE * len(data) + PIECES + nodes
+    assert seconds <= SECONDS_PER_BYTE * len(data) + SECONDS

@@ -1,0 +1,56 @@
+"""Text out of files, such as names of channels, made fit for where it goes: a line, XML, HTML, a file."""
+
+from __future__ import annotations
+
+import re
+
+# Controls (C0, C1, DEL), separators of lines and paragraphs, what turns the direction of text, and halves of
+# surrogate pairs, as which Python keeps the bytes of names that are not UTF-8.
+_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+# What is no Char of XML 1.0, section 2.2.
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_STORED = re.compile("[\0\ud800-\udfff]")
+REPLACEMENT = "\ufffd"
+
+
+def visible(text: str) -> str:
+    r"""Text with what could move a cursor or forge a line as escapes: ``\n``, ``\x1b``, ``\u202e``."""
+    return _HIDDEN.sub(_escape, text)
+
+
+def json_visible(document: str) -> str:
+    """The same of a JSON document, whose own line ends stay; the escapes are JSON's."""
+    lines = document.split("\n")
+    return "\n".join(_HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", line) for line in lines)
+
+
+def size_text(n: int) -> str:
+    """A number of bytes, as ``12.3 kB``."""
+    for power, prefix in enumerate("EPTGMk"):
+        unit: int = 1000 ** (6 - power)
+        if n >= unit:
+            return f"{n / unit:.3g} {prefix}B"
+    return f"{n} bytes"
+
+
+def fit_for_xml(text: str) -> str:
+    """Text with U+FFFD for every character that XML has no way to hold."""
+    return _NOT_XML.sub(REPLACEMENT, text)
+
+
+def fit_for_html(text: str) -> str:
+    """Text as HTML that shows it, with `visible` escapes."""
+    from html import escape
+
+    return escape(visible(text))
+
+
+def fit_for_file(text: str) -> str:
+    """Text with U+FFFD for what a .vgm file's texts cannot hold: NUL and halves of surrogate pairs."""
+    return _NOT_STORED.sub(REPLACEMENT, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return _SHORT.get(found[0]) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
