@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FormatError, InputError, UsageError
+from ..evaluate.noise import estimate_noise
+from ..evaluate.noise_model import NoiseModel
 from .gate_features import (
     FEATURES,
     LOCAL_FEATURES,
@@ -23,7 +25,6 @@ from .gate_features import (
     network_input,
 )
 from .gate_labels import examples, survey
-from .noise import NoiseModel, estimate_noise
 
 Array = npt.NDArray[Any]
 F32 = npt.NDArray[np.float32]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..evaluate.noise_model import NoiseModel
 from .gate_features import LOCAL_FEATURES, Cells, Triple, cells, grid_shape, learning_chunks, smoothed_noise
-from .noise import NoiseModel
 
 Array = npt.NDArray[Any]
 F32 = npt.NDArray[np.float32]

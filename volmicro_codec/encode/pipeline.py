@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from .. import evaluate
 from ..errors import UsageError
+from ..evaluate.noise import estimate_noise
 from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead, write_file
 from ..progress import Progress, SilentProgress
 from ..volume import Volume
@@ -24,7 +25,6 @@ from .fit import EFFORTS, ImageFit, Method, Schedule, Weighting
 from .gate import Gate, no_gate, otsu_gate, train_gate
 from .image import MAX_BLOCK_VOXELS, Image, check_floats, mapping
 from .lattice_quantise import Lattice
-from .noise import estimate_noise
 from .regularise import Regularisers
 from .settings import EncodeSettings
 

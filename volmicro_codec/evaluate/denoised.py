@@ -53,7 +53,7 @@ def compare_denoised(
     InputError
         Where the shapes differ.
     """
-    from ..encode.noise import estimate_noise
+    from .noise import estimate_noise
 
     check_volume(original, "original")
     if original.shape != decoded.shape:
