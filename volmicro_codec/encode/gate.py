@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FormatError, InputError, UsageError
-from ..evaluate.noise import NoiseModel, estimate_noise
+from ..evaluate.noise import estimate_noise
+from ..evaluate.noise_model import NoiseModel
 from .gate_features import (
     FEATURES,
     LOCAL_FEATURES,

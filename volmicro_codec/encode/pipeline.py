@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from .. import evaluate
 from ..errors import UsageError
-from ..evaluate.noise import NoiseModel, estimate_noise
+from ..evaluate.noise import estimate_noise
+from ..evaluate.noise_model import NoiseModel
 from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead, write_file
 from ..progress import Progress, SilentProgress
 from ..volume import Volume
