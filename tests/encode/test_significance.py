@@ -84,7 +84,7 @@ def test_lone_outliers_are_not_supported_and_a_blurred_spot_is():
     spot[12, 22, 22] = 1.0
     spot = gaussian_filter(spot, 1.2)
     missing += 6.0 * spot / spot.max()
-    found = significance.supported(missing, np.ones_like(missing))
+    found = significance.supported(missing, np.ones_like(missing), (0.0, 0.0, 0.0))
     assert not found[12, 8, 8]
     assert found[12, 22, 22]
     assert found.mean() < 0.02

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from .image import Image, Part
 from .model import Model
 from .refine import Block, Refiner
 from .regularise import Regularisers
-from .significance import ADMITTED, BIT, CLOSED, NoiseField
+from .significance import ADMITTED, BIT, CLOSED, NoiseField, supported
 
 F32 = npt.NDArray[np.float32]
 
@@ -152,6 +153,7 @@ class ImageFit:
         self.parts = self.image.parts()
         self._kept: Refiner | None = None
         self._evaluated: Model | None = None
+        self._significance: tuple[Any, ...] | None = None
 
     @property
     def voxel_count(self) -> int:
@@ -283,6 +285,27 @@ class ImageFit:
             residual = refiner.residual[core_in_domain(part)]
             blocks.append(block_excess(residual, self.noise.variance(part.core)).ravel())
         return within(np.concatenate(blocks))
+
+    def where_significant(self, part: Part, missing: F32) -> tuple[F32, npt.NDArray[np.bool_]]:
+        """For single voxels of a block's domain: the noise's variance, and where it does not explain all.
+
+        ``missing`` is the negative residual of the model as it is. Nothing is significant where the gate is
+        closed.
+        """
+        assert self.noise is not None
+        kept = self._significance
+        if kept is not None and kept[0] is part:
+            variance, occupied, model, allowed = kept[1:]
+        else:
+            gate, voxels = self.image.gate, self.image.voxels
+            occupied = None if gate.kind == "none" else gate.occupied(voxels, part.domain)
+            variance, model = self.noise.variance_of(voxels, part.domain), None
+        if model is not self.model:
+            allowed = supported(missing, variance, self.noise.model.correlation)
+            if occupied is not None:
+                allowed &= occupied
+        self._significance = part, variance, occupied, self.model, allowed
+        return variance, allowed
 
     def restart(self) -> None:
         """Forget all Gaussians."""

@@ -10,7 +10,6 @@ would make better use of them.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -32,12 +31,14 @@ MOST_POINTS = 0.35  # share from which on that is sure to pay; between both, bot
 FEWER = 0.65  # of the count that is best before a fit has converged (measured 0.5 to 0.85)
 TRIES = 0.6, 1.3  # times the count, once a fit has converged
 MOST_TURNS, MOST_TURNS_SLOW = 3, 1
+FIRST, RATIO = 48, 1.6
+"""Gaussians after the first round, and times as many after each, where the noise says when to end: then no
+round depends on the bytes until they are short, and more bytes never make a file worse."""
 MOST_CLEANINGS = 3
 SLOW_IMAGE = 4 << 20  # voxels
 FAVOURED = 0.14
 """dB an octave by which the loss as foreseen is in favour of more Gaussians: of two counts that coding finds
 alike the greater is foreseen to be that much better (measured)."""
-FIRST, RATIO = 48, float(__import__('os').environ.get('XRATIO','1.6'))
 FEW_ADDED, FALLING = 2, 0.95
 """Rounds running with next to no candidates that end the growing, unless the error falls to this share:
 smooth images show few places at a time."""
@@ -152,7 +153,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
     best: tuple[Shares, int] | None = None
     last: tuple[Shares, int] | None = None
     large = plan.points and fit.voxel_count > LARGE_IMAGE
-    worse, few, step = 0, 0, 0.0
+    worse, few, step, exhausted = 0, 0, 0.0, False
     for k in range(1, 4 * s.rounds + 1):
         before, error = len(fit.model), fit.sse
         if fit.noise is not None:
@@ -168,6 +169,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
         if fit.noise is not None and added < wanted:
             few = FEW_ADDED if added < max(1, before // 50) else 0
         if few >= FEW_ADDED or not added:
+            exhausted = fit.noise is not None
             break  # the residual holds nothing more that a Gaussian could take off
         curve.add(fit)
         if plan.points:
@@ -192,6 +194,8 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
             break
     share = best[0].points / max(best[0].size, 1.0) if best is not None else 0.0
     fewer = math.ceil(FEWER * best[1]) if best is not None and share > MANY_POINTS else 0
+    if exhausted:
+        fewer = 0  # bytes are not short: points add to all Gaussians that there are
     sure = share > MOST_POINTS or (fit.voxel_count > LARGE_IMAGE and (worse > 0 or share > 2 * MANY_POINTS))
     return Growth(curve, fewer, sure, best[0].loss if best is not None else math.inf)
 
@@ -295,7 +299,6 @@ def noise_taken_out(fit: ImageFit, plan: Plan, budget: float) -> None:
             fit.refit(2 * plan.schedule.inner, stage="noise taken out")
         room = limited(min(2 * count, int(budget / size)), plan) - len(kept)
         added = fit.grow(room, 2 * plan.schedule.inner, "more again") if room > 0 else 0
-        print("clean", count, len(kept), "room", room, "added", added, "bits", 8*size, "step", step, file=sys.stderr)
         if added < 0.01 * count and len(kept) >= 0.99 * count:
             break
 

@@ -23,7 +23,7 @@ from .fit import ImageFit, core_in_domain
 from .image import Part
 from .model import Model
 from .points import PRICE, SCALE, PointChunk, Shape3, boxes, choose_points, spill, turns
-from .significance import STEP, step_at_noise, supported
+from .significance import STEP, step_at_noise
 
 F32 = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -189,11 +189,9 @@ def weight_of_voxels(
     weight = np.where(foreground, np.float32(care), np.float32(1.0))
     if fit.noise is None:
         return weight
-    variance = fit.noise.variance_of(fit.image.voxels, part.domain)
+    variance, allowed = fit.where_significant(part, missing)
     np.minimum(weight, np.float32(step * step / STEP**2) / variance, out=weight)
-    weight *= supported(missing, variance)
-    if fit.image.gate.kind != "none":
-        weight *= fit.image.gate.occupied(fit.image.voxels, part.domain)
+    weight *= allowed
     return weight
 
 

@@ -1,9 +1,9 @@
 """What is signal and what is noise, in units of the noise's variance: the test that every bit must pass.
 
 Under Gaussian noise a bit describes the specimen only where it takes more than `BIT` variances off the
-squared error (minimum description length; Rissanen 1978). So a Gaussian must take off `BIT` times its bits, a
-step finer than `STEP` standard deviations of the noise describes noise, and so does a residual sample that takes
-off less than its own bits are worth.
+squared error (minimum description length; Rissanen, Automatica 14, 465, 1978). So a Gaussian must take off
+`BIT` times its bits, a step finer than `STEP` standard deviations of the noise describes noise, and so does a
+residual sample that takes off less than its own bits are worth.
 """
 
 from __future__ import annotations
@@ -15,23 +15,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..evaluate.noise_model import NoiseModel
-from .model import PI32, Model
+from ..evaluate.noise_model import NoiseModel, kernel
+from .model import Model
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 Box = tuple[slice, slice, slice]
 
-import os
-
-BIT = 2.0 * math.log(2.0)*float(os.environ.get('XBIT','1'))
+BIT = 2.0 * math.log(2.0)
 """Noise variances of squared error that a bit must take off."""
 STEP = math.sqrt(12.0)
 """Standard deviations of the noise: the step of a uniform quantiser whose slope is `BIT` (its error goes with
 step^2 / 12, of which a bit takes off 2 ln 2 parts)."""
-import os
 
-ROUNDING_STEP = float(os.environ.get('XSTEP','2'))
+ROUNDING_STEP = 2.0
 """The same for the amplitudes of Gaussians. `STEP` would make the error against the truth twice that of the
 estimate from noisy voxels (1 variance a number); this adds a third to it for 15 % more bytes."""
 CELL = 2
@@ -40,7 +37,9 @@ LEVEL_SIGMA = 1.0
 BITS_A_CLASS = 9.5
 """What a Gaussian costs more for each class: nine numbers one bit finer each, and its amplitude's prior."""
 LEAST_BITS = 22.0
-ADMITTED = float(os.environ.get('XADM','25'))
+LEAST_SEEN = 0.02
+"""Correlation of neighbours under which the noise is taken to be white."""
+ADMITTED = 25.0
 """Variances that a candidate must take off by itself; less than its bits are worth, since it gains when its
 shape is fitted. Those that do not are taken out after the refit (`removable`)."""
 CLOSED = 58.0
@@ -162,7 +161,7 @@ class NoiseField:
         return np.maximum(total, 0.05)
 
 
-def supported(missing: F32, variance: F32) -> npt.NDArray[np.bool_]:
+def supported(missing: F32, variance: F32, correlation: tuple[float, float, float]) -> npt.NDArray[np.bool_]:
     """Where more is missing in a voxel's neighbourhood than the noise explains, bool [Z, Y, X].
 
     Detail has the width of the point spread function and comes in neighbours; outliers of noise are alone.
@@ -173,18 +172,15 @@ def supported(missing: F32, variance: F32) -> npt.NDArray[np.bool_]:
     chi /= variance
     size = tuple(min(WINDOW, n) for n in chi.shape)
     mean = uniform_filter(chi, size, mode="nearest")
-    return np.asarray(mean > 1.0 + SUPPORT * math.sqrt(2.0 / math.prod(size)))
+    # Squares of correlated noise are correlated as the square of its correlation.
+    alike = math.prod(float((autocorrelation(r) ** 2).sum()) for r in correlation)
+    return np.asarray(mean > 1.0 + SUPPORT * math.sqrt(2.0 * alike / math.prod(size)))
 
 
-def autocorrelation(lag1: float) -> F64:
-    """Correlation at lags -2..2 (or 0 alone) of noise smoothed by taps (a, 1, a) with that at lag 1."""
-    r = min(max(lag1, -0.6), 0.7)
-    if abs(r) < 0.02:
-        return np.ones(1)
-    # r = 2a / (1 + 2a^2), the smaller root.
-    a = (1.0 - math.sqrt(max(1.0 - 2.0 * r * r, 0.0))) / (2.0 * r)
-    second = a * a / (1.0 + 2.0 * a * a)
-    return np.array([second, r, 1.0, r, second])
+def autocorrelation(neighbours: float) -> F64:
+    """Correlation of the noise over lags -r..r along an axis, given that of neighbours."""
+    taps = kernel(neighbours) if abs(neighbours) >= LEAST_SEEN else np.ones(1)
+    return np.asarray(np.correlate(taps, taps, "full"))
 
 
 def _pairs(a: F32, axis: int) -> F32:
@@ -209,7 +205,8 @@ def covariances(model: Model) -> F64:
 def worth(noise: NoiseField, model: Model) -> F64:
     """Squared error that each Gaussian takes off, in variances of the noise as it sees it, [N]."""
     sigma = covariances(model)
-    return np.asarray(model.energy().numpy()) / noise.seen(model.mu.numpy(), sigma)
+    energies: F64 = model.energy().numpy()
+    return energies / noise.seen(model.mu.numpy(), sigma)
 
 
 def bits_of(energies: F64, step: float, mean_bits: float) -> F64:
@@ -226,5 +223,3 @@ def step_at_noise(noise: NoiseField, model: Model) -> float:
     # The error of rounding in variances is step^2 times the mean of 1 / variance.
     return ROUNDING_STEP / math.sqrt(float(np.mean(1.0 / seen)))
 
-
-__all__ = ["ADMITTED", "BIT", "CLOSED", "PI32", "STEP", "NoiseField", "autocorrelation", "bits_of", "step_at_noise", "worth"]
