@@ -205,8 +205,8 @@ def covariances(model: Model) -> F64:
 def worth(noise: NoiseField, model: Model) -> F64:
     """Squared error that each Gaussian takes off, in variances of the noise as it sees it, [N]."""
     sigma = covariances(model)
-    energies: F64 = model.energy().numpy()
-    return energies / noise.seen(model.mu.numpy(), sigma)
+    energies: F64 = np.asarray(model.energy().numpy(), np.float64)
+    return np.asarray(energies / noise.seen(model.mu.numpy(), sigma))
 
 
 def bits_of(energies: F64, step: float, mean_bits: float) -> F64:
