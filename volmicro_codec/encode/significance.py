@@ -212,7 +212,7 @@ def worth(noise: NoiseField, model: Model) -> F64:
 def bits_of(energies: F64, step: float, mean_bits: float) -> F64:
     """Bits of Gaussians of given energies (w^2 I0) at an amplitude step, [N]."""
     classes = np.maximum(np.rint(np.log2(np.sqrt(energies) / step + 1e-12)), 0.0)
-    return np.maximum(mean_bits + BITS_A_CLASS * (classes - classes.mean()), LEAST_BITS)
+    return np.asarray(np.maximum(mean_bits + BITS_A_CLASS * (classes - classes.mean()), LEAST_BITS))
 
 
 def step_at_noise(noise: NoiseField, model: Model) -> float:
