@@ -173,6 +173,8 @@ def curve(
                 *source, *options(min(value, high)), "-threads", "1", "-f", stream, str(path), stdin=frames
             )
             payload = path.read_bytes()
+        if not payload:
+            raise RuntimeError(f"ffmpeg wrote an empty .{stream} at {knob} {value:g}")
         tops[payload] = top(value)
         return payload
 
