@@ -1,4 +1,4 @@
-"""What a file costs follows from its bytes (spec, section 10), measured on the worst small file of each coding."""
+"""What a file costs follows from its bytes (spec, section 10): the worst small file of each coding."""
 
 from __future__ import annotations
 
