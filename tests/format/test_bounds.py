@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import zstandard
 
+from volmicro_codec.decode import image
+from volmicro_codec.decode import open as open_vgm
 from volmicro_codec.format import EncodedChunk, FileMeta, check_file, codings, encode_file
 from volmicro_codec.format.codings import points
 from volmicro_codec.format.varint import put
@@ -168,3 +170,17 @@ def test_checking_a_file_takes_memory_and_time_in_proportion_to_its_bytes(name: 
     nodes = NODES if name.startswith("points") else 0
     assert peak <= PER_BYTE * len(data) + PIECES + nodes
     assert seconds <= SECONDS_PER_BYTE * len(data) + SECONDS
+
+
+def test_decoding_a_voxel_takes_memory_in_proportion_to_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million primitives in one place; the tables of all of them would be twice the limit."""
+    monkeypatch.setattr(image, "MANY_PRIMITIVES", 1 << 18)
+    monkeypatch.setattr(image, "GROUP_PRIMITIVES", 1 << 14)
+    data = planes()
+    tracemalloc.start()
+    try:
+        with open_vgm(data, threads=1) as array:
+            array[0, 0, 0]
+        assert tracemalloc.get_traced_memory()[1] <= PER_BYTE * len(data) + PIECES
+    finally:
+        tracemalloc.stop()
