@@ -199,3 +199,22 @@ def test_volumes_far_larger_than_memory_open_and_read() -> None:
         coarse = array.level(10)
         assert coarse.shape == (1 << 10, 1 << 9, 1 << 10)
         assert coarse[511:513, 255:257, 511:513].shape == (2, 2, 2)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("level", [0, 1])
+def test_tiles_with_more_primitives_than_fit_in_memory_are_summed_in_groups(
+    dtype: str, level: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = bricks((33, 40, 70), brick=24, per_brick=40, dtype=dtype, levels=2, base=40.0, gain=30.0)
+    monkeypatch.setattr(image, "MANY_PRIMITIVES", 150)
+    monkeypatch.setattr(image, "GROUP_PRIMITIVES", 37)
+    array = open_vgm(model.data, threads=1).level(level)
+    whole = array[...]
+    for index in ((slice(3, 9), 7, slice(None, None, 5)), (16, slice(1, 40), slice(30, 34)), (0, 0, 0)):
+        assert np.array_equal(array[index], whole[index])
+    value, slack = model.reference(level)
+    low, high = value - slack, value + slack
+    if dtype != "float32":
+        low, high = (np.clip(np.rint(v), 0, np.iinfo(dtype).max) for v in (low, high))
+    assert ((whole >= low) & (whole <= high)).all()

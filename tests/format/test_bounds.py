@@ -1,18 +1,22 @@
-"""What a file costs follows from its bytes (spec, section 10), measured on the worst small file of each coding."""
+"""What a file costs follows from its bytes (spec, section 10): the worst small file of each coding."""
 
 from __future__ import annotations
 
 import struct
 import time
 import tracemalloc
+import zlib
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import zstandard
 
+from volmicro_codec.decode import image
+from volmicro_codec.decode import open as open_vgm
 from volmicro_codec.format import EncodedChunk, FileMeta, check_file, codings, encode_file
 from volmicro_codec.format.codings import points
+from volmicro_codec.format.varint import put
 from volmicro_codec.primitives import RECORD_DTYPE, Records
 from volmicro_codec.volume import VolumeInfo
 
@@ -22,7 +26,9 @@ encode_points = pytest.importorskip("volmicro_codec.encode.points").encode_point
 PER_BYTE = 800  # bytes of memory: those of 8 primitives, each 22 of its record and what its coding needs
 PIECES = 12 << 20  # bytes that are worked on at one time, whatever the file
 NODES = 40 * points.MAX_NODES  # bytes of one points chunk's nodes; the borders are large where it is thin
+# Processor time, with a tenfold margin; what has no relation to the bytes is off by far more.
 SECONDS_PER_BYTE = 2e-3  # a symbol may take a 5700th of a byte, and takes some 60 ns
+METADATA_SECONDS_PER_BYTE = 1e-5
 SECONDS = 1.0
 
 Shape = tuple[int, int, int]
@@ -114,20 +120,67 @@ WORST = {
 }
 
 
-@pytest.mark.parametrize("name", WORST)
-def test_checking_a_file_takes_memory_and_time_in_proportion_to_its_bytes(name: str) -> None:
-    data = WORST[name]()
+def metadata_of(tags: bytes) -> bytes:
+    """A file of no chunks with these tags."""
+    info = VolumeInfo((1, 1, *BRICK), np.dtype("uint16"), "ZYX")
+    whole = encode_file(FileMeta(info, 12.0, ((0.0, 1.0),)), [])
+    meta, index = struct.unpack_from("<II", whole, 12)
+    body = whole[32 : 32 + meta] + tags + whole[32 + meta :]
+    head = whole[:12] + struct.pack("<IIQ", meta + len(tags), index, 0)
+    return head + struct.pack("<I", zlib.crc32(head + body)) + body
+
+
+def counted(data: bytes) -> bytes:
+    return put(len(data)) + data
+
+
+METADATA = {
+    "shared parameters": lambda: b"\1" + counted(b"".join(put(k) + b"\0" for k in range(100_000))),
+    "unknown tags": lambda: b"".join(put(k) + b"\0" for k in range(2000, 200_000, 2)),
+    "qualities": lambda: b"\x0c" + counted(b"".join(b"\0\5%05d\0\0\0\0" % k for k in range(50_000))),
+}
+
+
+@pytest.mark.parametrize("name", METADATA)
+def test_opening_takes_memory_and_time_in_proportion_to_the_metadata(name: str) -> None:
+    data = metadata_of(METADATA[name]())
+    seconds, peak = measured(data)
+    assert peak <= PER_BYTE * len(data)
+    assert seconds <= METADATA_SECONDS_PER_BYTE * len(data)
+
+
+def measured(data: bytes) -> tuple[float, int]:
+    """Processor seconds and peak bytes of checking a file."""
     check_file(data)  # imports and compiles
-    # Processor time, with a tenfold margin: the time of a chunk once was without relation to its bytes.
     start = time.process_time()
     check_file(data)
     seconds = time.process_time() - start
     tracemalloc.start()
     try:
         check_file(data)
-        peak = tracemalloc.get_traced_memory()[1]
+        return seconds, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", WORST)
+def test_checking_a_file_takes_memory_and_time_in_proportion_to_its_bytes(name: str) -> None:
+    data = WORST[name]()
+    seconds, peak = measured(data)
     nodes = NODES if name.startswith("points") else 0
     assert peak <= PER_BYTE * len(data) + PIECES + nodes
     assert seconds <= SECONDS_PER_BYTE * len(data) + SECONDS
+
+
+def test_decoding_a_voxel_takes_memory_in_proportion_to_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million primitives in one place; the tables of all of them would be twice the limit."""
+    monkeypatch.setattr(image, "MANY_PRIMITIVES", 1 << 18)
+    monkeypatch.setattr(image, "GROUP_PRIMITIVES", 1 << 14)
+    data = planes()
+    tracemalloc.start()
+    try:
+        with open_vgm(data, threads=1) as array:
+            array[0, 0, 0]
+        assert tracemalloc.get_traced_memory()[1] <= PER_BYTE * len(data) + PIECES
+    finally:
+        tracemalloc.stop()
