@@ -49,8 +49,10 @@ def file_system(url: str, asynchronous: bool = False, **options: Any) -> tuple[A
     except ImportError as e:
         raise DependencyError(f"{url}: {e} (the extra 'remote' of this package has what is needed)") from e
     if is_web(url):
-        return PatientHTTP(asynchronous=asynchronous, **options), url
-    below = {p: {"client_kwargs": {"timeout": patience()}} for p in protocols if p in _WEB}
+        # fsspec keeps file systems by their options, so these must all be said.
+        client = {**patience(), **options.pop("client_kwargs", {})}
+        return PatientHTTP(asynchronous=asynchronous, client_kwargs=client, **options), url
+    below = {p: {"client_kwargs": patience()} for p in protocols if p in _WEB}
     return (*url_to_fs(url, **{**below, **options}),)
 
 
@@ -59,6 +61,6 @@ def reason(error: BaseException) -> str:
     status = getattr(error, "status", None)
     if status is not None:
         return f"{status} {getattr(error, 'message', '')}".strip()
-    if isinstance(error, TimeoutError):
-        return str(error) or "no answer in time"
+    if isinstance(error, TimeoutError):  # fsspec makes one of its own, without a text, of any
+        return str(error) or str(error.__cause__ or "") or "no answer in time"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

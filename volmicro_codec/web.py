@@ -41,10 +41,7 @@ class WrongAnswerError(aiohttp.ClientError):
 
 
 class PatientHTTP(HTTPFileSystem):
-    """fsspec's file system for http, with time-outs, further tries, and a look at what was answered."""
-
-    def __init__(self, *args: Any, client_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, client_kwargs={"timeout": patience(), **(client_kwargs or {})}, **kwargs)
+    """fsspec's file system for http, with further tries, and a look at what was answered."""
 
     async def _info(self, url: str, **kwargs: Any) -> dict[str, Any]:
         async def ask() -> int | None:
@@ -108,11 +105,11 @@ class PatientHTTP(HTTPFileSystem):
     @property
     def _silence(self) -> float:
         """Seconds that a server may say nothing."""
-        return getattr(self.client_kwargs["timeout"], "sock_read", None) or TIMEOUT
+        return getattr(self.client_kwargs.get("timeout"), "sock_read", None) or TIMEOUT
 
 
-def patience() -> aiohttp.ClientTimeout:
-    """How long a server may say nothing: ``VGM_TIMEOUT`` seconds, or `TIMEOUT`.
+def patience() -> dict[str, Any]:
+    """Options of an http client: how long a server may say nothing, ``VGM_TIMEOUT`` seconds or `TIMEOUT`.
 
     Raises
     ------
@@ -126,7 +123,7 @@ def patience() -> aiohttp.ClientTimeout:
         seconds = math.nan
     if not 0 < seconds < math.inf:
         raise UsageError(f"VGM_TIMEOUT={text}: expected seconds, more than 0")
-    return aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
+    return {"timeout": aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)}
 
 
 async def _patiently(url: str, ask: Callable[[], Awaitable[T]]) -> T:

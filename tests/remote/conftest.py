@@ -145,7 +145,11 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
         else:
-            data = (self.served.root / self.path.lstrip("/")).read_bytes()
+            file = self.served.root / self.path.lstrip("/")
+            if not file.is_file():
+                self.plain(404)
+                return
+            data = file.read_bytes()
             first, last = (int(wanted[1]), int(wanted[2])) if wanted else (0, len(data))
             last = min(last, len(data) - 1)
             shift = 7 * (mood == "shifted")

@@ -174,10 +174,10 @@ def test_an_ome_zarr_behind_such_a_server_is_read_or_given_up_alike(
         server.fail = set(numbers) if mood == "503" else set()
         server.moods = {} if mood == "503" else dict.fromkeys(numbers, mood)
 
-    for number in range(1, 4):
+    for number in range(1, 8):
         fail(range(number, number + 1))
         np.testing.assert_array_equal(read_volume(f"{server.url}/v.ome.zarr").data[0, 0], data)
-    assert len(told) >= (0 if mood == "reset" else 3)
+    assert told or mood == "reset"
     fail(range(1, 1000))
     with pytest.raises(RemoteError):
         read_volume(f"{server.url}/v.ome.zarr")
