@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from .errors import DependencyError
+
 _LOCAL = ("file://", "local://")
+_WEB = ("http", "https")
 
 
 def local_path(name: str) -> str | None:
@@ -11,3 +16,51 @@ def local_path(name: str) -> str | None:
         if name.startswith(scheme):
             return name.removeprefix(scheme)
     return None if "://" in name else name
+
+
+def is_web(url: str) -> bool:
+    """Whether a URL is one of http or https, with nothing chained to it."""
+    return url.partition("://")[0].lower() in _WEB and "::" not in url
+
+
+def file_system(url: str, asynchronous: bool = False, **options: Any) -> tuple[Any, str]:
+    """The fsspec file system behind a URL, and the path in it.
+
+    Parameters
+    ----------
+    url : str
+    asynchronous : bool
+        Whether its user has an event loop of its own, as Zarr does.
+    **options
+        Of the file system.
+
+    Raises
+    ------
+    DependencyError
+        Where fsspec, or what it needs for such URLs, is not installed.
+    """
+    try:
+        from fsspec.core import url_to_fs
+
+        protocols = [part.partition("://")[0].lower() for part in url.split("::")]
+        if not set(protocols) & set(_WEB):
+            return (*url_to_fs(url, **options),)
+        from .web import PatientHTTP, patience
+    except ImportError as e:
+        raise DependencyError(f"{url}: {e} (the extra 'remote' of this package has what is needed)") from e
+    if is_web(url):
+        # fsspec keeps file systems by their options, so these must all be said.
+        client = {**patience(), **options.pop("client_kwargs", {})}
+        return PatientHTTP(asynchronous=asynchronous, client_kwargs=client, **options), url
+    below = {p: {"client_kwargs": patience()} for p in protocols if p in _WEB}
+    return (*url_to_fs(url, **{**below, **options}),)
+
+
+def reason(error: BaseException) -> str:
+    """Why a request failed, in a few words."""
+    status = getattr(error, "status", None)
+    if status is not None:
+        return f"{status} {getattr(error, 'message', '')}".strip()
+    if isinstance(error, TimeoutError):  # fsspec makes one of its own, without a text, of any
+        return str(error) or str(error.__cause__ or "") or "no answer in time"
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -33,6 +35,12 @@ class Server:
         Whether it honours ranges.
     fail : set of int
         Numbers of GET requests, from 1, that are answered with 503.
+    moods : dict
+        What else happens to GET requests, by their number, or for all that no number names by 0:
+        "hang", "reset", "cut" (half of the body), "short", "long", "shifted" (a range of other
+        bytes), "drip" (a byte, then nothing), "whole".
+    released : threading.Event
+        What those that hang wait for.
     gets : list of (first, last)
         The range of each GET, None for a whole file.
     heads, sent : int
@@ -45,6 +53,8 @@ class Server:
     url: str = ""
     ranges: bool = True
     fail: set[int] = field(default_factory=set)
+    moods: dict[int, str] = field(default_factory=dict)
+    released: threading.Event = field(default_factory=threading.Event)
     gets: list[tuple[int, int] | None] = field(default_factory=list)
     heads: int = 0
     sent: int = 0
@@ -65,7 +75,13 @@ class Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         with self.served.lock:
             self.served.heads += 1
-        self.answer(False)
+        if self.served.moods.get(-1) == "hang":
+            self.served.released.wait()
+            self.close_connection = True
+        elif self.served.moods.get(-1) == "405":
+            self.plain(405)
+        else:
+            self.answer(False)
 
     def do_GET(self) -> None:
         match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
@@ -74,6 +90,10 @@ class Handler(BaseHTTPRequestHandler):
             number = len(self.served.gets)
         if number in self.served.fail:
             self.plain(503)
+            return
+        mood = self.served.moods.get(number, self.served.moods.get(0))
+        if mood is not None:
+            self.moody(mood, match)
             return
         if self.served.together is not None:
             try:
@@ -116,6 +136,37 @@ class Handler(BaseHTTPRequestHandler):
                 self.served.sent += len(data)
             self.wfile.write(data)
 
+    def moody(self, mood: str, wanted: re.Match[str] | None) -> None:
+        """Answer as no server should."""
+        self.close_connection = True
+        if mood == "hang":
+            self.served.released.wait()
+        elif mood == "reset":
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+        else:
+            file = self.served.root / self.path.lstrip("/")
+            if not file.is_file():
+                self.plain(404)
+                return
+            data = file.read_bytes()
+            first, last = (int(wanted[1]), int(wanted[2])) if wanted else (0, len(data))
+            last = min(last, len(data) - 1)
+            shift = 7 * (mood == "shifted")
+            body = data[first + shift : last + 1 + shift + {"short": -9, "long": 9}.get(mood, 0)]
+            said = shift if mood == "shifted" else 0
+            self.send_response(206)
+            if mood not in ("short", "long"):
+                self.send_header("Content-Range", f"bytes {first + said}-{last + said}/{len(data)}")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if mood in ("cut", "drip"):
+                body = body[: len(body) // 2 if mood == "cut" else 1]
+            self.wfile.write(body)
+            self.wfile.flush()
+            if mood == "drip":
+                self.served.released.wait()
+
     def log_message(self, *args: Any) -> None:
         """Say nothing."""
 
@@ -130,9 +181,16 @@ def server(tmp_path: Path) -> Iterator[Server]:
     thread = threading.Thread(target=http.serve_forever)
     thread.start()
     yield http.served
+    http.served.released.set()
     http.shutdown()
     http.server_close()
     thread.join()
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits before further tries that are no waits."""
+    monkeypatch.setattr("volmicro_codec.web.WAITS", (0.001, 0.002, 0.004))
 
 
 @pytest.fixture(scope="session")

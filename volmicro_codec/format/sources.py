@@ -8,7 +8,16 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
-from ..errors import DependencyError, FormatError, InputError, MissingFileError, RemoteError, UsageError
+from ..errors import (
+    DependencyError,
+    FormatError,
+    InputError,
+    MissingFileError,
+    RemoteError,
+    UsageError,
+    VgmError,
+)
+from ..urls import file_system, reason
 
 CONCURRENT = 8
 """Ranges of one remote file that are under way at once."""
@@ -160,15 +169,13 @@ class UrlSource:
     """A file behind any URL that fsspec understands; pickles as its URL and options."""
 
     def __init__(self, url: str, **options: Any) -> None:
-        try:
-            from fsspec.core import url_to_fs
-        except ImportError as exc:
-            raise DependencyError(f"{url}: reading a URL needs fsspec (pip install fsspec)") from exc
         self._url, self._options = url, options
         self.name = url
         try:
-            self._fs, self._path = url_to_fs(url, **options)
+            self._fs, self._path = file_system(url, **options)
             size = self._fs.info(self._path).get("size")
+        except VgmError:
+            raise
         except ImportError as exc:
             raise DependencyError(f"{url}: {exc}") from exc
         except FileNotFoundError as exc:
@@ -176,9 +183,9 @@ class UrlSource:
             cause = exc.__cause__
             if cause is None or isinstance(cause, FileNotFoundError) or _status(cause) in (404, 410):
                 raise MissingFileError(f"{url}: no such file") from None
-            raise RemoteError(f"{url}: {type(cause).__name__}: {cause}") from exc
+            raise RemoteError(f"{url}: {reason(cause)}") from exc
         except Exception as exc:
-            raise RemoteError(f"{url}: {type(exc).__name__}: {exc}") from exc
+            raise RemoteError(f"{url}: {reason(exc)}") from exc
         if size is None:
             raise RemoteError(f"{url}: the server does not say how large the file is")
         self._size = int(size)
@@ -218,12 +225,15 @@ class UrlSource:
                 yield self._part(data, offset, length)
 
     def _failed(self, offset: int, length: int, why: BaseException) -> RemoteError:
-        return RemoteError(f"{self.name}: bytes {offset}..{offset + length}: {why}")
+        return RemoteError(f"{self.name}: bytes {offset}..{offset + length}: {reason(why)}")
 
     def _part(self, data: bytes, offset: int, length: int) -> bytes:
         if len(data) == self._size > length:  # a server that answers a range with the whole file
             data = data[offset : offset + length]
-        return _exactly(bytes(data), offset, length, self.name)
+        if len(data) != length:
+            got = ValueError(f"{length} bytes wanted, the server sent {len(data)}")
+            raise self._failed(offset, length, got)
+        return bytes(data)
 
     def close(self) -> None:
         """Nothing to let go of: each read is a request of its own."""

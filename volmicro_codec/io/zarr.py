@@ -32,6 +32,7 @@ from .arrange import (
 from .lazy_images import Box, LazyImages
 from .zarr_output import zarr_output
 from .zarr_pyramid import BLOCK_VOXELS, CHUNK, create, finish, halve, level_shapes, write_pyramid
+from .zarr_store import store_of
 
 __all__ = ["read", "write", "write_pyramid"]
 
@@ -117,7 +118,7 @@ def _by_chunk_rows(
 
 def _open(name: str) -> tuple[zarr.Array[Any], zarr_metadata.OmeImage]:
     """The array of full resolution and what is said of it."""
-    node = zarr.open(name, mode="r")
+    node = zarr.open(store_of(name), mode="r")
     if isinstance(node, zarr.Array):
         return node, zarr_metadata.OmeImage("", _plain_axes(name, node), (None, None, None), None, ())
     attributes = dict(node.attrs)
