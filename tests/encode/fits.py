@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from volmicro_codec.decode.cpu import CpuRasteriser
@@ -34,3 +35,19 @@ def fit_of(voxels, threads=1, weighting=None, gate=None, **method):
     base, gain = mapping(voxels)
     image = Image(voxels, base, gain, gate or no_gate(voxels), (1.0, 1.0, 1.0))
     return ImageFit(image, CpuRasteriser(CUTOFF, threads), weighting or Weighting(), Method(**method))
+
+
+def other_processor(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let every Gaussian start a millionth off, as if sums were rounded otherwise; 0 changes nothing."""
+    if number == 0:
+        return
+    plain, rng = ImageFit._more, torch.Generator().manual_seed(number)
+
+    def off(x: torch.Tensor) -> torch.Tensor:
+        return x * (1.0 + 1e-6 * torch.randn(x.shape, generator=rng, dtype=x.dtype))
+
+    def more(fit: ImageFit, count: int) -> Model:
+        m = plain(fit, count)
+        return Model(off(m.mu), off(m.B), off(m.w))
+
+    monkeypatch.setattr(ImageFit, "_more", more)

@@ -55,7 +55,8 @@ def chosen(
     """`choose_points` on all of a residual, unless said otherwise."""
     whole = (missing.shape[0], missing.shape[1], missing.shape[2])
     inside = np.zeros(whole, bool) if foreground is None else foreground
-    return choose_points(missing, inside, lo, shape or whole, step, unit, care, cutoff, origin, threads)
+    weight = np.where(inside, np.float32(care), np.float32(1.0))
+    return choose_points(missing, weight, lo, shape or whole, step, unit, cutoff, origin, threads)
 
 
 def some(chunk: PointChunk | None) -> PointChunk:
@@ -141,14 +142,10 @@ def test_a_payload_holds_as_many_points_as_it_is_said_to(shape: Shape, seed: int
 def test_a_size_is_foreseen_without_coding(step: float) -> None:
     """The same integers, and their bytes to 1 % and a few."""
     shape = (40, 48, 56)
-    nothing = np.zeros(shape, bool)
+    evenly = np.ones(shape, np.float32)
     left = residual(shape, 12), residual(shape, 12)
     coded, foreseen = (
-        some(
-            choose_points(
-                missing, nothing, (0, 0, 0), shape, step, 1.0, 1.0, CUTOFF, (0, 0, 0), code=code
-            )
-        )
+        some(choose_points(missing, evenly, (0, 0, 0), shape, step, 1.0, CUTOFF, (0, 0, 0), code=code))
         for missing, code in zip(left, (True, False), strict=True)
     )
     assert foreseen.payload is None
@@ -260,6 +257,22 @@ def test_boxes_after_each_other_leave_what_all_of_their_points_do_not_add() -> N
         if chunk is not None:
             added += rendered(chunk, CUTOFF, (0, 0, 0), whole)
     np.testing.assert_allclose(after, before - added, atol=2e-3)
+
+
+@pytest.mark.parametrize(("bright", "share"), [(250, 0.02), (250, 0.4), (1000, 0.1)])
+def test_at_no_price_less_than_half_a_grey_value_is_left(bright: int, share: float) -> None:
+    """Also beside bright voxels, and where they spill from a box into the next."""
+    rng, whole = np.random.default_rng(bright), (20, 24, 29)
+    before = rng.uniform(-0.45, 0.45, whole).astype(np.float32)
+    hot = rng.uniform(0, 1, whole) < share
+    before[hot] += rng.integers(-bright, bright, int(hot.sum()))
+    missing, added = before.copy(), np.zeros(whole)
+    step, unit, evenly = 0.98 / (1 + 6 * spill(CUTOFF)), 0.37, np.ones(whole, np.float32)
+    for lo, shape in boxes((0, 0, 0), whole, edge=8):
+        chunk = choose_points(missing, evenly, lo, shape, step, unit, CUTOFF, (0, 0, 0), price=0.0)
+        if chunk is not None:
+            added += unit * rendered(chunk, CUTOFF, (0, 0, 0), whole)
+    assert np.abs(before - added).max() < 0.5
 
 
 def test_the_step_is_the_one_that_the_payload_says() -> None:

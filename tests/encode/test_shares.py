@@ -8,11 +8,14 @@ import pytest
 pytest.importorskip("torch", reason="fits run on torch")
 
 import volmicro_codec
-from tests.encode.fits import gaussians, rendered
+from tests.encode.fits import fit_of, gaussians, other_processor, rendered
 from volmicro_codec import evaluate
-from volmicro_codec.encode import growth
+from volmicro_codec.encode import growth, rate
+from volmicro_codec.encode.coder import Coded
+from volmicro_codec.encode.model import Model
 from volmicro_codec.encode.pipeline import encode_volume
 from volmicro_codec.encode.settings import EncodeSettings
+from volmicro_codec.encode.shares import layer, loss_of, model_of_points
 from volmicro_codec.format import VgmReader, codings
 from volmicro_codec.volume import Volume
 
@@ -35,7 +38,7 @@ def blobs():
 
 def encode(path, voxels, **settings):
     """Measures of a quick encode, and the codings of the file's chunks."""
-    values = {"effort": "fast", "threads": 1, "gate": "none", **settings}
+    values = {"effort": "fast", "threads": 1, "gate": "none", "objective": "voxels", **settings}
     result = encode_volume(Volume.from_array(voxels), path, EncodeSettings(**values), force=True)
     used = set(index_of(path).coding.tolist())
     return result, evaluate.compare(voxels, np.asarray(volmicro_codec.open(path))), used
@@ -115,7 +118,9 @@ def test_what_is_nearly_without_loss_can_be_asked_for(tmp_path, psnr):
     assert psnr <= measured["psnr"] <= psnr + 0.06
 
 
-def test_what_bytes_to_spare_keep_whole_takes_no_more_of_them_than_it_needs(tmp_path):
+@pytest.mark.parametrize("processor", range(4))
+def test_what_bytes_to_spare_keep_whole_takes_no_more_of_them_than_it_needs(tmp_path, monkeypatch, processor):
+    other_processor(monkeypatch, processor)
     rng = np.random.default_rng(5)
     voxels = np.zeros(SHAPE, np.uint8)
     voxels[rng.integers(0, 16, 60), rng.integers(8, 24, 60), rng.integers(8, 24, 60)] = 200
@@ -123,3 +128,31 @@ def test_what_bytes_to_spare_keep_whole_takes_no_more_of_them_than_it_needs(tmp_
     result, measures, _ = encode(tmp_path / "a.vgm", voxels, ratio=8)
     assert measures["max_error"] == 0
     assert result.bytes < 0.7 * voxels.nbytes / 8
+
+
+def test_points_alone_are_taken_where_gaussians_beside_them_lose_something(tmp_path, monkeypatch):
+    voxels = np.zeros(SHAPE, np.uint16)
+    voxels[3, 4:30:5, 6:33:6] = np.random.default_rng(1).integers(500, 1500, (6, 5))
+
+    def lossy(fit, budget, plan):
+        fit.model = Model.empty()
+        fit.refit(0, stage="coded")
+        return Coded([], fit.model)
+
+    monkeypatch.setattr(rate, "_with_gaussians", lossy)
+    result, measures, used = encode(tmp_path / "a.vgm", voxels, ratio=30)
+    assert measures["max_error"] == 0
+    assert used == {codings.POINTS}
+    assert result.primitives == result.points
+
+
+def test_a_file_that_loses_nothing_is_kept_before_one_whose_gaussians_fit_better():
+    """What decoding rounds away is no error, however small it was before."""
+    fit = fit_of(texture() // 8)
+    fit.refit(0)
+    lossy = loss_of(fit, 0.0)
+    fit.model = model_of_points(layer(fit, 0.0, 1.0, 1.0), 1.0)
+    fit.refit(0)
+    assert fit.decoded_sse() == 0.0
+    assert fit.sse > 0.0
+    assert loss_of(fit, 0.0) < lossy - 100

@@ -314,17 +314,20 @@ class ImageFit:
 
     def decoded_sse(self) -> float:
         """Squared error of the decoded voxels (rounded, clamped to the dtype), normalised intensity."""
-        dtype = self.image.voxels.dtype
-        if dtype.kind == "f":
+        if self.image.voxels.dtype.kind == "f":
             return self.sse
-        total, top = 0.0, float(np.iinfo(dtype).max)
-        gain = np.float32(self.image.gain)
+        return sum(voxels.dot(e, e, self.raster.threads) for _, e in self.decoded_errors())
+
+    def decoded_errors(self) -> Iterator[tuple[Part, F32]]:
+        """Each block, and the error of its core's decoded voxels, normalised intensity."""
+        dtype, gain = self.image.voxels.dtype, np.float32(self.image.gain)
         for part, _, refiner in self.residuals():
-            voxel = np.asarray(self.image.voxels[part.core]).astype(np.float32)
-            error = np.rint(refiner.residual[core_in_domain(part)] * gain)
-            error = (np.clip(voxel + error, 0.0, top) - voxel) / gain
-            total += voxels.dot(error, error, self.raster.threads)
-        return total
+            error = refiner.residual[core_in_domain(part)]
+            if dtype.kind != "f":
+                voxel = np.asarray(self.image.voxels[part.core]).astype(np.float32)
+                top = float(np.iinfo(dtype).max)
+                error = (np.clip(voxel + np.rint(error * gain), 0.0, top) - voxel) / gain
+            yield part, error
 
     def residuals(self) -> Iterator[tuple[Part, npt.NDArray[np.bool_], Refiner]]:
         """Each block, which Gaussians it owns, and its refiner with the residual of the model as it is."""

@@ -26,7 +26,7 @@ from ..format.codings.points_chunk import (
     zero_model,
 )
 
-SWEEPS = 4
+SWEEPS, SWEEPS_TO_THE_END = 4, 12
 SPILL_SEEN = 0.25  # steps that a point spills into the next block from which on that counts there
 
 
@@ -108,7 +108,7 @@ def _spilt_into(residual, z0, y0, x0, z1, y1, x1, limit):  # type: ignore[no-unt
 def _active(residual, weight, z0, y0, x0, z1, y1, x1, inverse, price, side):  # type: ignore[no-untyped-def]
     """Whether a block holds anything worth its bits, be it what points of the next blocks spill into it."""
     gain = -6.0 * price
-    limit = (SPILL_SEEN if price > 0.0 else 0.0) / inverse
+    limit = SPILL_SEEN / inverse
     spilt = side > 0.0 and _spilt_into(residual, z0, y0, x0, z1, y1, x1, limit / side)
     for z in range(z0, z1):
         for y in range(y0, y1):
@@ -117,7 +117,7 @@ def _active(residual, weight, z0, y0, x0, z1, y1, x1, inverse, price, side):  # 
                 if spilt:
                     missing -= side * _beside(residual, z, y, x, z0, y0, x0, z1, y1, x1)
                 a = abs(missing) * inverse
-                if a > 0.75 or (price == 0.0 and a >= 0.5):
+                if a > 0.75:
                     k = math.floor(a + 0.5)
                     g = (a * a - (a - k) ** 2) * weight[z, y, x]
                     g -= price * (5.0 + 2.0 * math.log2(max(k, 1.0)))
@@ -141,14 +141,14 @@ def find_blocks(residual, weight, lo, grid, inverse, price, side, blocks, bz):  
 
 
 @njit(cache=True, nogil=True)
-def sharpened(before, side):  # type: ignore[no-untyped-def]
+def sharpened(before, side, sweeps):  # type: ignore[no-untyped-def]
     """Heights that add up to ``before`` although each point spills ``side`` of its own into six voxels.
 
     Sweeps of Gauss and Seidel's iteration, each of which takes off nine tenths of the error or more.
     """
     now = before.copy()
     nz, ny, nx = before.shape
-    for _ in range(SWEEPS):
+    for _ in range(sweeps):
         for z in range(nz):
             for y in range(ny):
                 for x in range(nx):

@@ -21,7 +21,7 @@ from ..format.codings.points import HEAD, decode, empty_arrays
 from ..format.codings.points_chunk import BLOCK, code_points, models_for_points
 from ..format.index import MAX_PRIMITIVES_PER_BYTE
 from ..primitives import Records
-from .point_choice import choose, find_blocks, settle, sharpened
+from .point_choice import SWEEPS, SWEEPS_TO_THE_END, choose, find_blocks, settle, sharpened
 
 F32 = npt.NDArray[np.float32]
 Shape3 = tuple[int, int, int]
@@ -89,6 +89,40 @@ def turns(every: Sequence[tuple[Shape3, Shape3]], edge: int = EDGE) -> list[list
     return list(kinds.values())
 
 
+def _blocks_in_reach(residual: F32, lo: Shape3, shape: Shape3, limit: float) -> npt.NDArray[np.bool_]:
+    """Blocks of a box in which, or in a block next to which, a voxel lacks ``limit`` or more.
+
+    Of points that are to leave nothing: what they spill is made up for by their neighbours, and so on, which
+    is over within a block's width.
+    """
+    window = _around(lo, shape, BLOCK, residual.shape)
+    inner = [-(-n // BLOCK) for n in shape]
+    hot = np.zeros([(n + 2) * BLOCK for n in inner], bool)
+    first = [w.start - (a - BLOCK) for a, w in zip(lo, window, strict=True)]
+    at = tuple(slice(f, f + w.stop - w.start) for f, w in zip(first, window, strict=True))
+    hot[at] = np.abs(residual[window]) >= limit
+    z, y, x = (n + 2 for n in inner)
+    out: npt.NDArray[np.bool_] = np.any(hot.reshape(z, BLOCK, y, BLOCK, x, BLOCK), axis=(1, 3, 5))
+    for axis in range(3):
+        wide = np.moveaxis(out, axis, 0)
+        out = np.moveaxis(wide[:-2] | wide[1:-1] | wide[2:], 0, axis)
+    return out
+
+
+def _around(lo: Shape3, shape: Shape3, margin: int, whole: tuple[int, ...]) -> tuple[slice, ...]:
+    """A box and ``margin`` voxels around it, of what of them there is."""
+    return tuple(
+        slice(max(a - margin, 0), min(a + n + margin, w)) for a, n, w in zip(lo, shape, whole, strict=True)
+    )
+
+
+def _exact(step: float, largest: float) -> float:
+    """The step or one just under it, of so few digits that float16 holds its multiples up to ``largest``."""
+    digits = max(1, 11 - math.frexp(1.5 * largest / step)[1])
+    mantissa, exponent = math.frexp(step)
+    return math.ldexp(math.floor(math.ldexp(mantissa, digits)), exponent - digits)
+
+
 def choose_points(
     residual: F32,
     weight: F32,
@@ -120,7 +154,8 @@ def choose_points(
     origin : (z, y, x)
         Voxel of the image that is the residual's first.
     price : float
-        Squared steps that a bit may cost where the weight is 1.
+        Squared steps that a bit may cost where the weight is 1; at 0 nothing is left of integers (see
+        `shares.finest_step`) but where the weight is 0.
     code : bool
         Whether the payload is wanted.
 
@@ -132,14 +167,21 @@ def choose_points(
     stored = float(np.float16(step / unit)) if step < unit * 65504.0 else 0.0
     if not stored > 0:
         raise UsageError(f"a step of {step} for points cannot be stored")
+    margin = 1 if price else BLOCK
+    if not price:
+        largest = float(np.abs(residual[_around(lo, shape, 0, residual.shape)]).max())
+        stored = _exact(stored, largest / unit)
     inverse = 1.0 / (stored * unit)
     blocks, q = empty_arrays(shape)
     at, size, side = np.array(lo), np.array(shape), spill(cutoff)
-    run_in_pool(
-        threads,
-        lambda bz: find_blocks(residual, weight, at, size, inverse, price, side, blocks, bz),
-        blocks.shape[0] - 2,
-    )
+    if price:
+        run_in_pool(
+            threads,
+            lambda bz: find_blocks(residual, weight, at, size, inverse, price, side, blocks, bz),
+            blocks.shape[0] - 2,
+        )
+    else:
+        blocks[1:-1, 1:-1, 1:-1] = _blocks_in_reach(residual, lo, shape, 0.5 / inverse)
     if not blocks.any():
         return None
     used = [np.nonzero(blocks.any(axis=tuple(b for b in range(3) if b != a)))[0] for a in range(3)]
@@ -152,13 +194,14 @@ def choose_points(
         blocks, q = empty_arrays(grid)
         blocks[1:-1, 1:-1, 1:-1] = kept[1:-1, 1:-1, 1:-1]
         lo = (lo[0] + first[0], lo[1] + first[1], lo[2] + first[2])
-    near = tuple(slice(max(a - 1, 0), a + n + 1) for a, n in zip(lo, grid, strict=True))
+    near = _around(lo, grid, margin, residual.shape)
     before = residual[near].copy()
-    margin = np.array([a - n.start for a, n in zip(lo, near, strict=True)])
-    wanted = sharpened(before, np.float32(side)) if side else before
+    first_at = np.array([a - n.start for a, n in zip(lo, near, strict=True)])
+    sweeps = SWEEPS if price else SWEEPS_TO_THE_END
+    wanted = sharpened(before, np.float32(side), sweeps) if side else before
     bits = np.zeros(blocks.shape)
     count = choose(
-        residual, wanted, margin, weight, np.array(lo), inverse, price, side, models_for_points(),
+        residual, wanted, first_at, weight, np.array(lo), inverse, price, side, models_for_points(),
         blocks, q, bits,
     )  # fmt: skip
     if count == 0:

@@ -40,7 +40,18 @@ from .growth import (
 )
 from .lattice_quantise import Lattice
 from .model import Model
-from .shares import FOREGROUND, Layer, Shares, chunks_of, fill, loss_of, model_of_points
+from .shares import (
+    FOREGROUND,
+    Layer,
+    Shares,
+    chunks_of,
+    fill,
+    finest_step,
+    layer,
+    loss_of,
+    may_be_few,
+    model_of_points,
+)
 from .significance import step_at_noise
 
 MOST_GROUPS = 6
@@ -48,6 +59,7 @@ REFITS = {"fast": Refits(1, 6, 4, 0), "balanced": Refits(3, 6, 4, 3), "best": Re
 RATE_SLACK = 0.994
 LARGEST_WEIGHT = 3e4  # in a record; float16 ends at 65504, and refits between roundings move weights
 MOST_ROUNDS = 4  # times those of a schedule, where candidates are few
+LEAST_TO_BEAT = 64  # bytes of points alone that are few enough
 STARVED = 1.0  # dB that a fit gains by converging, from which on it has grown too fast to tell
 
 
@@ -198,17 +210,51 @@ def _float16_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
 
 def encode_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     """Fit and code one image in at most ``budget`` bytes of payload and index."""
+    alone = _points_alone(fit, budget, plan)
+    if alone is None:
+        return _with_gaussians(fit, budget, plan)
+    size = _size(alone, plan)
+    if size > LEAST_TO_BEAT:  # by what loses nothing either
+        coded = _with_gaussians(fit, size - 1.0, plan)
+        if fit.decoded_sse() == 0.0 and _size(coded, plan) < size:
+            return coded
+    fit.model = alone.model
+    fit.refit(0, stage="coded")
+    return alone
+
+
+def _points_alone(fit: ImageFit, budget: float, plan: Plan) -> Coded | None:
+    """No Gaussian, only points, if these lose nothing in ``budget`` bytes; None if not."""
+    if not plan.points or not may_be_few(fit, budget):
+        return None
+    fitted, sse = fit.model, fit.sse
+    if len(fitted) or math.isnan(sse):
+        fit.model = Model.empty()
+        fit.refit(0, stage="background")
+    step = finest_step(fit)
+    found = layer(fit, step, step / FILE_STEP, 1.0, finest=step)
+    coded = with_points(fit, Coded([], fit.model, step / FILE_STEP), found, plan)
+    fit.model = coded.model
+    small = _size(coded, plan) <= budget
+    whole = small and fit.decoded_sse() == 0.0
+    fit.model = fitted
+    if len(fitted):
+        fit.sse = sse
+    return coded if whole else None
+
+
+def _with_gaussians(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     growth = grow_to_bytes(fit, budget, plan)
     curve, before = growth.curve, fit.psnr
     if not growth.sure or not growth.fewer:
         plan.refine(fit)
         noise_taken_out(fit, plan, budget)
-    first: tuple[Coded, float] | None = None
+    first: tuple[Coded, tuple[float, int]] | None = None
     again, starved = growth.fewer > 0, fit.psnr > before + STARVED
     if again and not growth.sure:
         fitted, sse = fit.model.clone(), fit.sse
         coded = _spend(fit, curve, budget, plan)
-        first = coded, loss_of(fit, _size(coded, plan))
+        first = coded, (loss_of(fit, _size(coded, plan)), _size(coded, plan))
         # Worse coded than was foreseen with points: what rounding leaves in the foreground is not foreseen.
         again = starved or loss_of(fit, _size(coded, plan), FOREGROUND) > growth.loss + WORSE
         if again:
@@ -219,7 +265,8 @@ def encode_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
         noise_taken_out(fit, plan, 0.0)
         count_settled(fit, curve, budget, plan)
     coded = _spend(fit, curve, budget, plan) if first is None or again else first[0]
-    if first is not None and again and first[1] < loss_of(fit, _size(coded, plan)):
+    here = loss_of(fit, _size(coded, plan)), _size(coded, plan)
+    if first is not None and again and first[1] < here:
         coded, fit.model = first[0], first[0].model
     fit.refit(0, stage="coded")
     return coded

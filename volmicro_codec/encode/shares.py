@@ -44,6 +44,7 @@ MOST_CARE = 4.0
 MOST_TRIES = 8
 NEAR = 0.0075  # of the bytes (or error) when they are shared out; to twice that below
 CLOSE = 0.001  # of the bytes (or error) when they are spent
+LEAST_BITS = 2.0  # that a voxel off the background takes
 LEAST_STORED = 2.0**-14
 """Of a points' step over the unit: under it float16 has fewer digits, and soon none."""
 COARSER, COARSER_FROM = 3.0, 0.4
@@ -205,6 +206,15 @@ def exact(fit: ImageFit, finest: float) -> bool:
     return finest > noise_step(fit)
 
 
+def may_be_few(fit: ImageFit, budget: float) -> bool:
+    """Whether so few integers differ from the background that points alone might hold them in some bytes."""
+    if fit.image.voxels.dtype.kind == "f":
+        return False
+    background = int(np.rint(fit.image.base))
+    count = sum(np.count_nonzero(np.asarray(fit.image.voxels[p.core]) != background) for p in fit.parts)
+    return LEAST_BITS * count <= 8.0 * budget
+
+
 def finest_step(fit: ImageFit, unit: float = 0.0) -> float:
     """The step that no finer one betters; points of it are rounded plainly.
 
@@ -239,8 +249,16 @@ def _loss(sse: float, sse_foreground: float, paid: float, foreground: float = FO
 
 
 def loss_of(fit: ImageFit, size: float, foreground: float = BETWEEN_FILES) -> float:
-    """What is less for the better of two files, in dB; of the fit as it is, coded in ``size`` bytes."""
-    return _loss(*_left(fit), fit.byte_worth * size, foreground)
+    """What is less for the better of two files, in dB; of the fit as it is, coded in ``size`` bytes.
+
+    What a decoder rounds away is no error: of two files that lose nothing neither has less of it.
+    """
+    sse = sse_foreground = 0.0
+    for part, error in fit.decoded_errors():
+        whole, inside = voxels.squares(error, fit.image.foreground(part.core), fit.raster.threads)
+        sse += whole
+        sse_foreground += inside
+    return _loss(sse, sse_foreground, fit.byte_worth * size, foreground)
 
 
 def care_of(fit: ImageFit) -> float:
@@ -291,7 +309,7 @@ def solve_shares(
             step, coarser, gaussians(coarser), found.size, found.sse + rounding, found.sse_foreground, worth
         )
 
-    crossing, step = Crossing(1.0 if budget else 2.0), guess or start
+    crossing, step = Crossing(1.0 if budget else 2.0), max(guess or start, finest)
     good: Shares | None = None
     slack = 1.0 - NEAR if budget else 1.0 + NEAR
     for _ in range(MOST_TRIES):
@@ -304,7 +322,7 @@ def solve_shares(
         if near or (step <= finest and over < 1.0):
             good = here
             break
-        new = crossing.next(step, over / slack)
+        new = max(crossing.next(step, over / slack), finest)
         if crossing.width < 1.01:
             break
         step = new
@@ -318,9 +336,9 @@ def fill(
 
     ``taken`` counts the bytes; it is not asked where the payloads alone are too many.
     """
-    crossing, step = Crossing(), start
-    good: tuple[int, Layer] | None = None
     care, finest = care_of(fit), finest_step(fit, unit)
+    crossing, step = Crossing(), max(start, finest)
+    good: tuple[int, Layer] | None = None
     for _ in range(tries):
         here = layer(fit, step, unit, care, finest=finest)
         size = taken(here) if here.payload <= room else here.size
@@ -328,7 +346,7 @@ def fill(
             good = size, here
             if step <= finest or size > (1.0 - 2.0 * CLOSE) * room:
                 break
-        step = crossing.next(step, size / ((1.0 - CLOSE) * room))
+        step = max(crossing.next(step, size / ((1.0 - CLOSE) * room)), finest)
         if crossing.width < 1.0 + 0.25 * CLOSE:
             break
     return good[1] if good is not None else None
@@ -336,9 +354,9 @@ def fill(
 
 def coarsest(fit: ImageFit, unit: float, start: float, wanted: float, tries: int = 16) -> Layer | None:
     """The points of the coarsest step found that leave at most ``wanted`` squared error; None if none do."""
-    crossing, step = Crossing(2.0), start
-    good: Layer | None = None
     finest = finest_step(fit, unit)
+    crossing, step = Crossing(2.0), max(start, finest)
+    good: Layer | None = None
     for _ in range(tries):
         here = layer(fit, step, unit, 1.0, finest=finest)
         if here.sse <= wanted:
@@ -348,7 +366,7 @@ def coarsest(fit: ImageFit, unit: float, start: float, wanted: float, tries: int
                 break
         elif step <= finest:
             return here  # no better than this
-        step = crossing.next(step, (1.0 - CLOSE) * wanted / max(here.sse, 1e-30))
+        step = max(crossing.next(step, (1.0 - CLOSE) * wanted / max(here.sse, 1e-30)), finest)
         if crossing.width < 1.0005:
             break
     return good
