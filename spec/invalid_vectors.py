@@ -66,9 +66,7 @@ def file_of(
     return assemble(fixed + tags, index_of(payload) if index is None else index, payload, **fields)
 
 
-def frame_of(
-    content: bytes, window: int | None = None, dictionary: int = 0, checksum: bytes = b""
-) -> bytes:
+def frame_of(content: bytes, window: int | None = None, dictionary: int = 0, checksum: bytes = b"") -> bytes:
     """A zstd frame of one raw block, put together by hand; ``window`` is log2 of its Window_Size."""
     flags = 0x80 | bool(dictionary) | bool(checksum) << 2 | (window is None) << 5
     head = b"" if window is None else bytes([(window - 10) << 3])
@@ -190,6 +188,16 @@ def invalid_files() -> dict[str, tuple[bytes, str, str]]:
         "PSNR by name, not by id",
     )
     opened("quality_cut", file_of(tags=tag(12, b"\1\0\0")), "two bytes of a float32")
+    sound = bytes(4) + b"\0\3\0\1\0\0\0"
+    for name, value, why in (
+        ("sigma_zero", bytes(4) + b"\0\0\0\1\0\0\0", "a sigma of 0"),
+        ("background_nan", b"\0\0\xc0\x7f" + sound[4:], "a background that is not a number"),
+        ("correlation_68", sound[:-1] + b"\x44", "a correlation of 68 hundredths along x"),
+        ("correlation_minus_51", sound[:-3] + b"\xcd\0\0", "a correlation of -51 hundredths along z"),
+        ("cut", sound[:-1], "noise without its correlation along x"),
+        ("of_two_images", sound * 2, "noise of two images, the file has one"),
+    ):
+        opened(f"noise_{name}", file_of(tags=tag(14, value)), why)
 
     def chunk(name: str, why: str, **columns: int) -> None:
         opened(name, file_of(index=index_of(payload, **columns)), why)

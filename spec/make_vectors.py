@@ -24,6 +24,7 @@ from vector_parts import Box, Part, chosen_part, lattice_parts, points_part, spa
 from volmicro_codec.format import EncodedChunk, FileMeta, codings, encode_file, support_box
 from volmicro_codec.format.codings import planes, raw
 from volmicro_codec.format.codings.lattice_steps import Parameters
+from volmicro_codec.noise_model import NoiseModel
 from volmicro_codec.primitives import RECORD_DTYPE
 from volmicro_codec.volume import ChannelInfo, VolumeInfo
 
@@ -157,6 +158,9 @@ def valid_files() -> dict[str, tuple[FileMeta, list[Part]]]:
     pairs = tuple((10.0 * k, 500.0 + k) for k in range(6))
     about: dict[str, Any] = {"software": "make_vectors", "settings": "--ratio 200 β"}
     about["quality"] = {"psnr": 41.25, "ssim": 0.9375, "bias": -0.125, "my own score": float("inf")}
+    about["noise"] = tuple(
+        NoiseModel(100.25 + k, 2.0 + k / 4, k / 8, (k / 100, -0.5, 0.67)) for k in range(6)
+    )
     parts = [
         Part(t, c, 0, (0, 0, 0), (4, 5, 6), random_records(rng, 1 + t + c, (2, 2, 3), (0.6, 1.6)))
         for t, c in ((0, 0), (0, 2), (1, 1), (1, 2))
@@ -289,6 +293,15 @@ def described(meta: FileMeta, chunks: list[EncodedChunk]) -> dict[str, Any]:
         "software": meta.software,
         "settings": meta.settings,
         "quality": {k: str(v) if np.isinf(v) else v for k, v in meta.quality.items()},
+        "noise": [
+            {
+                "background": n.background,
+                "sigma": n.sigma,
+                "gain": n.gain or 0,
+                "correlation": [round(100 * v) for v in n.correlation],
+            }
+            for n in meta.noise
+        ],
         "chunks": [
             {k: v for k, v in vars(chunk).items() if k != "payload"}
             | {"length": len(chunk.payload), "crc32": zlib.crc32(chunk.payload)}

@@ -85,6 +85,15 @@ def test_reader_finds_what_a_valid_file_holds(name: str) -> None:
             "software": reader.meta.software,
             "settings": reader.meta.settings,
             "quality": dict(reader.meta.quality),
+            "noise": [
+                {
+                    "background": n.background,
+                    "sigma": n.sigma,
+                    "gain": n.gain or 0,
+                    "correlation": [round(100 * v) for v in n.correlation],
+                }
+                for n in reader.meta.noise
+            ],
             "chunks": [
                 {k: list(v) if isinstance(v, tuple) else v for k, v in vars(e).items() if k != "offset"}
                 for e in reader.entries
@@ -128,7 +137,7 @@ def test_decoder_written_from_the_text_gives_the_same_voxels(name: str) -> None:
     data, said = _valid(name)
     file = spec_decoder.File(data)
     np.testing.assert_array_equal(file.all_records().view("<u2"), _array(name, "records"))
-    for key in ("voxel_size", "unit", "channels", "source_name", "software", "settings", "quality"):
+    for key in ("voxel_size", "unit", "channels", "source_name", "software", "settings", "quality", "noise"):
         found = file.tags[key]
         assert (list(found) if isinstance(found, tuple) else found) == said[key]
     size = sum(abs(gain) for _, gain in file.images)

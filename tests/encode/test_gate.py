@@ -121,7 +121,7 @@ def test_a_damaged_gate_file_is_refused(trained, tmp_path):
         path.write_bytes(broken)
         with pytest.raises(FormatError, match="gate file"):
             Gate.load(path)
-    np.savez(path, version=np.int64(1), kind=np.array("learned"))
+    np.savez(path, version=np.int64(2), kind=np.array("learned"))
     with pytest.raises(FormatError, match="not a gate"):
         Gate.load(path)
     with pytest.raises(InputError, match="does not exist"):

@@ -10,7 +10,7 @@ from volmicro_codec.encode.pipeline import encode_volume
 from volmicro_codec.encode.settings import EncodeSettings
 from volmicro_codec.encode.significance import NoiseField
 from volmicro_codec.evaluate import compare
-from volmicro_codec.evaluate.noise_model import NoiseModel
+from volmicro_codec.noise_model import NoiseModel
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.volume import Volume, VolumeInfo
 

@@ -110,7 +110,7 @@ class File:
             "channels": [],
             "source_name": None,
         }
-        self.tags |= {"software": None, "settings": None, "quality": {}, "shared": {}}
+        self.tags |= {"software": None, "settings": None, "quality": {}, "shared": {}, "noise": []}
         require(data[:8] == bytes.fromhex("8956474D0D0A1A0A") and len(data) >= 32, "not a VGM file")
         major, _minor, required, _, meta, index, payload, crc = struct.unpack("<BBBBIIQI", data[8:32])
         require(major == 1, "major version")
@@ -140,7 +140,7 @@ class File:
             tag, value = b.varint(), Bytes(b.bytes_())
             require(tag > before, "order of tags")
             before = tag
-            require(tag in (1, 2, 4, 6, 8, 10, 12) or tag % 2 == 0, "unknown required tag")
+            require(tag in (1, 2, 4, 6, 8, 10, 12, 14) or tag % 2 == 0, "unknown required tag")
             if tag == 1:
                 while value.data:
                     coding = value.varint()
@@ -165,6 +165,8 @@ class File:
                     require(source not in ("", ".", "..") and "/" not in source, "source name")
             elif tag == 12:
                 self.read_quality(value)
+            elif tag == 14:
+                self.read_noise(value, images)
 
     def read_voxel_size(self, b: Bytes) -> None:
         flags = b.u8()
@@ -191,6 +193,19 @@ class File:
             (value,) = struct.unpack("<f", b.take(4))
             require(not math.isnan(value), "quality NaN")
             self.tags["quality"][name] = value
+
+    def read_noise(self, b: Bytes, images: int) -> None:
+        """Section 4.6."""
+        for _ in range(images):
+            (background,) = struct.unpack("<f", b.take(4))
+            sigma, gain = b.decimal(), b.decimal()
+            correlation = list(struct.unpack("<3b", b.take(3)))
+            require(math.isfinite(background) and 0 < sigma < math.inf and 0 <= gain < math.inf, "noise")
+            require(all(-50 <= v <= 67 for v in correlation), "correlation of noise")
+            self.tags["noise"].append(
+                {"background": background, "sigma": sigma, "gain": gain, "correlation": correlation}
+            )
+        require(not b.data, "bytes after the noise")
 
     def read_index(self, b: Bytes, offset: int, payload: int) -> None:
         """Section 5."""

@@ -24,12 +24,22 @@ from volmicro_codec.format import (
 )
 from volmicro_codec.format import metadata as metadata_part
 from volmicro_codec.format.codings import planes, raw
+from volmicro_codec.noise_model import NoiseModel
 from volmicro_codec.primitives import RECORD_DTYPE
 from volmicro_codec.volume import ChannelInfo, VolumeInfo
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 finite32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 sizes = st.none() | st.floats(min_value=5e-324, allow_nan=False, allow_infinity=False)
+
+
+noises = st.builds(
+    NoiseModel,
+    finite32,
+    st.floats(1e-20, 1e20),
+    st.none() | st.floats(0, 1e20),
+    st.tuples(*[st.floats(-0.6, 0.7)] * 3),
+)
 
 
 @st.composite
@@ -63,6 +73,7 @@ def metas(draw: st.DrawFn) -> FileMeta:
         draw(st.none() | texts),
         draw(st.none() | texts),
         draw(st.dictionaries(names, st.floats(width=32, allow_nan=False), max_size=5)),
+        tuple(draw(st.just([]) | st.lists(noises, min_size=n, max_size=n))),
     )
 
 
@@ -248,6 +259,10 @@ def test_falling_levels_are_not_written(made: Any) -> None:
         ({"images": ((0.0, 1e300),)}, "base or gain"),
         ({"quality": {"psnr": float("nan")}}, "psnr"),
         ({"shared": {-1: b""}}, "varint"),
+        ({"noise": (NoiseModel(1.0, 2.0),) * 2}, "2 noise models, expected 1"),
+        ({"noise": (NoiseModel(1.0, 0.0),)}, "a sigma above 0"),
+        ({"noise": (NoiseModel(1.0, 2.0, -1.0),)}, "a gain of 0 or more"),
+        ({"noise": (NoiseModel(float("nan"), 2.0),)}, "a finite background"),
     ],
 )
 def test_metadata_that_a_reader_would_refuse_is_not_written(
@@ -302,3 +317,32 @@ def test_transcoding_changes_no_bit_of_any_record(many: Any) -> None:
                 chunk.support_lo,
                 chunk.support_hi,
             )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "00000000 0000 0001 010203",
+        "0000c07f 0003 0001 010203",
+        "00000000 80000000000000f07f 0001 010203",
+        "00000000 0003 0001 440000",
+        "00000000 0003 0001 00cd00",
+        "00000000 0003 0001 000000 00",
+        "00000000 0003 0001 0000",
+    ],
+)
+def test_damaged_noise_is_refused(made: Any, value: str) -> None:
+    """No sigma, a background or sigma that is not finite, too much correlation, too many bytes, too few."""
+    packed = metadata_part.pack(FileMeta(**(vars(made.meta) | {"noise": ()})))
+    data = bytes.fromhex(value)
+    with pytest.raises(FormatError, match="tag 14"):
+        metadata_part.parse(packed + bytes([14, len(data)]) + data)
+
+
+def test_noise_takes_some_ten_bytes() -> None:
+    info = VolumeInfo((1, 1, 30, 512, 512), np.dtype("uint16"))
+    noise = NoiseModel(106.23, 3.4567, 0.98765, (0.0123, 0.2345, 0.3456))
+    blobs = [encode_file(FileMeta(info, 12.0, ((0.0, 1.0),), noise=known), []) for known in ((), (noise,))]
+    assert len(blobs[1]) - len(blobs[0]) <= 15
+    kept = VgmReader.open(blobs[1]).meta.noise_of(0, 0)
+    assert kept == NoiseModel(float(np.float32(106.23)), 3.46, 0.988, (0.01, 0.23, 0.35))

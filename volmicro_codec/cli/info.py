@@ -15,7 +15,7 @@ from .streams import shown, vgm_source
 from .terminal import say
 
 if TYPE_CHECKING:
-    from ..format import VgmReader
+    from ..format import FileMeta, VgmReader
 
 
 @click.command(cls=Command)
@@ -68,6 +68,15 @@ def describe(file: str, reader: VgmReader) -> dict[str, Any]:
         "software": meta.software,
         "settings": meta.settings,
         "images": [{"base": base, "gain": gain} for base, gain in meta.images],
+        "noise": [
+            {
+                "background": n.background,
+                "sigma": n.sigma,
+                "gain": n.gain or 0.0,
+                "correlation": dict(zip("zyx", n.correlation, strict=True)),
+            }
+            for n in meta.noise
+        ],
         "bytes": where_bytes_go(reader),
     }
 
@@ -98,11 +107,21 @@ def _rows(document: dict[str, Any], reader: VgmReader) -> list[tuple[str, str]]:
     ]
     if meta.quality:
         rows.append(("quality", ", ".join(f"{k} {v:.4g}" for k, v in meta.quality.items())))
+    rows += [("noise", text) for text in _noise(meta)]
     if meta.software:
         rows.append(("software", meta.software))
     if meta.settings:
         rows.append(("settings", meta.settings))
     return rows
+
+
+def _noise(meta: FileMeta) -> list[str]:
+    """A line for each image of the first time point, of at most as many as channels are listed."""
+    of_many = len(meta.noise) > 1
+    return [
+        f"{f'channel {n}: ' if of_many else ''}{model}"
+        for n, model in enumerate(meta.noise[: meta.info.shape[1]])
+    ]
 
 
 def _channel(number: int, channel: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from .streams import shown, vgm_source
 
 if TYPE_CHECKING:
     from ..format import VgmReader
+    from ..noise_model import NoiseModel
     from ..progress import Progress
     from ..volume import Volume
     from .region import Region
@@ -44,6 +45,12 @@ class Pair:
 
     def __len__(self) -> int:
         return self.volume.info.shape[0] * self.volume.info.shape[1]
+
+    def noise(self, number: int) -> NoiseModel | None:
+        """The noise of an image of the original, as the file has it; the n-th of `images`."""
+        t, c = divmod(number, self.volume.info.shape[1])
+        at = self.region.at
+        return self.reader.meta.noise_of(at.get("T", t), at.get("C", c))
 
     def images(self, bar: Progress) -> Iterator[tuple[int, int, Array, Array]]:
         """Time point and channel (numbers in the original), the original (Z, Y, X) and the decoded image.

@@ -55,9 +55,9 @@ def report(
     pillow()
     images: list[ImageReport] = []
     with progress() as bar, open_pair(original, file, channel, time, device, threads) as pair:
-        for t, c, before, after in pair.images(bar):
+        for n, (t, c, before, after) in enumerate(pair.images(bar)):
             first = not images or t == images[0].time
-            images.append(report_image(t, c, before, after, drawn=first))
+            images.append(report_image(t, c, before, after, drawn=first, noise=pair.noise(n)))
         name, kept = (os.path.basename(shown(path).rstrip("/")) for path in (original, file))
         page = report_page(name, kept, pair.reader, images).encode()
         write_bytes(output, page, force)

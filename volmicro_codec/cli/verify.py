@@ -52,8 +52,9 @@ def verify(
 
     images: list[dict[str, Any]] = []
     with progress() as bar, open_pair(original, file, channel, time, device, threads) as pair:
-        for t, c, before, after in pair.images(bar):
-            images.append({"time": t, "channel": c, **measure(before, after, not quick)})
+        for n, (t, c, before, after) in enumerate(pair.images(bar)):
+            found = measure(before, after, not quick, noise=pair.noise(n))
+            images.append({"time": t, "channel": c, **found})
         size = pair.reader.file_size
         ratio = pair.reader.meta.info.nbytes / size
     document: dict[str, Any] = {

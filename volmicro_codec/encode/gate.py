@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..errors import FormatError, InputError, UsageError
 from ..evaluate.noise import estimate_noise
-from ..evaluate.noise_model import NoiseModel
+from ..noise_model import NoiseModel
 from .gate_features import (
     FEATURES,
     LOCAL_FEATURES,
@@ -31,7 +31,7 @@ F32 = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
 KINDS = ("learned", "otsu", "none")
-FILE_VERSION = 1
+FILE_VERSION = 2
 HIDDEN = 32
 BATCH = 4096
 ROWS = 1 << 16
@@ -124,7 +124,7 @@ class Gate:
                 version=np.int64(FILE_VERSION),
                 kind=np.array(self.kind),
                 tau=np.float64(self.tau),
-                noise=np.array([self.noise.background, self.noise.sigma, gain]),
+                noise=np.array([self.noise.background, self.noise.sigma, gain, *self.noise.correlation]),
                 stride=np.array(self.stride, np.int64),
                 **{f"weights_{k}": v for k, v in self.weights.items()},  # type: ignore[arg-type]
             )
@@ -159,11 +159,12 @@ class Gate:
             raise ValueError(f"expected version {FILE_VERSION}, got {version}")
         if kind not in KINDS:
             raise ValueError(f"expected a kind of {', '.join(KINDS)}, got {kind!r}")
-        background, sigma, gain = (float(v) for v in entries["noise"])
+        background, sigma, gain, *shared = (float(v) for v in entries["noise"])
         z, y, x = (int(v) for v in entries["stride"])
         if not {z, y, x} <= {1, 2}:
             raise ValueError(f"expected strides of 1 or 2, got {(z, y, x)}")
-        if not (np.isfinite([background, sigma]).all() and sigma > 0 and not gain <= 0):
+        cz, cy, cx = shared
+        if not (np.isfinite([background, sigma, *shared]).all() and sigma > 0 and not gain <= 0):
             raise ValueError(
                 f"expected a noise model, got background {background}, sigma {sigma}, gain {gain}"
             )
@@ -174,7 +175,7 @@ class Gate:
                 raise ValueError(
                     f"{name}: expected finite numbers of shape {shape}, got {weights[name].shape}"
                 )
-        noise = NoiseModel(background, sigma, None if np.isnan(gain) else gain)
+        noise = NoiseModel(background, sigma, None if np.isnan(gain) else gain, (cz, cy, cx))
         return cls(kind, _checked_tau(float(entries["tau"])), noise, (z, y, x), weights)
 
     def _of_cells(self, volume: Array, part: Slices, grid: Triple) -> npt.NDArray[np.uint8]:

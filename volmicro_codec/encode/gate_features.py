@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..evaluate.noise_model import NoiseModel
+from ..noise_model import NoiseModel
 
 Array = npt.NDArray[Any]
 F32 = npt.NDArray[np.float32]

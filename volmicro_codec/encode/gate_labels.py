@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..evaluate.noise_model import NoiseModel
+from ..noise_model import NoiseModel
 from .gate_features import LOCAL_FEATURES, Cells, Triple, cells, grid_shape, learning_chunks, smoothed_noise
 
 Array = npt.NDArray[Any]

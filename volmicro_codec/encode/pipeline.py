@@ -15,8 +15,8 @@ import numpy.typing as npt
 from .. import evaluate
 from ..errors import UsageError
 from ..evaluate.noise import estimate_noise
-from ..evaluate.noise_model import NoiseModel
 from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead, write_file
+from ..noise_model import NoiseModel
 from ..progress import Progress, SilentProgress
 from ..volume import Volume
 from . import densify, growth, quality, rate
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 DEFAULT_RADIUS = math.sqrt(12.0)
 JUST_ROUNDING = 0.3  # grey values: the standard deviation of rounding to integers is 0.289
+UNKNOWN_NOISE = NoiseModel(1000.0, 12.3, 12.3)  # holds the place, and the bytes, of one not yet estimated
 UNSPENT = 0.97  # of the bytes asked for, under which a file ended because only noise is left
 PSNR_SHORT = 0.02  # dB
 ADAM_STEPS = 4
@@ -254,6 +255,7 @@ class _Job:
         self.chunks: list[EncodedChunk] = []
         self.mappings: list[tuple[float, float]] = []
         self.occupancy: list[float] = []
+        self.noise: list[NoiseModel] = []
         self.noisy = False
         self.excesses: list[float] = []
         self.references: list[evaluate.Reference] = []
@@ -272,6 +274,7 @@ class _Job:
         return FileMeta(
             info=self.volume.info, cutoff=self.cutoff, images=tuple(known), shared=shared,
             software=f"volmicro-codec {__version__}", settings=_text(self.settings), quality=quality,
+            noise=tuple(self.noise + [UNKNOWN_NOISE] * (len(self.images) - len(self.noise))),
         )  # fmt: skip
 
     def run(self) -> bytes:
@@ -316,6 +319,7 @@ class _Job:
         gate = _gate(voxels, s)
         self.occupancy.append(gate.occupancy(voxels))
         image = Image(voxels, base, gain, gate, _aspect(self.volume))
+        self.noise.append(gate.noise)
         noise = _noise_field(image, gate.noise, s)
         self.noisy |= noise is not None
         fit = ImageFit(image, self.raster, _weighting(s), _method(s), noise)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..evaluate.noise_model import NoiseModel, kernel
+from ..noise_model import NoiseModel, kernel
 from .model import Model
 
 F32 = npt.NDArray[np.float32]

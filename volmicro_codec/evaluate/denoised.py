@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..noise_model import NoiseModel
 from .filters import ndimage
 from .metrics import psnr
 from .reference import Reference, check_volume
@@ -25,7 +26,11 @@ MARGIN = tuple(s + PATCH // 2 + 1 for s in SEARCH)
 
 
 def compare_denoised(
-    original: Array, decoded: Array, *, reference: Reference | None = None
+    original: Array,
+    decoded: Array,
+    *,
+    reference: Reference | None = None,
+    noise: NoiseModel | None = None,
 ) -> dict[str, float]:
     """PSNR of a decoded image against a denoised original, beside that against the noisy one.
 
@@ -37,6 +42,8 @@ def compare_denoised(
     original, decoded : (Z, Y, X)
     reference : Reference, optional
         ``Reference.of(original)`` if it is known already.
+    noise : NoiseModel, optional
+        Of the original, if it is known already; estimated otherwise.
 
     Returns
     -------
@@ -59,7 +66,7 @@ def compare_denoised(
     if original.shape != decoded.shape:
         raise InputError(f"decoded: expected the original's shape {original.shape}, got {decoded.shape}")
     peak = (Reference.of(original) if reference is None else reference).peak
-    noise = estimate_noise(original)
+    noise = estimate_noise(original) if noise is None else noise
     errors = np.zeros(3)
     voxels = 0
     for box in blocks(original.shape, BLOCK, MAX_BLOCKS):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from .noise_model import NoiseModel
+from ..noise_model import NoiseModel
 from .reference import check_volume
 
 Array = npt.NDArray[Any]

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from .noise_model import LEAST_CORRELATION, MOST_CORRELATION, NoiseModel
+from ..noise_model import LEAST_CORRELATION, MOST_CORRELATION, NoiseModel
 
 __all__ = ["NoiseModel", "estimate_noise"]
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FormatError, UnsupportedFeatureError, UsageError
+from ..noise_model import STORED_CORRELATIONS, NoiseModel
 from ..text import fit_for_file
 from ..volume import SUPPORTED_DTYPES, ChannelInfo, VolumeInfo, VoxelSize
 from .varint import Cursor, put, put_bytes, put_decimal, to_text
@@ -35,6 +36,7 @@ TAG_SOURCE_NAME = 6
 TAG_SOFTWARE = 8
 TAG_SETTINGS = 10
 TAG_QUALITY = 12
+TAG_NOISE = 14
 
 X_AS_Y = 8  # flag of the voxel size: x is the same as y
 UNIT_AS_TEXT = 15
@@ -65,6 +67,8 @@ class FileMeta:
         What wrote the file, and with which settings.
     quality : dict of str to float
         Achieved quality by name; rounded to float32 on construction.
+    noise : tuple of NoiseModel
+        Of the original, one per image as ``images``, or none at all; rounded as `NoiseModel.stored` does.
     """
 
     info: VolumeInfo
@@ -74,6 +78,7 @@ class FileMeta:
     software: str | None = None
     settings: str | None = None
     quality: dict[str, float] = field(default_factory=dict)
+    noise: tuple[NoiseModel, ...] = ()
 
     def __post_init__(self) -> None:
         images = tuple((_float32(b), _float32(g)) for b, g in self.images)
@@ -82,6 +87,11 @@ class FileMeta:
         object.__setattr__(self, "shared", dict(self.shared))
         quality = {name: _float32(v) for name, v in self.quality.items()}
         object.__setattr__(self, "quality", quality)
+        object.__setattr__(self, "noise", tuple(model.stored() for model in self.noise))
+
+    def noise_of(self, time: int, channel: int) -> NoiseModel | None:
+        """The noise of one image's original, where the file says it."""
+        return self.noise[time * self.info.shape[1] + channel] if self.noise else None
 
 
 def pack(meta: FileMeta) -> bytes:
@@ -129,7 +139,21 @@ def _tags(meta: FileMeta) -> list[tuple[int, bytes]]:
         tags.append((TAG_SETTINGS, _utf8(meta.settings)))
     if meta.quality:
         tags.append((TAG_QUALITY, b"".join(_score(name, v) for name, v in meta.quality.items())))
+    if meta.noise:
+        if len(meta.noise) != len(meta.images):
+            raise UsageError(f"{len(meta.noise)} noise models, expected {len(meta.images)}")
+        tags.append((TAG_NOISE, b"".join(_noise(model) for model in meta.noise)))
     return tags
+
+
+def _noise(model: NoiseModel) -> bytes:
+    gain = model.gain or 0.0
+    sound = math.isfinite(model.background) and 0 < model.sigma < math.inf and 0 <= gain < math.inf
+    if not sound:
+        raise UsageError(f"noise {model}: expected a finite background, a sigma above 0, a gain of 0 or more")
+    hundredths = (round(100 * v) for v in model.correlation)
+    start = struct.pack("<f", model.background) + put_decimal(model.sigma) + put_decimal(gain)
+    return start + struct.pack("<3b", *hundredths)
 
 
 def _voxel_size(info: VolumeInfo) -> bytes:
@@ -228,6 +252,8 @@ def parse(data: bytes) -> FileMeta:
             found["settings"] = to_text(value, part.where)
         elif tag == TAG_QUALITY:
             found["quality"] = _read_quality(part)
+        elif tag == TAG_NOISE:
+            found["noise"] = _read_noise(part, t * c)
         elif tag & 1:
             raise UnsupportedFeatureError(f"{WHERE}: must-understand tag {tag} is not known to this release")
     info = VolumeInfo((t, c, z, y, x), DTYPES[dtype_id], axes, **about)
@@ -297,3 +323,21 @@ def _read_quality(cur: Cursor) -> dict[str, float]:
             raise FormatError(f"{cur.where}: {name!r} is not a number")
         quality[name] = value
     return quality
+
+
+def _read_noise(cur: Cursor, expected: int) -> tuple[NoiseModel, ...]:
+    models = []
+    low, high = STORED_CORRELATIONS
+    for _ in range(expected):
+        background, sigma, gain = cur.f32(), cur.decimal(), cur.decimal()
+        z, y, x = struct.unpack("<3b", cur.take(3))
+        if not (math.isfinite(background) and 0 < sigma < math.inf and 0 <= gain < math.inf):
+            raise FormatError(
+                f"{cur.where}: noise of background {background}, sigma {sigma}, gain {gain}: expected finite "
+                "numbers, a sigma above 0, a gain of 0 or more"
+            )
+        if not all(low <= v <= high for v in (z, y, x)):
+            raise FormatError(f"{cur.where}: correlation {(z, y, x)}, expected {low} to {high} hundredths")
+        models.append(NoiseModel(background, sigma, gain or None, (z / 100, y / 100, x / 100)))
+    cur.done()
+    return tuple(models)

@@ -26,6 +26,7 @@ from .report_pictures import Pictures, View, error_colors, grey, heat, look, png
 
 if TYPE_CHECKING:
     from ..format import VgmReader
+    from ..noise_model import NoiseModel
     from ..volume import VolumeInfo
 
 Array = npt.NDArray[Any]
@@ -54,8 +55,17 @@ class ImageReport:
     spectra: Spectra | None = None
 
 
-def report_image(time: int, channel: int, original: Array, decoded: Array, drawn: bool = True) -> ImageReport:
+def report_image(
+    time: int,
+    channel: int,
+    original: Array,
+    decoded: Array,
+    drawn: bool = True,
+    noise: NoiseModel | None = None,
+) -> ImageReport:
     """Measure one image (Z, Y, X) against its original, and look at both where it is to be drawn.
+
+    The original's noise is taken as the file has it, or estimated.
 
     Raises
     ------
@@ -65,7 +75,7 @@ def report_image(time: int, channel: int, original: Array, decoded: Array, drawn
         Where scipy or Pillow is not installed.
     """
     reference = Reference.of(original)
-    measured = measure(original, decoded, reference=reference)
+    measured = measure(original, decoded, reference=reference, noise=noise)
     if not drawn:
         return ImageReport(time, channel, measured)
     return ImageReport(

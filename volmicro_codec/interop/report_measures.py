@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..evaluate import Reference, compare, compare_denoised, segmentation_agreement
+from ..evaluate.noise import estimate_noise
+from ..noise_model import NoiseModel
 
 Array = npt.NDArray[Any]
 
@@ -19,7 +22,11 @@ SEGMENTATION_BYTES = 7
 
 
 def measure(
-    original: Array, decoded: Array, science: bool = True, reference: Reference | None = None
+    original: Array,
+    decoded: Array,
+    science: bool = True,
+    reference: Reference | None = None,
+    noise: NoiseModel | None = None,
 ) -> dict[str, Any]:
     """Compare a decoded image with its original in every way there is.
 
@@ -31,13 +38,15 @@ def measure(
         Also compare segmentations and compare with a denoised original: several times the work.
     reference : Reference, optional
         ``Reference.of(original)`` if it is known already.
+    noise : NoiseModel, optional
+        Of the original, as the file has it; estimated otherwise.
 
     Returns
     -------
     dict
-        All that `compare` gives, and with ``science`` the entries "denoised" (`compare_denoised`) and
-        "segmentation" (`segmentation_agreement`; None where the image is too large for this
-        machine's memory).
+        All that `compare` gives, "noise" (background, sigma, gain and correlation of the original's noise),
+        and with ``science`` the entries "denoised" (`compare_denoised`) and "segmentation"
+        (`segmentation_agreement`; None where the image is too large for this machine's memory).
 
     Raises
     ------
@@ -45,9 +54,11 @@ def measure(
         Where the shapes differ or a voxel is not finite.
     """
     reference = Reference.of(original) if reference is None else reference
+    noise = estimate_noise(original) if noise is None else noise
     found: dict[str, Any] = dict(compare(original, decoded, reference=reference))
+    found["noise"] = dataclasses.asdict(noise)
     if science:
-        found["denoised"] = compare_denoised(original, decoded, reference=reference)
+        found["denoised"] = compare_denoised(original, decoded, reference=reference, noise=noise)
         fits = original.size * SEGMENTATION_BYTES <= _memory() // 2
         found["segmentation"] = (
             segmentation_agreement(original, decoded, reference=reference) if fits else None
@@ -74,6 +85,7 @@ def rows(measured: dict[str, Any]) -> list[Row]:
             "over all voxels; the peak is the original's range from its 0.01th to its 99.99th percentile",
         ),
         Row("PSNR of foreground", decibels(m["psnr_fg"]), "over the foreground alone, with the same peak"),
+        Row("noise", str(NoiseModel(**m["noise"])), "of the original: its standard deviation in the dark"),
     ]
     if "denoised" in m:
         d = m["denoised"]

@@ -15,6 +15,9 @@ LEAST_CORRELATION = -0.5
 MOST_CORRELATION = 2 / 3
 """Correlation of neighbours after a smoothing by 1, 2, 1: the most that is called noise."""
 
+STORED_CORRELATIONS = (-50, 67)
+"""The hundredths that a file may hold."""
+
 
 @dataclass(frozen=True)
 class NoiseModel:
@@ -37,6 +40,23 @@ class NoiseModel:
     sigma: float
     gain: float | None = None
     correlation: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def __str__(self) -> str:
+        text = f"sigma {self.sigma:.3g} at {self.background:.4g}"
+        if self.gain:
+            text += f", variance grows by {self.gain:.3g} a unit"
+        if any(abs(v) >= 0.01 for v in self.correlation):
+            text += f", neighbours share {', '.join(f'{v:.2f}' for v in self.correlation)} along z, y, x"
+        return text
+
+    def stored(self) -> NoiseModel:
+        """The model as a file holds it: background as float32, sigma and gain in three digits, hundredths."""
+        low, high = STORED_CORRELATIONS
+        z, y, x = (min(max(round(100 * v), low), high) / 100 for v in self.correlation)
+        gain = float(f"{self.gain or 0.0:.3g}")
+        return NoiseModel(
+            float(np.float32(self.background)), float(f"{self.sigma:.3g}"), gain or None, (z, y, x)
+        )
 
     def variance_at(self, level: npt.ArrayLike) -> F32:
         """Variance of the noise where the noiseless image has a level; the shape of ``level``."""
