@@ -101,11 +101,16 @@ def _ours_at(voxels: Voxels, ratios: Sequence[float], options: Sequence[str]) ->
 
     That those would be the same file is held by a test (more bytes end in the same file).
     """
-    known: Encoded | None = None
+    ended: Encoded | None = None
     for ratio in ratios:
-        if known is None or known.size > UNSPENT * voxels.nbytes / ratio:
-            known = _ours(voxels, ratio, options)
-        yield replace(known, ratio=ratio)
+        room = UNSPENT * voxels.nbytes / ratio
+        if ended is not None and ended.size < room:
+            yield replace(ended, ratio=ratio)
+            continue
+        found = _ours(voxels, ratio, options)
+        if found.size < room:
+            ended = found
+        yield found
 
 
 def _ours(voxels: Voxels, ratio: float, options: Sequence[str]) -> Encoded:

@@ -14,19 +14,20 @@ import numpy as np
 import numpy.typing as npt
 
 from ..evaluate import Reference, Spectra, spectra
+from ..evaluate.excess import BLOCK, excess
 from ..format.sizes import where_bytes_go
+from ..noise_model import NoiseModel
 from ..text import fit_for_html
 from .kinds import by_kind
 from .preview_drawing import length_text, round_length
 from .preview_projections import proportions
-from .report_charts import Axis, Line, image_chart, line_chart
+from .report_charts import Axis, Line, image_chart, line_chart, map_chart
 from .report_file import file_section, image_title
 from .report_measures import decibels, measure, rows, why_noise_matters
 from .report_pictures import Pictures, View, error_colors, grey, heat, look, png, signed
 
 if TYPE_CHECKING:
     from ..format import VgmReader
-    from ..noise_model import NoiseModel
     from ..volume import VolumeInfo
 
 Array = npt.NDArray[Any]
@@ -46,6 +47,8 @@ class ImageReport:
         See `measure`.
     pictures, spectra : Pictures, Spectra or None
         None for an image that is measured and not drawn.
+    beyond : float32 [Y', X'] or None
+        Excess of each column of blocks at its worst (`evaluate.Excess`).
     """
 
     time: int
@@ -53,6 +56,7 @@ class ImageReport:
     measured: dict[str, Any]
     pictures: Pictures | None = None
     spectra: Spectra | None = None
+    beyond: npt.NDArray[np.float32] | None = None
 
 
 def report_image(
@@ -78,8 +82,9 @@ def report_image(
     measured = measure(original, decoded, reference=reference, noise=noise)
     if not drawn:
         return ImageReport(time, channel, measured)
+    beyond = excess(original, decoded, NoiseModel(**measured["noise"])).blocks.max(axis=0)
     return ImageReport(
-        time, channel, measured, look(original, decoded, reference), spectra(original, decoded)
+        time, channel, measured, look(original, decoded, reference), spectra(original, decoded), beyond
     )
 
 
@@ -172,6 +177,7 @@ def _image(info: VolumeInfo, image: ImageReport, one_of_many: bool) -> str:
     pictures, found = image.pictures, image.spectra
     assert pictures is not None
     assert found is not None
+    assert image.beyond is not None
     title = image_title(info, image.time, image.channel)
     heading = title[0].upper() + title[1:] if one_of_many else "What it looks like"
     scale = pictures.error_scale
@@ -192,7 +198,8 @@ The planes are those with the most light.</p></section>
 <section><h3>How far it is from the original</h3>
 <p>{fit_for_html(why_noise_matters(image.measured))}</p>
 <table>{table}</table></section>
-<section><h3>Values and detail</h3><div class="charts">{_charts(pictures, found)}</div></section>"""
+<section><h3>Values and detail</h3>
+<div class="charts">{_charts(pictures, found, image.beyond)}</div></section>"""
 
 
 def _amount(value: float) -> str:
@@ -239,7 +246,7 @@ def _in_pairs(bins: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(bins.reshape(-1, 2).mean(axis=1))
 
 
-def _charts(pictures: Pictures, found: Spectra) -> str:
+def _charts(pictures: Pictures, found: Spectra, beyond: npt.NDArray[np.float32]) -> str:
     joint, bins = pictures.joint, pictures.bins
     middles = bins.low + (np.arange(bins.count, dtype=np.float64) + 0.5) * bins.width
     counts = joint.sum(axis=1).astype(float), joint.sum(axis=0).astype(float)
@@ -275,6 +282,13 @@ def _charts(pictures: Pictures, found: Spectra) -> str:
         Axis("correlation", 0, 1),
         [Line("Fourier shell correlation", "shell", frequency, _in_pairs(found.correlation))],
     )
+    most = max(float(beyond.max()), 1e-6)
+    left = map_chart(
+        "structure that was lost",
+        Axis("x, voxels", 0, BLOCK * beyond.shape[1]),
+        Axis("y, voxels", 0, BLOCK * beyond.shape[0]),
+        heat(beyond[::-1]),
+    )
     outside = f"; {100 * pictures.outside:.2g} % of the voxels lie outside" if pictures.outside > 0 else ""
     return "".join(
         f"<figure>{chart}<figcaption>{text}</figcaption></figure>"
@@ -283,5 +297,10 @@ def _charts(pictures: Pictures, found: Spectra) -> str:
             (scatter, "Decoded against original value of each voxel; on the dashed line they are equal."),
             (power, "Power by spatial frequency. Where the error meets the original, detail is gone."),
             (shells, "How far detail of each size agrees: 1 is all of it, 0 is none."),
+            (
+                left,
+                f"Where structure is left in the error: what blocks of {BLOCK} voxels hold beyond noise, the"
+                f" worst along z, from none (dark) to {most:.2f} sigmas (light).",
+            ),
         )
     )

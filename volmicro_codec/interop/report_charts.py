@@ -88,16 +88,24 @@ def line_chart(title: str, x: Axis, y: Axis, lines: Sequence[Line]) -> str:
     return _chart(title, x, y, inner, _legend(lines) if len(lines) > 1 else "")
 
 
-def image_chart(title: str, x: Axis, y: Axis, data_uri: str) -> str:
-    """A picture over two axes, its first row on top, with the line where both are equal."""
+def map_chart(title: str, x: Axis, y: Axis, data_uri: str) -> str:
+    """A picture over two axes, its first row on top."""
+    return _chart(title, x, y, [_picture(data_uri)], "")
+
+
+def _picture(data_uri: str) -> str:
     w, h = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
-    picture = (
+    return (
         f'<image x="{LEFT}" y="{TOP}" width="{w}" height="{h}" preserveAspectRatio="none" '
         f'class="pixels" href="{data_uri}"/>'
     )
+
+
+def image_chart(title: str, x: Axis, y: Axis, data_uri: str) -> str:
+    """A picture over two axes, its first row on top, with the line where both are equal."""
     low, high = max(x.low, y.low), min(x.high, y.high)
     equal = _path(Line("", "equal", [low, high], [low, high]), x, y)
-    return _chart(title, x, y, [picture, equal], "")
+    return _chart(title, x, y, [_picture(data_uri), equal], "")
 
 
 def bar_chart(title: str, x: Axis, y: Axis, edges: Numbers, heights: Numbers) -> str:
