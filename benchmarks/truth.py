@@ -138,7 +138,7 @@ def _ratios(text: str) -> tuple[float, ...]:
 
 
 def _work(args: argparse.Namespace) -> Iterator[tuple[str, int, str, tuple[float, ...]]]:
-    """(stack, photons, codec, ratios) of what is to do; the ratios of a peer share their files."""
+    """(stack, photons, codec, ratios) of what is to do; the ratios of a codec share their files."""
     have = set() if args.again else {row.key for row in keyed_csv.read(args.output, Row)}
     usable = [codec for codec in args.codec if _usable(codec)]
     for stack, photons in cases.names():
@@ -147,9 +147,7 @@ def _work(args: argparse.Namespace) -> Iterator[tuple[str, int, str, tuple[float
         for codec in usable:
             ratios = (1.0,) if codec == STACK else args.ratio
             missing = tuple(r for r in ratios if (stack, photons, codec, r) not in have)
-            if codec in OURS:
-                yield from ((stack, photons, codec, (r,)) for r in missing)
-            elif missing:
+            if missing:
                 yield stack, photons, codec, missing
 
 
