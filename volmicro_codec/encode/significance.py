@@ -41,10 +41,10 @@ LEAST_SEEN = 0.02
 """Correlation of neighbours under which the noise is taken to be white."""
 ADMITTED = 25.0
 """Variances that a candidate must take off by itself; less than its bits are worth, since it gains when its
-shape is fitted. Those that do not are taken out after the refit (`removable`)."""
+shape is fitted. Those that do not are taken out after the refit (`growth.noise_taken_out`)."""
 CLOSED = 36.0
-"""The same where the gate is closed, six sigmas: with 58, what 42 bits are worth, phantoms and real stacks lost
-up to 0.3 dB against the truth for a tenth of their bytes."""
+"""The same where the gate is closed, six sigmas: with 58, what 42 bits are worth, phantoms and real stacks
+lost up to 0.3 dB against the truth for a tenth of their bytes."""
 WINDOW, SUPPORT = 5, 4.0
 """Voxels a side of the neighbourhood that a residual sample needs the support of, and standard deviations of
 the mean of its squares, over the noise's, that count as support."""
