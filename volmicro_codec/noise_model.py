@@ -58,17 +58,20 @@ class NoiseModel:
             float(np.float32(self.background)), float(f"{self.sigma:.3g}"), gain or None, (z, y, x)
         )
 
-    def variance_at(self, level: npt.ArrayLike) -> F32:
-        """Variance of the noise where the noiseless image has a level; the shape of ``level``."""
-        signal = np.maximum(np.asarray(level, np.float32) - np.float32(self.background), 0)
-        variance: F32 = np.float32(self.gain or 0.0) * signal
-        variance += np.float32(self.sigma**2)
-        return variance
+    def variance_at(self, level: npt.ArrayLike) -> F64:
+        """Variance of the noise where the noiseless image has a level; the shape of ``level``.
+
+        In double precision, since squares of voxels that float32 holds may be beyond it.
+        """
+        out = np.asarray(level, np.float64) - self.background
+        np.maximum(out, 0.0, out=out)
+        out *= self.gain or 0.0
+        out += self.sigma**2
+        return out
 
     def sigma_at(self, level: npt.ArrayLike) -> F32:
         """Standard deviation of the noise where the noiseless image has a level; the shape of ``level``."""
-        out: F32 = np.sqrt(self.variance_at(level))
-        return out
+        return np.asarray(np.sqrt(self.variance_at(level)), np.float32)
 
     def score(self, values: npt.ArrayLike, averaged: float = 1.0) -> F32:
         """How many standard deviations of the background's noise values lie above the background.

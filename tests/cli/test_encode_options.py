@@ -48,6 +48,7 @@ def encoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Seen:
             ssim=0.9,
             mip_ssim=0.95,
             occupancy=0.125,
+            remark=seen.get("remark"),
             history=[{"step": 0, "loss": 1.0, "psnr": float("nan")}],
         )
 
@@ -80,7 +81,9 @@ def test_without_options_the_settings_are_the_defaults(vgm: Callable[..., Any], 
         (["--ratio", "300"], {"ratio": 300.0}),
         (["--size", "1.5MB"], {"size": 1_500_000}),
         (["--psnr", "40"], {"psnr": 40.0}),
+        (["--within-noise", "1.5"], {"within_noise": 1.5}),
         (["--primitives", "500"], {"primitives": 500}),
+        (["--objective", "voxels"], {"objective": "voxels"}),
         (["--effort", "best"], {"effort": "best"}),
         (["--gate", "otsu", "--gate-tau", "0.25"], {"gate": "otsu", "gate_tau": 0.25}),
         (["--gate-file", "g.npz"], {"gate_file": "g.npz"}),

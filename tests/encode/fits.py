@@ -11,6 +11,7 @@ from volmicro_codec.encode.fit import ImageFit, Method, Weighting
 from volmicro_codec.encode.gate import no_gate
 from volmicro_codec.encode.image import Image, mapping
 from volmicro_codec.encode.model import Model
+from volmicro_codec.encode.significance import NoiseField
 
 CUTOFF = 12.0
 
@@ -30,11 +31,13 @@ def rendered(model, shape, threads=1):
     return raster.render(raster.pack(model.mu.numpy(), model.covariance6(), model.w.numpy(), shape))
 
 
-def fit_of(voxels, threads=1, weighting=None, gate=None, **method):
-    """A fit of one image, nothing fitted yet."""
+def fit_of(voxels, threads=1, weighting=None, gate=None, noise=None, **method):
+    """A fit of one image, nothing fitted yet; with a noise model, for the signal."""
     base, gain = mapping(voxels)
     image = Image(voxels, base, gain, gate or no_gate(voxels), (1.0, 1.0, 1.0))
-    return ImageFit(image, CpuRasteriser(CUTOFF, threads), weighting or Weighting(), Method(**method))
+    field = None if noise is None else NoiseField.of(voxels, noise, gain)
+    raster = CpuRasteriser(CUTOFF, threads)
+    return ImageFit(image, raster, weighting or Weighting(), Method(**method), field)
 
 
 def other_processor(monkeypatch: pytest.MonkeyPatch, number: int) -> None:

@@ -17,6 +17,9 @@ from volmicro_codec.encode.fit import EFFORTS, Schedule, Weighting, edge_map
 from volmicro_codec.encode.gate import no_gate, otsu_gate
 from volmicro_codec.encode.model import Model
 from volmicro_codec.encode.regularise import Regularisers
+from volmicro_codec.encode.shares import weight_of_voxels
+from volmicro_codec.encode.significance import ADMITTED, CLOSED
+from volmicro_codec.noise_model import NoiseModel
 
 SHAPE = (20, 24, 28)
 LONG = (10, 14, 96)
@@ -130,23 +133,79 @@ def two_balls():
     return ((v + noise) * 2000 + 500).astype(np.uint16)
 
 
-def test_the_gate_and_its_threshold_weigh_candidates_and_voxels():
+NOISE = NoiseModel(500.0, 20.0)
+
+
+def test_the_gate_weighs_voxels():
     voxels = two_balls()
     gate = otsu_gate(voxels)
-    shut = fit_of(voxels, gate=gate, weighting=Weighting(outside=0.0, foreground=3.0))
-    shut.refit(0)
+    fit = fit_of(voxels, gate=gate, weighting=Weighting(foreground=3.0))
+    fit.refit(0)
     inside = gate.occupied(voxels)
     assert 0 < inside.sum() < inside.size / 4
-    at = np.rint(shut.propose(20).centres).astype(int)
-    assert inside[at[:, 0], at[:, 1], at[:, 2]].all()
     np.testing.assert_array_equal(
-        shut._refiner(shut.parts[0]).block.weights, np.where(inside, np.float32(4), np.float32(1))
+        fit._refiner(fit.parts[0]).block.weights, np.where(inside, np.float32(4), np.float32(1))
     )
-    everywhere = fit_of(voxels, gate=otsu_gate(voxels, tau=0.0), weighting=Weighting(outside=0.0))
-    everywhere.refit(0)
-    assert len(everywhere.propose(20)) == 20
-    at = np.rint(everywhere.propose(20).centres).astype(int)
-    assert not inside[at[:, 0], at[:, 1], at[:, 2]].all()
+
+
+def test_where_the_gate_is_closed_a_candidate_must_take_off_more():
+    voxels = two_balls()
+    gates = {"closed": otsu_gate(voxels), "tau 0": otsu_gate(voxels, tau=0.0), "none": no_gate(voxels)}
+    bright, faint = np.array([[10.0, 7.0, 7.0]]), np.array([[10.0, 16.0, 20.0]])
+    taken = {}
+    for name, gate in gates.items():
+        fit = fit_of(voxels, gate=gate, noise=NOISE)
+        significant = fit._significant(fit.parts[0])
+        variance = (NOISE.sigma / fit.image.gain) ** 2
+        for where, centre in (("bright", bright), ("faint", faint)):
+            taken[name, where] = [
+                bool(significant(centre, np.full((1, 3), 1.5), np.array([variances * variance]))[0])
+                for variances in (0.9 * ADMITTED, 1.1 * ADMITTED, 0.9 * CLOSED, 1.1 * CLOSED)
+            ]
+    assert taken.pop(("closed", "faint")) == [False, False, False, True]
+    assert set(map(tuple, taken.values())) == {(False, True, True, True)}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_closed_gate_does_not_hide_what_a_matched_filter_sees_at_ten_sigma(seed):
+    noise = np.random.default_rng(seed).normal(0, NOISE.sigma, SHAPE)
+    z, y, x = np.meshgrid(*map(np.arange, SHAPE), indexing="ij")
+    spot = np.exp(-((z - 11) ** 2 + (y - 15) ** 2 + (x - 19) ** 2) / (2 * 1.4**2))
+    bright = 4000 * np.exp(-((z - 8) ** 2 + (y - 6) ** 2 + (x - 6) ** 2) / 8)
+    spot *= 10 * NOISE.sigma / np.sqrt((spot**2).sum())
+    voxels = np.rint(500 + noise + spot + bright).astype(np.uint16)
+    gate = otsu_gate(voxels)
+    assert not gate.occupied(voxels)[11, 15, 19]
+    fit = fit_of(voxels, gate=gate, noise=NOISE)
+    fit.refit(0)
+    distance = np.sqrt(((fit.propose(50).centres - (11, 15, 19)) ** 2).sum(axis=1))
+    assert distance.min() < 2
+
+
+def test_single_voxels_are_significant_only_where_the_gate_is_open():
+    voxels = two_balls()
+    gate = otsu_gate(voxels)
+    missing = np.full(SHAPE, 1.0, np.float32)  # more than any noise, everywhere
+    for chosen, expected in ((gate, gate.occupied(voxels)), (no_gate(voxels), np.ones(SHAPE, bool))):
+        fit = fit_of(voxels, gate=chosen, noise=NOISE)
+        fit.refit(0)
+        _, allowed = fit.where_significant(fit.parts[0], missing)
+        np.testing.assert_array_equal(allowed, expected)
+        weight = weight_of_voxels(fit, fit.parts[0], missing, np.ones(SHAPE, bool), 2.0, 0.1)
+        np.testing.assert_array_equal(weight > 0, expected)
+
+
+def test_edges_are_weighted_only_where_the_gate_is_open():
+    voxels = two_balls()
+    gate = otsu_gate(voxels)
+    weights = {}
+    for name, noise in (("signal", NOISE), ("voxels", None)):
+        fit = fit_of(voxels, gate=gate, noise=noise, weighting=Weighting(edges=2.0))
+        weights[name] = fit._refiner(fit.parts[0]).block.weights
+    inside = gate.occupied(voxels)
+    assert (weights["signal"][~inside] == 1.0).all()
+    assert (weights["voxels"][~inside] > 1.0).any()
+    np.testing.assert_array_equal(weights["signal"][inside], weights["voxels"][inside])
 
 
 def test_edges_are_weighted_where_they_are():
@@ -281,10 +340,3 @@ def test_schedules_give_small_images_more_and_large_ones_no_less(effort):
     assert isinstance(small, Schedule)
     assert (large.rounds, large.inner, large.final) == (s.rounds, s.inner, s.final)
     assert small.final >= s.final
-
-
-def test_no_gate_lets_everything_be():
-    voxels = two_balls()
-    fit = fit_of(voxels, gate=no_gate(voxels), weighting=Weighting(outside=0.0))
-    fit.refit(0)
-    assert len(fit.propose(20)) == 20

@@ -29,13 +29,18 @@ def encoded(path, voxels, **settings):
 
 
 @pytest.fixture(scope="module")
-def noisy():
-    return make_phantom(SHAPE, 3, "nuclei", photons=60.0)
+def exposed():
+    return make_phantom(SHAPE, 3, "nuclei", photons=60.0, truth=True)
 
 
 @pytest.fixture(scope="module")
-def truth():
-    return make_phantom(SHAPE, 3, "nuclei", photons=1.2e6, background=2.4e5, gain=5e-5, read_noise=0.0)
+def noisy(exposed):
+    return exposed[0]
+
+
+@pytest.fixture(scope="module")
+def truth(exposed):
+    return np.rint(exposed[1]).astype(np.uint16)
 
 
 def seen_by(field, noise, sigmas):

@@ -20,7 +20,7 @@ from .streams import check_file_output
     type=click.FloatRange(0, 1),
     default=0.5,
     show_default=True,
-    help="Occupancy that counts as signal.",
+    help="Occupancy from which on the gate is open.",
 )
 @click.option(
     "--iterations", type=click.IntRange(min=1), default=300, show_default=True, help="Steps of training."

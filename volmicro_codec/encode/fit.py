@@ -46,7 +46,6 @@ class Schedule:
     final: int
     tolerance: float
 
-
     def for_size(self, voxel_count: int) -> Schedule:
         """The schedule for an image: small ones, which take seconds, get up to three times the iterations."""
         more = spare_time(voxel_count)
@@ -278,12 +277,12 @@ class ImageFit:
         return total
 
     def excess(self) -> float:
-        """`evaluate.Excess.within` of the model as it is, the noise taken at the smoothed voxels' level."""
+        """`evaluate.Excess.within` of the decoded voxels; blocks begin anew at each part of the image."""
         assert self.noise is not None
         blocks = []
-        for part, _, refiner in self.residuals():
-            residual = refiner.residual[core_in_domain(part)]
-            blocks.append(block_excess(residual, self.noise.variance(part.core)).ravel())
+        for part, error in self.decoded_errors():
+            decoded = self.image.target(part.core) + error
+            blocks.append(block_excess(error, self.noise.variance_at(decoded, self.image.base)).ravel())
         return within(np.concatenate(blocks))
 
     def where_significant(self, part: Part, missing: F32) -> tuple[F32, npt.NDArray[np.bool_]]:

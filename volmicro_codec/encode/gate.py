@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..errors import FormatError, InputError, UsageError
 from ..evaluate.noise import estimate_noise
-from ..noise_model import NoiseModel
+from ..noise_model import LEAST_CORRELATION, MOST_CORRELATION, NoiseModel
 from .gate_features import (
     FEATURES,
     LOCAL_FEATURES,
@@ -164,9 +164,12 @@ class Gate:
         if not {z, y, x} <= {1, 2}:
             raise ValueError(f"expected strides of 1 or 2, got {(z, y, x)}")
         cz, cy, cx = shared
-        if not (np.isfinite([background, sigma, *shared]).all() and sigma > 0 and not gain <= 0):
+        low, high = LEAST_CORRELATION, MOST_CORRELATION
+        possible = all(low <= v <= high for v in shared)
+        if not (np.isfinite([background, sigma]).all() and sigma > 0 and not gain <= 0 and possible):
             raise ValueError(
-                f"expected a noise model, got background {background}, sigma {sigma}, gain {gain}"
+                f"expected a noise model, got background {background}, sigma {sigma}, gain {gain},"
+                f" correlation {shared}"
             )
         shapes = _weight_shapes(kind)
         weights = {name: np.asarray(entries[f"weights_{name}"], np.float32) for name in shapes}

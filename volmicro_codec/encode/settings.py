@@ -55,7 +55,7 @@ def _option(default: Any, help: str, **more: Any) -> Any:
 class EncodeSettings:
     """What to encode to, and how. The defaults were chosen by measurement on real stacks.
 
-    At most one of ``ratio``, ``size``, ``psnr`` and ``primitives`` is set; with none, `target` is a ratio of
+    At most one of ``ratio``, ``size``, ``psnr``, ``within_noise`` and ``primitives`` is set; with none, `target` is a ratio of
     200. What every field means is its ``metadata["help"]``, which ``vgm encode --help`` prints.
 
     Raises
@@ -96,11 +96,17 @@ class EncodeSettings:
 
     # Occupancy gate.
     gate: str = _option(
-        "learned", "What decides where primitives start.", choices=("learned", "otsu", "none"), group="gate"
+        "learned",
+        "Where signal is likely (with --objective signal). Where the gate is closed a Gaussian must be more"
+        " significant, no single voxel is coded and no edge is weighted. none: it is open everywhere.",
+        choices=("learned", "otsu", "none"),
+        group="gate",
     )
     gate_tau: float = _option(
-        0.5, "Occupancy above which a voxel counts as signal.", low=0.0, high=1.0, group="gate"
-    )
+        0.5,
+        "Occupancy from which on the gate is open: less codes more of what is faint, 0 is as without a gate.",
+        low=0.0, high=1.0, group="gate",
+    )  # fmt: skip
     gate_file: str | None = _option(None, "Use a gate trained before by 'vgm gate'.", path=True, group="gate")
 
     # Loss.

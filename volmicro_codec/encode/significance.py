@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ step^2 / 12, of which a bit takes off 2 ln 2 parts)."""
 ROUNDING_STEP = 2.0
 """The same for the amplitudes of Gaussians. `STEP` would make the error against the truth twice that of the
 estimate from noisy voxels (1 variance a number); this adds a third to it for 15 % more bytes."""
+LEAST_VARIANCE = 1e-20
+"""Of normalised intensity: float32 tells values apart that are 1e-7 apart where they are 1."""
 CELL = 2
 LEVEL_SIGMA = 1.0
 """Cells over which the level is smoothed that gives a voxel its variance."""
@@ -57,41 +60,50 @@ class NoiseField:
     Attributes
     ----------
     model : NoiseModel
-    gain : float
-        Voxel units of a normalised intensity of 1.
+        In normalised intensity above the background: squares of voxels may be beyond float32.
+    background, gain : float
+        Voxel units of 0, and of a normalised intensity of 1.
     level : float32 [Z', Y', X']
-        Smoothed voxels on cells of `CELL` voxels a side, voxel units.
+        Smoothed voxels on cells of `CELL` voxels a side, normalised, above the background.
     """
 
     model: NoiseModel
+    background: float
     gain: float
     level: F32
-    shape: tuple[int, int, int]
     _pyramid: list[F32] = field(default_factory=list, repr=False)
 
     @classmethod
     def of(cls, voxels: npt.NDArray[Any], model: NoiseModel, gain: float) -> NoiseField:
-        """Of an image [Z, Y, X] that is read slab by slab."""
+        """Of an image [Z, Y, X] that is read slab by slab; ``model`` in its units, ``gain`` of normalising."""
         from scipy.ndimage import gaussian_filter
 
         nz, ny, nx = (int(n) for n in voxels.shape)
-        cells = tuple(-(-n // CELL) for n in (nz, ny, nx))
-        level = np.empty(cells, np.float32)
-        for k in range(cells[0]):
-            slab = np.asarray(voxels[CELL * k : CELL * (k + 1)]).astype(np.float32).mean(axis=0)
-            level[k] = _pairs(_pairs(slab, 0), 1)
-        return cls(model, gain, gaussian_filter(level, LEVEL_SIGMA, mode="nearest"), (nz, ny, nx))
+        level = np.empty(tuple(-(-n // CELL) for n in (nz, ny, nx)), np.float32)
+        for k in range(len(level)):
+            slab = _normalised(voxels[CELL * k : CELL * (k + 1)], model.background, gain)
+            level[k] = _pairs(_pairs(slab.mean(axis=0), 0), 1)
+        unit = NoiseModel(0.0, model.sigma / gain, (model.gain or 0.0) / gain or None, model.correlation)
+        return cls(unit, model.background, gain, gaussian_filter(level, LEVEL_SIGMA, mode="nearest"))
 
-    def level_in(self, box: Box) -> F32:
-        """The level of each voxel of a box, voxel units."""
-        out = self.level
-        for axis, s in enumerate(box):
-            out = out.take(np.arange(s.start, s.stop) // CELL, axis)
+    @cached_property
+    def _cells(self) -> F32:
+        """Variance of each cell."""
+        return self._variance_at(self.level)
+
+    def _variance_at(self, level: F32) -> F32:
+        out: F32 = level * np.float32(self.model.gain or 0.0)
+        np.maximum(out, 0.0, out=out)
+        out += np.float32(max(self.model.sigma**2, LEAST_VARIANCE))
         return out
 
     def variance(self, box: Box) -> F32:
         """Variance of the noise at each voxel of a box, normalised intensity squared."""
-        return np.asarray(self.model.variance_at(self.level_in(box)) / np.float32(self.gain**2), np.float32)
+        return _voxels_of(self._cells, box)
+
+    def variance_at(self, values: F32, base: float) -> F32:
+        """Variance where the noiseless image has normalised values, 0 being ``base`` in voxel units."""
+        return self._variance_at(values + np.float32((base - self.background) / self.gain))
 
     def variance_of(self, voxels: npt.NDArray[Any], box: Box) -> F32:
         """The same for telling whether single voxels of a box are outliers of the noise.
@@ -99,21 +111,21 @@ class NoiseField:
         Photons scatter more upwards than downwards. Halfway between its level and the voxel the variance is
         such that the distance in standard deviations is that of the variance-stabilised values (Anscombe).
         """
-        level = self.level_in(box)
-        half = 0.5 * (level + np.asarray(voxels[box]).astype(np.float32))
-        out = self.model.variance_at(np.maximum(level, half)) / np.float32(self.gain**2)
-        return np.asarray(out, np.float32)
+        level = _voxels_of(self.level, box)
+        half = _normalised(voxels[box], self.background, self.gain)
+        half += level
+        half *= np.float32(0.5)
+        return self._variance_at(np.maximum(level, half, out=half))
 
     @property
     def typical(self) -> float:
         """Variance at the background, normalised."""
-        return (self.model.sigma / self.gain) ** 2
+        return max(self.model.sigma**2, LEAST_VARIANCE)
 
     def mean_variance(self, occupied: npt.NDArray[np.bool_]) -> float:
         """Mean variance where a mask [Z, Y, X] of the image is True (or everywhere), normalised."""
-        values = self.model.variance_at(self.level) / np.float32(self.gain**2)
-        mask = occupied[::CELL, ::CELL, ::CELL]
-        return float(values[mask].mean() if mask.any() else values.mean())
+        values, mask = self._cells, occupied[::CELL, ::CELL, ::CELL]
+        return float((values[mask] if mask.any() else values).mean(dtype=np.float64))
 
     def seen(self, centres: F64, covariances: F64) -> F64:
         """Variance of the noise as Gaussians see it: of <noise, phi> / |phi|, normalised, [N].
@@ -130,7 +142,7 @@ class NoiseField:
     def _local(self, centres: F64, covariances: F64) -> F64:
         """Mean of the variance under phi^2, from a pyramid of means."""
         if not self._pyramid:
-            self._pyramid.append(self.model.variance_at(self.level) / np.float32(self.gain**2))
+            self._pyramid.append(self._cells)
             while min(self._pyramid[-1].shape) > 1 and len(self._pyramid) < 5:
                 self._pyramid.append(_halved(self._pyramid[-1]))
         # phi^2 has half the covariance; a box of n voxels has the variance (n^2 - 1) / 12.
@@ -142,7 +154,7 @@ class NoiseField:
             at = np.floor((centres[mine] + 0.5) / (CELL << k)).astype(np.int64)
             at = np.clip(at, 0, np.array(values.shape) - 1)
             out[mine] = values[at[:, 0], at[:, 1], at[:, 2]]
-        return np.maximum(out, 1e-30)
+        return out
 
     def correlated(self, covariances: F64) -> F64:
         """Factor on the variance that Gaussians see because neighbouring voxels' noise is alike, [N]."""
@@ -182,6 +194,21 @@ def autocorrelation(neighbours: float) -> F64:
     """Correlation of the noise over lags -r..r along an axis, given that of neighbours."""
     taps = kernel(neighbours) if abs(neighbours) >= LEAST_SEEN else np.ones(1)
     return np.asarray(np.correlate(taps, taps, "full"))
+
+
+def _normalised(voxels: npt.NDArray[Any], background: float, gain: float) -> F32:
+    out = np.asarray(voxels).astype(np.float32)
+    out -= np.float32(background)
+    out *= np.float32(1.0 / gain)
+    return out
+
+
+def _voxels_of(cells: F32, box: Box) -> F32:
+    """The value of each voxel of a box."""
+    out = cells
+    for axis, s in enumerate(box):
+        out = out.take(np.arange(s.start, s.stop) // CELL, axis)
+    return out
 
 
 def _pairs(a: F32, axis: int) -> F32:

@@ -56,6 +56,9 @@ MOST_UNEVEN = 1.18
 an estimate that is too high loses detail, one that is too low costs but bytes (thin neurites: 1.25 and more,
 dense nuclei: 1.1)."""
 
+FARTHEST = 1e9
+"""Ranges of a float image that a voxel may lie from 0; what is beyond is an outlier."""
+
 NORMAL_QUANTILE = -0.5244005
 """Of the standard normal distribution at `QUIET`."""
 
@@ -99,7 +102,7 @@ def estimate_noise(volume: Array) -> NoiseModel:
     -------
     NoiseModel
         The standard deviation is within some 10 % where a third of each level's windows is smooth but for
-        noise. Detail as fine as the voxels everywhere counts as noise; what is as smooth as a blur of a
+        noise. An image of no more than four voxels a side shows none but rounding. Detail as fine as the voxels everywhere counts as noise; what is as smooth as a blur of a
         voxel (correlation of neighbours above 0.72), noise that was smoothed included, does not.
 
     Raises
@@ -112,6 +115,10 @@ def estimate_noise(volume: Array) -> NoiseModel:
     sample = [np.array(volume[box], np.float32) for box in _boxes(volume.shape)]
     if not all(np.isfinite(v).all() for v in sample):
         raise InputError("the volume holds a voxel that is not finite (NaN or infinity)")
+    unit = 1.0
+    if volume.dtype.kind == "f":
+        unit = _unit(np.concatenate([v.ravel() for v in sample]))
+        sample = [np.clip(v / np.float32(unit), -FARTHEST, FARTHEST) for v in sample]
     rounding = 1 / 12 if volume.dtype.kind in "bui" else 0.0
     ends = _ends(np.concatenate([v.ravel() for v in sample]), volume.dtype)
     parts = [_measure(v, ends) for v in sample]
@@ -130,7 +137,8 @@ def estimate_noise(volume: Array) -> NoiseModel:
         (float(w.level.mean()), variance, w.level.size)
         for w in levels
         for variance, uneven in [_variance(w, kind, rounding)]
-        if uneven <= MOST_UNEVEN
+        # Without second differences noise and structure are one.
+        if uneven <= MOST_UNEVEN and len(w.variance) > 1
     ]
 
     pinned = None
@@ -148,11 +156,17 @@ def estimate_noise(volume: Array) -> NoiseModel:
     typical = max(float(np.median([p[1] for p in points])) if points else variance, least)
     shared = np.array(kind.correlation) * max(1 - rounding / typical, 0.0)
     return NoiseModel(
-        background,
-        float(np.sqrt(max(variance, least))),
-        gain or None,
+        background * unit,
+        float(np.sqrt(max(variance, least))) * unit,
+        gain * unit or None,
         (float(shared[0]), float(shared[1]), float(shared[2])),
     )
+
+
+def _unit(values: F32) -> float:
+    """The range of float voxels without the last hundredth, or all of it: squares may be beyond float32."""
+    low, high = np.percentile(values, (1, 99))
+    return float(high - low) or float(np.ptp(values)) or 1.0
 
 
 def _boxes(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice, slice]]:
