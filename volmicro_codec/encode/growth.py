@@ -34,6 +34,8 @@ MOST_TURNS, MOST_TURNS_SLOW = 3, 1
 FIRST, RATIO = 48, 1.6
 """Gaussians after the first round, and times as many after each, where the noise says when to end: then no
 round depends on the bytes until they are short, and more bytes never make a file worse."""
+FIRST_SHARE = 16
+"""Part of the Gaussians that the bytes hold, from which on points are thought of."""
 MOST_CLEANINGS = 3
 SLOW_IMAGE = 4 << 20  # voxels
 FAVOURED = 0.14
@@ -172,7 +174,9 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
             exhausted = fit.noise is not None
             break  # the residual holds nothing more that a Gaussian could take off
         curve.add(fit)
-        if plan.points:
+        # Where the noise says when to end, points are thought of only once bytes may be short: structure that
+        # Gaussians are still to find looks like a case for points.
+        if plan.points and (fit.noise is None or len(fit.model) >= goal / FIRST_SHARE):
             here = shares_of(fit, curve, plan, budget=budget, guess=step)
             step = here.step
             count = len(fit.model)
@@ -181,9 +185,9 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
                 best, worse = (here, count), 0
             elif here.loss > best[0].loss + WORSE or here.sse == 0.0:  # of two that lose nothing, the smaller
                 worse += 1
-            if worse >= 2:
+            if worse >= 2 and fit.noise is None:
                 break
-            if large and last is not None and here.points > 2 * MANY_POINTS * here.size:
+            if large and fit.noise is None and last is not None and here.points > 2 * MANY_POINTS * here.size:
                 doublings = math.log2(count / last[1])
                 if last[0].loss - here.loss < LEVELS_OFF * doublings:
                     break

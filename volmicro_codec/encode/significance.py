@@ -75,7 +75,7 @@ class NoiseField:
 
     @classmethod
     def of(cls, voxels: npt.NDArray[Any], model: NoiseModel, gain: float) -> NoiseField:
-        """Of an image [Z, Y, X] that is read slab by slab; ``model`` in its units, ``gain`` of normalising."""
+        """Of an image [Z, Y, X] that is read slab by slab; ``model`` is in its units, ``gain`` normalises."""
         from scipy.ndimage import gaussian_filter
 
         nz, ny, nx = (int(n) for n in voxels.shape)

@@ -73,7 +73,7 @@ def excess(original: Array, decoded: Array, noise: NoiseModel) -> Excess:
         raise InputError(f"decoded: expected the original's shape {original.shape}, got {decoded.shape}")
     planes = [
         block_excess(np.asarray(decoded[box], np.float32) - np.asarray(original[box], np.float32),
-                     noise.variance_at(np.asarray(decoded[box], np.float32)))
+                     np.asarray(noise.variance_at(decoded[box]), np.float32))
         for box in _slabs(original.shape)
     ]  # fmt: skip
     return Excess(np.concatenate(planes))
