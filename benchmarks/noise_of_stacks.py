@@ -2,22 +2,22 @@
 
 python benchmarks/noise_of_stacks.py [--volumes NAME ...] [--known]
 
-For each stack the noise model, and how its voxels vary in four bands, where it is dark and where it is bright:
-the corner (second differences along all axes) and three differences of blurs along y and x.
-Three witnesses say what of that is noise.
+For each stack the noise model, and how its voxels vary in four bands, where it is dark and where it is
+bright: the corner (second differences along all axes) and three differences of blurs along y and x. Three
+witnesses say what of that is noise.
 
 share of noise
-    The variance that noise of the model has in the band, over what is there (by medians, so that it is that of
-    most places). Detail makes it less than 1.
+    The variance that noise of the model has in the band, over what is there (by medians, so that it is
+    that of most places). Detail makes it less than 1.
 next plane
-    Correlation of the band in one plane with that in the next, beside what noise of the model has there. Detail
-    reaches over planes, since a blur along z does; noise does not.
+    Correlation of the band in one plane with that in the next, beside what noise of the model has there.
+    Detail reaches over planes, since a blur along z does; noise does not.
 second neighbour
-    Correlation two voxels on along y and x of the second differences along the other axes: 0 for noise that next
-    neighbours share, 0.37 for detail blurred by a voxel.
+    Correlation two voxels on along y and x of the second differences along the other axes: 0 for noise
+    that next neighbours share, 0.37 for detail blurred by a voxel.
 
-Writes results/noise_of_stacks.csv. With --known: stacks whose noise is known, and the standard deviation found
-over the true one at several levels, into results/noise_known.csv.
+Writes results/noise_of_stacks.csv. With --known: stacks whose noise is known, and the standard deviation
+found over the true one at several levels, into results/noise_known.csv.
 """
 
 from __future__ import annotations
@@ -134,10 +134,8 @@ def witnesses(name: str, stack: Stack) -> Iterator[dict[str, Any]]:
 def known(names: list[str]) -> Iterator[tuple[str, Stack, npt.NDArray[np.float64]]]:
     """Stacks with noise, and what they are without it."""
     for kind, photons in itertools.product(KINDS, (2000, 500, 120, 30)):
-        arguments: dict[str, Any] = {"shape": (48, 160, 160), "seed": 7, "kind": kind}
-        clean = {"photons": 2000 * photons, "background": 2000 * 12, "gain": 1 / 2000, "read_noise": 0}
-        truth = make_phantom(**arguments, **clean).astype(np.float64)
-        yield f"phantom {kind} of {photons} photons", make_phantom(**arguments, photons=photons), truth
+        stack, truth = make_phantom((48, 160, 160), 7, kind, photons=float(photons), truth=True)
+        yield f"phantom {kind} of {photons} photons", stack, truth.astype(np.float64)
     rng = np.random.default_rng(5)
     for path in stack_files(names or CLEAN):
         for image in read_images(path):
