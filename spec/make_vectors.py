@@ -21,6 +21,8 @@ from invalid_vectors import invalid_files
 from lattice_vectors import alike, odd_primitives, tilted
 from vector_parts import Box, Part, chosen_part, lattice_parts, points_part, sparse_integers
 
+from volmicro_codec.decode.grain import add_grain
+from volmicro_codec.decode.indexing import AxisRange
 from volmicro_codec.format import EncodedChunk, FileMeta, codings, encode_file, support_box
 from volmicro_codec.format.codings import planes, raw
 from volmicro_codec.format.codings.lattice_steps import Parameters
@@ -29,6 +31,7 @@ from volmicro_codec.primitives import RECORD_DTYPE
 from volmicro_codec.volume import ChannelInfo, VolumeInfo
 
 HERE = Path(__file__).resolve().parent
+SEED = 1234567
 
 
 def random_records(rng: np.random.Generator, n: int, spread: Box, scale: tuple[float, float]) -> np.ndarray:
@@ -170,6 +173,9 @@ def valid_files() -> dict[str, tuple[FileMeta, list[Part]]]:
     moving = [Part(t, 0, 0, (0, 0, 0), (3, 4, 5), some[t : t + 1]) for t in (0, 2)]
     files["tzyx_partly_known_size"] = FileMeta(times, 9.0, ((1, 90), (2, 90), (3, 90))), moving
 
+    noisy = (NoiseModel(-0.25, 0.0123, 0.045, (0.31, 0.5, 0.6)),)
+    files["noise_float32"] = replace(meta((4, 5, 11), f32, -0.5, 1.25), noise=noisy), [one((4, 5, 11), some)]
+
     shape = (3, 4, 5)
     files["empty"] = meta(shape, u16, 107.5, 1.0, voxel_size=(1.0, 0.1, 0.1), unit="mm"), []
     files["voxel_size_unknown"] = meta(shape, u16, 108.5, 0.0, source_name="a.tif"), [one(shape, some[:1])]
@@ -275,6 +281,17 @@ def chosen_files(
     return files
 
 
+def grained(meta: FileMeta, voxels: np.ndarray) -> np.ndarray:
+    """Section 8.6, by the package: the tests hold it against a twin that was written from the text."""
+    out = voxels.copy()
+    ranges = [AxisRange(0, 1, n) for n in out.shape[2:]]
+    for t, c in np.ndindex(out.shape[:2]):
+        noise = meta.noise_of(t, c)
+        assert noise is not None
+        add_grain(out[t, c], noise, ranges, t, c, SEED)
+    return out
+
+
 def described(meta: FileMeta, chunks: list[EncodedChunk]) -> dict[str, Any]:
     """What the JSON beside a valid file says."""
     info = meta.info
@@ -326,7 +343,10 @@ def main(folder: Path) -> None:
         beside.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
         np.save(f"{beside}.records.npy", np.frombuffer(records.tobytes(), "<u2").reshape(-1, 11))
         np.save(f"{beside}.values.npy", values)
-        np.save(f"{beside}.voxels.npy", round_to(values, meta.info.dtype))
+        voxels = round_to(values, meta.info.dtype)
+        np.save(f"{beside}.voxels.npy", voxels)
+        if meta.noise:
+            np.save(f"{beside}.grain.npy", grained(meta, voxels))
         for grid in (1, 3):
             np.save(f"{beside}.grid{grid}.npy", evaluate(meta, parts, grid))
     faults = {}

@@ -14,6 +14,7 @@ from volmicro_codec.cli.app import run
 from volmicro_codec.format import EncodedChunk, FileMeta, codings, write_file
 from volmicro_codec.format.codings import raw
 from volmicro_codec.format.support import support_box
+from volmicro_codec.noise_model import NoiseModel
 from volmicro_codec.primitives import RECORD_DTYPE
 from volmicro_codec.volume import ChannelInfo, VolumeInfo
 
@@ -45,7 +46,12 @@ def vgm(
     return call
 
 
-def small_file(path: Path, shape: tuple[int, int, int] = (6, 20, 24), **about: Any) -> VolumeInfo:
+def small_file(
+    path: Path,
+    shape: tuple[int, int, int] = (6, 20, 24),
+    noise: tuple[NoiseModel, ...] = (),
+    **about: Any,
+) -> VolumeInfo:
     """Write a .vgm file of two channels, a few primitives each; `about` are fields of its `VolumeInfo`."""
     info = VolumeInfo(
         shape=(1, 2, *shape),
@@ -74,6 +80,7 @@ def small_file(path: Path, shape: tuple[int, int, int] = (6, 20, 24), **about: A
         images=((100.0, 1000.0), (50.0, 2000.0)),
         software="test",
         quality={"psnr": 40.0},
+        noise=noise,
     )
     write_file(path, meta, chunks)
     return info

@@ -316,3 +316,63 @@ class File:
         if self.dtype == "float32":
             return values.astype(np.float32)
         return np.clip(np.rint(values), 0, np.iinfo(self.dtype).max).astype(self.dtype)
+
+    def grain(self, voxels: np.ndarray, seed: int) -> np.ndarray:
+        """Section 8.6: voxels of the full grid [T, C, Z, Y, X] with noise put back."""
+        out = voxels.copy()
+        for (t, c, *place), v in np.ndenumerate(voxels):
+            noise = self.tags["noise"][t * self.shape[1] + c]
+            kernels = [taps(r) for r in noise["correlation"]]
+            g = 0
+            for i, hz in enumerate(kernels[0]):
+                for j, hy in enumerate(kernels[1]):
+                    for k, hx in enumerate(kernels[2]):
+                        g += hz * hy * hx * white(t, c, place[0] + i, place[1] + j, place[2] + k, seed)
+            variance = noise["sigma"] * noise["sigma"] + noise["gain"] * max(
+                float(v) - noise["background"], 0
+            )
+            variance -= 0 if self.dtype == "float32" else 1 / 12
+            value = float(v) + g / 548360551354.3337 * math.sqrt(max(variance, 0))
+            if self.dtype != "float32":
+                value = min(max(round(value), 0), int(np.iinfo(self.dtype).max))
+            out[(t, c, *place)] = value
+        return out
+
+
+def white(t: int, c: int, z: int, y: int, x: int, seed: int) -> int:
+    """The white number of a voxel."""
+    w, k = [x // 4, y, z, t], [seed, c]
+    for n in range(10):
+        if n:
+            k = [(k[0] + 0x9E3779B9) % 2**32, (k[1] + 0xBB67AE85) % 2**32]
+        a, b = 0xCD9E8D57 * w[2], 0xD2511F53 * w[0]
+        w = [(a >> 32) ^ w[1] ^ k[0], a % 2**32, (b >> 32) ^ w[3] ^ k[1], b % 2**32]
+    word = w[x % 4]
+    found = [word >> s & 255 for s in (0, 8, 16, 24)]
+    return sum(QUANTILES[b] if b < 128 else -QUANTILES[b - 128] for b in found)
+
+
+def taps(correlation: int) -> list[int]:
+    """The taps of an axis."""
+
+    def root(q: float) -> float:
+        return (1 - math.sqrt(1 - 4 * q**2)) / (2 * q)
+
+    r, weights = correlation / 100, [1.0]
+    if correlation > 50:
+        u = 2 * r - 1
+        t = root(min(u / (1 - u), 1 / 2))
+        weights = [1, 1 + t, t]
+    elif correlation:
+        weights = [1, root(r)]
+    return [round(1024 * w / math.sqrt(sum(v**2 for v in weights))) for w in weights]
+
+
+def _quantiles() -> list[int]:
+    """The table of section 8.6, out of the document itself."""
+    text = (Path(__file__).parents[2] / "spec" / "vgm-1.md").read_text(encoding="utf-8")
+    table = text[text.index("### 8.6") :].split("```text\n")[1].split("```")[0]
+    return [int(v) for v in table.replace("\n", " ").split(",")]
+
+
+QUANTILES = _quantiles()

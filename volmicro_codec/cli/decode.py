@@ -30,6 +30,7 @@ from .same_file import refuse_inputs
 from .streams import STREAM, output_path, refuse_terminal_output, shown, vgm_source
 
 if TYPE_CHECKING:
+    from ..decode import VgmArray
     from ..format import VgmReader
     from ..progress import Progress
     from .region import Region
@@ -43,6 +44,8 @@ class Wanted:
     channel: str | None
     time: int | None
     budget: str | None
+    grain: bool
+    grain_seed: int | None
     device: str
     threads: int | None
     force: bool
@@ -64,6 +67,12 @@ def _shared_options(command: Callable[..., None]) -> Callable[..., None]:
         time_option,
         click.option(
             "--budget", metavar="SIZE", help="Read only the first bytes of the file, as 64k: a preview."
+        ),
+        click.option("--grain", is_flag=True, help="Put back noise like the original's, drawn anew."),
+        click.option(
+            "--grain-seed",
+            type=click.IntRange(0, (1 << 32) - 1),
+            help="Draw other noise; the same for each seed.  [default: 0]",
         ),
         *device_options,
         force_option,
@@ -131,6 +140,8 @@ def _write(
 ) -> None:
     from ..io import check_volume_output, format_of, write_volume
 
+    if wanted.grain_seed is not None and not wanted.grain:
+        raise UsageError("--grain-seed: says which noise --grain puts back; without it there is none")
     refuse_inputs(output, [file], directories=True)
     if output == STREAM:
         refuse_terminal_output(output)
@@ -149,12 +160,14 @@ def _write(
         bar = stack.enter_context(progress())
         reader = stack.enter_context(open_reader(vgm_source(file, budget), budget))
         array = open_vgm(reader, threads=wanted.threads, device=wanted.device)
+        if wanted.grain:
+            array = array.with_grain(wanted.grain_seed or 0)
         region = Region.of(name, array, box, wanted.level, wanted.channel, wanted.time)
         note = _note(reader, region, wanted.level)
         path = stack.enter_context(output_path(output, f".{kind or 'tif'}"))
         written = format_of(path)
         if written is not None and written.name == "OME-Zarr" and region.is_whole:
-            _write_pyramid(path, region, wanted.force, note, zarr_version, bar)
+            _write_pyramid(path, region, array.without_grain(), wanted.force, note, zarr_version, bar)
         else:
             bar.start(f"decoding {name}", math.prod(region.info.shape[:3]))
             write_volume(path, region.slabs(bar.advance), region.info, wanted.force, note)
@@ -164,12 +177,14 @@ def _write(
     remark(f"wrote {where}: {shape_text(region.info)}, {bytes_text(region.info.nbytes)}{said}")
 
 
-def _write_pyramid(output: str, region: Region, force: bool, note: str, version: str, bar: Progress) -> None:
-    """All levels from the file itself: a coarser grid is evaluated, not averaged."""
+def _write_pyramid(
+    output: str, region: Region, plain: VgmArray, force: bool, note: str, version: str, bar: Progress
+) -> None:
+    """All levels from the file itself: a coarser grid is evaluated, not averaged, and has no grain."""
     from ..io.zarr_pyramid import level_shapes, write_pyramid
 
     shapes = level_shapes(region.info.shape[2:])
-    levels = [region.array.level(n) for n in range(len(shapes))]
+    levels = [region.array, *(plain.level(region.array.grid_level + n) for n in range(1, len(shapes)))]
     bar.start(f"writing {output}", sum(level.size for level in levels))
     write_pyramid(output, levels, region.info, force, note, version, bar.advance)
 
@@ -185,5 +200,7 @@ def _note(reader: VgmReader, region: Region, level: int) -> str:
         said.append(f"a preview without {reader.chunks_missing} of its chunks")
     if level:
         said.append(f"level {level}")
+    if region.array.grain_seed is not None:
+        said.append(f"noise of its model put back (seed {region.array.grain_seed})")
     said.append("voxels " + ",".join(f"{s.start}:{s.stop}" for s in region.box) + " (z, y, x)")
     return "; ".join(said)

@@ -16,6 +16,7 @@ from ..format import FileMeta, VgmReader
 from ..volume import VolumeInfo, VoxelSize
 from .backend import get_backend
 from .chunk_cache import ChunkCache
+from .grain import add_grain
 from .image import TILE, ImageEvaluator
 from .indexing import AxisRange, BoundsError, parse_box, parse_index
 from .prefix import open_reader
@@ -63,8 +64,9 @@ class VgmArray:
     meta : FileMeta
     """
 
-    def __init__(self, file: _OpenFile, level: int = 0) -> None:
+    def __init__(self, file: _OpenFile, level: int = 0, grain_seed: int | None = None) -> None:
         self._file = file
+        self._grain_seed = grain_seed
         self.meta: FileMeta = file.reader.meta
         whole = self.meta.info
         self._grid = Grid.of(whole.shape[2:], level)
@@ -113,6 +115,11 @@ class VgmArray:
         return self._grid.level
 
     @property
+    def grain_seed(self) -> int | None:
+        """From what `with_grain` draws noise; None where the voxels are as they are decoded."""
+        return self._grain_seed
+
+    @property
     def origin(self) -> tuple[float, float, float]:
         """(z, y, x) of the centre of this grid's first voxel, in voxels of the file's full grid."""
         return (self._grid.origin,) * 3
@@ -128,7 +135,8 @@ class VgmArray:
     def __repr__(self) -> str:
         level = f", level {self.grid_level}" if self.grid_level else ""
         preview = f", preview without {self.chunks_missing} chunks" if self.chunks_missing else ""
-        return f"<VgmArray {self.axes} {self.shape} {self.dtype}{level}{preview}>"
+        grain = "" if self._grain_seed is None else f", grain of seed {self._grain_seed}"
+        return f"<VgmArray {self.axes} {self.shape} {self.dtype}{level}{preview}{grain}>"
 
     def __getitem__(self, key: Any) -> Any:
         ranges = dict(zip(self.axes, parse_index(key, self.shape), strict=True))
@@ -153,6 +161,7 @@ class VgmArray:
         channel: int | None = None,
         time: int | None = None,
         out: Voxels | None = None,
+        grain: bool = False,
     ) -> Voxels:
         """The voxels of a box.
 
@@ -166,6 +175,8 @@ class VgmArray:
             Only this one, without its axis. All, where not given.
         out : numpy.ndarray, C-contiguous, optional
             Where to put the voxels; of the result's shape and dtype.
+        grain : bool
+            Put noise like the original's back; see `with_grain`.
 
         Returns
         -------
@@ -175,10 +186,12 @@ class VgmArray:
         Raises
         ------
         UsageError
-            A box, level, channel, time or ``out`` that does not fit.
+            A box, level, channel, time or ``out`` that does not fit; grain that cannot be had.
         FormatError
             Where a chunk that the box needs is damaged.
         """
+        if grain and self._grain_seed is None:
+            return self.with_grain().read(box, level=level, channel=channel, time=time, out=out)
         if level:
             return self.level(level).read(box, channel=channel, time=time, out=out)
         ranges = self._images(channel, time)
@@ -222,6 +235,9 @@ class VgmArray:
             for nc in range(c.count):
                 at = t.start + nt * t.step, c.start + nc * c.step
                 self._file.evaluator.voxels(*at, self._grid, zyx, images[nt, nc])
+                noise = self.meta.noise_of(*at)
+                if self._grain_seed is not None and noise is not None:
+                    add_grain(images[nt, nc], noise, zyx, *at, self._grain_seed)
         return out
 
     def sample(self, points: npt.ArrayLike, channel: int = 0, time: int = 0) -> npt.NDArray[np.float32]:
@@ -290,7 +306,40 @@ class VgmArray:
         """
         if n < 0:
             raise UsageError(f"level {n}: expected 0 or more")
-        return VgmArray(self._file, self.grid_level + int(n))
+        if n and self._grain_seed is not None:
+            raise UsageError(f"level {n}: grain is that of the full grid's voxels, coarser grids have none")
+        return VgmArray(self._file, self.grid_level + int(n), self._grain_seed)
+
+    def with_grain(self, seed: int = 0) -> VgmArray:
+        """The same volume with noise like the original's put back (spec, 8.6); it shares the open file.
+
+        What was left out of the file as noise is replaced by noise drawn from the file's model, with its
+        growth with the level and its correlation of neighbours: for the eye, and for methods that expect
+        noise. It is not the original's, and takes the voxels no nearer to the specimen. Every voxel's
+        noise follows from the seed and its coordinates alone, so that any box has the voxels that it has
+        in the whole. `sample` stays without.
+
+        Parameters
+        ----------
+        seed : int
+            0 to 2^32 - 1.
+
+        Raises
+        ------
+        UsageError
+            Where the file holds no noise model, for a coarser grid, and for another seed.
+        """
+        if not self.meta.noise:
+            raise UsageError("grain: the file holds no noise model")
+        if self.grid_level:
+            raise UsageError(f"grain: expected the full grid, got level {self.grid_level}")
+        if not 0 <= seed < 1 << 32:
+            raise UsageError(f"grain: expected a seed of 0 to 2^32 - 1, got {seed}")
+        return VgmArray(self._file, 0, int(seed))
+
+    def without_grain(self) -> VgmArray:
+        """The same volume as it is decoded; it shares the open file."""
+        return VgmArray(self._file, self.grid_level)
 
     def to_dask(self, chunks: Any = None) -> Any:
         """A dask array of this volume; see `interop.dask.to_dask`."""
@@ -322,11 +371,11 @@ class VgmArray:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self._file.reader, self._file.options, self.grid_level)
+        return _reopen, (self._file.reader, self._file.options, self.grid_level, self._grain_seed)
 
 
-def _reopen(reader: VgmReader, options: dict[str, Any], level: int) -> VgmArray:
-    return VgmArray(_OpenFile(reader, **options), level)
+def _reopen(reader: VgmReader, options: dict[str, Any], level: int, grain_seed: int | None) -> VgmArray:
+    return VgmArray(_OpenFile(reader, **options), level, grain_seed)
 
 
 def open(

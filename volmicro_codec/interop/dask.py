@@ -65,4 +65,5 @@ def identity(array: VgmArray) -> str:
     index = array._file.reader.index
     parts = [metadata.pack(array.meta), *(np.ascontiguousarray(v).tobytes() for v in vars(index).values())]
     digest = hashlib.sha256(b"".join(parts)).hexdigest()
-    return f"{digest} level {array.grid_level} of {len(index)} chunks"
+    grain = "" if array.grain_seed is None else f" grain {array.grain_seed}"
+    return f"{digest} level {array.grid_level} of {len(index)} chunks{grain}"
