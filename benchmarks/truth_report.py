@@ -80,8 +80,7 @@ def _head(groups: Groups) -> list[str]:
         " p99.99 - p0.01 of the truth; in brackets its foreground. A file is at most as large as the ratio"
         " asks for; where a smaller file of a peer is better, that one counts."
         f" Peers: {', '.join(peers)}. **Bold**: a peer is ahead of `vgm`. The stacks are small, and the"
-        " headers of a video's frames, 19 to 30 bytes each, are up to half of its file at 400x and more"
-        " at 800x.",
+        " headers of a video's frames, 19 to 30 bytes each, are up to half of its file at 400x.",
         "",
     ]
 

@@ -88,7 +88,7 @@ def program() -> str | None:
     return str(get_ffmpeg_exe())
 
 
-def ffmpeg(*arguments: str, stdin: bytes | None = None) -> bytes:
+def ffmpeg(*arguments: str) -> bytes:
     """Run ffmpeg on one thread and return what it wrote to its standard output.
 
     Raises
@@ -97,8 +97,7 @@ def ffmpeg(*arguments: str, stdin: bytes | None = None) -> bytes:
         With ffmpeg's own last line, where it fails.
     """
     done = subprocess.run(
-        [str(program()), "-hide_banner", "-v", "error", *arguments],
-        input=stdin,
+        [str(program()), "-hide_banner", "-nostdin", "-v", "error", *arguments],
         capture_output=True,
         check=False,
     )
@@ -166,12 +165,12 @@ def curve(
     def encode(value: float) -> bytes:
         frames = layout.pack(mapping.forward(image.data, top(value)))
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"out.{stream}"
+            path, raw = Path(folder) / f"out.{stream}", Path(folder) / "in.raw"
+            # Not through a pipe: ffmpeg takes a read that a signal interrupts for the end of the frames.
+            raw.write_bytes(frames)
             source = ["-f", "rawvideo", "-pix_fmt", layout.pixel_format, "-s", f"{columns}x{rows}"]
-            source += ["-r", "25", "-i", "-"]
-            ffmpeg(
-                *source, *options(min(value, high)), "-threads", "1", "-f", stream, str(path), stdin=frames
-            )
+            source += ["-r", "25", "-i", str(raw)]
+            ffmpeg(*source, *options(min(value, high)), "-threads", "1", "-f", stream, str(path))
             payload = path.read_bytes()
         if not payload:
             raise RuntimeError(f"ffmpeg wrote an empty .{stream} at {knob} {value:g}")
