@@ -79,9 +79,6 @@ def about(cupy: Any) -> dict[str, Any]:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE, check=False
-    )
     return {
         "device": name.decode() if isinstance(name, bytes) else name,
         "memory_bytes": int(device["totalGlobalMem"]),
@@ -89,9 +86,20 @@ def about(cupy: Any) -> dict[str, Any]:
         "runtime": int(cupy.cuda.runtime.runtimeGetVersion()),
         "python": platform.python_version(),
         "versions": versions,
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "date": datetime.date.today().isoformat(),
     }
+
+
+def commit() -> str | None:
+    """The commit that is checked out; None where there is no git, or this is no clone."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
 
 
 def write_result(name: str, document: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import OutputError
@@ -15,6 +16,7 @@ from .volume import VolumeInfo
 COMPRESSED_TO = 0.1
 """What becomes of decoded voxels at best where a kind of file compresses them without loss; less is rare."""
 
+_NO_DIRECTORY = "no directory for temporary files can be written (TMPDIR names one)"
 _CGROUPS = "/sys/fs/cgroup"
 
 
@@ -64,8 +66,11 @@ def _check_memory(path: str | os.PathLike[str], info: VolumeInfo, what: str, nee
         )
 
 
-def check_scratch(directory: str, nbytes: int) -> None:
-    """Raise `OutputError` where voxels cannot be kept in a directory for temporary files meanwhile."""
+def check_scratch(nbytes: int) -> None:
+    """Raise `OutputError` where voxels cannot be kept in a temporary file meanwhile."""
+    directory = temporary_directory()
+    if directory is None:
+        raise OutputError(_NO_DIRECTORY)
     free = _free_disk(Path(directory))
     if free is not None and nbytes > free:
         raise OutputError(
@@ -79,6 +84,34 @@ def _free_disk(directory: Path) -> int | None:
         return shutil.disk_usage(directory).free
     except OSError:
         return None
+
+
+def temporary_directory() -> str | None:
+    """The directory for temporary files; None where none can be written."""
+    import tempfile
+
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return None
+
+
+@contextlib.contextmanager
+def scratch_directory() -> Iterator[str]:
+    """A new directory for temporary files, which is removed at the end.
+
+    Raises
+    ------
+    OutputError
+        Where there is no place for it.
+    """
+    import tempfile  # this would make every command start later
+
+    parent = temporary_directory()
+    if parent is None:
+        raise OutputError(_NO_DIRECTORY)
+    with tempfile.TemporaryDirectory(prefix="vgm-", dir=parent) as directory:
+        yield directory
 
 
 def total_memory() -> int:

@@ -11,6 +11,7 @@ import asyncio
 import math
 import os
 import re
+import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic as _clock
@@ -42,6 +43,14 @@ class WrongAnswerError(aiohttp.ClientError):
 
 class PatientHTTP(HTTPFileSystem):
     """fsspec's file system for http, with further tries, and a look at what was answered."""
+
+    async def set_session(self) -> Any:
+        """The client; one of Zarr's loop is closed at the end as well, which aiohttp would complain of."""
+        fresh = self._session is None
+        session = await super().set_session()
+        if fresh and self.asynchronous:
+            weakref.finalize(self, self.close_session, None, session)
+        return session
 
     async def _info(self, url: str, **kwargs: Any) -> dict[str, Any]:
         async def ask() -> int | None:

@@ -53,8 +53,19 @@ def library() -> ctypes.CDLL | None:
             continue
         for file in files:
             if re.fullmatch(r"libnvrtc\.so\.\d+|nvrtc64_\d+_0\.dll", Path(file).name):
-                return ctypes.CDLL(str(file.locate()))
+                return load(Path(str(file.locate())))
     return None
+
+
+def load(path: Path) -> ctypes.CDLL:
+    """The compiler's library, after the one beside it that holds its built-in functions.
+
+    It asks for that one by its bare name, and not every wheel tells the loader to look beside it.
+    """
+    beside = [*path.parent.glob("libnvrtc-builtins.so*"), *path.parent.glob("nvrtc-builtins*.dll")]
+    for sibling in sorted(beside):
+        ctypes.CDLL(str(sibling), mode=ctypes.RTLD_GLOBAL)
+    return ctypes.CDLL(str(path))
 
 
 def compile_source(text: str, name: str, options: Sequence[str]) -> Compiled:

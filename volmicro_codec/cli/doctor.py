@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +16,11 @@ from ..errors import DependencyError, VgmError
 from .app import Command
 from .options import json_option
 from .output import emit_json, emit_rows
+
+if TYPE_CHECKING:
+    from ..primitives import Primitives
+
+NOWHERE = "no directory can be written, for what goes through pipes or is larger than memory: set TMPDIR"
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,10 @@ class Part:
     extra: str | None
     install: str | None = None
 
+
+SHAPE = (11, 17, 23)
+CUTOFF = 12.0
+"""Of what the devices are checked with."""
 
 CUPY = ("cupy-cuda12x", "cupy-cuda13x", "cupy")
 FAISS = ("faiss-gpu",)
@@ -74,6 +84,7 @@ def doctor(as_json: bool) -> None:
 def examine() -> dict[str, Any]:
     """All that the command says, for JSON."""
     from ..cuda.device import driver_version, missing
+    from ..room import temporary_directory
 
     driver = driver_version()
     devices = [_cpu(), *_cuda_devices()]
@@ -88,6 +99,8 @@ def examine() -> dict[str, Any]:
         },
         "torch": _torch(),
         "devices": devices,
+        "kernel_cache": _kernel_cache(),
+        "temporary_files": temporary_directory(),
         "vgm_device": os.environ.get("VGM_DEVICE"),
         "device": None,
         "problems": [f"{d['name']}: {d['check']}" for d in devices if d["check"] != "ok"],
@@ -153,7 +166,15 @@ def _torch() -> dict[str, Any] | None:
 
 def _cpu() -> dict[str, Any]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return {"name": "cpu", "model": platform.processor() or platform.machine(), "cores": cores, "check": "ok"}
+    model = platform.processor() or platform.machine()
+    return {"name": "cpu", "model": model, "cores": cores, "check": check_cpu()}
+
+
+def _kernel_cache() -> str | None:
+    """Where compiled kernels are kept; None where they are compiled in every run."""
+    from ..jit import place
+
+    return place()
 
 
 def _cuda_devices() -> list[dict[str, Any]]:
@@ -182,24 +203,62 @@ def _cuda_devices() -> list[dict[str, Any]]:
 
 
 def check_device(device: Any) -> str:
-    """Run the kernels on a few primitives: "ok", or what is wrong."""
+    """Run a CUDA device's kernels on a few primitives: "ok", or what is wrong."""
     import numpy as np
 
     from ..cuda.backend import CudaBackend
-    from ..decode import oracle
+
+    few = _few_primitives()
+    return _checked(lambda: CudaBackend(CUTOFF, device).decode(few, SHAPE, 0.0, 1.0, np.float32), few)
+
+
+def check_cpu() -> str:
+    """Decode a small file: "ok", or what is wrong."""
+    import numpy as np
+
+    from ..decode import open as open_vgm
+    from ..format import EncodedChunk, FileMeta, codings, encode_file
+    from ..format.chunk import brick_centre
+    from ..format.codings import raw
+    from ..primitives import primitives_to_records, records_to_primitives
+    from ..volume import VolumeInfo
+
+    centre = brick_centre((0, 0, 0), SHAPE)
+    records = primitives_to_records(_few_primitives(), centre)
+
+    def decoded() -> Any:
+        where = (0, 0, 0), SHAPE, len(records), (0, 0, 0), SHAPE
+        chunk = EncodedChunk(0, 0, 0, codings.RAW, *where, raw.encode(records))
+        meta = FileMeta(VolumeInfo((1, 1, *SHAPE), np.dtype("float32")), CUTOFF, ((0.0, 1.0),))
+        with open_vgm(encode_file(meta, [chunk]), device="cpu") as array:
+            return array[...]
+
+    return _checked(decoded, records_to_primitives(records, centre))
+
+
+def _few_primitives() -> Primitives:
+    import numpy as np
+
     from ..primitives import Primitives
 
-    few = Primitives(
+    return Primitives(
         np.array([[3.2, 4.1, 5.3], [6.0, 11.5, 20.25], [8.4, 2.0, 17.0]]),
         np.array([[1.5, 2.0, 3.0], [0.7, 4.0, 1.0], [2.0, 2.0, 2.0]], np.float32),
         np.array([[1, 0.2, -0.3, 0.1], [0.5, 0.5, 0.1, 0.8], [1, 0, 0, 0]], np.float32),
         np.array([1.0, -0.5, 0.7], np.float32),
     )
+
+
+def _checked(decode: Callable[[], Any], few: Primitives) -> str:
+    import numpy as np
+
+    from ..decode import oracle
+
     try:
-        got = CudaBackend(12.0, device).decode(few, (11, 17, 23), 0.0, 1.0, np.float32)
+        got = decode()
     except Exception as exc:  # a driver, a compiler and a device can fail in any way
         return f"the kernels do not run: {type(exc).__name__}: {exc}"
-    off = float(np.abs(got - oracle.render(few, 12.0, (0, 0, 0), (11, 17, 23))).max())
+    off = float(np.abs(got - oracle.render(few, CUTOFF, (0, 0, 0), SHAPE)).max())
     return "ok" if off <= 1e-4 else f"the kernels are off by {off:.3g}"
 
 
@@ -220,9 +279,17 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append((device["name"], f"{device['model']}{size}{power}: {device['check']}"))
     if report["cuda"]["missing"]:
         rows.append(("cuda", f"not used: {report['cuda']['missing']}"))
+    rows.append(("kernels", _kernels_row(report["kernel_cache"])))
+    rows.append(("temporary", report["temporary_files"] or NOWHERE))
     asked = f" (VGM_DEVICE={report['vgm_device']})" if report["vgm_device"] else ""
     rows.append(("device", f"auto is {report['device'] or 'none'}{asked}"))
     return rows
+
+
+def _kernels_row(kept: str | None) -> str:
+    if kept is None:
+        return "compiled in every run, as they cannot be kept: NUMBA_CACHE_DIR names a directory for them"
+    return f"kept in {kept}"
 
 
 def _torch_row(torch: dict[str, Any] | None) -> str:

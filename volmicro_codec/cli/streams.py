@@ -56,8 +56,9 @@ def volume_path(file: str) -> Iterator[str]:
     if file != STREAM:
         yield file
         return
-    import shutil  # these two would make every command start later
-    import tempfile
+    import shutil  # this would make every command start later
+
+    from ..room import scratch_directory
 
     _refuse_terminal(sys.stdin, "-: stdin is a terminal, expected a volume from a pipe")
     stream = sys.stdin.buffer
@@ -65,7 +66,7 @@ def volume_path(file: str) -> Iterator[str]:
     suffix = next((s for magic, s in KINDS if start.startswith(magic)), None)
     if suffix is None:
         raise InputError("stdin: neither TIFF nor npy")
-    with tempfile.TemporaryDirectory(prefix="vgm-") as directory:
+    with scratch_directory() as directory:
         path = os.path.join(directory, f"stdin{suffix}")
         with open(path, "wb") as f:
             f.write(start)
@@ -86,10 +87,11 @@ def output_path(output: str, suffix: str) -> Iterator[str]:
         yield output
         return
     import shutil
-    import tempfile
+
+    from ..room import scratch_directory
 
     refuse_terminal_output(output)
-    with tempfile.TemporaryDirectory(prefix="vgm-") as directory:
+    with scratch_directory() as directory:
         path = os.path.join(directory, f"stdout{suffix}")
         yield path
         with open(path, "rb") as f:

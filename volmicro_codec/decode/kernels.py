@@ -19,9 +19,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba as nb
 import numpy as np
 
+from .. import jit
 from . import simd as v
 
 # Columns of the packed float32 table of primitives.
@@ -36,8 +36,8 @@ MOMENTS = 11
 PAD = 8  # lanes a tile row is padded by, so that the last block of eight may hang over
 
 RANGE_LIMIT = -80.0  # smallest exponent that the walk by ratios may meet (float32 ends near -87)
-njit: Any = nb.njit(nogil=True, cache=True, error_model="numpy")
-njit_inline: Any = nb.njit(nogil=True, cache=True, error_model="numpy", inline="always")
+njit: Any = jit.njit(nogil=True, cache=True, error_model="numpy")
+njit_inline: Any = jit.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 
 
 @njit_inline

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
+
+from ..jit import njit
 
 Tensor = torch.Tensor
 SWEEPS = 12  # of which few are run: it ends when the off-diagonal is nothing beside the diagonal

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numba as nb
 import numpy as np
 import numpy.typing as npt
 
+from ..jit import njit
 from . import voxels
 
 F32 = npt.NDArray[np.float32]
@@ -53,7 +53,7 @@ class Candidates:
         return len(self.gains)
 
 
-@nb.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _peaks(
     corr: Any, nz: Any, ny: Any, nx: Any, z0: int, z1: int, floor: float, where: Any, value: Any
 ) -> int:
@@ -95,7 +95,7 @@ def _peaks(
     return count
 
 
-@nb.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _choose(
     centres: Any, sigmas: Any, order: Any, limit: int, taken: Any, step: Any, reach: float, out: Any
 ) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from ..format.codings.lattice_models import LIMIT, RATES
 from ..format.codings.points_chunk import (
@@ -25,6 +24,7 @@ from ..format.codings.points_chunk import (
     shift_of,
     zero_model,
 )
+from ..jit import njit
 
 SWEEPS, SWEEPS_TO_THE_END = 4, 12
 SPILL_SEEN = 0.25  # steps that a point spills into the next block from which on that counts there

@@ -6,15 +6,15 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numba as nb
 import numpy as np
 import numpy.typing as npt
 
 from ..decode.cpu import run_in_pool
+from ..jit import njit
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
-_fast: Any = nb.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
+_fast: Any = njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
 _SLAB = 8
 BLACK, WHITE = 1, 2
 """Of a mask of ends: voxels at the least and at the largest value of their dtype."""

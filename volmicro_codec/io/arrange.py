@@ -209,7 +209,7 @@ def new_voxels(shape: tuple[int, ...], dtype: np.dtype) -> AnyArray:
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes <= total_memory() // 4:
         return np.empty(shape, dtype)
-    check_scratch(tempfile.gettempdir(), nbytes)
+    check_scratch(nbytes)
     with tempfile.TemporaryFile(prefix="vgm-") as scratch:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(scratch.fileno(), 0, nbytes)  # a full disk is an error here, not a crash later

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from ...jit import njit
 from .lattice_models import (
     FEATURES,
     ONE,

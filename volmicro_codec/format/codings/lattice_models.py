@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from ...jit import njit
 from .lattice_priors import AMPLITUDE_PRIOR
 from .lattice_range import DECODE, MODE, code_bit, code_part, code_uniform, decode_target
 from .lattice_steps import exp2_fixed

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from ...jit import njit
 from ...primitives import RECORD_DTYPE, Records
 
 I64 = npt.NDArray[np.int64]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from ...errors import FormatError
+from ...jit import njit
 
 I64 = npt.NDArray[np.int64]
 

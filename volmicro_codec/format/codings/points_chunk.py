@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from ...jit import njit
 from .lattice_models import code_excess, code_learned
 from .lattice_range import DECODE, MODE, code_uniform, past_the_end
 
