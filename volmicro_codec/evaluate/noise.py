@@ -409,7 +409,8 @@ def _variance(w: _Windows, kind: _Kind, rounding: float) -> tuple[float, float]:
         if bound < least:
             white = min(rounding / mean, 1.0) if mean > 0 else 1.0
             middle = float(np.median(values)) / quantile if quantile > 0 else 1.0
-            least, found, uneven = bound, value, middle * kind.quantile(axes, white) / kind.middle(axes, white)
+            least, found = bound, value
+            uneven = middle * kind.quantile(axes, white) / kind.middle(axes, white)
     return found + rounding, uneven
 
 
