@@ -55,8 +55,8 @@ def _option(default: Any, help: str, **more: Any) -> Any:
 class EncodeSettings:
     """What to encode to, and how. The defaults were chosen by measurement on real stacks.
 
-    At most one of ``ratio``, ``size``, ``psnr``, ``within_noise`` and ``primitives`` is set; with none, `target` is a ratio of
-    200. What every field means is its ``metadata["help"]``, which ``vgm encode --help`` prints.
+    At most one of ``ratio``, ``size``, ``psnr``, ``within_noise`` and ``primitives`` is set; with none,
+    `target` is a ratio of 200. What every field means is its ``metadata["help"]``, which ``vgm encode --help`` prints.
 
     Raises
     ------
