@@ -27,7 +27,7 @@ from .gate import Gate, no_gate, otsu_gate, train_gate
 from .image import MAX_BLOCK_VOXELS, Image, check_floats, mapping
 from .lattice_quantise import Lattice
 from .regularise import Regularisers
-from .settings import EncodeSettings
+from .settings import TARGETS, EncodeSettings
 from .significance import NoiseField
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _text(settings: EncodeSettings) -> str:
     default = EncodeSettings()
     name, value = settings.target
     words = [f"{name}={value:g}", settings.effort]
-    skip = {"ratio", "size", "psnr", "primitives", "effort", "gate_file", "device", "threads"}
+    skip = {*TARGETS, "effort", "gate_file", "device", "threads"}
     for key in settings.__dataclass_fields__:
         if key not in skip and getattr(settings, key) != getattr(default, key):
             words.append(f"{key}={getattr(settings, key)}")

@@ -75,7 +75,7 @@ class NoiseField:
 
     @classmethod
     def of(cls, voxels: npt.NDArray[Any], model: NoiseModel, gain: float) -> NoiseField:
-        """Of an image [Z, Y, X] that is read slab by slab; ``model`` is in its units, ``gain`` normalises."""
+        """Of an image [Z, Y, X], read slab by slab; ``model`` in its units, ``gain`` of normalising."""
         from scipy.ndimage import gaussian_filter
 
         nz, ny, nx = (int(n) for n in voxels.shape)
@@ -250,4 +250,3 @@ def step_at_noise(noise: NoiseField, model: Model) -> float:
     seen = noise.seen(model.mu.numpy(), covariances(model))
     # The error of rounding in variances is step^2 times the mean of 1 / variance.
     return ROUNDING_STEP / math.sqrt(float(np.mean(1.0 / seen)))
-

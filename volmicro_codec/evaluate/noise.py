@@ -102,9 +102,9 @@ def estimate_noise(volume: Array) -> NoiseModel:
     -------
     NoiseModel
         The standard deviation is within some 10 % where a third of each level's windows is smooth but for
-        noise. An image of no more than four voxels a side shows none but rounding. Detail as fine as the
-        voxels everywhere counts as noise; what is as smooth as a blur of a voxel (correlation
-        of neighbours above 0.72), noise that was smoothed included, does not.
+        noise. Detail as fine as the voxels everywhere counts as noise; what is as smooth as a blur of a
+        voxel (correlation of neighbours above 0.72), noise that was smoothed included, does not. An image
+        of no more than four voxels a side shows none but rounding.
 
     Raises
     ------
