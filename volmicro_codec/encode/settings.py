@@ -56,7 +56,8 @@ class EncodeSettings:
     """What to encode to, and how. The defaults were chosen by measurement on real stacks.
 
     At most one of ``ratio``, ``size``, ``psnr``, ``within_noise`` and ``primitives`` is set; with none,
-    `target` is a ratio of 200. What every field means is its ``metadata["help"]``, which ``vgm encode --help`` prints.
+    `target` is a ratio of 200. What every field means is its ``metadata["help"]``, which ``vgm encode
+    --help`` prints.
 
     Raises
     ------
