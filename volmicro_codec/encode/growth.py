@@ -180,7 +180,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
             here = shares_of(fit, curve, plan, budget=budget, guess=step)
             step = here.step
             count = len(fit.model)
-            due = FAVOURED * math.log2(count / best[1]) if best is not None and here.sse else 0.0
+            due = _favoured(fit) * math.log2(count / best[1]) if best is not None and here.sse else 0.0
             if best is None or (here.loss + due, here.size) < (best[0].loss, best[0].size):
                 best, worse = (here, count), 0
             elif here.loss > best[0].loss + WORSE or here.sse == 0.0:  # of two that lose nothing, the smaller
@@ -245,13 +245,20 @@ def count_settled(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) 
                 count = limited(int(factor * len(kept)), plan) - len(kept)
                 fit.grow(max(0, count), 2 * plan.schedule.inner, "more again")
             here = shares_of(fit, curve, plan, budget=budget, guess=least.step)
-            if not here.loss < least.loss - FAVOURED * math.log2(factor):
+            if not here.loss < least.loss - _favoured(fit) * math.log2(factor):
                 fit.model, fit.sse = kept, sse
                 break
             least = here
         if len(fit.model) != start:
             plan.refine(fit)
             return
+
+
+def _favoured(fit: ImageFit) -> float:
+    """`FAVOURED` as far as the error is more than noise, of which a tenth of a decibel is a lot of detail."""
+    if fit.noise is None:
+        return FAVOURED
+    return FAVOURED * max(0.0, 1.0 - fit.noise_sse / max(fit.sse, 1e-30))
 
 
 def keep(fit: ImageFit, count: int, plan: Plan, stage: str) -> None:

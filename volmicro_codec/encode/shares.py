@@ -244,8 +244,10 @@ def _left(fit: ImageFit) -> tuple[float, float]:
 
 
 def _loss(sse: float, sse_foreground: float, paid: float, foreground: float = FOREGROUND) -> float:
-    both = math.log10(max(sse + paid, 1e-30)) + foreground * math.log10(max(sse_foreground + paid, 1e-30))
-    return 10.0 * both
+    """In dB; what was paid for bytes is an error like the rest, of which the foreground has its share."""
+    sse = max(sse, 1e-30)
+    both = math.log10(sse) + foreground * math.log10(max(sse_foreground, 1e-30))
+    return 10.0 * (both + (1.0 + foreground) * math.log10(1.0 + paid / sse))
 
 
 def loss_of(fit: ImageFit, size: float, foreground: float = BETWEEN_FILES) -> float:
