@@ -166,7 +166,7 @@ def curve(
         frames = layout.pack(mapping.forward(image.data, top(value)))
         with tempfile.TemporaryDirectory() as folder:
             path, raw = Path(folder) / f"out.{stream}", Path(folder) / "in.raw"
-            # Not through a pipe: ffmpeg takes a read that a signal interrupts for the end of the frames.
+            # Not through a pipe, so that a run stopped and continued reads all of it.
             raw.write_bytes(frames)
             source = ["-f", "rawvideo", "-pix_fmt", layout.pixel_format, "-s", f"{columns}x{rows}"]
             source += ["-r", "25", "-i", str(raw)]
