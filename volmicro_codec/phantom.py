@@ -15,6 +15,7 @@ F64 = npt.NDArray[np.float64]
 U16 = npt.NDArray[np.uint16]
 Rng = np.random.Generator
 
+BRIGHTEST = 1e9  # of photons and counts: more than any camera gives
 KINDS = ("mixed", "neurites", "nuclei")
 
 Z_STEP = 2.0
@@ -117,8 +118,10 @@ def make_phantom(
         raise UsageError(f"phantom seed: expected 0 or more, got {seed}")
     levels = {"photons": photons, "background": background, "gain": gain, "read_noise": read_noise}
     for name, value in {**levels, "psf": min(psf)}.items():
-        if not value >= 0:
-            raise UsageError(f"phantom {name}: expected 0 or more, got {value}")
+        if not 0 <= value <= BRIGHTEST:
+            raise UsageError(f"phantom {name}: expected 0 to {BRIGHTEST:g}, got {value}")
+    if not abs(offset) <= BRIGHTEST:
+        raise UsageError(f"phantom offset: expected at most {BRIGHTEST:g}, got {offset}")
     shape = (int(shape[0]), int(shape[1]), int(shape[2]))
     scene = np.zeros(shape, np.float32)
     if kind != "nuclei":

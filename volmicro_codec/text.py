@@ -12,6 +12,8 @@ _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_STORED = re.compile("[\0\ud800-\udfff]")
 REPLACEMENT = "\ufffd"
+LARGEST = (1 << 63) - 1
+"""Of whole numbers; what is larger is a slip."""
 
 
 def visible(text: str) -> str:
@@ -32,6 +34,15 @@ def size_text(n: int) -> str:
         if n >= unit:
             return f"{n / unit:.3g} {prefix}B"
     return f"{n} bytes"
+
+
+def whole_number(text: str) -> int | None:
+    """The whole number that digits make; None where they are none, or more than 64 bits hold."""
+    digits = text.strip()
+    if not re.fullmatch(r"[-+]?\d+", digits) or len(digits) > 1000:
+        return None
+    number = int(digits)
+    return number if abs(number) <= LARGEST else None
 
 
 def fit_for_xml(text: str) -> str:

@@ -6,7 +6,7 @@ import click
 
 from ..errors import UsageError
 from .app import Command
-from .options import channel_option, file_argument, force_option, output_option, time_option
+from .options import Count, channel_option, file_argument, force_option, output_option, time_option
 from .output import emit_rows
 from .progress import counted, progress
 from .streams import check_file_output
@@ -23,10 +23,10 @@ from .streams import check_file_output
     help="Occupancy from which on the gate is open.",
 )
 @click.option(
-    "--iterations", type=click.IntRange(min=1), default=300, show_default=True, help="Steps of training."
+    "--iterations", type=Count(1), default=300, show_default=True, help="Steps of training."
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all that is random."
+    "--seed", type=Count(0), default=0, show_default=True, help="Seed of all that is random."
 )
 @channel_option
 @time_option

@@ -9,11 +9,15 @@ from typing import Any, TypeVar
 
 import click
 
+from ..text import LARGEST, whole_number
 from .streams import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 Bounds = tuple[int | None, int | None]
+
+MAX_LENGTH = (1 << 31) - 1
+"""Of an axis of a volume (spec, 3)."""
 
 
 def parse_box(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[Bounds, ...] | None:
@@ -21,18 +25,33 @@ def parse_box(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     if value is None:
         return None
     parts = [re.fullmatch(r"\s*(-?\d+)?\s*:\s*(-?\d+)?\s*", part) for part in value.split(",")]
-    if len(parts) != 3 or not all(parts):
+    ends = [(m[1], m[2]) for m in parts if m is not None]
+    if len(parts) != 3 or len(ends) != 3 or any(e and whole_number(e) is None for pair in ends for e in pair):
         raise click.BadParameter(f"{value!r}: expected z0:z1,y0:y1,x0:x1, as in 0:50,100:300,200:400")
-    return tuple((int(m[1]) if m[1] else None, int(m[2]) if m[2] else None) for m in parts if m is not None)
+    return tuple((whole_number(lo or ""), whole_number(hi or "")) for lo, hi in ends)
 
 
 def parse_shape(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int, int]:
     """``z,y,x`` (or with ``x`` between) as three lengths; a callback of an option."""
-    parts = re.split(r"\s*[,x×]\s*", value.strip())
-    if len(parts) != 3 or not all(p.isdecimal() and int(p) > 0 for p in parts):
+    parts = [whole_number(p) for p in re.split(r"\s*[,x×]\s*", value.strip())]
+    lengths = [n for n in parts if n is not None and 0 < n <= MAX_LENGTH]
+    if len(parts) != 3 or len(lengths) != 3:
         raise click.BadParameter(f"{value!r}: expected three lengths, as in 64,256,256")
-    z, y, x = (int(p) for p in parts)
+    z, y, x = lengths
     return z, y, x
+
+
+class Count(click.IntRange):
+    """A whole number that 64 bits hold."""
+
+    def __init__(self, least: int) -> None:
+        super().__init__(least, LARGEST)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse what has too many digits before it is made a number."""
+        if isinstance(value, str) and whole_number(value) is None:
+            self.fail(f"{value!r}: expected a whole number", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class FileName(click.Path):
@@ -77,7 +96,7 @@ def force_option(f: F) -> F:
 
 device_options = (
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-    click.option("--threads", type=click.IntRange(min=1), help="CPU threads (default: all cores)."),
+    click.option("--threads", type=Count(1), help="CPU threads (default: all cores)."),
 )
 """``--device`` and ``--threads``."""
 
@@ -96,4 +115,4 @@ def channel_option(f: F) -> F:
 
 def time_option(f: F) -> F:
     """``--time``."""
-    return click.option("--time", type=click.IntRange(min=0), help="This time point only, from 0.")(f)
+    return click.option("--time", type=Count(0), help="This time point only, from 0.")(f)

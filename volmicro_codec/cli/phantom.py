@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .app import Command
-from .options import force_option, output_option, parse_shape
+from .options import Count, force_option, output_option, parse_shape
 from .output import bytes_text, remark, shape_text
 from .progress import progress
 from .streams import STREAM, output_path, refuse_terminal_output
@@ -20,7 +20,7 @@ WORKING_BYTES = 8
     "--shape", callback=parse_shape, default="64,256,256", show_default=True, metavar="Z,Y,X", help="Voxels."
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same stack."
+    "--seed", type=Count(0), default=0, show_default=True, help="Same seed, same stack."
 )
 @click.option(
     "--kind",

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DependencyError, UsageError
+from ..text import whole_number
 from . import sources
 
 EXTRAS = {12: "cuda12", 13: "cuda13"}
@@ -177,7 +178,10 @@ def parse_device(name: str | int | None) -> tuple[str, int]:
         raise UsageError(f"device {asked!r}: expected auto, cpu, cuda or cuda:N")
     if match[1] or match[2]:
         return asked, 0
-    return "cuda", int(match[3] or 0)
+    number = whole_number(match[3] or "0")
+    if number is None:
+        raise UsageError(f"device {asked!r}: expected a smaller number")
+    return "cuda", number
 
 
 def open_device(number: int = 0) -> Device:

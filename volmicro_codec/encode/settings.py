@@ -13,6 +13,7 @@ from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, get_args, get_type_hints
 
 from ..errors import MissingFileError, UsageError
+from ..text import LARGEST
 
 TARGETS = ("ratio", "size", "psnr", "within_noise", "primitives")
 DEFAULT_RATIO = 200.0
@@ -35,12 +36,16 @@ def parse_size(text: str | int | float, what: str = "size") -> int:
     UsageError
         Where it is none of these, or less than one byte.
     """
-    match = _SIZE.fullmatch(str(text).strip())
+    match = _SIZE.fullmatch(text.strip() if isinstance(text, str) else _told(text))
     if match is None:
-        raise UsageError(f"{what} {str(text)!r}: expected a number of bytes such as 500k, 2M or 1.5MB")
+        said = _told(str(text)) if isinstance(text, str | float) else _told(text)
+        raise UsageError(f"{what} {said}: expected a number of bytes such as 500k, 2M or 1.5MB")
     number, prefix, binary = match.groups()
     power = " kmgt".index(prefix.lower()) if prefix else 0
-    size = int(float(number) * (1024 if binary else 1000) ** power)
+    amount = float(number) * (1024 if binary else 1000) ** power
+    if amount > LARGEST:
+        raise UsageError(f"{what} {_told(text)}: expected less than {LARGEST} bytes")
+    size = int(amount)
     if size < 1:
         raise UsageError(f"{what} {str(text)!r}: expected at least one byte")
     return size
@@ -206,7 +211,10 @@ class EncodeSettings:
         UsageError
             Where a name is unknown or a value makes no sense; the message begins with ``where``.
         """
-        flat = _flattened(values, where)
+        try:
+            flat = _flattened(values, where)
+        except RecursionError as e:
+            raise UsageError(f"{where}: nested too deeply") from e
         try:
             return cls(**flat)
         except UsageError as e:
@@ -233,8 +241,10 @@ class EncodeSettings:
             raise MissingFileError(f"{name}: no such file") from e
         except OSError as e:
             raise UsageError(f"{name}: cannot be read: {e.strerror}") from e
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        except ValueError as e:  # also of bytes that are no text, and of numbers of thousands of digits
             raise UsageError(f"{name}: not TOML: {e}") from e
+        except RecursionError as e:
+            raise UsageError(f"{name}: nested too deeply") from e
         found = asdict(cls.from_mapping(values, name))
         if any(overrides.get(t) is not None for t in TARGETS):
             found.update(dict.fromkeys(TARGETS))
@@ -276,7 +286,7 @@ def _checked(f: Field[Any], hint: Any, value: Any) -> Any:
     kind = kinds[0]
     if f.metadata.get("size"):
         value = parse_size(value)
-    wrong = UsageError(f"{f.name}: expected {_WORDS[kind]}, got {value!r}")
+    wrong = UsageError(f"{f.name}: expected {_WORDS[kind]}, got {_told(value)}")
     if kind is bool or isinstance(value, bool):
         if kind is not bool or not isinstance(value, bool):
             raise wrong
@@ -289,16 +299,28 @@ def _checked(f: Field[Any], hint: Any, value: Any) -> Any:
         if choices and text not in choices:
             raise UsageError(f"{f.name}: expected one of {', '.join(choices)}, got {text!r}")
         return text
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if not isinstance(value, int | float) or (isinstance(value, float) and not math.isfinite(value)):
         raise wrong
     if kind is int and value != int(value):
         raise wrong
     low, high = f.metadata.get("low"), f.metadata.get("high")
+    if isinstance(value, int) and abs(value) > LARGEST:
+        most = f"{LARGEST if high is None else high:g}"
+        raise UsageError(f"{f.name}: expected at most {most}, got {_told(value)}")
     if low is not None and value < low:
         raise UsageError(f"{f.name}: expected at least {low:g}, got {value:g}")
     if high is not None and value > high:
         raise UsageError(f"{f.name}: expected at most {high:g}, got {value:g}")
     return kind(value)
+
+
+def _told(value: Any) -> str:
+    """A value for a message, however large it is."""
+    try:
+        said = repr(value)
+        return said if len(said) <= 80 else said[:60] + " ..."
+    except (ValueError, RecursionError):  # Python writes out no number of thousands of digits
+        return "a very large value"
 
 
 _WORDS = {bool: "true or false", str: "a text", int: "a whole number", float: "a number"}

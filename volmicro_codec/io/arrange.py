@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ..errors import InputError, UsageError
 from ..room import check_scratch, total_memory
+from ..text import whole_number
 from ..volume import SUPPORTED_DTYPES, ChannelInfo, Volume, VoxelSize
 
 AnyArray = npt.NDArray[np.generic]
@@ -103,8 +104,8 @@ def chosen(stored: Stored, channel: int | str | None, time: int | None) -> dict[
         names = [c.name for c in stored.channels]
         if names.count(channel) == 1:
             channel = names.index(channel)
-        elif channel.isdecimal():
-            channel = int(channel)
+        elif (number := whole_number(channel)) is not None and channel.isdecimal():
+            channel = number
         else:
             known = ", ".join(str(n) for n in names if n is not None) or "none"
             raise UsageError(
