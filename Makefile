@@ -5,6 +5,8 @@
 PYTHON ?= python3
 TORCH_PIP ?=
 PYTEST_ARGS ?=
+# Tests run side by side, one a processor, at most eight; TEST_JOBS=0 runs them one after another.
+TEST_JOBS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -52,8 +54,8 @@ lint: $(STAMP) ## ruff
 types: $(STAMP) ## mypy --strict
 	$(BIN)/mypy
 
-unit: $(STAMP) ## pytest; PYTEST_ARGS=... adds arguments
-	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+unit: $(STAMP) ## pytest, side by side; PYTEST_ARGS=... adds arguments
+	$(BIN)/python -m pytest -q -n $(TEST_JOBS) --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
 
 gpu-check: $(GPU_STAMP) ## the tests that need a CUDA device, then a part of them under compute-sanitizer
 	$(BIN)/python -m pytest -q -m gpu $(PYTEST_ARGS)

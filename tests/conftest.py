@@ -12,6 +12,10 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Processes side by side share the processors: threads of each of them would only wait for the others'.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Deadlines measure the machine, not the code. Examples are the same in every run.
 settings.register_profile(
     "default", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
