@@ -30,9 +30,8 @@ def image(
     said = " ".join(f'Size{a}="{n}"' for a, n in lengths.items())
     channels = "".join(f'<Channel ID="Channel:0:{c}" Name="dye {c}"/>' for c in range(lengths["C"]))
     return (
-        f'<Image ID="Image:0" Name="cells"><Pixels ID="Pixels:0" DimensionOrder="{order}" Type="{kind}" {said}'
-        f" {more}>"
-        f"{channels}{tiff_data}</Pixels></Image>"
+        f'<Image ID="Image:0" Name="cells"><Pixels ID="Pixels:0" DimensionOrder="{order}" Type="{kind}"'
+        f" {said} {more}>{channels}{tiff_data}</Pixels></Image>"
     )
 
 
@@ -116,8 +115,8 @@ def test_ome_xml_wins_over_what_else_a_file_says(tmp_path: Path) -> None:
 def in_two_files(folder: Path, present: tuple[int, ...] = (0, 1)) -> Path:
     """A channel a file; both name the other."""
     parts = "".join(
-        f'<TiffData IFD="0" FirstC="{c}" PlaneCount="{Z}"><UUID FileName="C{c}.ome.tif">{UUID.format(c)}</UUID>'
-        "</TiffData>"
+        f'<TiffData IFD="0" FirstC="{c}" PlaneCount="{Z}">'
+        f'<UUID FileName="C{c}.ome.tif">{UUID.format(c)}</UUID></TiffData>'
         for c in range(C)
     )
     for c in present:

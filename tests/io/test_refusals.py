@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,24 @@ def test_npy_files_that_are_no_volumes(tmp_path: Path, array: Any, said: str) ->
 def test_an_npy_of_objects_is_refused_not_unpickled(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", np.array([[[None]]], object), allow_pickle=True)
     assert "not a .npy file of numbers" in refusal(tmp_path / "v.npy")
+
+
+@pytest.mark.parametrize(("code", "matters"), [(50000, False), (50839, True)])
+def test_a_broken_tag_is_damage_where_it_is_one_that_is_read(
+    tmp_path: Path, code: int, matters: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "v.tif"
+    own = [(code, 1, 20, bytes(20), True)]
+    tifffile.imwrite(path, np.ones((4, 8, 9), np.uint8), photometric="minisblack", extratags=own)
+    entry = struct.pack("<HHI", code, 1, 20)
+    data = path.read_bytes()
+    at = data.index(entry) + len(entry)
+    path.write_bytes(data[:at] + b"\xf0\xff\xff\xff" + data[at + 4 :])
+    if matters:
+        assert "invalid value offset" in refusal(path)
+    else:
+        assert read_volume(path).info.squeezed_shape == (4, 8, 9)
+    assert capfd.readouterr() == ("", "")
 
 
 def stacks() -> dict[str, dict[str, Any]]:

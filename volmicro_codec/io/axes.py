@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,12 @@ class Choice:
     series: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("time", "series") if isinstance(self.channel, str) else ("channel", "time", "series"):
+            value = getattr(self, name)
+            try:
+                object.__setattr__(self, name, None if value is None else operator.index(value))
+            except TypeError:
+                raise UsageError(f"{name} {value!r}: expected a number from 0") from None
         letters = self.axes
         if letters is None:
             return

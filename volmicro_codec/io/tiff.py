@@ -21,10 +21,10 @@ from ..volume import Volume, VolumeInfo
 from . import imagej, ome_tiff
 from .arrange import AnyArray, Key, Source, arranged, in_native_order
 from .axes import Choice
-from .lsm import describe_lsm
 from .metadata import Described, described
 from .ome_xml import to_ome
 from .tiff_pages import check_extent, ome_text, opened, planes
+from .vendors import describe_lsm, describe_micromanager
 
 _CLASSIC_LIMIT = (1 << 32) - (1 << 25)
 _IFD_BYTES = 512
@@ -123,6 +123,8 @@ def _describe(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, ij: dict[
         return imagej.describe(ij, pixels, unit)
     if tif.is_lsm:
         return describe_lsm(tif.lsm_metadata or {})
+    if tif.is_micromanager:
+        return describe_micromanager((tif.micromanager_metadata or {}).get("Summary") or {})
     if unit == _CENTIMETRE and pixels != (1.0, 1.0):  # inches are what programs for printing write
         y, x = (1e4 / r if r else None for r in pixels)
         return described({"Y": (y, "µm"), "X": (x, "µm")})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,18 +17,15 @@ from ..errors import InputError, VgmError
 from .arrange import AnyArray, Key, new_voxels
 
 _log = logging.getLogger("tifffile")
-_HARMLESS = (
-    "STK Datetime",
-    "_metadata> raised",
-    "_tags> raised",
-    "eer_xml_metadata",
-    "GDAL_NODATA",
-    "GeoKey",
-    "subfiletype",
-    "get_resolution",
-    "fluoview",
+_LESS = re.compile(
+    "series|MMStack|NDTiff|missing|incomplete|_load_|asarray|segments|predictor|bytes, got|no pages"
 )
-"""Parts of tifffile's warnings that are about nothing that is read here."""
+"""Parts of tifffile's warnings that say that less is read than there is, or other data."""
+_MEANINGLESS = ("MMStack file name is invalid", "STK Datetime")
+_TAG = re.compile(r"TiffTag (\d+) @")
+_PRIVATE = 32768
+_READ_PRIVATE = (34412, 50838, 50839, 51123)
+"""Private tags that are read here: of LSM, ImageJ and Micro-Manager."""
 
 
 @contextlib.contextmanager
@@ -115,8 +113,7 @@ def _complaints() -> Iterator[list[str]]:
     class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             text = _one_line(record.getMessage())
-            harmless = record.levelno < logging.ERROR and any(part in text for part in _HARMLESS)
-            if record.levelno >= logging.WARNING and not harmless:
+            if _is_damage(record.levelno, text):
                 said.append(text)
 
     collector, propagate = Collector(), _log.propagate
@@ -129,6 +126,16 @@ def _complaints() -> Iterator[list[str]]:
     finally:
         _log.removeHandler(collector)
         _log.propagate = propagate
+
+
+def _is_damage(level: int, text: str) -> bool:
+    """Whether what tifffile says is about something that is read here."""
+    tag = _TAG.search(text)
+    if tag is not None and int(tag[1]) >= _PRIVATE and int(tag[1]) not in _READ_PRIVATE:
+        return False
+    if level >= logging.ERROR:
+        return True
+    return _LESS.search(text) is not None and not any(part in text for part in _MEANINGLESS)
 
 
 @contextlib.contextmanager
