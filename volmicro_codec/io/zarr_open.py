@@ -37,10 +37,10 @@ def open_image(name: str, choice: Choice) -> tuple[zarr.Array[Any], OmeImage]:
     """
     if os.path.isfile(name):
         node: Node = _zipped(name)
-    elif "://" in name:
-        node = zarr.open(store_of(name), mode="r")
     else:
-        node = zarr.open(name, mode="r")
+        if "://" in name and name.lower().endswith((".zip", ".ozx")):
+            raise InputError(f"{name}: a zip file cannot be read from a URL; download it first")
+        node = zarr.open(store_of(name), mode="r")
     return _image(name, node, choice)
 
 
