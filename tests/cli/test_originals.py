@@ -32,7 +32,9 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[Volume]:
         data = encode_file(FileMeta(volume.info, 9.0, images), [])
         Path(dest).write_bytes(data)
         scores = dict.fromkeys(("psnr", "psnr_fg", "ssim", "mip_ssim", "occupancy", "seconds"), 1.0)
-        return SimpleNamespace(bytes=len(data), ratio=1.0, primitives=0, points=0, history=[], **scores)
+        return SimpleNamespace(
+            bytes=len(data), ratio=1.0, primitives=0, points=0, history=[], remark=None, **scores
+        )
 
     monkeypatch.setattr("volmicro_codec.encode.encode_volume", encode, raising=False)
     return volumes
