@@ -129,7 +129,7 @@ def invalid_files() -> dict[str, tuple[bytes, str, str]]:
         "a byte of index is counted as metadata",
     )
 
-    opened("dtype_unknown", file_of(b"\4" + FIXED[1:]), "data type 4")
+    opened("dtype_unknown", file_of(b"\5" + FIXED[1:]), "data type 5")
     opened("axes_unknown", file_of(FIXED[:1] + b"\4" + FIXED[2:]), "axis flags 4")
     opened("size_zero", file_of(FIXED[:3] + b"\0" + FIXED[4:]), "Y is 0")
     opened("size_over_limit", file_of(FIXED[:2] + u(1 << 31) + FIXED[3:]), "Z is 2^31")
@@ -187,6 +187,10 @@ def invalid_files() -> dict[str, tuple[bytes, str, str]]:
         file_of(tags=tag(12, b"\0\4psnr" + bytes(4))),
         "PSNR by name, not by id",
     )
+    opened("time_interval_zero", file_of(tags=tag(16, b"\1\0\0")), "0 s from one time point to the next")
+    opened("time_interval_without_number", file_of(tags=tag(16, b"\1")), "a unit and no number")
+    opened("time_interval_extra_byte", file_of(tags=tag(16, b"\1\0\1\0")), "a byte after the interval")
+    opened("time_unit_unknown", file_of(tags=tag(16, b"\x08\0\1")), "unit of time 8")
     opened("quality_cut", file_of(tags=tag(12, b"\1\0\0")), "two bytes of a float32")
     sound = bytes(4) + b"\0\3\0\1\0\0\0"
     for name, value, why in (

@@ -88,7 +88,7 @@ def round_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Section 8.3."""
     if dtype.kind == "f":
         return values.astype(dtype)
-    return np.clip(np.rint(values), 0, np.iinfo(dtype).max).astype(dtype)
+    return np.clip(np.rint(values), np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
 
 
 def encode(meta: FileMeta, parts: list[Part]) -> bytes:
@@ -194,6 +194,7 @@ def valid_files() -> dict[str, tuple[FileMeta, list[Part]]]:
     # Their own random numbers: the vectors above and below stay what they were.
     files |= points_files(np.random.default_rng(20260317), meta)
     files |= chosen_files(np.random.default_rng(20261126), meta)
+    files |= signed_and_timed_files(np.random.default_rng(20261127))
 
     edge = np.zeros(4, RECORD_DTYPE)
     edge["position"] = [(-6, 0, 0), (0, 9, 0), (0, 0, 0), (0.5, 0.25, 40)]  # the last reaches no voxel
@@ -202,6 +203,29 @@ def valid_files() -> dict[str, tuple[FileMeta, list[Part]]]:
     edge["intensity"] = [1, -0.75, 0.5, 100]
     shape = (5, 5, 5)
     files["edge_of_the_numbers"] = meta(shape, f32, 0.0, 1.0), [one(shape, edge)]
+    return files
+
+
+def signed_and_timed_files(rng: np.random.Generator) -> dict[str, tuple[FileMeta, list[Part]]]:
+    """Files of int16, and with a time interval."""
+    i16, u8 = np.dtype("int16"), np.dtype("uint8")
+    files: dict[str, tuple[FileMeta, list[Part]]] = {}
+    shape = (5, 7, 9)
+    some = random_records(rng, 8, (2, 3, 4), (0.6, 2.0))
+    some["intensity"][::2] *= -1
+    low = VolumeInfo((1, 1, *shape), i16, "ZYX")
+    files["raw_int16"] = FileMeta(low, 12.0, ((-120.5, 900.0),)), [one(shape, some)]
+    noisy = (NoiseModel(-150.0, 20.0, 0.25, (0.1, -0.2, 0.3)),)
+    files["noise_int16"] = replace(files["raw_int16"][0], noise=noisy), files["raw_int16"][1]
+    files["raw_int16_clamped"] = FileMeta(low, 12.0, ((-2000.0, 60000.0),)), [one(shape, some)]
+    for name, interval, unit in (
+        ("time_interval_ms", 250.0, "ms"),
+        ("time_interval_custom_unit", 1.5, "fortnight"),
+        ("time_interval_unit_unknown", 0.125, None),
+    ):
+        info = VolumeInfo((3, 1, 3, 4, 5), u8, "TZYX", time_interval=interval, time_unit=unit)
+        moving = [Part(t, 0, 0, (0, 0, 0), (3, 4, 5), some[t : t + 1]) for t in (0, 2)]
+        files[name] = FileMeta(info, 9.0, ((100, 90), (110, 90), (120, 90))), moving
     return files
 
 
@@ -304,6 +328,7 @@ def described(meta: FileMeta, chunks: list[EncodedChunk]) -> dict[str, Any]:
         "unit": info.unit,
         "channels": names,
         "source_name": info.source_name,
+        **({} if info.time_interval is None else {"time": [info.time_interval, info.time_unit]}),
         "cutoff": meta.cutoff,
         "images": meta.images,
         "shared": {str(k): v.hex() for k, v in meta.shared.items()},

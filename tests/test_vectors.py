@@ -79,6 +79,7 @@ def test_reader_finds_what_a_valid_file_holds(name: str) -> None:
             "unit": info.unit,
             "channels": [[c.name, c.color] for c in info.channels],
             "source_name": info.source_name,
+            **({} if info.time_interval is None else {"time": [info.time_interval, info.time_unit]}),
             "cutoff": reader.meta.cutoff,
             "images": [list(pair) for pair in reader.meta.images],
             "shared": {str(k): v.hex() for k, v in reader.meta.shared.items()},
@@ -140,6 +141,7 @@ def test_decoder_written_from_the_text_gives_the_same_voxels(name: str) -> None:
     for key in ("voxel_size", "unit", "channels", "source_name", "software", "settings", "quality", "noise"):
         found = file.tags[key]
         assert (list(found) if isinstance(found, tuple) else found) == said[key]
+    assert file.tags.get("time") == said.get("time")
     size = sum(abs(gain) for _, gain in file.images)
     np.testing.assert_allclose(file.values(0), _array(name, "values"), rtol=1e-9, atol=1e-9 * size)
     for grid in (1, 3):
@@ -153,9 +155,9 @@ def _assert_within_tolerance(found: np.ndarray, reference: np.ndarray, gains: np
     reference = reference.reshape(found.shape)
     slack = EPSILON * gains + RELATIVE * np.abs(reference)
     low, high = reference - slack, reference + slack
-    if found.dtype.kind == "u":
-        limit = np.iinfo(found.dtype).max
-        low, high = np.clip(np.rint(low), 0, limit), np.clip(np.rint(high), 0, limit)
+    if found.dtype.kind != "f":
+        ends = np.iinfo(found.dtype).min, np.iinfo(found.dtype).max
+        low, high = np.clip(np.rint(low), *ends), np.clip(np.rint(high), *ends)
     assert ((found >= low) & (found <= high)).all()
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .errors import InputError
+from .errors import InputError, UsageError
+from .units import length_unit, time_unit
 
-SUPPORTED_DTYPES = ("uint8", "uint16", "float32")
+SUPPORTED_DTYPES = ("uint8", "uint16", "float32", "int16")
 
 VoxelSize = tuple[float | None, float | None, float | None]
 
@@ -28,6 +32,11 @@ class ChannelInfo:
     name: str | None = None
     color: int | None = None
 
+    @property
+    def visible_color(self) -> int | None:
+        """The colour to draw it in; None also for black, which no picture shows."""
+        return self.color or None
+
 
 @dataclass(frozen=True)
 class VolumeInfo:
@@ -38,18 +47,28 @@ class VolumeInfo:
     shape : tuple of int
         (T, C, Z, Y, X), every entry at least 1.
     dtype : numpy.dtype
-        uint8, uint16 or float32.
+        uint8, uint16, int16 or float32.
     axes : str
         The axes the source had, a subset of "TCZYX" in that order that contains "ZYX"; what
         is put back on decode. Axes left out have length 1.
     voxel_size : tuple of (float or None)
         (z, y, x) distance between voxel centres in ``unit``; None where unknown.
     unit : str or None
-        Unit of ``voxel_size`` as OME names it ("µm", "nm", ...); None when unknown.
+        Unit of ``voxel_size`` as OME names it ("µm", "nm", "pixel", ...), whatever name of it was given; None
+        when unknown.
     channels : tuple of ChannelInfo
         One per channel, or empty when nothing is known.
     source_name : str or None
         Base name of the file the voxels came from.
+    time_interval : float or None
+        From one time point to the next, in ``time_unit``.
+    time_unit : str or None
+        As OME names it ("s", "ms", "min", ...), whatever name of it was given; None when unknown.
+
+    Raises
+    ------
+    UsageError
+        Where a field is none of these.
     """
 
     shape: tuple[int, int, int, int, int]
@@ -59,6 +78,19 @@ class VolumeInfo:
     unit: str | None = None
     channels: tuple[ChannelInfo, ...] = field(default=())
     source_name: str | None = None
+    time_interval: float | None = None
+    time_unit: str | None = None
+
+    def __post_init__(self) -> None:
+        set_field = object.__setattr__
+        set_field(self, "shape", _shape(self.shape))
+        set_field(self, "dtype", _dtype(self.dtype))
+        set_field(self, "voxel_size", _voxel_size(self.voxel_size))
+        set_field(self, "unit", length_unit(_text("unit", self.unit)))
+        set_field(self, "channels", _channels(self.channels, self.shape[1]))
+        _text("source_name", self.source_name)
+        set_field(self, "time_interval", _positive("time_interval", self.time_interval))
+        set_field(self, "time_unit", time_unit(_text("time_unit", self.time_unit)))
 
     @property
     def nbytes(self) -> int:
@@ -90,15 +122,13 @@ class Volume:
     info: VolumeInfo
 
     @classmethod
-    def from_array(
-        cls, array: npt.NDArray[np.generic], axes: str | None = None, **info: object
-    ) -> Volume:
+    def from_array(cls, array: npt.NDArray[np.generic], axes: str | None = None, **info: object) -> Volume:
         """Make a volume of an array.
 
         Parameters
         ----------
         array : numpy.ndarray
-            uint8, uint16 or float32, of 3 to 5 dimensions.
+            uint8, uint16, int16 or float32, of 3 to 5 dimensions.
         axes : str, optional
             One letter of "TCZYX" per dimension, in that order; default "ZYX", "CZYX", "TCZYX".
         **info
@@ -110,6 +140,8 @@ class Volume:
             Where the array is not a supported volume.
         """
         array = np.asarray(array) if not isinstance(array, np.ndarray) else array
+        if axes is not None and not isinstance(axes, str):
+            raise UsageError(f"axes {axes!r}: expected a text such as 'CZYX'")
         if array.ndim < 3 or array.ndim > 5:
             raise InputError(f"expected a volume of 3 to 5 dimensions (TCZYX), got {array.ndim}")
         if axes is None:
@@ -129,3 +161,66 @@ class Volume:
         data = array.reshape(shape)
         base = VolumeInfo(shape=shape, dtype=np.dtype(array.dtype.name), axes=axes)  # type: ignore[arg-type]
         return cls(data=data, info=replace(base, **info))  # type: ignore[arg-type]
+
+
+def _shape(shape: Any) -> tuple[int, ...]:
+    try:
+        found = tuple(int(n) for n in shape)
+    except (TypeError, ValueError):
+        found = ()
+    if len(found) != 5 or min(found) < 1:
+        raise UsageError(f"shape {shape!r}: expected five lengths (T, C, Z, Y, X) of at least 1")
+    return found
+
+
+def _dtype(dtype: Any) -> np.dtype:
+    try:
+        found: np.dtype = np.dtype(dtype)
+    except TypeError:
+        raise UsageError(f"dtype {dtype!r}: expected one of {', '.join(SUPPORTED_DTYPES)}") from None
+    return found
+
+
+def _voxel_size(size: Any) -> VoxelSize:
+    sizes = list(size) if isinstance(size, Iterable) and not isinstance(size, str) else []
+    if len(sizes) != 3:
+        raise UsageError(
+            f"voxel_size {size!r}: expected three sizes (z, y, x), None for one that is not known"
+        )
+    z, y, x = (_positive("voxel_size", v) for v in sizes)
+    return z, y, x
+
+
+def _positive(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not (number > 0 and math.isfinite(number)) or isinstance(value, str | bytes):
+        raise UsageError(
+            f"{name} {value!r}: expected a positive finite number, or None where it is not known"
+        )
+    return number
+
+
+def _text(name: str, value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise UsageError(f"{name} {value!r}: expected a text or None")
+    return value
+
+
+def _channels(channels: Any, count: int) -> tuple[ChannelInfo, ...]:
+    found = (
+        tuple(channels) if isinstance(channels, Iterable) and not isinstance(channels, str) else (channels,)
+    )
+    for c in found:
+        if not isinstance(c, ChannelInfo):
+            raise UsageError(f"channel {c!r}: expected ChannelInfo, as in ChannelInfo('DAPI', 0x0000FF)")
+        _text("channel name", c.name)
+        if c.color is not None and not (isinstance(c.color, int) and 0 <= c.color <= 0xFFFFFF):
+            raise UsageError(f"channel colour {c.color!r}: expected 0xRRGGBB or None")
+    if len(found) not in (0, count):
+        raise UsageError(f"{len(found)} channels are described, the volume has {count}")
+    return found

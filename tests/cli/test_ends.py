@@ -63,7 +63,8 @@ WRONG = [
     (
         ["encode", "flat.tif", "-o", "x.vgm"],
         3,
-        "flat.tif: 2-D image (YX 8x9), expected a volume with a Z axis",
+        "flat.tif: 2-D image (YX 8x9), expected a volume with a Z axis; "
+        "--axes ZYX takes it for a stack of one plane",
     ),
     (
         ["encode", "nan.npy", "-o", "x.vgm"],
@@ -72,7 +73,11 @@ WRONG = [
     ),
     (["decode", "short.vgm", "-o", "x.tif"], 4, "short.vgm: cut short: "),
     (["decode", "cells.vgm", "-o", "x.tif", "--budget", "40"], 2, "budget of 40 bytes: "),
-    (["encode", "rgb.tif", "-o", "x.vgm"], 3, "rgb.tif: RGB image (3 samples), expected one value a voxel"),
+    (
+        ["encode", "rgb.tif", "-o", "x.vgm"],
+        3,
+        "rgb.tif: RGB image (3 samples), expected one value a voxel; take one of them first: voxels[..., 0]",
+    ),
     (
         ["encode", "v.tif", "-o", "x.vgm", "--channel", "3"],
         2,

@@ -226,7 +226,11 @@ def test_one_volume_that_fails_does_not_stop_the_others(
 
 
 WRONG = [
-    (["a.tif", "b.tif", "-o", "x.vgm"], "-o x.vgm: names one file for 2 volumes, expected --output-dir"),
+    (
+        ["a.tif", "b.tif", "-o", "x.vgm"],
+        "-o x.vgm: names one file for 2 volumes, expected --output-dir "
+        "(for planes of one stack give their directory, or a pattern in quotes)",
+    ),
     (["a.tif", "-o", "x.vgm", "--output-dir", "out"], "expected one of -o and --output-dir, got both"),
     (["a.tif", "sub/a.tif", "--output-dir", "out"], "a.tif and sub/a.tif would both become out/a.vgm"),
     (["a.tif", "b.tif", "--output-dir", "out", "--save-params", "p.npz"],

@@ -14,7 +14,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 # A multiprocessor has 65536 registers for at most 2048 threads: 64 leave half of them resident.
-MOST_REGISTERS = {"render_uint8": 64, "render_uint16": 64, "render_float32": 64, "slope": 64, "moments": 128}
+MOST_REGISTERS = {
+    **dict.fromkeys(("render_uint8", "render_uint16", "render_int16", "render_float32", "slope"), 64),
+    "moments": 128,
+}
 
 
 @pytest.mark.parametrize("name", sources.KERNELS)

@@ -50,8 +50,8 @@ def test_vectors_decode_within_the_tolerance(device: Any, path: Path) -> None:
     for voxels, value in ((got, reference), (half, coarse)):
         allowed = gain * 1e-4 * max(1.0, np.abs(weight).sum()) + 2.0**-22 * np.abs(value)
         if about["dtype"] != "float32":
-            top = np.iinfo(about["dtype"]).max
-            low, high = (np.clip(np.rint(value + s * allowed), 0, top) for s in (-1, 1))
+            ends = np.iinfo(about["dtype"])
+            low, high = (np.clip(np.rint(value + s * allowed), ends.min, ends.max) for s in (-1, 1))
             assert ((low <= voxels) & (voxels <= high)).all()
         else:
             assert (np.abs(voxels - value) <= allowed).all()

@@ -84,16 +84,16 @@ def test_leaving_out_what_cannot_reach_a_region_changes_no_byte(raster: CudaRast
     assert voxels(raster, some, *args).tobytes() == voxels(raster, prims, *args).tobytes()
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16"])
 def test_integers_are_rounded_half_to_even_and_limited(raster: CudaRasteriser, dtype: str) -> None:
     prims, shape = scenes.SCENES["scattered"]
-    top = np.iinfo(dtype).max
-    base, gain = 0.4 * top, 0.3 * top
+    least, top = np.iinfo(dtype).min, np.iinfo(dtype).max
+    base, gain = least + 0.4 * (top - least), 0.3 * (top - least)
     got = voxels(raster, prims, (0, 0, 0), shape, base=base, gain=gain, dtype=dtype)
     value, allowed = scenes.reference(prims, 12.0, (0, 0, 0), shape)
     want = oracle.to_voxels(value, base, gain, dtype)
-    assert {0, top} <= set(np.unique(want))
-    low, high = (np.clip(np.rint(base + gain * (value + s * allowed)), 0, top) for s in (-1, 1))
+    assert {least, top} <= set(np.unique(want))
+    low, high = (np.clip(np.rint(base + gain * (value + s * allowed)), least, top) for s in (-1, 1))
     assert ((low <= got) & (got <= high)).all()
     assert np.abs(got.astype(int) - want.astype(int)).max() <= max(1, 2 * gain * allowed.max())
 

@@ -105,6 +105,7 @@ const std::map<std::string, Kernel> KERNELS = {
     {"scan_add", kernel(binning::scan_add)},
     {"render_uint8", kernel(render::render_uint8)},
     {"render_uint16", kernel(render::render_uint16)},
+    {"render_int16", kernel(render::render_int16)},
     {"render_float32", kernel(render::render_float32)},
     {"slope", kernel(render::slope)},
     {"sample_tiles", kernel(sample::sample_tiles)},

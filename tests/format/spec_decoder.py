@@ -124,8 +124,8 @@ class File:
     def read_metadata(self, b: Bytes) -> None:
         """Section 4."""
         dtype, axes = b.u8(), b.u8()
-        require(dtype in (1, 2, 3) and axes <= 3, "dtype or axes")
-        self.dtype = ("uint8", "uint16", "float32")[dtype - 1]
+        require(dtype in (1, 2, 3, 4) and axes <= 3, "dtype or axes")
+        self.dtype = ("uint8", "uint16", "float32", "int16")[dtype - 1]
         self.axes = ("T" if axes & 1 else "") + ("C" if axes & 2 else "") + "ZYX"
         self.shape = tuple(b.varint() if a in self.axes else 1 for a in "TCZYX")
         require(all(1 <= n < 2**31 for n in self.shape) and math.prod(self.shape) <= 2**60, "shape")
@@ -140,7 +140,7 @@ class File:
             tag, value = b.varint(), Bytes(b.bytes_())
             require(tag > before, "order of tags")
             before = tag
-            require(tag in (1, 2, 4, 6, 8, 10, 12, 14) or tag % 2 == 0, "unknown required tag")
+            require(tag in (1, 2, 4, 6, 8, 10, 12, 14, 16) or tag % 2 == 0, "unknown required tag")
             if tag == 1:
                 while value.data:
                     coding = value.varint()
@@ -167,6 +167,8 @@ class File:
                 self.read_quality(value)
             elif tag == 14:
                 self.read_noise(value, images)
+            elif tag == 16:
+                self.read_time_interval(value)
 
     def read_voxel_size(self, b: Bytes) -> None:
         flags = b.u8()
@@ -181,6 +183,14 @@ class File:
         self.tags["voxel_size"] = (z, y, x)
         self.tags["unit"] = text(b.all()) if unit == 15 else names[unit]
         require(not b.data, "bytes after the voxel size")
+
+    def read_time_interval(self, b: Bytes) -> None:
+        unit, interval = b.u8(), b.decimal()
+        require(0 < interval < math.inf, "time interval")
+        require(unit <= 7 or unit == 15, "unit of time")
+        names = [None, "s", "ms", "µs", "ns", "min", "h", "d"]
+        self.tags["time"] = [interval, text(b.all()) if unit == 15 else names[unit]]
+        require(not b.data, "bytes after the time interval")
 
     def read_quality(self, b: Bytes) -> None:
         names = ["psnr", "psnr_fg", "ssim", "mip_ssim", "max_error", "bias", "rmse", "occupancy"]
@@ -315,7 +325,7 @@ class File:
         values = self.values()
         if self.dtype == "float32":
             return values.astype(np.float32)
-        return np.clip(np.rint(values), 0, np.iinfo(self.dtype).max).astype(self.dtype)
+        return np.clip(np.rint(values), np.iinfo(self.dtype).min, np.iinfo(self.dtype).max).astype(self.dtype)
 
     def grain(self, voxels: np.ndarray, seed: int) -> np.ndarray:
         """Section 8.6: voxels of the full grid [T, C, Z, Y, X] with noise put back."""
@@ -334,7 +344,8 @@ class File:
             variance -= 0 if self.dtype == "float32" else 1 / 12
             value = float(v) + g / 548360551354.3337 * math.sqrt(max(variance, 0))
             if self.dtype != "float32":
-                value = min(max(round(value), 0), int(np.iinfo(self.dtype).max))
+                ends = np.iinfo(self.dtype)
+                value = min(max(round(value), int(ends.min)), int(ends.max))
             out[(t, c, *place)] = value
         return out
 

@@ -275,8 +275,8 @@ def test_metadata_that_a_reader_would_refuse_is_not_written(
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"voxel_size": (0.0, 1.0, 1.0)}, "voxel size"),
-        ({"voxel_size": (None, float("inf"), None)}, "voxel size"),
+        ({"voxel_size": (0.0, 1.0, 1.0)}, "voxel_size"),
+        ({"voxel_size": (None, float("inf"), None)}, "voxel_size"),
         ({"channels": (ChannelInfo(), ChannelInfo())}, "channels"),
         ({"channels": (ChannelInfo(color=1 << 24),)}, "colour"),
         ({"source_name": "a/b"}, "path"),
@@ -284,14 +284,14 @@ def test_metadata_that_a_reader_would_refuse_is_not_written(
         ({"axes": "XYZ"}, "axes"),
         ({"shape": (2, 1, 16, 16, 32)}, "axes"),
         ({"shape": (1, 1, 0, 16, 32)}, "shape"),
-        ({"dtype": np.dtype("int16")}, "dtype"),
+        ({"dtype": np.dtype("int32")}, "dtype"),
     ],
 )
 def test_volume_that_a_reader_would_refuse_is_not_written(
     made: Any, change: dict[str, Any], complaint: str
 ) -> None:
-    info = VolumeInfo(**(vars(made.meta.info) | change))
     with pytest.raises(UsageError, match=complaint):
+        info = VolumeInfo(**(vars(made.meta.info) | change))
         encode_file(FileMeta(info, 12.0, ((0.0, 1.0),)), [])
 
 

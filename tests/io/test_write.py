@@ -32,7 +32,7 @@ def a_volume(axes: str = "ZYX", dtype: str = "uint16", **info: Any) -> Volume:
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".tiff", ".ome.tif", ".ome.tiff", ".npy", ".TIF"])
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
 @pytest.mark.parametrize("axes", ["ZYX", "CZYX", "TZYX", "TCZYX"])
 def test_what_is_written_is_read_back(tmp_path: Path, suffix: str, dtype: str, axes: str) -> None:
     volume = a_volume(axes, dtype)
@@ -71,8 +71,8 @@ def test_voxel_size_and_channels_come_back(
     info = read_volume(path).info
     assert info.voxel_size == voxel_size
     assert info.unit == volume.info.unit
-    # White is what OME means by no colour; a blank name is no name.
-    expected = [(c.name, None if c.color == 0xFFFFFF else c.color) for c in channels]
+    # White is what OME means by no colour, and so is black; a blank name is no name.
+    expected = [(c.name, None if c.color in (0, 0xFFFFFF) else c.color) for c in channels]
     read = [(c.name, c.color) for c in info.channels] or [(None, None)] * 3
     assert read == expected
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from volmicro_codec.errors import InputError, OutputError, OutputExistsError, RemoteError, UsageError
 from volmicro_codec.io import read_volume, write_volume, zarr_pyramid
+from volmicro_codec.io.axes import Choice
 from volmicro_codec.io.zarr_pyramid import level_shapes, write_pyramid
 from volmicro_codec.volume import ChannelInfo, Volume
 
@@ -40,7 +41,7 @@ def attributes(path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
 @pytest.mark.parametrize("axes", ["ZYX", "CZYX", "TZYX", "TCZYX"])
 def test_what_is_written_is_read_back(tmp_path: Path, version: str, dtype: str, axes: str) -> None:
     volume = a_volume(axes, dtype)
@@ -83,7 +84,7 @@ sizes = st.one_of(st.none(), st.floats(1e-6, 1e6))
     voxel_size=st.tuples(sizes, sizes, sizes),
     unit=st.sampled_from(["nm", "µm", "mm", "Å"]),
     names=st.lists(st.one_of(st.none(), st.text(min_size=1, max_size=12)), min_size=3, max_size=3),
-    rgb=st.lists(st.one_of(st.none(), st.integers(0, 0xFFFFFE)), min_size=3, max_size=3),
+    rgb=st.lists(st.one_of(st.none(), st.integers(1, 0xFFFFFE)), min_size=3, max_size=3),
 )
 def test_voxel_size_and_channels_come_back(
     version: str,
@@ -98,11 +99,11 @@ def test_voxel_size_and_channels_come_back(
     channels = tuple(ChannelInfo(n, c) for n, c in zip(names, rgb, strict=True))
     info = a_volume("CZYX", voxel_size=voxel_size, unit=unit if known else None, channels=channels).info
     text = json.dumps(describe(info, 2, [(0, 1, 0, 1)] * 3, None, version))
-    image = parse("v", json.loads(text))
-    assert image.voxel_size == voxel_size
-    assert image.unit == info.unit
+    image = parse("v", json.loads(text), Choice())
+    about = image.described
+    assert (about.voxel_size, about.unit) == (voxel_size, info.unit)
     assert image.axes == "CZYX"
-    assert (image.channels or (ChannelInfo(),) * 3) == channels
+    assert (about.channels or (ChannelInfo(),) * 3) == channels
 
 
 def test_an_unknown_voxel_size_stays_unknown_and_one_without_a_unit_keeps_its_numbers(tmp_path: Path) -> None:
@@ -325,7 +326,9 @@ def test_a_group_of_one_image_is_that_image_and_of_two_is_refused(tmp_path: Path
     write_pyramid(str(tmp_path / "v.zarr" / "0"), [squeezed(volume)], volume.info, version="0.4")
     np.testing.assert_array_equal(read_volume(tmp_path / "v.zarr").data, volume.data)
     write_pyramid(str(tmp_path / "v.zarr" / "1"), [squeezed(volume)], volume.info, version="0.4")
-    with pytest.raises(InputError, match="holds 2 images, expected one; give the path of one"):
+    with pytest.raises(
+        InputError, match=r"holds 2 images \(0, 1\), expected one volume; choose one with --series 0, 1"
+    ):
         read_volume(tmp_path / "v.zarr")
 
 
@@ -362,8 +365,8 @@ def test_what_is_no_volume_is_refused_in_one_line(tmp_path: Path) -> None:
     (made["text"] / "zarr.json").write_text("{")
     expected = {
         "empty": "no OME-Zarr image, expected a group with multiscales",
-        "plate": "a plate of many images, expected a group with multiscales",
-        "two": "holds 2 multiscale images, expected one volume",
+        "plate": f"a plate of many images, read one of them ({made['plate']}/A/1/0), expected",
+        "two": "holds 2 images (0, 1), expected one volume; choose one with --series",
         "damaged": "damaged OME-Zarr metadata (",
         "chunk": "damaged or unsupported Zarr (",
         "flat": "an array of 2 dimensions, expected 3 to 5",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import Field, fields, replace
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
@@ -14,6 +14,7 @@ import click
 from ..atomic import atomic_output
 from ..encode.settings import TARGETS, EncodeSettings
 from ..errors import OutputError, UsageError, VgmError
+from ..io.axes import Choice
 from .app import Command
 from .options import (
     F,
@@ -22,6 +23,7 @@ from .options import (
     file_argument,
     force_option,
     json_option,
+    original_options,
     output_option,
     time_option,
 )
@@ -127,6 +129,7 @@ class EncodeCommand(Command):
 @click.option("--config", type=click.Path(), help="TOML file with settings; options given here win over it.")
 @channel_option
 @time_option
+@original_options
 @click.option(
     "--save-history", type=click.Path(), help="Also write loss, PSNR and primitives per step as JSON."
 )
@@ -140,6 +143,8 @@ def encode(
     config: str | None,
     channel: str | None,
     time: int | None,
+    axes: str | None,
+    series: int | None,
     save_history: str | None,
     save_params: str | None,
     force: bool,
@@ -148,8 +153,9 @@ def encode(
 ) -> None:
     """Encode each VOLUME into a .vgm file.
 
-    VOLUME is a TIFF, OME-TIFF, ImageJ TIFF, OME-Zarr or npy of uint8, uint16 or float32, ZYX up to TCZYX; a
-    pattern; or - for a TIFF or npy from stdin. Several go to --output-dir; where one fails the others go on.
+    VOLUME is a TIFF, OME-TIFF, ImageJ TIFF, OME-Zarr or npy of uint8, uint16, int16 or float32, ZYX up to
+    TCZYX; a directory, or with -o a pattern in quotes, of one TIFF a plane; or - for one from stdin.
+    Several, also those of a pattern, go to --output-dir; where one fails the others go on.
 
     Give one of --ratio, --size, --psnr, --within-noise and --primitives; without any it is --ratio 200. The
     ratio is uncompressed bytes over bytes of the whole file; where only noise is left the file ends, and is
@@ -157,7 +163,8 @@ def encode(
     is printed.
     """
     settings = settings_from(config, given)
-    work = _work(expand(volumes), output, output_dir)
+    reading = Choice(channel, time, axes, series)
+    work = _work(volumes, output, output_dir)
     if len(work) > 1 and (save_history is not None or save_params is not None):
         raise UsageError("--save-history and --save-params are of one volume")
     if as_json and output == STREAM:
@@ -177,7 +184,7 @@ def encode(
         try:
             with progress() as bar, volume_path(volume) as source_path:
                 bar.start(f"reading {shown(volume)}")
-                source = _read(source_path, volume, channel, time)
+                source = _read(source_path, volume, reading)
                 from ..encode import encode_volume
 
                 with output_path(target, ".vgm") as path:
@@ -201,14 +208,18 @@ def encode(
     failures.exit()
 
 
-def _work(volumes: list[str], output: str | None, output_dir: str | None) -> list[tuple[str, str]]:
-    """Which volume goes where."""
+def _work(given: Sequence[str], output: str | None, output_dir: str | None) -> list[tuple[str, str]]:
+    """Which volume goes where; a pattern is one stack for one output, and volumes for a directory."""
     if output is not None and output_dir is not None:
         raise UsageError("expected one of -o and --output-dir, got both")
     if output is not None:
-        if len(volumes) > 1:
-            raise UsageError(f"-o {output}: names one file for {len(volumes)} volumes, expected --output-dir")
-        return [(volumes[0], output)]
+        if len(given) > 1:
+            raise UsageError(
+                f"-o {output}: names one file for {len(given)} volumes, expected --output-dir "
+                "(for planes of one stack give their directory, or a pattern in quotes)"
+            )
+        return [(given[0], output)]
+    volumes = expand(given)
     if output_dir is None:
         raise click.UsageError("Missing option '-o' / '--output'.", click.get_current_context())
     targets: dict[str, str] = {}
@@ -222,12 +233,9 @@ def _work(volumes: list[str], output: str | None, output_dir: str | None) -> lis
 
 def _stem(volume: str) -> str:
     """The base name of a volume without what says which kind of file it is."""
-    from ..io.registry import format_of
+    from ..io.registry import without_suffix
 
-    name = os.path.basename(shown(volume).rstrip("/"))
-    kind = format_of(name)
-    fits = [s for s in kind.suffixes if name.lower().endswith(s)] if kind is not None else []
-    return name[: -len(max(fits, key=len))] if fits else name
+    return without_suffix(shown(volume))
 
 
 def _make_directory(directory: str, targets: list[str], force: bool, inputs: list[str | None]) -> None:
@@ -240,11 +248,11 @@ def _make_directory(directory: str, targets: list[str], force: bool, inputs: lis
         check_file_output(target, force, inputs)
 
 
-def _read(path: str, name: str, channel: str | None, time: int | None) -> Volume:
+def _read(path: str, name: str, choice: Choice) -> Volume:
     """Read a volume; one that came through stdin has no name."""
     from ..io import read_volume
 
-    volume = read_volume(path, channel, time)
+    volume = read_volume(path, choice.channel, choice.time, axes=choice.axes, series=choice.series)
     if name == STREAM:
         volume = replace(volume, info=replace(volume.info, source_name=None))
     return volume

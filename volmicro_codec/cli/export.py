@@ -70,6 +70,7 @@ def export(
     from ..interop import ply, splat, tables, viewer
     from ..interop.kinds import count_text
     from ..io.arrange import Stored, chosen
+    from ..io.metadata import Described
 
     if kind is None:
         kind = tables.suffix_of(output) if output is not None else None
@@ -80,7 +81,8 @@ def export(
     name = shown(file)
     with about(name), VgmReader.open(vgm_source(file)) as reader, output_path(output, f".{kind}") as path:
         info = reader.meta.info
-        stored = Stored(name, info.axes, info.squeezed_shape, info.dtype, channels=info.channels)
+        known = Described(channels=info.channels)
+        stored = Stored(name, info.axes, info.squeezed_shape, info.dtype, known)
         chosen(stored, channel, time)
         c = _number(stored, channel)
         said = ""

@@ -6,7 +6,15 @@ import click
 
 from ..errors import UsageError
 from .app import Command
-from .options import Count, channel_option, file_argument, force_option, output_option, time_option
+from .options import (
+    Count,
+    channel_option,
+    file_argument,
+    force_option,
+    original_options,
+    output_option,
+    time_option,
+)
 from .output import emit_rows
 from .progress import counted, progress
 from .streams import check_file_output
@@ -30,6 +38,7 @@ from .streams import check_file_output
 )
 @channel_option
 @time_option
+@original_options
 @force_option
 def gate(
     volume: str,
@@ -39,6 +48,8 @@ def gate(
     seed: int,
     channel: str | None,
     time: int | None,
+    axes: str | None,
+    series: int | None,
     force: bool,
 ) -> None:
     """Train an occupancy gate on VOLUME: a small network that says where signal is.
@@ -49,7 +60,7 @@ def gate(
     from ..io import read_volume
 
     check_file_output(output, force, [volume])
-    source = read_volume(volume, channel, time)
+    source = read_volume(volume, channel, time, axes=axes, series=series)
     if source.info.shape[:2] != (1, 1):
         raise UsageError(
             f"{volume}: has {source.info.shape[0]} time points and {source.info.shape[1]} channels, "

@@ -14,6 +14,9 @@ from .options import file_argument, force_option, output_option, parse_shape
 from .output import bytes_text, remark, shape_text
 from .streams import STREAM, check_file_output
 
+KEPT = ("axes", "voxel_size", "unit", "channels", "time_interval", "time_unit")
+"""Of what a file of parameters says of its volume: what is known of it besides its shape and dtype."""
+
 if TYPE_CHECKING:
     from ..interop.parameters import Parameters
     from ..volume import VolumeInfo
@@ -62,7 +65,7 @@ def _convention_options(f: Any) -> Any:
 @file_argument("params", "PARAMS")
 @output_option(True, "Where to: a .vgm file.")
 @click.option("--shape", callback=_shape, metavar="Z,Y,X", help="Shape of the volume in voxels.")
-@click.option("--dtype", type=click.Choice(("uint8", "uint16", "float32")), help="Default: float32.")
+@click.option("--dtype", type=click.Choice(("uint8", "uint16", "int16", "float32")), help="Default: float32.")
 @click.option(
     "--like",
     metavar="VOLUME",
@@ -167,10 +170,16 @@ def _volume(
     low, high = None, None
     if like is not None:
         model, low, high = _like(like)
-        info = replace(model, axes="ZYX", shape=(1, 1, *model.shape[2:]), source_name=None)
-        info = replace(info, channels=model.channels if len(model.channels) == 1 else ())
+        info = replace(
+            model,
+            axes="ZYX",
+            shape=(1, 1, *model.shape[2:]),
+            channels=model.channels if len(model.channels) == 1 else (),
+            source_name=None,
+            time_interval=None,
+        )
     elif "shape" in about:
-        fields = {k: about[k] for k in ("axes", "voxel_size", "unit", "channels") if k in about}
+        fields = {k: about[k] for k in KEPT if k in about}
         info = VolumeInfo(about["shape"], about.get("dtype", np.dtype("float32")), **fields)
     elif shape is not None:
         info = VolumeInfo((1, 1, *shape), np.dtype("float32"))

@@ -9,7 +9,16 @@ import click
 from ..errors import VgmError
 from .app import Command
 from .options import file_argument, json_option
-from .output import about, bytes_text, emit_json, emit_rows, info_document, shape_text, voxel_size_text
+from .output import (
+    about,
+    bytes_text,
+    emit_json,
+    emit_rows,
+    info_document,
+    shape_text,
+    time_interval_text,
+    voxel_size_text,
+)
 from .several import Failures, expand
 from .streams import shown, vgm_source
 from .terminal import say
@@ -90,6 +99,8 @@ def _rows(document: dict[str, Any], reader: VgmReader) -> list[tuple[str, str]]:
         ("volume", shape_text(info)),
         ("voxel size", voxel_size_text(info)),
     ]
+    if info.time_interval is not None:
+        rows.append(("time step", time_interval_text(info)))
     if info.channels:
         rows.append(("channels", ", ".join(_channel(n, c) for n, c in enumerate(document["channels"]))))
     if info.source_name:

@@ -113,6 +113,18 @@ def channel_option(f: F) -> F:
     )(f)
 
 
+def original_options(f: F) -> F:
+    """``--axes`` and ``--series``: how the file of an original volume is to be read."""
+    f = click.option(
+        "--series", type=click.IntRange(min=0), metavar="N", help="This image of a file of several, from 0."
+    )(f)
+    return click.option(
+        "--axes",
+        metavar="LETTERS",
+        help="What the axes are, in stored order, where the file says otherwise or nothing: ZYX, TZCYX, ...",
+    )(f)
+
+
 def time_option(f: F) -> F:
     """``--time``."""
     return click.option("--time", type=Count(0), help="This time point only, from 0.")(f)

@@ -68,6 +68,11 @@ def voxel_size_text(info: VolumeInfo) -> str:
     return f"{sizes} {info.unit or '(unit unknown)'}"
 
 
+def time_interval_text(info: VolumeInfo) -> str:
+    """``2.5 s``."""
+    return f"{info.time_interval:.6g} {info.time_unit or '(unit unknown)'}"
+
+
 def info_document(info: VolumeInfo) -> dict[str, Any]:
     """A volume's description for JSON."""
     return {
@@ -76,6 +81,8 @@ def info_document(info: VolumeInfo) -> dict[str, Any]:
         "dtype": info.dtype.name,
         "voxel_size": dict(zip("zyx", info.voxel_size, strict=True)),
         "unit": info.unit,
+        "time_interval": info.time_interval,
+        "time_unit": info.time_unit,
         "channels": [
             {"name": c.name, "color": None if c.color is None else f"#{c.color:06x}"} for c in info.channels
         ],

@@ -15,6 +15,7 @@ from .streams import shown, vgm_source
 
 if TYPE_CHECKING:
     from ..format import VgmReader
+    from ..io.axes import Choice
     from ..noise_model import NoiseModel
     from ..progress import Progress
     from ..volume import Volume
@@ -75,10 +76,8 @@ class Pair:
 
 
 @contextlib.contextmanager
-def open_pair(
-    original: str, file: str, channel: str | None, time: int | None, device: str, threads: int | None
-) -> Iterator[Pair]:
-    """Open both; --channel and --time choose from the original, and from the file where it has that axis.
+def open_pair(original: str, file: str, choice: Choice, device: str, threads: int | None) -> Iterator[Pair]:
+    """Open both; channel and time are chosen from the original, and from the file where it has that axis.
 
     Raises
     ------
@@ -90,7 +89,9 @@ def open_pair(
     from ..io import read_volume
     from .region import Region
 
-    volume = read_volume(original, channel, time)
+    channel = None if choice.channel is None else str(choice.channel)
+    time = choice.time
+    volume = read_volume(original, channel, time, axes=choice.axes, series=choice.series)
     with about(shown(file)), VgmReader.open(vgm_source(file)) as reader:
         array = open_vgm(reader, device=device, threads=threads)
         region = Region.of(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..errors import UsageError
 from ..io.arrange import Stored, chosen
+from ..io.metadata import Described
 from ..volume import VolumeInfo
 from .options import Bounds
 
@@ -61,9 +62,8 @@ class Region:
         """
         grid = array.level(level) if level else array
         info = grid.info
-        at = chosen(
-            Stored(name, info.axes, info.squeezed_shape, info.dtype, channels=info.channels), channel, time
-        )
+        about = Described(channels=info.channels)
+        at = chosen(Stored(name, info.axes, info.squeezed_shape, info.dtype, about), channel, time)
         bounds = box if box is not None else ((None, None),) * 3
         slices = []
         for axis, (lo, hi), length in zip("zyx", bounds, grid.shape[-3:], strict=True):
@@ -85,7 +85,8 @@ class Region:
         channels = info.channels
         if "C" in at and channels:
             channels = (channels[at["C"]],)
-        region = replace(info, shape=shape, axes=axes, channels=channels)
+        interval = info.time_interval if "T" in axes else None
+        region = replace(info, shape=shape, axes=axes, channels=channels, time_interval=interval)
         return cls(grid, region, at, (z, y, x))
 
     @property

@@ -13,6 +13,7 @@ from .options import (
     device_options,
     file_argument,
     force_option,
+    original_options,
     output_option,
     time_option,
 )
@@ -27,6 +28,7 @@ from .streams import STREAM, check_file_output, shown, write_bytes
 @output_option(False, "An .html, or - for stdout. Default: <name>_report.html in the current directory.")
 @channel_option
 @time_option
+@original_options
 @device_options[0]
 @device_options[1]
 @force_option
@@ -36,6 +38,8 @@ def report(
     output: str | None,
     channel: str | None,
     time: int | None,
+    axes: str | None,
+    series: int | None,
     device: str,
     threads: int | None,
     force: bool,
@@ -48,13 +52,15 @@ def report(
     """
     from ..interop.preview_drawing import pillow
     from ..interop.report import ImageReport, report_image, report_page
+    from ..io.axes import Choice
     from .pair import open_pair
 
+    choice = Choice(channel, time, axes, series)
     output = output or default_output(file, "_report.html")
     check_file_output(output, force, [original, file], ".html", ".htm")
     pillow()
     images: list[ImageReport] = []
-    with progress() as bar, open_pair(original, file, channel, time, device, threads) as pair:
+    with progress() as bar, open_pair(original, file, choice, device, threads) as pair:
         for n, (t, c, before, after) in enumerate(pair.images(bar)):
             first = not images or t == images[0].time
             images.append(report_image(t, c, before, after, drawn=first, noise=pair.noise(n)))

@@ -8,7 +8,14 @@ import click
 
 from ..errors import QualityError
 from .app import Command
-from .options import channel_option, device_options, file_argument, json_option, time_option
+from .options import (
+    channel_option,
+    device_options,
+    file_argument,
+    json_option,
+    original_options,
+    time_option,
+)
 from .output import bytes_text, emit_json, emit_rows
 from .progress import progress
 from .terminal import say
@@ -26,6 +33,7 @@ WIDTH = 21
 )
 @channel_option
 @time_option
+@original_options
 @device_options[0]
 @device_options[1]
 @json_option
@@ -36,6 +44,8 @@ def verify(
     quick: bool,
     channel: str | None,
     time: int | None,
+    axes: str | None,
+    series: int | None,
     device: str,
     threads: int | None,
     as_json: bool,
@@ -48,10 +58,12 @@ def verify(
     both segment alike. --channel and --time choose from the original, and from FILE where it has that axis.
     """
     from ..interop.report_measures import measure, why_noise_matters
+    from ..io.axes import Choice
     from .pair import open_pair
 
+    choice = Choice(channel, time, axes, series)
     images: list[dict[str, Any]] = []
-    with progress() as bar, open_pair(original, file, channel, time, device, threads) as pair:
+    with progress() as bar, open_pair(original, file, choice, device, threads) as pair:
         for n, (t, c, before, after) in enumerate(pair.images(bar)):
             found = measure(before, after, not quick, noise=pair.noise(n))
             images.append({"time": t, "channel": c, **found})

@@ -53,7 +53,7 @@ class CudaRasteriser(Packer):
     # -- voxels ----------------------------------------------------------------------------------
 
     def voxels(self, packed: Packed, base: float, gain: float, dtype: npt.DTypeLike, out: Any = None) -> Any:
-        """Voxels as they are stored (spec, 8.3): [Z, Y, X] of uint8, uint16 or float32, on the device."""
+        """Voxels as they are stored (spec, 8.3): [Z, Y, X] of a dtype of the format, on the device."""
         d, kind = self.device, np.dtype(dtype)
         with d.active():
             result = d.xp.empty(packed.shape, kind) if out is None else out

@@ -148,6 +148,9 @@ __device__ __forceinline__ void store(float value, unsigned char* out) {
 __device__ __forceinline__ void store(float value, unsigned short* out) {
     *out = (unsigned short)(int)fminf(fmaxf(rintf(value), 0.0f), 65535.0f);
 }
+__device__ __forceinline__ void store(float value, short* out) {
+    *out = (short)(int)fminf(fmaxf(rintf(value), -32768.0f), 32767.0f);
+}
 
 template <bool SLOPE, typename T>
 __device__ __forceinline__ void tile_voxels(const int* anchors, const float* table, const float* direction,
@@ -185,6 +188,7 @@ __device__ __forceinline__ void tile_voxels(const int* anchors, const float* tab
     }
 RENDER(render_uint8, unsigned char)
 RENDER(render_uint16, unsigned short)
+RENDER(render_int16, short)
 RENDER(render_float32, float)
 
 // Derivative of the sum along a direction of the parameters, J p (for the fit; k of spec, section 8.1). One block of 256 a tile.

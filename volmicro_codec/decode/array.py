@@ -70,7 +70,8 @@ class VgmArray:
         self.meta: FileMeta = file.reader.meta
         whole = self.meta.info
         self._grid = Grid.of(whole.shape[2:], level)
-        z, y, x = (None if v is None else v * self._grid.step for v in whole.voxel_size)
+        scaled = (None if v is None else v * self._grid.step for v in whole.voxel_size)
+        z, y, x = (v if v is not None and math.isfinite(v) else None for v in scaled)
         shape = (*whole.shape[:2], *self._grid.shape)
         self.info: VolumeInfo = replace(whole, shape=shape, voxel_size=(z, y, x))
 
@@ -86,7 +87,7 @@ class VgmArray:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """uint8, uint16 or float32."""
+        """uint8, uint16, int16 or float32."""
         return self.info.dtype
 
     @property

@@ -42,9 +42,11 @@ class Backend(Protocol):
         ...
 
 
-def integer_limit(dtype: np.dtype[Any]) -> float:
-    """Largest stored integer of a dtype; 0 for floats."""
-    return float(np.iinfo(dtype).max) if dtype.kind == "u" else 0.0
+def integer_range(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Least and largest stored integer of a dtype; both 0 for floats."""
+    if dtype.kind == "f":
+        return 0.0, 0.0
+    return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
 
 
 class CpuBackend:
@@ -115,12 +117,12 @@ class CpuBackend:
         cost = offsets + np.arange(tiles + 1) * 4
         cuts = np.unique(np.searchsorted(cost, np.linspace(0, cost[-1], runs + 1)[1:-1]))
         bounds = [0, *(int(c) for c in cuts if 0 < c < tiles), tiles]
-        limit = integer_limit(out.dtype)
+        least, largest = integer_range(out.dtype)
 
         def tiles_of(r: int) -> None:
             voxel_kernels.evaluate_tiles(
                 bounds[r], bounds[r + 1], offsets, ids, wide, narrow, self.cutoff, block.tile, block.tile_lo,
-                block.grid, block.lo, block.step, block.count, base, gain, limit, out, pitch,
+                block.grid, block.lo, block.step, block.count, base, gain, least, largest, out, pitch,
             )  # fmt: skip
 
         run_in_pool(threads, tiles_of, len(bounds) - 1)

@@ -174,7 +174,8 @@ def add_grain(
             level += grain / UNIT * np.sqrt(np.maximum(variance, 0.0))
             if rounding:
                 np.rint(level, out=level)
-                level.clip(0, np.iinfo(voxels.dtype).max, out=level)
+                ends = np.iinfo(voxels.dtype)
+                level.clip(ends.min, ends.max, out=level)
             voxels[part] = level
 
 

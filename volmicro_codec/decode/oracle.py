@@ -116,10 +116,10 @@ def to_voxels(total: F64, base: float, gain: float, dtype: npt.DTypeLike) -> npt
     total : float64, any shape
     base, gain : float
         Of the image.
-    dtype : uint8, uint16 or float32
+    dtype : uint8, uint16, int16 or float32
     """
     value = base + gain * total
     kind = np.dtype(dtype)
-    if kind.kind == "u":
-        return np.clip(np.rint(value), 0, np.iinfo(kind).max).astype(kind)
+    if kind.kind != "f":
+        return np.clip(np.rint(value), np.iinfo(kind).min, np.iinfo(kind).max).astype(kind)
     return value.astype(kind)

@@ -244,22 +244,22 @@ def wanted(lo: int, step: int, count: int, first: int, n: int) -> tuple[int, int
 
 
 @inlined
-def stored(value: float, limit: float) -> float:
-    """A whole number in 0 .. limit, half to even."""
-    return (min(max(value, 0.0), limit) + ROUND) - ROUND
+def stored(value: float, least: float, largest: float) -> float:
+    """A whole number in least .. largest, half to even."""
+    return (min(max(value, least), largest) + ROUND) - ROUND
 
 
 @compiled
 def store_row(out: Any, to: int, count: int, source: Any, at: int, step: int, base: float, gain: float,
-              limit: float) -> None:  # fmt: skip
+              least: float, largest: float) -> None:  # fmt: skip
     """Write ``count`` voxels from ``out[to]`` on, of sums ``source[at]``, ``source[at + step]``, ..."""
-    if limit > 0.0:
+    if largest > 0.0:
         if step == 1:
             for k in range(count):
-                out[to + k] = stored(base + gain * np.float64(source[at + k]), limit)
+                out[to + k] = stored(base + gain * np.float64(source[at + k]), least, largest)
         else:
             for k in range(count):
-                out[to + k] = stored(base + gain * np.float64(source[at + k * step]), limit)
+                out[to + k] = stored(base + gain * np.float64(source[at + k * step]), least, largest)
     else:
         for k in range(count):
             out[to + k] = base + gain * np.float64(source[at + k * step])
@@ -268,8 +268,8 @@ def store_row(out: Any, to: int, count: int, source: Any, at: int, step: int, ba
 @compiled
 def evaluate_tiles(
     first: int, last: int, offsets: Any, ids: Any, wide: Any, narrow: Any, cutoff: float, tile: Any,
-    tile_lo: Any, grid: Any, lo: Any, step: Any, count: Any, base: float, gain: float, limit: float,
-    out: Any, pitch: Any,
+    tile_lo: Any, grid: Any, lo: Any, step: Any, count: Any, base: float, gain: float, least: float,
+    largest: float, out: Any, pitch: Any,
 ) -> None:  # fmt: skip
     """Write the wanted voxels of tiles [first, last) of a block.
 
@@ -283,8 +283,8 @@ def evaluate_tiles(
         Tables of the primitives.
     lo, step, count : int64 [3]
         The voxels wanted: lo, lo + step, ... on each axis.
-    limit : float
-        Largest stored integer; 0 for floats.
+    least, largest : float
+        The range of stored integers; both 0 for floats.
     out : 1-D
         Voxel (0, 0, 0) of those wanted goes to ``out[pitch[2]]``; ``pitch[0]`` is from plane to plane,
         ``pitch[1]`` from row to row.
@@ -295,8 +295,8 @@ def evaluate_tiles(
     buf = np.empty(nz * ny * stride, np.float32)
     total = np.empty(0, np.float64)
     empty = base
-    if limit > 0.0:
-        empty = stored(base, limit)
+    if largest > 0.0:
+        empty = stored(base, least, largest)
     t = first
     while t < last:
         tx = t % grid[2]
@@ -343,7 +343,7 @@ def evaluate_tiles(
                     to = pitch[2] + z * pitch[0] + y * pitch[1] + xa
                     at = ((lo[0] + z * step[0] - z0) * ny + lo[1] + y * step[1] - y0) * stride + wxa
                     if flushed:
-                        store_row(out, to, xb - xa, total, at, step[2], base, gain, limit)
+                        store_row(out, to, xb - xa, total, at, step[2], base, gain, least, largest)
                     else:
-                        store_row(out, to, xb - xa, buf, at, step[2], base, gain, limit)
+                        store_row(out, to, xb - xa, buf, at, step[2], base, gain, least, largest)
         t += 1

@@ -324,8 +324,8 @@ class ImageFit:
             error = refiner.residual[core_in_domain(part)]
             if dtype.kind != "f":
                 voxel = np.asarray(self.image.voxels[part.core]).astype(np.float32)
-                top = float(np.iinfo(dtype).max)
-                error = (np.clip(voxel + np.rint(error * gain), 0.0, top) - voxel) / gain
+                ends = np.iinfo(dtype)
+                error = (np.clip(voxel + np.rint(error * gain), ends.min, ends.max) - voxel) / gain
             yield part, error
 
     def residuals(self) -> Iterator[tuple[Part, npt.NDArray[np.bool_], Refiner]]:

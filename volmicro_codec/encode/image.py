@@ -92,11 +92,11 @@ class Image:
         """
         if self.voxels.dtype.kind == "f":
             return None
-        part, top = np.asarray(self.voxels[box]), np.iinfo(self.voxels.dtype).max
-        if part.min() > 0 and part.max() < top:
+        part, ends = np.asarray(self.voxels[box]), np.iinfo(self.voxels.dtype)
+        if part.min() > ends.min and part.max() < ends.max:
             return None
-        out: npt.NDArray[np.uint8] = np.where(part == 0, np.uint8(voxels.BLACK), np.uint8(0))
-        out[part == top] = voxels.WHITE
+        out: npt.NDArray[np.uint8] = np.where(part == ends.min, np.uint8(voxels.BLACK), np.uint8(0))
+        out[part == ends.max] = voxels.WHITE
         return out
 
     @cached_property

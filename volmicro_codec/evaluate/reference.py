@@ -44,7 +44,7 @@ class Reference:
 
     @classmethod
     def of(cls, volume: Array) -> Reference:
-        """Measure an original, shape (Z, Y, X), uint8, uint16 or float32, in three passes over its boxes."""
+        """Measure an original, shape (Z, Y, X), of a dtype of the format, in three passes over its boxes."""
         check_volume(volume, "original")
         low, high = percentiles(volume, (LOW_PERCENTILE, HIGH_PERCENTILE))
         if high <= low:

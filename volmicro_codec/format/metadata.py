@@ -17,10 +17,11 @@ from .varint import Cursor, put, put_bytes, put_decimal, to_text
 
 DTYPE_IDS = {name: k + 1 for k, name in enumerate(SUPPORTED_DTYPES)}
 DTYPES = {k: np.dtype(name) for name, k in DTYPE_IDS.items()}
-assert DTYPE_IDS == {"uint8": 1, "uint16": 2, "float32": 3}
+assert DTYPE_IDS == {"uint8": 1, "uint16": 2, "float32": 3, "int16": 4}
 
 # An id is a place in these, counted from 1.
 UNITS = ("µm", "nm", "mm", "Å", "pm", "cm", "m", "pixel")
+TIME_UNITS = ("s", "ms", "µs", "ns", "min", "h", "d")
 QUALITY_NAMES = ("psnr", "psnr_fg", "ssim", "mip_ssim", "max_error", "bias", "rmse", "occupancy")
 
 MAX_AXIS = (1 << 31) - 1
@@ -37,6 +38,7 @@ TAG_SOFTWARE = 8
 TAG_SETTINGS = 10
 TAG_QUALITY = 12
 TAG_NOISE = 14
+TAG_TIME_INTERVAL = 16
 
 X_AS_Y = 8  # flag of the voxel size: x is the same as y
 UNIT_AS_TEXT = 15
@@ -143,6 +145,8 @@ def _tags(meta: FileMeta) -> list[tuple[int, bytes]]:
         if len(meta.noise) != len(meta.images):
             raise UsageError(f"{len(meta.noise)} noise models, expected {len(meta.images)}")
         tags.append((TAG_NOISE, b"".join(_noise(model) for model in meta.noise)))
+    if info.time_interval is not None:
+        tags.append((TAG_TIME_INTERVAL, _time_interval(info.time_interval, info.time_unit)))
     return tags
 
 
@@ -164,12 +168,20 @@ def _voxel_size(info: VolumeInfo) -> bytes:
     if size[1] is not None and size[1] == size[2]:
         flags |= X_AS_Y
         size = size[:2]
-    unit, custom = 0, b""
-    if info.unit in UNITS:
-        unit = UNITS.index(info.unit) + 1
-    elif info.unit is not None:
-        unit, custom = UNIT_AS_TEXT, _utf8(info.unit)
+    unit, custom = _unit(info.unit, UNITS)
     return bytes([flags | unit << 4]) + b"".join(put_decimal(v) for v in size if v is not None) + custom
+
+
+def _time_interval(interval: float, unit: str | None) -> bytes:
+    number, custom = _unit(unit, TIME_UNITS)
+    return bytes([number]) + put_decimal(float(interval)) + custom
+
+
+def _unit(unit: str | None, known: tuple[str, ...]) -> tuple[int, bytes]:
+    """The id of a unit, and the text that says it where no id does."""
+    if unit is None:
+        return 0, b""
+    return (known.index(unit) + 1, b"") if unit in known else (UNIT_AS_TEXT, _utf8(unit))
 
 
 def _utf8(text: str) -> bytes:
@@ -254,6 +266,8 @@ def parse(data: bytes) -> FileMeta:
             found["quality"] = _read_quality(part)
         elif tag == TAG_NOISE:
             found["noise"] = _read_noise(part, t * c)
+        elif tag == TAG_TIME_INTERVAL:
+            about["time_interval"], about["time_unit"] = _read_time_interval(part)
         elif tag & 1:
             raise UnsupportedFeatureError(f"{WHERE}: must-understand tag {tag} is not known to this release")
     info = VolumeInfo((t, c, z, y, x), DTYPES[dtype_id], axes, **about)
@@ -284,13 +298,25 @@ def _read_voxel_size(cur: Cursor) -> tuple[VoxelSize, str | None]:
     x = y if flags & X_AS_Y else cur.decimal() if flags & 4 else None
     if any(v is not None and not (math.isfinite(v) and v > 0) for v in (z, y, x)):
         raise FormatError(f"{cur.where}: voxel size {(z, y, x)}, expected positive finite numbers")
-    unit = flags >> 4
+    return (z, y, x), _read_unit(cur, flags >> 4, UNITS)
+
+
+def _read_time_interval(cur: Cursor) -> tuple[float, str | None]:
+    unit = cur.u8()
+    interval = cur.decimal()
+    if not (math.isfinite(interval) and interval > 0):
+        raise FormatError(f"{cur.where}: time interval {interval}, expected a positive finite number")
+    return interval, _read_unit(cur, unit, TIME_UNITS)
+
+
+def _read_unit(cur: Cursor, unit: int, known: tuple[str, ...]) -> str | None:
+    """The unit of an id, of which the rest of the field is the text where it says so."""
     if unit == UNIT_AS_TEXT:
-        return (z, y, x), to_text(cur.rest(), cur.where)
+        return to_text(cur.rest(), cur.where)
     cur.done()
-    if unit > len(UNITS):
-        raise FormatError(f"{cur.where}: unit id {unit}, expected 0 to {len(UNITS)} or {UNIT_AS_TEXT}")
-    return (z, y, x), UNITS[unit - 1] if unit else None
+    if unit > len(known):
+        raise FormatError(f"{cur.where}: unit id {unit}, expected 0 to {len(known)} or {UNIT_AS_TEXT}")
+    return known[unit - 1] if unit else None
 
 
 def _read_channels(cur: Cursor, expected: int) -> tuple[ChannelInfo, ...]:

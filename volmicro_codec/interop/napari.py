@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..units import MICROMETRES, PIXEL, SECONDS
+
 if TYPE_CHECKING:
     from ..decode import VgmArray
 
@@ -63,15 +65,17 @@ def layers(array: VgmArray, path: str) -> list[Layer]:
             "unit": info.unit,
         },
     }
-    if info.unit is not None and all(v is not None for v in array.voxel_size):
-        shared["units"] = tuple("pixel" if a == "T" else _unit(info.unit) for a in axes)
+    if info.unit in (*MICROMETRES, PIXEL) and all(v is not None for v in array.voxel_size):
+        time = info.time_unit if info.time_interval is not None and info.time_unit in SECONDS else PIXEL
+        shared["units"] = tuple(time if a == "T" else _unit(info.unit or PIXEL) for a in axes)
     out: list[Layer] = []
     for c in range(info.shape[1]):
         channel = info.channels[c] if info.channels else None
         many = info.shape[1] > 1
         label = channel.name if channel is not None and channel.name else f"channel {c}"
         data = [_lazy(grid, c) for grid in grids]
-        color = f"#{channel.color:06x}" if channel is not None and channel.color is not None else None
+        own = channel.visible_color if channel is not None else None
+        color = f"#{own:06x}" if own is not None else None
         arguments = {
             **shared,
             "name": f"{name} {label}" if many or (channel is not None and channel.name) else name,
@@ -121,10 +125,11 @@ def _lazy(grid: VgmArray, channel: int) -> Any:
 
 
 def _scale(array: VgmArray, axes: str) -> tuple[float, ...]:
-    """Voxel size by axis; the pixel size, or 1, where unknown."""
+    """Voxel size and time interval by axis; the pixel size, or 1, where unknown."""
     sizes = dict(zip("ZYX", array.voxel_size, strict=True))
     default = sizes["X"] or sizes["Y"] or 1.0
-    return tuple(1.0 if a == "T" else sizes[a] or default for a in axes)
+    interval = array.info.time_interval or 1.0
+    return tuple(interval if a == "T" else sizes[a] or default for a in axes)
 
 
 def _unit(unit: str) -> str:

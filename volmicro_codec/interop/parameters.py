@@ -160,6 +160,9 @@ def _about(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
             sizes = [float(v) for v in found["voxel_size"]]
             about["voxel_size"] = tuple(None if np.isnan(v) else v for v in sizes)
             about["unit"] = str(found["unit"]) or None
+            interval = float(found["time_interval"])
+            about["time_interval"] = None if np.isnan(interval) else interval
+            about["time_unit"] = str(found["time_unit"]) or None
             pairs = zip(found["channel_names"].tolist(), found["channel_colors"].tolist(), strict=True)
             about["channels"] = tuple(ChannelInfo(n or None, None if c < 0 else int(c)) for n, c in pairs)
             about["cutoff"] = float(found["cutoff"])

@@ -148,7 +148,7 @@ def colors(info: VolumeInfo, channels: Sequence[int]) -> list[Color]:
     """Red, green, blue of channels: their own where the file knows it."""
     out: list[Color] = []
     for c in channels:
-        own = info.channels[c].color if info.channels else None
+        own = info.channels[c].visible_color if info.channels else None
         if own is not None:
             out.append((own >> 16 & 255, own >> 8 & 255, own & 255))
         else:

@@ -39,7 +39,7 @@ def project(
         Memory: these and a slab.
     """
     depth, height, width = array.info.shape[2:]
-    lowest = -np.inf if array.dtype.kind == "f" else 0
+    lowest = -np.inf if array.dtype.kind == "f" else np.iinfo(array.dtype).min
     along_z = np.full((height, width), lowest, array.dtype)
     along_y, along_x = np.empty((depth, width), array.dtype), np.empty((depth, height), array.dtype)
     z = 0

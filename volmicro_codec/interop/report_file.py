@@ -188,6 +188,7 @@ def _about(reader: VgmReader) -> str:
     known: list[tuple[str, Any]] = [
         ("made from", info.source_name),
         ("voxel size", f"{sizes} {info.unit or ''}" if any(info.voxel_size) else "unknown"),
+        ("time step", f"{info.time_interval:.6g} {info.time_unit or ''}" if info.time_interval else None),
         ("channels", ", ".join(c.name or "unnamed" for c in info.channels) or None),
         ("software", meta.software),
         ("settings", meta.settings),

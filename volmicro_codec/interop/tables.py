@@ -135,8 +135,8 @@ def write_npz(
     (w, i, j, k) in voxels and in the order z, y, x; ``intensities`` [N] as the image's gain multiplies
     them; ``time_points``, ``channels``, ``importance`` and ``points`` [N] (as in `PrimitiveTable`); ``base``
     and ``gain`` [T, C]; and, so that `vgm import` needs no options, ``shape`` (T, C, Z, Y, X), ``axes``,
-    ``dtype``, ``cutoff``, ``voxel_size`` (NaN where unknown), ``unit``, ``channel_names`` and
-    ``channel_colors`` (-1 where unknown).
+    ``dtype``, ``cutoff``, ``voxel_size`` and ``time_interval`` (NaN where unknown), ``unit``, ``time_unit``,
+    ``channel_names`` and ``channel_colors`` (-1 where unknown).
     """
     table = read_table(reader, channel, time)
     info, p = table.meta.info, table.primitives
@@ -150,6 +150,8 @@ def write_npz(
         "cutoff": np.array(table.meta.cutoff),
         "voxel_size": np.array([np.nan if v is None else v for v in info.voxel_size]),
         "unit": np.array(info.unit or ""),
+        "time_interval": np.array(np.nan if info.time_interval is None else info.time_interval),
+        "time_unit": np.array(info.time_unit or ""),
         "channel_names": np.array([c.name or "" for c in info.channels], np.str_),
         "channel_colors": np.array([-1 if c.color is None else c.color for c in info.channels], np.int64),
         "convention": np.array(f"volmicro-codec {__version__}: voxels, zyx, wxyz, linear"),

@@ -146,5 +146,5 @@ def _frame(
 
 def _colors(info: VolumeInfo) -> npt.NDArray[np.float64]:
     """Red, green, blue of each channel [C, 3]."""
-    rgb = [c.color if c.color is not None else 0xFFFFFF for c in info.channels] or [0xFFFFFF] * info.shape[1]
+    rgb = [c.visible_color or 0xFFFFFF for c in info.channels] or [0xFFFFFF] * info.shape[1]
     return np.array([[v >> 16 & 255, v >> 8 & 255, v & 255] for v in rgb]) / 255

@@ -40,6 +40,8 @@ def to_xarray(array: VgmArray, chunks: Any = None) -> Any:
     out = xr.DataArray(lazy, coords(array), dims(array), name=name, attrs=attributes(array))
     for axis in "zyx":
         out[axis].attrs["units"] = _unit(array, axis)
+    if "t" in out.coords and array.info.time_unit is not None:
+        out["t"].attrs["units"] = array.info.time_unit
     return out
 
 
@@ -53,7 +55,8 @@ def coords(array: VgmArray) -> dict[str, Any]:
 
     ``z``, ``y``, ``x``: voxel centres times the voxel size, from the first voxel of the full grid, so that
     levels lie over one another; in voxels of the full grid along an axis whose voxel size is unknown. ``c``:
-    the channels' names where all are known and differ, else numbers. ``t``: numbers.
+    the channels' names where all are known and differ, else numbers. ``t``: times from the first time
+    point on where the interval is known, else numbers.
     """
     out: dict[str, Any] = {}
     step = 2**array.grid_level
@@ -67,7 +70,7 @@ def coords(array: VgmArray) -> dict[str, Any]:
         known = all(names) and len(set(names)) == len(names) == array.info.shape[1]
         out["c"] = np.array(names) if known else np.arange(array.info.shape[1])
     if "T" in array.axes:
-        out["t"] = np.arange(array.info.shape[0])
+        out["t"] = np.arange(array.info.shape[0]) * (array.info.time_interval or 1)
     return out
 
 

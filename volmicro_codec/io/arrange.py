@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,9 @@ import numpy.typing as npt
 from ..errors import InputError, UsageError
 from ..room import check_scratch, total_memory
 from ..text import whole_number
-from ..volume import SUPPORTED_DTYPES, ChannelInfo, Volume, VoxelSize
+from ..volume import SUPPORTED_DTYPES, Volume
+from .axes import Choice, Named, name_axes
+from .metadata import Described
 
 AnyArray = npt.NDArray[np.generic]
 
@@ -31,52 +34,59 @@ class Stored:
         One letter of TCZYX per dimension, in stored order.
     shape : tuple of int
     dtype : numpy.dtype
-    voxel_size, unit, channels
-        As in `VolumeInfo`.
+    described : Described
     """
 
     name: str
     axes: str
     shape: tuple[int, ...]
     dtype: np.dtype
-    voxel_size: VoxelSize = (None, None, None)
-    unit: str | None = None
-    channels: tuple[ChannelInfo, ...] = ()
+    described: Described
 
 
-def name_axes(name: str, axes: str, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
-    """Axes and shape with only letters of TCZYX left.
+Key = tuple[int | slice, ...]
 
-    Axes of length 1 that are none of these are dropped; one axis of unknown meaning (I, Q) is Z where there
-    is no Z; where all leading axes are unknown they are C, Z or T, C, Z by their number, as arrays are.
 
-    Raises
-    ------
-    InputError
-        Where an axis has a meaning that a volume does not have, or there is no Z.
+@dataclass(frozen=True)
+class Source:
+    """An image as its file has it.
+
+    Attributes
+    ----------
+    axes : str
+        What the file calls them, one letter a dimension, of any meaning.
+    shape : tuple of int
+    dtype : numpy.dtype
+    described : Described
+    read : callable
+        Gives the voxels at a key of an index or ``slice(None)`` for each dimension.
     """
-    if "S" in axes and shape[axes.index("S")] > 1:
-        raise InputError(f"{name}: RGB image ({shape[axes.index('S')]} samples), expected one value a voxel")
-    kept = [(a, n) for a, n in zip(axes, shape, strict=True) if a in "TCZYX" or n != 1]
-    letters = "".join(a for a, _ in kept)
-    sizes = tuple(n for _, n in kept)
-    if letters.endswith("YX"):
-        leading = letters[:-2]
-        if leading in ("QQ", "QQQ", "II", "III"):
-            letters = {2: "CZYX", 3: "TCZYX"}[len(leading)]
-        elif "Z" not in letters:
-            unknown = [a for a in leading if a in "IQ"]
-            if len(unknown) == 1:
-                letters = letters.replace(unknown[0], "Z")
-    text = "x".join(map(str, sizes))
-    other = [a for a in letters if a not in "TCZYX"]
-    if other:
-        raise InputError(f"{name}: axis {other[0]} of {letters} ({text}) is none of T, C, Z, Y, X")
-    if len(set(letters)) != len(letters):
-        raise InputError(f"{name}: an axis occurs twice in {letters} ({text})")
-    if not {"Y", "X"} <= set(letters) or "Z" not in letters:
-        raise InputError(f"{name}: 2-D image ({letters} {text}), expected a volume with a Z axis")
-    return letters, sizes
+
+    axes: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    described: Described
+    read: Callable[[Key], AnyArray]
+
+
+def arranged(name: str, source: Source, choice: Choice) -> Volume:
+    """The chosen part of an image, as a volume; ``name`` is for messages."""
+    named = name_axes(name, source.axes, source.shape, choice.axes)
+    stored = Stored(name, named.axes, named.sizes, source.dtype, fitting(source.described, named))
+    check_stored(stored)
+    at = chosen(stored, choice.channel, choice.time)
+    key: list[int | slice] = [0] * len(source.shape)
+    for a, place in zip(named.axes, named.places, strict=True):
+        if place is not None:
+            key[place] = at.get(a, slice(None))
+    left = tuple(n for a, n in zip(named.axes, named.sizes, strict=True) if a not in at)
+    return as_volume(stored, source.read(tuple(key)).reshape(left), at)
+
+
+def fitting(about: Described, named: Named) -> Described:
+    """What is said of the channels only where it is said of as many as there are."""
+    count = dict(zip(named.axes, named.sizes, strict=True)).get("C", 1)
+    return about if len(about.channels) == count else replace(about, channels=())
 
 
 def check_stored(stored: Stored) -> None:
@@ -84,10 +94,23 @@ def check_stored(stored: Stored) -> None:
     if stored.dtype.newbyteorder("=").name not in SUPPORTED_DTYPES:
         raise InputError(
             f"{stored.name}: dtype {stored.dtype.name} is not supported, "
-            f"expected one of {', '.join(SUPPORTED_DTYPES)}"
+            f"expected one of {', '.join(SUPPORTED_DTYPES)}{_conversion(stored.dtype)}"
         )
     if math.prod(stored.shape) == 0:
         raise InputError(f"{stored.name}: the volume is empty (shape {stored.shape})")
+
+
+def _conversion(dtype: np.dtype) -> str:
+    """What makes supported voxels of those of another dtype."""
+    wide = "voxels.astype('uint16') where all are 0 to 65535, else voxels.astype('float32')"
+    how = {
+        "b": "voxels.astype('uint8')",
+        "c": "abs(voxels).astype('float32')",
+        "f": "voxels.astype('float32')",
+        "i": "voxels.astype('int16')" if dtype.itemsize == 1 else wide,
+        "u": wide,
+    }.get(dtype.kind)
+    return f"; convert it first: {how}" if how is not None else ""
 
 
 def chosen(stored: Stored, channel: int | str | None, time: int | None) -> dict[str, int]:
@@ -101,7 +124,7 @@ def chosen(stored: Stored, channel: int | str | None, time: int | None) -> dict[
     sizes = dict(zip(stored.axes, stored.shape, strict=True))
     at: dict[str, int] = {}
     if isinstance(channel, str):
-        names = [c.name for c in stored.channels]
+        names = [c.name for c in stored.described.channels]
         if names.count(channel) == 1:
             channel = names.index(channel)
         elif (number := whole_number(channel)) is not None and channel.isdecimal():
@@ -148,7 +171,8 @@ def volume_of(stored: Stored, data: Any, at: dict[str, int]) -> Volume:
         See `chosen`.
     """
     axes = "".join(a for a in "TCZYX" if a in stored.axes and a not in at)
-    channels = stored.channels
+    about = stored.described
+    channels = about.channels
     if "C" in at and channels:
         channels = (channels[at["C"]],)
     lazy = not isinstance(data, np.ndarray)
@@ -160,10 +184,12 @@ def volume_of(stored: Stored, data: Any, at: dict[str, int]) -> Volume:
     volume = Volume.from_array(
         known,
         axes,
-        voxel_size=stored.voxel_size,
-        unit=stored.unit,
+        voxel_size=about.voxel_size,
+        unit=about.unit,
         channels=channels,
-        source_name=os.path.basename(stored.name),
+        source_name=os.path.basename(stored.name.rstrip("/")),
+        time_interval=about.time_interval if "T" in axes else None,
+        time_unit=about.time_unit if "T" in axes else None,
     )
     return replace(volume, data=data) if lazy else volume
 
@@ -184,11 +210,6 @@ def check_finite_image(name: str, image: AnyArray, t: int, c: int, planes: range
                 f"{name}: a value that is not finite (NaN or infinity) "
                 f"in plane z {z} of time point {t}, channel {c}"
             )
-
-
-def selected(data: AnyArray, axes: str, at: dict[str, int]) -> AnyArray:
-    """The part of an array in stored order that `at` leaves; a view."""
-    return data[tuple(at.get(a, slice(None)) for a in axes)]
 
 
 def in_native_order(data: AnyArray) -> AnyArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,26 +16,55 @@ from ..errors import InputError, MissingFileError, OutputError
 from ..room import check_planes, check_room
 from ..urls import local_path
 from ..volume import Volume, VolumeInfo
-from .registry import DirectoryModule, VolumeFormat, format_of, known_suffixes
+from . import stack_files
+from .axes import Choice
+from .registry import ZARR, DirectoryModule, VolumeFormat, format_by_content, format_of, known_suffixes
 
 _SLAB_BYTES = 32 << 20
+_VENDORS = (
+    ".czi",
+    ".nd2",
+    ".lif",
+    ".ims",
+    ".oib",
+    ".oif",
+    ".oir",
+    ".vsi",
+    ".dv",
+    ".r3d",
+    ".mvd2",
+    ".sld",
+    ".zvi",
+)
+"""Suffixes of files that Bio-Formats converts."""
 
 Slabs = Iterator[npt.NDArray[np.generic]]
 
 
 def read_volume(
-    path: str | os.PathLike[str], channel: int | str | None = None, time: int | None = None
+    path: str | os.PathLike[str],
+    channel: int | str | None = None,
+    time: int | None = None,
+    *,
+    axes: str | None = None,
+    series: int | None = None,
 ) -> Volume:
     """Read a volume.
 
     Parameters
     ----------
     path : path
-        A TIFF, OME-TIFF, ImageJ TIFF or npy file (or another registered kind), of uint8, uint16 or float32.
+        A TIFF, OME-TIFF, ImageJ TIFF, npy or OME-Zarr (or another registered kind), of uint8, uint16, int16
+        or float32. Or a directory or a pattern (``*``, ``?``, ``[...]``): TIFF files of one plane each, which
+        are one stack, sorted by the numbers in their names.
     channel : int or str, optional
         Read this channel only: its number from 0, or its name. The C axis is then gone.
     time : int, optional
         Read this time point only, from 0. The T axis is then gone.
+    axes : str, optional
+        What the axes are, in stored order, where the file says otherwise or nothing: "ZYX", "TZCYX", ...
+    series : int, optional
+        Read this image of a file of several, from 0.
 
     Returns
     -------
@@ -49,25 +79,50 @@ def read_volume(
         Where there is no such file.
     InputError
         Where the file is not a volume that can be encoded: another kind of file, damaged, RGB, 2-D, empty,
-        of another dtype, or with values that are not finite.
+        of another dtype, with values that are not finite, or without all that its metadata promise.
     UsageError
-        Where the channel or time point is not in the file.
+        Where the channel, time point or image is not in the file, or the axes do not fit it.
     """
-    name = os.fspath(path)
-    kind = format_of(name)
-    if "://" not in name:
+    name, choice = os.fspath(path), Choice(channel, time, axes, series)
+    try:
+        if "://" in name:
+            return _of_url(name).load().read(name, choice)
         if not os.path.exists(name):
-            raise MissingFileError(f"{name}: no such file")
-        if os.path.isdir(name) and not (kind and kind.directory):
-            raise InputError(f"{name}: is a directory, expected a file")
-    elif kind is not None and not kind.remote:
-        raise InputError(f"{name}: a {kind.name} file cannot be read from a URL; download it first")
+            found = stack_files.matches(name)
+            if not found:
+                raise MissingFileError(
+                    f"{name}: no {'file matches' if glob.has_magic(name) else 'such file'}"
+                )
+            if len(found) > 1:
+                return stack_files.read(name, found, choice)
+            name = found[0]
+        kind = format_by_content(name) if os.path.isdir(name) else _format_of_file(name)
+        if kind is None:
+            return stack_files.read(name, stack_files.listed(name), choice)
+        return kind.load().read(name, choice)
+    except PermissionError as e:
+        raise InputError(f"{e.filename or name}: no permission to read it") from e
+
+
+def _of_url(name: str) -> VolumeFormat:
+    """The format behind a URL: nothing but a name says what it is, that of the image or of what it is in."""
+    kind = format_of(name, reading=True)
+    if kind is None and any(format_of(part) is ZARR for part in name.split("/")):
+        kind = ZARR
     if kind is None:
         raise InputError(f"{name}: unknown kind of file, expected one of {known_suffixes()}")
-    try:
-        return kind.load().read(name, channel, time)
-    except PermissionError as e:
-        raise InputError(f"{name}: no permission to read it") from e
+    if not kind.remote:
+        raise InputError(f"{name}: a {kind.name} file cannot be read from a URL; download it first")
+    return kind
+
+
+def _format_of_file(name: str) -> VolumeFormat:
+    kind = format_of(name, reading=True) or format_by_content(name)
+    if kind is not None:
+        return kind
+    suffix = os.path.splitext(name)[1].lower()
+    how = f"; convert it first: bfconvert {name} {name[: -len(suffix)]}.ome.tif" if suffix in _VENDORS else ""
+    raise InputError(f"{name}: unknown kind of file, expected one of {known_suffixes()}{how}")
 
 
 def write_volume(

@@ -11,12 +11,14 @@ import numpy.typing as npt
 from ..atomic import atomic_output
 from ..errors import InputError
 from ..volume import Volume, VolumeInfo
-from .arrange import Stored, as_volume, check_stored, chosen, in_native_order, selected
+from .arrange import AnyArray, Key, Source, arranged, in_native_order
+from .axes import Choice
+from .metadata import Described
 
 _AXES = {3: "ZYX", 4: "CZYX", 5: "TCZYX"}
 
 
-def read(path: str, channel: int | str | None, time: int | None) -> Volume:
+def read(path: str, choice: Choice) -> Volume:
     """Map a .npy file of 3 to 5 dimensions into memory; see `volmicro_codec.io.read_volume`."""
     try:
         data = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -27,12 +29,19 @@ def read(path: str, channel: int | str | None, time: int | None) -> Volume:
     if not isinstance(data, np.ndarray):
         data.close()
         raise InputError(f"{path}: holds several arrays (.npz), expected one")
-    if data.ndim not in _AXES:
-        raise InputError(f"{path}: an array of {data.ndim} dimensions, expected 3 to 5 (ZYX, CZYX, TCZYX)")
-    stored = Stored(path, _AXES[data.ndim], data.shape, data.dtype)
-    check_stored(stored)
-    at = chosen(stored, channel, time)
-    return as_volume(stored, in_native_order(selected(data, stored.axes, at)), at)
+    choice.one_of(path, [_text(data.shape)])
+    given = choice.axes is not None and data.ndim > 1
+    if data.ndim not in _AXES and not given:
+        raise InputError(
+            f"{path}: an array of {data.ndim} dimensions, expected 3 to 5 (ZYX, CZYX, TCZYX)"
+            f"{'; --axes ZYX takes it for a stack of one plane' if data.ndim == 2 else ''}"
+        )
+    axes = _AXES.get(data.ndim, "YX".rjust(data.ndim, "Q"))
+
+    def voxels(key: Key) -> AnyArray:
+        return in_native_order(np.asanyarray(data[key]))
+
+    return arranged(path, Source(axes, data.shape, data.dtype, Described(), voxels), choice)
 
 
 def write(
@@ -50,6 +59,10 @@ def write(
         for slab in slabs:
             f.write(np.ascontiguousarray(slab, little).data)
     return Path(path)
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
 
 
 def _one_line(error: Exception) -> str:

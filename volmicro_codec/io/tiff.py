@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import os
 import uuid
@@ -16,49 +15,59 @@ import numpy.typing as npt
 import tifffile
 
 from ..atomic import atomic_output
-from ..errors import InputError, VgmError
+from ..errors import InputError
+from ..units import MICROMETRES
 from ..volume import Volume, VolumeInfo
-from .arrange import (
-    AnyArray,
-    Stored,
-    as_volume,
-    check_stored,
-    chosen,
-    in_native_order,
-    name_axes,
-    new_voxels,
-    selected,
-)
-from .metadata import MICROMETRES, from_imagej, from_ome, to_ome
+from . import imagej, ome_tiff
+from .arrange import AnyArray, Key, Source, arranged, in_native_order
+from .axes import Choice
+from .metadata import Described, described
+from .ome_xml import to_ome
+from .tiff_pages import check_extent, ome_text, opened, planes
+from .vendors import describe_lsm, describe_micromanager
 
 _CLASSIC_LIMIT = (1 << 32) - (1 << 25)
 _IFD_BYTES = 512
 _NAMESPACE = uuid.UUID("5d0b3c1e-7f43-5c55-9a1e-0c6f1d0a7e3b")
-_log = logging.getLogger("tifffile")
+_CENTIMETRE = 3
 
 
-def read(path: str, channel: int | str | None, time: int | None) -> Volume:
+def read(path: str, choice: Choice) -> Volume:
     """Read a TIFF; see `volmicro_codec.io.read_volume`."""
-    if os.path.getsize(path) == 0:
-        raise InputError(f"{path}: is empty (0 bytes)")
-    with _complaints() as complaints, _damage(path):
-        try:
-            tif = tifffile.TiffFile(path)
-        except tifffile.TiffFileError as e:
-            raise InputError(f"{path}: not a TIFF file ({_one_line(e)})") from e
-        with tif:
-            series = _only_series(path, tif)
-            if complaints:
-                raise InputError(f"{path}: damaged TIFF ({complaints[0]})")
-            stored, file_axes = _describe(path, tif, series)
-            check_stored(stored)
-            at = chosen(stored, channel, time)
-            data = _voxels(path, tif, series, file_axes, at)
-            if complaints:
-                raise InputError(f"{path}: damaged TIFF ({complaints[0]})")
-            # Axes of length 1 that are none of a volume's are still there; leave them out.
-            kept = tuple(n for a, n in zip(stored.axes, stored.shape, strict=True) if a not in at)
-            return as_volume(stored, data.reshape(kept), at)
+    with image_of(path, choice) as source:
+        return arranged(path, source, choice)
+
+
+@contextlib.contextmanager
+def image_of(path: str, choice: Choice) -> Iterator[Source]:
+    """The image of a TIFF that is meant, while the file is open."""
+    with opened(path) as tif:
+        text = ome_text(tif)
+        if text is None:
+            yield _image(path, tif, choice)
+        else:
+            with ome_tiff.image_of(path, tif, text, choice) as source:
+                yield source
+
+
+def _image(path: str, tif: tifffile.TiffFile, choice: Choice) -> Source:
+    """The image of a TIFF without OME-XML."""
+    # Every plane of an LSM file has a thumbnail.
+    every = [s for s in tif.series if not (s.kind == "lsm" and s.keyframe.is_reduced)]
+    number = choice.one_of(path, [f"{s.axes} {'x'.join(map(str, s.shape))}" for s in every])
+    series = every[number]
+    _check_pages(path, tif, series)
+    dtype = np.dtype(series.dtype) if series.dtype is not None else np.dtype("V")
+    ij = tif.imagej_metadata or {} if series.kind == "imagej" else {}
+    is_signed = imagej.is_signed(ij, dtype)
+
+    def voxels(key: Key) -> AnyArray:
+        found = _voxels(path, tif, series, key)
+        return imagej.signed(found) if is_signed else found
+
+    shape = tuple(int(n) for n in series.shape)
+    dtype = np.dtype(np.int16) if is_signed else dtype
+    return Source(series.axes, shape, dtype, _describe(tif, series, ij), voxels)
 
 
 def write(
@@ -105,77 +114,37 @@ def _resolution(info: VolumeInfo) -> dict[str, Any]:
     return {"resolution": (per_cm[0], per_cm[1]), "resolutionunit": "CENTIMETER"}
 
 
-@contextlib.contextmanager
-def _complaints() -> Iterator[list[str]]:
-    """Collect what tifffile would only log: to it a missing page is a warning, to us it is damage."""
-    said: list[str] = []
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.levelno >= logging.ERROR:
-                said.append(_one_line(record.getMessage()))
-
-    collector, propagate = Collector(), _log.propagate
-    _log.addHandler(collector)
-    _log.propagate = False
-    try:
-        yield said
-    finally:
-        _log.removeHandler(collector)
-        _log.propagate = propagate
+def _describe(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, ij: dict[str, Any]) -> Described:
+    """What the file says of the voxels of an image."""
+    tags = series.keyframe.tags
+    pixels = (_ratio(tags.get("YResolution")), _ratio(tags.get("XResolution")))
+    unit = int(tags.valueof("ResolutionUnit", default=1))
+    if ij:
+        return imagej.describe(ij, pixels, unit)
+    if tif.is_lsm:
+        return describe_lsm(tif.lsm_metadata or {})
+    if tif.is_micromanager:
+        return describe_micromanager((tif.micromanager_metadata or {}).get("Summary") or {})
+    if unit == _CENTIMETRE and pixels != (1.0, 1.0):  # inches are what programs for printing write
+        y, x = (1e4 / r if r else None for r in pixels)
+        return described({"Y": (y, "µm"), "X": (x, "µm")})
+    return Described()
 
 
-@contextlib.contextmanager
-def _damage(path: str) -> Iterator[None]:
-    """Whatever a damaged file makes the reader raise is an `InputError`."""
-    try:
-        yield
-    except (VgmError, PermissionError):
-        raise
-    except Exception as e:
-        raise InputError(f"{path}: damaged or unsupported TIFF ({_one_line(e)})") from e
-
-
-def _only_series(path: str, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    count = len(tif.series)
-    if count == 0:
-        raise InputError(f"{path}: holds no image")
-    if count > 1:
-        shapes = ", ".join("x".join(map(str, s.shape)) for s in tif.series[:4])
-        more = ", ..." if count > 4 else ""
-        raise InputError(f"{path}: holds {count} images ({shapes}{more}), expected one volume")
-    return tif.series[0]
-
-
-def _describe(path: str, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[Stored, str]:
-    """What the file says of itself, and the axes in its own words."""
-    axes, shape = series.axes, tuple(int(n) for n in series.shape)
-    letters, sizes = name_axes(path, axes, shape)
-    found: tuple[Any, Any, Any] = ((None, None, None), None, ())
-    if tif.ome_metadata is not None and series.kind == "ome":
-        found = from_ome(tif.ome_metadata)
-    elif tif.imagej_metadata is not None:
-        tags = series.keyframe.tags
-        found = from_imagej(
-            tif.imagej_metadata, (_ratio(tags.get("YResolution")), _ratio(tags.get("XResolution")))
+def _check_pages(path: str, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+    """Raise where the file has more or fewer pages than its text makes of them."""
+    if series.kind != "imagej":
+        return
+    expected, found = math.prod(series.shape) // math.prod(series.keyframe.shape), len(tif.pages)
+    if found not in (1, expected):  # ImageJ itself keeps large stacks behind one page
+        described = f"{series.axes} {'x'.join(map(str, series.shape))}"
+        raise InputError(
+            f"{path}: its ImageJ text describes {expected} planes ({described}), the file holds {found}"
         )
-    voxel_size, unit, channels = found
-    count = dict(zip(letters, sizes, strict=True)).get("C", 1)
-    if len(channels) != count:
-        channels = ()
-    dtype = np.dtype(series.dtype) if series.dtype is not None else np.dtype("V")
-    stored = Stored(path, letters, sizes, dtype, voxel_size, unit, channels)
-    # The same renaming, with the axes of length 1 still there.
-    renamed = iter(letters)
-    there = [a in "TCZYX" or n != 1 for a, n in zip(axes, shape, strict=True)]
-    file_axes = "".join(next(renamed) if is_there else "_" for is_there in there)
-    return stored, file_axes
 
 
-def _voxels(
-    path: str, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, axes: str, at: dict[str, int]
-) -> AnyArray:
-    """The chosen voxels in stored order: mapped where the file holds them plainly, else page by page."""
+def _voxels(path: str, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, key: Key) -> AnyArray:
+    """Voxels in stored order: mapped where the file holds them plainly, else page by page."""
     shape = tuple(int(n) for n in series.shape)
     if series.dataoffset is not None and not series.is_multifile:
         dtype = np.dtype(series.dtype).newbyteorder(tif.byteorder)
@@ -184,35 +153,21 @@ def _voxels(
         if end > size:
             raise InputError(f"{path}: cut short: its voxels end at byte {end}, the file at byte {size}")
         mapped = np.memmap(path, dtype=dtype, mode="r", offset=series.dataoffset, shape=shape)
-        return in_native_order(selected(mapped, axes, at))
+        return in_native_order(np.asanyarray(mapped[key]))
     page_shape = tuple(int(n) for n in series.keyframe.shape)
     leading = len(shape) - len(page_shape)
     if leading < 0 or shape[leading:] != page_shape or math.prod(shape[:leading]) != len(series.pages):
-        return in_native_order(selected(series.asarray(), axes, at))
-    out = new_voxels(
-        tuple(n for a, n in zip(axes, shape, strict=True) if a not in at),
-        np.dtype(series.dtype).newbyteorder("="),
-    )
-    target = out.reshape([1 if a in at else n for a, n in zip(axes, shape, strict=True)])
-    for index in np.ndindex(*shape[:leading]):
-        if any(at.get(a, i) != i for a, i in zip(axes, index, strict=False)):
-            continue
+        return in_native_order(np.asanyarray(series.asarray()[key]))
+
+    def plane(index: tuple[int, ...]) -> AnyArray:
         page = series.pages[int(np.ravel_multi_index(index, shape[:leading])) if index else 0]
         if page is None:
-            raise InputError(f"{path}: plane {index} ({axes[:leading]}) is not in the file")
-        _check_extent(path, page)
-        where = tuple(0 if a in at else i for a, i in zip(axes, index, strict=False))
-        inner = tuple(slice(at[a], at[a] + 1) if a in at else slice(None) for a in axes[leading:])
-        target[where] = page.asarray()[inner]
-    return out
+            raise InputError(f"{path}: plane {index} ({series.axes[:leading]}) is not in the file")
+        check_extent(path, page)
+        voxels: AnyArray = page.asarray()[key[leading:]]
+        return voxels
 
-
-def _check_extent(path: str, page: Any) -> None:
-    """Raise where a page's bytes reach past the end of its file."""
-    size = page.parent.filehandle.size
-    end = max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
-    if end > size:
-        raise InputError(f"{path}: cut short: plane {page.index} ends at byte {end}, the file at byte {size}")
+    return planes(shape, np.dtype(series.dtype), key, leading, plane)
 
 
 def _ratio(tag: Any) -> float | None:
@@ -220,7 +175,3 @@ def _ratio(tag: Any) -> float | None:
         return None
     numerator, denominator = tag.value
     return numerator / denominator if denominator else None
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -17,7 +17,6 @@ import zarr
 
 from ..errors import DependencyError, InputError, RemoteError, VgmError
 from ..volume import Volume, VolumeInfo
-from . import zarr_metadata
 from .arrange import (
     AnyArray,
     Stored,
@@ -25,21 +24,22 @@ from .arrange import (
     check_finite_image,
     check_stored,
     chosen,
-    name_axes,
+    fitting,
     new_voxels,
     volume_of,
 )
+from .axes import Choice, name_axes
 from .lazy_images import Box, LazyImages
+from .zarr_open import open_image
 from .zarr_output import zarr_output
 from .zarr_pyramid import BLOCK_VOXELS, CHUNK, create, finish, halve, level_shapes, write_pyramid
-from .zarr_store import store_of
 
 __all__ = ["read", "write", "write_pyramid"]
 
 _SLAB_BYTES = 256 << 20
 
 
-def read(path: str, channel: int | str | None, time: int | None) -> Volume:
+def read(path: str, choice: Choice) -> Volume:
     """Read the full resolution of an OME-Zarr image, or a plain Zarr array; see `io.read_volume`.
 
     Versions 0.1 to 0.5, on Zarr 2 and 3, with any subset of the axes t, c, z, y, x that holds z, y and x. A
@@ -49,25 +49,17 @@ def read(path: str, channel: int | str | None, time: int | None) -> Volume:
     """
     name = path.rstrip("/")
     with _damage(name):
-        array, image = _open(name)
+        array, image = open_image(name, choice)
         shape = tuple(int(n) for n in array.shape)
         if len(image.axes) != len(shape):
             raise InputError(f"{name}: {len(image.axes)} axes for an array of shape {shape}")
-        letters, sizes = name_axes(name, image.axes, shape)
-        count = dict(zip(letters, sizes, strict=True)).get("C", 1)
-        stored = Stored(
-            name,
-            letters,
-            sizes,
-            np.dtype(array.dtype),
-            image.voxel_size,
-            image.unit,
-            image.channels if len(image.channels) == count else (),
-        )
+        named = name_axes(name, image.axes, shape, choice.axes)
+        about = fitting(image.described, named)
+        stored = Stored(name, named.axes, named.sizes, np.dtype(array.dtype), about)
         check_stored(stored)
-        at = chosen(stored, channel, time)
-        source = _Source(array, _places(image.axes, shape, letters))
-        left = {a: n for a, n in zip(letters, sizes, strict=True) if a not in at}
+        at = chosen(stored, choice.channel, choice.time)
+        source = _Source(array, dict(zip(named.axes, named.places, strict=True)))
+        left = {a: n for a, n in zip(named.axes, named.sizes, strict=True) if a not in at}
         if left.get("T", 1) * left.get("C", 1) > 1:
             return volume_of(stored, _lazily(name, source, left, at), at)
         return as_volume(stored, source.read({a: range(n) for a, n in left.items()}, at), at)
@@ -116,57 +108,22 @@ def _by_chunk_rows(
             start, image = 0, image + 1
 
 
-def _open(name: str) -> tuple[zarr.Array[Any], zarr_metadata.OmeImage]:
-    """The array of full resolution and what is said of it."""
-    node = zarr.open(store_of(name), mode="r")
-    if isinstance(node, zarr.Array):
-        return node, zarr_metadata.OmeImage("", _plain_axes(name, node), (None, None, None), None, ())
-    attributes = dict(node.attrs)
-    within = attributes.get("ome", attributes)
-    if isinstance(within, dict) and "multiscales" not in within and "bioformats2raw.layout" in within:
-        images = sorted(key for key in node.group_keys() if key.isdecimal())
-        if "://" in name and not images:
-            images = ["0"]  # where a server cannot list
-        if len(images) != 1:
-            raise InputError(f"{name}: holds {len(images)} images, expected one; give the path of one")
-        return _open(f"{name}/{images[0]}")
-    image = zarr_metadata.parse(name, attributes)
-    array = node[image.path]
-    if not isinstance(array, zarr.Array):
-        raise InputError(f"{name}: {image.path!r} is no array")
-    return array, image
-
-
-def _plain_axes(name: str, array: zarr.Array[Any]) -> str:
-    """The axes of an array without OME metadata: its names of dimensions, or what arrays are by number."""
-    names = getattr(array.metadata, "dimension_names", None)
-    if names and all(n is not None and len(n) == 1 for n in names):
-        return "".join(names).upper()
-    by_number = {3: "ZYX", 4: "CZYX", 5: "TCZYX"}
-    if array.ndim not in by_number:
-        raise InputError(f"{name}: an array of {array.ndim} dimensions, expected 3 to 5 (ZYX, CZYX, TCZYX)")
-    return by_number[array.ndim]
-
-
-def _places(axes: str, shape: tuple[int, ...], letters: str) -> dict[str, int]:
-    """The dimension of the array that each of the axes `name_axes` left is."""
-    kept = [k for k, (a, n) in enumerate(zip(axes, shape, strict=True)) if a in "TCZYX" or n != 1]
-    return dict(zip(letters, kept, strict=True))
-
-
 @dataclass(frozen=True)
 class _Source:
-    """An array, and the dimension that each axis is; the others have length 1."""
+    """An array, and the dimension that each axis is; None for one of length 1 that it does not have."""
 
     array: zarr.Array[Any]
-    places: dict[str, int]
+    places: dict[str, int | None]
 
     def read(self, ranges: dict[str, range], at: dict[str, int]) -> AnyArray:
         """The voxels over some axes, in their order, at an index on the others; some chunks at a time."""
         dtype = np.dtype(self.array.dtype).newbyteorder("=")
         out = new_voxels(tuple(len(r) for r in ranges.values()), dtype)
-        order = sorted(ranges, key=self.places.__getitem__)  # in which the array gives its axes
-        block = {a: int(self.array.chunks[self.places[a]]) for a in order}
+        place = {a: k for a, k in self.places.items() if k is not None}
+        order = sorted(
+            (a for a in ranges if a in place), key=place.__getitem__
+        )  # in which the array gives them
+        block = {a: int(self.array.chunks[place[a]]) for a in order}
         for a in reversed(order):  # as many whole chunks as a block may hold
             held = math.prod(block.values())
             block[a] *= min(max(1, BLOCK_VOXELS // held), -(-ranges[a].stop // block[a]))
@@ -174,11 +131,13 @@ class _Source:
             to = {a: piece[0] for a, piece in zip(order, pieces, strict=True)}
             key: list[int | slice] = [0] * self.array.ndim
             for a, n in at.items():
-                key[self.places[a]] = n
+                if a in place:
+                    key[place[a]] = n
             for a, (_, of) in zip(order, pieces, strict=True):
-                key[self.places[a]] = of
+                key[place[a]] = of
             part = np.asarray(self.array[tuple(key)])
-            out[tuple(to[a] for a in ranges)] = part.transpose([order.index(a) for a in ranges])
+            where = tuple(to.get(a, 0) for a in ranges)
+            out[where] = part.transpose([order.index(a) for a in ranges if a in place])
         return out
 
 

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
-from ..volume import ChannelInfo, VolumeInfo, VoxelSize
-from .metadata import MICROMETRES, known_channels, unit_of
+from ..units import LONG_LENGTHS, LONG_TIMES, PIXEL
+from ..volume import ChannelInfo, VolumeInfo
+from .axes import Choice
+from .metadata import Described, color_of, described
 
 VERSIONS = ("0.4", "0.5")
-
-_LONG_UNITS = {
-    "ym": "yoctometer",
-    "zm": "zeptometer",
-    "am": "attometer",
-    "fm": "femtometer",
-    "pm": "picometer",
-    "Å": "angstrom",
-    "nm": "nanometer",
-    "µm": "micrometer",
-    "mm": "millimeter",
-    "cm": "centimeter",
-    "dm": "decimeter",
-    "m": "meter",
-    "km": "kilometer",
-    "in": "inch",
-    "ft": "foot",
-}
-_SHORT_UNITS = {name: unit for unit, name in _LONG_UNITS.items()}
 
 
 @dataclass(frozen=True)
@@ -43,35 +25,35 @@ class OmeImage:
         Of the array of full resolution, inside the group.
     axes : str
         One capital letter per dimension.
-    voxel_size : (z, y, x), unit : str or None
-    channels : tuple of ChannelInfo
+    described : Described
     """
 
     path: str
     axes: str
-    voxel_size: VoxelSize
-    unit: str | None
-    channels: tuple[ChannelInfo, ...]
+    described: Described
 
 
-def parse(name: str, attributes: Mapping[str, Any]) -> OmeImage:
-    """The image that a group's attributes describe.
+def parse(name: str, attributes: Mapping[str, Any], choice: Choice) -> OmeImage:
+    """The image that a group's attributes describe, or the one that is meant of several.
 
     Raises
     ------
     InputError
-        Where they describe none, several, or not in a way that any version of OME-Zarr allows.
+        Where they describe none, several of which none was chosen, or not in a way that any version of
+        OME-Zarr allows.
     """
     ome = attributes.get("ome", attributes)
     several = ome.get("multiscales") if isinstance(ome, Mapping) else None
     if not isinstance(several, Sequence) or not several:
-        plate = isinstance(ome, Mapping) and "plate" in ome
-        kind = "a plate of many images" if plate else "no OME-Zarr image"
+        kind = "no OME-Zarr image"
+        if isinstance(ome, Mapping) and "plate" in ome:
+            kind = f"a plate of many images, read one of them ({name}/{_first_of_plate(ome)})"
         raise InputError(f"{name}: {kind}, expected a group with multiscales")
-    if len(several) > 1:
-        raise InputError(f"{name}: holds {len(several)} multiscale images, expected one volume")
+    number = choice.one_of(
+        name, [str(m.get("name", n)) if isinstance(m, Mapping) else "damaged" for n, m in enumerate(several)]
+    )
     try:
-        return _parse(ome, several[0])
+        return _parse(ome, several[number])
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as e:
         raise InputError(f"{name}: damaged OME-Zarr metadata ({type(e).__name__}: {e})") from e
 
@@ -79,19 +61,38 @@ def parse(name: str, attributes: Mapping[str, Any]) -> OmeImage:
 def _parse(ome: Mapping[str, Any], multiscale: Mapping[str, Any]) -> OmeImage:
     full = multiscale["datasets"][0]
     axes = multiscale.get("axes", ["t", "c", "z", "y", "x"])
-    described = [{"name": a} if isinstance(a, str) else a for a in axes]
-    letters = "".join(_letter(a) for a in described)
+    described_axes = [{"name": a} if isinstance(a, str) else a for a in axes]
+    letters = "".join(_letter(a) for a in described_axes)
     scale = [1.0] * len(letters)
     for holder in (full, multiscale):
         for step in holder.get("coordinateTransformations", ()):
             if step["type"] == "scale" and "scale" in step:
                 scale = [s * float(f) for s, f in zip(scale, step["scale"], strict=True)]
-    units = {a: _unit(d.get("unit")) for a, d in zip(letters, described, strict=True)}
-    voxel_size, unit = _voxel_size(dict(zip(letters, scale, strict=True)), units)
+    units = {a: d.get("unit") for a, d in zip(letters, described_axes, strict=True)}
+    units = {a: u if isinstance(u, str) else None for a, u in units.items()}
+    known = dict(zip(letters, scale, strict=True))
+    sizes = {a: (known[a] if known[a] != 1 or units[a] else None, units[a]) for a in "ZYX" if a in known}
+    interval = known.get("T") if known.get("T") != 1 or units.get("T") else None
     channels = []
     for c in (ome.get("omero") or {}).get("channels", ()):
         channels.append(ChannelInfo(_label(c.get("label")), _color(c.get("color"))))
-    return OmeImage(str(full["path"]), letters, voxel_size, unit, known_channels(channels))
+    about = described(_all_or_none(sizes), channels, interval, units.get("T"))
+    return OmeImage(str(full["path"]), letters, about)
+
+
+def _all_or_none(sizes: Mapping[str, tuple[float | None, str | None]]) -> dict[str, Any]:
+    """A scale of 1 without a unit says nothing, unless the other axes have none either and other scales."""
+    if any(unit and unit.strip() for _, unit in sizes.values()) or all(v is None for v, _ in sizes.values()):
+        return dict(sizes)
+    return {a: (1.0 if v is None else v, unit) for a, (v, unit) in sizes.items()}
+
+
+def _first_of_plate(ome: Mapping[str, Any]) -> str:
+    """The path of an image of a plate, as an example."""
+    try:
+        return f"{ome['plate']['wells'][0]['path']}/0"
+    except (KeyError, TypeError, IndexError):
+        return "A/1/0"
 
 
 def _letter(axis: Mapping[str, Any]) -> str:
@@ -100,36 +101,23 @@ def _letter(axis: Mapping[str, Any]) -> str:
     return letter if len(letter) == 1 else "?"
 
 
-def _unit(text: object) -> str | None:
-    return _SHORT_UNITS.get(text.lower()) or unit_of(text) if isinstance(text, str) else None
-
-
-def _voxel_size(scale: Mapping[str, float], units: Mapping[str, str | None]) -> tuple[VoxelSize, str | None]:
-    """Sizes in the unit of x; a scale of 1 without a unit says nothing."""
-    known = {a: s for a, s in scale.items() if a in "ZYX" and s > 0 and math.isfinite(s)}
-    unit = next((units[a] for a in "XYZ" if a in known and units[a]), None)
-    if unit is not None:
-        known = {
-            a: s * MICROMETRES[its] / MICROMETRES[unit] if its != unit else s
-            for a, s in known.items()
-            if (its := units[a]) is not None
-        }
-    elif all(s == 1 for s in known.values()):
-        known = {}
-    return (known.get("Z"), known.get("Y"), known.get("X")), unit
-
-
 def _label(text: object) -> str | None:
     return text if isinstance(text, str) and text else None
 
 
-def _color(text: object) -> int | None:
-    """0xRRGGBB; None where absent or white, which is what viewers take for no colour."""
+def _color(value: object) -> int | None:
+    """0xRRGGBB of a number, or of RRGGBB, RRGGBBAA or RGB as text."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return color_of(value & 0xFFFFFF)
+    text = str(value).strip().removeprefix("#").removeprefix("0x")
+    if len(text) == 3:
+        text = "".join(2 * digit for digit in text)
     try:
-        rgb = int(str(text).removeprefix("#")[:6], 16)
+        return color_of(int(text[:6], 16)) if len(text) in (6, 8) else None
     except ValueError:
         return None
-    return None if rgb == 0xFFFFFF else rgb
 
 
 def describe(
@@ -153,18 +141,22 @@ def describe(
         One of `VERSIONS`.
     """
     sizes = dict(zip("ZYX", info.voxel_size, strict=True))
+    interval = 1.0 if info.time_interval is None else float(info.time_interval)
     axes: list[dict[str, str]] = []
     for a in info.axes:
         axis = {"name": a.lower(), "type": {"T": "time", "C": "channel"}.get(a, "space")}
-        if sizes.get(a) is not None and info.unit is not None:
-            axis["unit"] = _LONG_UNITS.get(info.unit, info.unit)
+        if sizes.get(a) is not None and info.unit not in (None, PIXEL):
+            axis["unit"] = LONG_LENGTHS.get(str(info.unit), str(info.unit))
+        if a == "T" and info.time_interval is not None and info.time_unit is not None:
+            axis["unit"] = LONG_TIMES.get(info.time_unit, info.time_unit)
         axes.append(axis)
+    other = {"T": interval, "C": 1.0}
     datasets = []
     for n in range(levels):
         step = 2**n
         pitch = {a: 1.0 if v is None else float(v) for a, v in sizes.items()}
         steps: list[dict[str, Any]] = [
-            {"type": "scale", "scale": [pitch[a] * step if a in pitch else 1.0 for a in info.axes]}
+            {"type": "scale", "scale": [pitch[a] * step if a in pitch else other[a] for a in info.axes]}
         ]
         if n:  # the first voxel of a level lies in the middle of those that it stands for
             shift = [pitch[a] * (step - 1) / 2 if a in pitch else 0.0 for a in info.axes]
@@ -185,7 +177,7 @@ def describe(
 def _channel(channel: ChannelInfo, window: tuple[float, float, float, float]) -> dict[str, Any]:
     out: dict[str, Any] = {
         "active": True,
-        "color": f"{0xFFFFFF if channel.color is None else channel.color:06X}",
+        "color": f"{channel.visible_color or 0xFFFFFF:06X}",
         "window": dict(zip(("min", "max", "start", "end"), window, strict=True)),
     }
     if channel.name:

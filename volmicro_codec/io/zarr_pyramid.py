@@ -150,7 +150,7 @@ def _window(coarsest: LevelArray, info: VolumeInfo, c: int) -> tuple[float, floa
     if info.dtype.kind == "f":
         lo, hi = float(values.min()), float(values.max())
     else:
-        lo, hi = 0.0, float(np.iinfo(info.dtype).max)
+        lo, hi = float(np.iinfo(info.dtype).min), float(np.iinfo(info.dtype).max)
     return lo, hi, start, end if end > start else start + 1.0
 
 

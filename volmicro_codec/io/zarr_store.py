@@ -4,14 +4,38 @@ from __future__ import annotations
 
 from typing import Any
 
-from zarr.storage import FsspecStore
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import FsspecStore, WrapperStore
 
 from ..urls import file_system, is_web
+from .registry import ZARR_MARKS
+
+
+class _Remote(WrapperStore[FsspecStore]):
+    """A store behind a URL, of which metadata that must not be read count as metadata that are not there.
+
+    Object stores that do not list what they hold say of what is absent that it is forbidden; of voxels that
+    stays an error.
+    """
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        try:
+            return await super().get(key, prototype, byte_range)
+        except Exception as e:
+            forbidden = isinstance(e, PermissionError) or getattr(e, "status", None) == 403
+            if forbidden and key.rpartition("/")[2] in (*ZARR_MARKS, ".zmetadata"):
+                return None
+            raise
 
 
 def store_of(name: str) -> Any:
     """What to give `zarr.open` for a path or URL: of http a store that bears with its server."""
-    if not is_web(name):
+    if "://" not in name:
         return name
+    if not is_web(name):
+        return _Remote(FsspecStore.from_url(name, read_only=True))
     fs, path = file_system(name, asynchronous=True)
-    return FsspecStore(fs, read_only=True, path=path)
+    return _Remote(FsspecStore(fs, read_only=True, path=path))

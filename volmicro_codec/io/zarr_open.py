@@ -1,0 +1,119 @@
+"""Finds the array of an image in a Zarr hierarchy, also in a zip file or where a server cannot list it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import zarr
+from zarr.storage import ZipStore
+
+from ..errors import InputError
+from .axes import Choice
+from .metadata import Described
+from .registry import ZARR_MARKS
+from .zarr_metadata import OmeImage, parse
+from .zarr_store import store_of
+
+Node = zarr.Array[Any] | zarr.Group
+
+
+def open_image(name: str, choice: Choice) -> tuple[zarr.Array[Any], OmeImage]:
+    """The array of full resolution of the image that is meant, and what is said of it.
+
+    Parameters
+    ----------
+    name : str
+        A directory, a zip file or a URL: of an image, or of a group of some of which one is meant.
+    choice : Choice
+
+    Raises
+    ------
+    InputError
+        Where it holds no image, or several of which none was chosen.
+    """
+    if os.path.isfile(name):
+        node: Node = _zipped(name)
+    else:
+        if "://" in name and name.lower().endswith((".zip", ".ozx")):
+            raise InputError(f"{name}: a zip file cannot be read from a URL; download it first")
+        node = zarr.open(store_of(name), mode="r")
+    return _image(name, node, choice)
+
+
+def _zipped(name: str) -> Node:
+    """The outermost node in a zip file: the hierarchy itself was zipped, or the directory that it is."""
+    with zipfile.ZipFile(name) as archive:
+        marked = [n.rpartition("/")[0] for n in archive.namelist() if n.rpartition("/")[2] in ZARR_MARKS]
+    if not marked:
+        raise InputError(f"{name}: a zip file without a Zarr hierarchy")
+    store = ZipStore(name, mode="r")
+    return zarr.open(store, mode="r", path=min(marked, key=lambda path: (path.count("/") + bool(path), path)))
+
+
+def _image(name: str, node: Node, choice: Choice) -> tuple[zarr.Array[Any], OmeImage]:
+    if isinstance(node, zarr.Array):
+        choice.one_of(name, ["x".join(map(str, node.shape))])
+        return node, OmeImage("", _plain_axes(name, node, choice), Described())
+    attributes = dict(node.attrs)
+    within = attributes.get("ome", attributes)
+    if isinstance(within, Mapping) and "multiscales" not in within:
+        paths = _paths(name, node, within)
+        if paths is not None:
+            meant = choice.one_of(name, paths)
+            return _image(f"{name}/{paths[meant]}", node[paths[meant]], Choice(axes=choice.axes))
+    image = parse(name, attributes, choice)
+    array = node[image.path]
+    if not isinstance(array, zarr.Array):
+        raise InputError(f"{name}: {image.path!r} is no array")
+    return array, image
+
+
+def _paths(name: str, node: zarr.Group, ome: Mapping[str, Any]) -> list[str] | None:
+    """Paths of the images of a group, where it is one that holds images."""
+    if "bioformats2raw.layout" in ome:
+        return _series(name, node)
+    well = ome.get("well")
+    if isinstance(well, Mapping):
+        return [str(i["path"]) for i in well.get("images") or () if isinstance(i, Mapping) and "path" in i]
+    return None
+
+
+def _series(name: str, node: zarr.Group) -> list[str]:
+    """Paths of the images that bioformats2raw wrote: as its list says, or as they are found."""
+    with contextlib.suppress(Exception):
+        said: dict[str, Any] = dict(node["OME"].attrs)
+        listed = said.get("ome", said)["series"]
+        if isinstance(listed, list) and listed:
+            return [str(path) for path in listed]
+    images: list[str] = []
+    try:
+        images = sorted((key for key in node.group_keys() if key.isdecimal()), key=int)
+    except Exception:
+        if "://" not in name:
+            raise
+    if not images and "://" in name:  # a server need not list what it has
+        while _is_there(node, str(len(images))):
+            images.append(str(len(images)))
+    return images
+
+
+def _is_there(node: zarr.Group, path: str) -> bool:
+    try:
+        return isinstance(node[path], zarr.Group)
+    except KeyError:
+        return False
+
+
+def _plain_axes(name: str, array: zarr.Array[Any], choice: Choice) -> str:
+    """The axes of an array without OME metadata: its names of dimensions, or what arrays are by number."""
+    names = getattr(array.metadata, "dimension_names", None)
+    if names and all(n is not None and len(n) == 1 for n in names):
+        return "".join(names).upper()
+    by_number = {3: "ZYX", 4: "CZYX", 5: "TCZYX"}
+    if array.ndim not in by_number and choice.axes is None:
+        raise InputError(f"{name}: an array of {array.ndim} dimensions, expected 3 to 5 (ZYX, CZYX, TCZYX)")
+    return by_number.get(array.ndim, "YX".rjust(array.ndim, "Q"))
