@@ -152,7 +152,7 @@ def estimate_noise(volume: Array) -> NoiseModel:
     low = float(np.percentile(seen.level, 5))
     origin, start, gain = _line(points, least, pinned)
     width = float(np.sqrt(start + gain * max(low - origin, 0.0)))
-    background = float(np.median(seen.level[seen.level <= low + 1.5 * width]))
+    background = float(np.median(seen.level[seen.level <= low + 0.4 * width]))
     variance = start + gain * max(background - origin, 0.0)
     typical = max(float(np.median([p[1] for p in points])) if points else variance, least)
     shared = np.array(kind.correlation) * max(1 - rounding / typical, 0.0)
