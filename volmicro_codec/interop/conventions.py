@@ -107,9 +107,28 @@ def to_primitives(
     if convention.order == "xyz":
         means, sigma, quats = reversed_axes(means, sigma, quats)
     steps, offset = _grid(shape, convention)
-    means = means * steps + offset
-    sigma, quats = stretched(sigma, quats, steps)
+    with np.errstate(over="ignore", invalid="ignore"):
+        means = means * steps + offset
+        sigma, quats = stretched(sigma, _of_norm_1(quats), steps)
+    _check_range("scale", sigma.max(axis=1, initial=0.0))
+    _check_range("intensity", weights)
     return Primitives(means, sigma.astype(np.float32), quats.astype(np.float32), weights.astype(np.float32))
+
+
+def _of_norm_1(quats: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Quaternions of norm 1 of any whose squares may be out of float64's range."""
+    quats = quats / np.abs(quats).max(axis=1, keepdims=True, initial=0.0)
+    out: npt.NDArray[np.float64] = quats / np.linalg.norm(quats, axis=1, keepdims=True)
+    return out
+
+
+def _check_range(name: str, values: npt.NDArray[np.float64]) -> None:
+    """Raise where a float32 cannot hold a value."""
+    largest = float(np.finfo(np.float32).max)
+    fits = np.abs(values) <= largest
+    if not fits.all():
+        bad = int(fits.argmin())
+        raise InputError(f"primitive {bad}: its {name} is {values[bad]:g}, expected at most {largest:g}")
 
 
 def _grid(
@@ -134,7 +153,8 @@ def _shaped(
     out = np.asarray(values)
     if out.dtype.kind not in "fiu":
         raise InputError(f"{name}: expected numbers, got {out.dtype}")
-    out = out.astype(np.float64)
+    with np.errstate(over="ignore"):  # of long doubles
+        out = out.astype(np.float64)
     if not last and out.ndim == 2 and out.shape[1] == 1:
         out = out[:, 0]
     if spread and (out.ndim == 1 or (out.ndim == 2 and out.shape[1] == 1)):
@@ -167,7 +187,7 @@ def _check(means: Array, sigma: Array, quats: Array, weights: Array) -> None:
         ("rotation", quats),
         ("intensity", weights),
     ):
-        finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
         if not finite.all():
             raise InputError(f"primitive {int(finite.argmin())}: its {name} is not finite")
     positive = (sigma > 0).all(axis=1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DependencyError, InputError, MissingFileError
-from ..volume import ChannelInfo
-from .conventions import VOLMICRO, Convention
+from ..errors import InputError, MissingFileError
+from ..format.metadata import MAX_AXIS, MAX_CUTOFF, MAX_VOXELS, MIN_CUTOFF
+from ..volume import SUPPORTED_DTYPES, ChannelInfo
+from .conventions import CHOICES, VOLMICRO, Convention
+from .stored_arrays import Archive, Checkpoint, one_line
 
 Array = npt.NDArray[Any]
 
@@ -23,7 +25,6 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "rotations": ("rotations", "quaternions", "quats", "rotation", "_rotation"),
     "intensities": ("intensities", "intensity", "weights", "amplitudes", "opacities", "_opacity", "opacity"),
 }
-_HOLDERS = ("model_state_dict", "state_dict", "model_params", "model", "params", "gaussians")
 
 
 @dataclass(frozen=True)
@@ -67,67 +68,19 @@ def read_parameters(path: str | os.PathLike[str]) -> Parameters:
     if not os.path.exists(name):
         raise MissingFileError(f"{name}: no such file")
     if name.lower().endswith(".npz"):
-        return _parameters(name, _npz(name))
+        return _parameters(name, Archive(name))
     if name.lower().endswith((".pt", ".pth", ".ckpt", ".bin")):
-        return _parameters(name, _checkpoint(name))
+        return _parameters(name, Checkpoint(name))
     raise InputError(f"{name}: unknown kind of file, expected .npz, .pt, .pth or .ckpt")
 
 
-def _npz(name: str) -> dict[str, Any]:
-    try:
-        with open(name, "rb") as f:
-            archive = np.load(f, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise InputError(f"{name}: holds one array, expected an archive of several")
-            with archive:
-                return {key: archive[key] for key in archive.files}
-    except PermissionError as e:
-        raise InputError(f"{name}: no permission to read it") from e
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError, NotImplementedError) as e:
-        if isinstance(e, InputError):
-            raise
-        raise InputError(f"{name}: not a .npz archive of numbers, or damaged ({_one_line(e)})") from e
-
-
-def _checkpoint(name: str) -> dict[str, Any]:
-    try:
-        import torch
-    except ImportError as e:
-        raise DependencyError(f"{name}: reading a checkpoint needs torch (the extra 'encode')") from e
-    try:
-        loaded = torch.load(name, map_location="cpu", weights_only=True)
-    except PermissionError as e:
-        raise InputError(f"{name}: no permission to read it") from e
-    except Exception as e:
-        said = _one_line(e).split(". ")[0]
-        raise InputError(
-            f"{name}: no checkpoint of tensors alone, or damaged (code in a checkpoint is not run): {said}"
-        ) from e
-    if not isinstance(loaded, Mapping):
-        raise InputError(f"{name}: holds a {type(loaded).__name__}, expected a state dict")
-    return _flat(loaded)
-
-
-def _flat(loaded: Mapping[Any, Any]) -> dict[str, Any]:
-    """Tensors as arrays by the last part of their name; those of a state dict before those around it."""
-    out: dict[str, Any] = {}
-    for holder in _HOLDERS:
-        within = loaded.get(holder)
-        if isinstance(within, Mapping):
-            for key, value in _flat(within).items():
-                out.setdefault(key, value)
-    for key, value in loaded.items():
-        if hasattr(value, "detach"):
-            value = value.detach().float().numpy() if value.is_floating_point() else value.detach().numpy()
-        if not isinstance(value, Mapping):
-            out.setdefault(str(key).rpartition(".")[2], value)
-    return out
-
-
-def _parameters(name: str, found: dict[str, Any]) -> Parameters:
+def _parameters(name: str, found: Mapping[str, Any]) -> Parameters:
     convention = Convention()
     if "positions_raw" in found:  # VolMicro: raw parameters, before their activations
         kind = str(found.get("intensity_activation", "sigmoid"))
+        if kind not in CHOICES["intensities"]:
+            known = ", ".join(CHOICES["intensities"])
+            raise InputError(f"{name}: intensity_activation {kind!r}, expected one of {known}")
         convention = replace(VOLMICRO, intensities=kind)
         got = {k: found.get(f"{k}_raw", found.get(k)) for k in _NAMES}
     else:
@@ -138,13 +91,16 @@ def _parameters(name: str, found: dict[str, Any]) -> Parameters:
         if got[key] is None:
             known = ", ".join(sorted(map(str, found))[:12]) or "nothing"
             raise InputError(f"{name}: no array of {key}; it holds {known}")
+    about = _about(name, found)
+    if np.size(got["positions"]) == 0 and "base" not in about:
+        raise InputError(f"{name}: holds no Gaussians")
     return Parameters(
         np.asarray(got["positions"]),
         np.asarray(got["scales"]),
         None if got["rotations"] is None else np.asarray(got["rotations"]),
         np.asarray(got["intensities"]),
         convention,
-        _about(name, found),
+        about,
     )
 
 
@@ -153,9 +109,9 @@ def _about(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
     about: dict[str, Any] = {}
     try:
         if "volume_shape" in found:
-            about["shape"] = (1, 1, *(int(n) for n in np.asarray(found["volume_shape"]).ravel()))
+            about["shape"] = (1, 1, *_whole(found["volume_shape"]).ravel().tolist())
         if "convention" in found and str(found["convention"]).startswith("volmicro-codec"):
-            about["shape"] = tuple(int(n) for n in found["shape"])
+            about["shape"] = tuple(_whole(found["shape"]).ravel().tolist())
             about["axes"], about["dtype"] = str(found["axes"]), np.dtype(str(found["dtype"]))
             sizes = [float(v) for v in found["voxel_size"]]
             about["voxel_size"] = tuple(None if np.isnan(v) else v for v in sizes)
@@ -166,14 +122,54 @@ def _about(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
             pairs = zip(found["channel_names"].tolist(), found["channel_colors"].tolist(), strict=True)
             about["channels"] = tuple(ChannelInfo(n or None, None if c < 0 else int(c)) for n, c in pairs)
             about["cutoff"] = float(found["cutoff"])
-            about["base"], about["gain"] = found["base"], found["gain"]
-            about["time_points"], about["channel_numbers"] = found["time_points"], found["channels"]
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
-        raise InputError(f"{name}: damaged: {_one_line(e)}") from e
-    if "shape" in about and len(about["shape"]) != 5:
-        raise InputError(f"{name}: the volume's shape is {about['shape'][2:]}, expected three lengths")
+            about["base"], about["gain"] = _numbers(found["base"]), _numbers(found["gain"])
+            about["time_points"] = _whole(found["time_points"])
+            about["channel_numbers"] = _whole(found["channels"])
+    except InputError as e:
+        raise e if name in str(e) else InputError(f"{name}: damaged: {e}") from e
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError) as e:
+        raise InputError(f"{name}: damaged: {one_line(e)}") from e
+    _check_about(name, about)
     return about
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _numbers(values: Any) -> npt.NDArray[np.float64]:
+    out = np.asarray(values)
+    if out.dtype.kind not in "fiu" or not np.isfinite(out).all():
+        raise InputError(f"expected finite numbers, got {out.dtype}")
+    return out.astype(np.float64)
+
+
+def _whole(values: Any) -> npt.NDArray[np.int64]:
+    out = _numbers(values)
+    if ((out != np.rint(out)) | (np.abs(out) > MAX_VOXELS)).any():
+        raise InputError("expected whole numbers")
+    return out.astype(np.int64)
+
+
+def _check_about(name: str, about: Mapping[str, Any]) -> None:
+    """Raise where a file describes a volume that there cannot be."""
+    shape = about.get("shape")
+    if shape is not None and len(shape) != 5:
+        raise InputError(f"{name}: the volume's shape is {shape[2:]}, expected three lengths")
+    if shape is not None and not (all(1 <= n <= MAX_AXIS for n in shape) and math.prod(shape) <= MAX_VOXELS):
+        raise InputError(
+            f"{name}: the volume's shape is {shape}, expected 1 to 2^31 - 1 voxels an axis, 2^60 in all"
+        )
+    if "axes" not in about or shape is None:
+        return
+    axes, dtype = about["axes"], about["dtype"]
+    if axes not in ("ZYX", "CZYX", "TZYX", "TCZYX"):
+        raise InputError(f"{name}: axes {axes!r}, expected ZYX, CZYX, TZYX or TCZYX")
+    if any(n > 1 and a not in axes for a, n in zip("TCZYX", shape, strict=True)):
+        raise InputError(f"{name}: the volume's shape is {shape}, its axes are {axes!r}")
+    if dtype.name not in SUPPORTED_DTYPES:
+        raise InputError(f"{name}: dtype {dtype.name}, expected one of {', '.join(SUPPORTED_DTYPES)}")
+    sizes = about["voxel_size"]
+    if len(sizes) != 3 or any(v is not None and not 0 < v < np.inf for v in sizes):
+        raise InputError(f"{name}: voxel size {sizes}, expected three that are more than 0")
+    if not MIN_CUTOFF <= about["cutoff"] <= MAX_CUTOFF:
+        raise InputError(f"{name}: cutoff {about['cutoff']:g}, expected {MIN_CUTOFF:g} to {MAX_CUTOFF:g}")
+    if any(np.size(about[k]) != shape[0] * shape[1] for k in ("base", "gain")):
+        images = f"{shape[0]} x {shape[1]}"
+        raise InputError(f"{name}: base and gain of other images than the {images} of the volume")

@@ -1,0 +1,75 @@
+"""Numbers beyond all bounds, on the command line and in TOML, are options that make no sense: exit code 2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+DIGITS = {"5000 digits": "9" * 5000, "400 digits": "9" * 400, "20 digits": "9" * 20}
+
+COMMANDS = [
+    *(["encode", "v.npy", "-o", "x.vgm", option, "{}"]
+      for option in ("--seed", "--primitives", "--size", "--threads", "--channel", "--time", "--ratio")),
+    *(["decode", "cells.vgm", "-o", "x.npy", option, "{}"]
+      for option in ("--level", "--budget", "--channel", "--time", "--threads")),
+    ["decode", "cells.vgm", "-o", "x.npy", "--device", "cuda:{}"],
+    ["roi", "cells.vgm", "--box", "0:{},:,:"],
+    ["roi", "cells.vgm", "--box", ":,-{}:,:"],
+    ["phantom", "-o", "p.tif", "--shape", "1,{},1"],
+    ["phantom", "-o", "p.tif", "--shape", "8,8,8", "--seed", "{}"],
+    ["phantom", "-o", "p.tif", "--shape", "8,8,8", "--photons", "{}"],
+    ["phantom", "-o", "p.tif", "--shape", "8,8,8", "--offset", "{}"],
+    ["gate", "v.npy", "-o", "g.npz", "--iterations", "{}"],
+    ["preview", "cells.vgm", "--size", "{}"],
+    ["import", "p.npz", "-o", "x.vgm", "--shape", "{},1,1"],
+]  # fmt: skip
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, file: Path) -> None:
+    np.save(tmp_path / "v.npy", np.ones((4, 5, 6), np.uint16))
+    np.savez(tmp_path / "p.npz", positions=np.ones((1, 3)), scales=np.ones((1, 3)), intensities=np.ones(1))
+
+
+@pytest.mark.usefixtures("inputs")
+@pytest.mark.parametrize("digits", DIGITS)
+@pytest.mark.parametrize("args", COMMANDS, ids=[" ".join(c) for c in COMMANDS])
+def test_a_giant_number_is_an_option_that_makes_no_sense(
+    vgm: Callable[..., Any], args: list[str], digits: str
+) -> None:
+    ran = vgm(*(a.replace("{}", DIGITS[digits]) for a in args))
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.count("\n") == 1
+
+
+TOML = {
+    "digits": "seed = " + "1" * 5000,
+    "float": "ratio = " + "1" * 400,
+    "negative": "seed = -" + "1" * 4000,
+    "hexadecimal": "seed = 0x" + "f" * 6000,
+    "octal": "threads = [0o" + "7" * 9000 + "]",
+    "size": "size = " + "1" * 350,
+    "text of a size": 'size = "' + "9" * 5000 + 'G"',
+    "hexadecimal size": "size = 0x" + "f" * 6000,
+    "arrays in arrays": "a = " + "[" * 100_000 + "]" * 100_000,
+    "tables in tables": "a = " + "{a=" * 20_000 + "1" + "}" * 20_000,
+    "dotted": ".".join(["a"] * 50_000) + " = 1",
+    "head of a table": "[" + ".".join(["a"] * 20_000) + "]\nx = 1",
+}
+
+
+@pytest.mark.usefixtures("inputs")
+@pytest.mark.parametrize("kind", TOML)
+def test_a_giant_number_or_deep_nesting_in_toml_is_a_setting_that_makes_no_sense(
+    vgm: Callable[..., Any], tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "s.toml").write_text(TOML[kind] + "\n")
+    ran = vgm("encode", "v.npy", "-o", "x.vgm", "--config", "s.toml")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("vgm: error: s.toml: ")
+    assert ran.err.count("\n") == 1
+    assert len(ran.err) < 300
