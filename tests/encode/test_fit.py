@@ -172,7 +172,8 @@ def test_a_closed_gate_does_not_hide_what_a_matched_filter_sees_at_ten_sigma(see
     z, y, x = np.meshgrid(*map(np.arange, SHAPE), indexing="ij")
     spot = np.exp(-((z - 11) ** 2 + (y - 15) ** 2 + (x - 19) ** 2) / (2 * 1.4**2))
     bright = 4000 * np.exp(-((z - 8) ** 2 + (y - 6) ** 2 + (x - 6) ** 2) / 8)
-    spot *= 10 * NOISE.sigma / np.sqrt((spot**2).sum())
+    spot /= np.sqrt((spot**2).sum())
+    spot *= 10 * NOISE.sigma - (spot * noise).sum()
     voxels = np.rint(500 + noise + spot + bright).astype(np.uint16)
     gate = otsu_gate(voxels)
     assert not gate.occupied(voxels)[11, 15, 19]

@@ -20,13 +20,15 @@ PLACES = [(z, y, x) for z in (6, 17) for y in (12, 25, 38, 51) for x in (28, 41,
 
 
 def spots(sigmas):
-    """A bright ball, and faint spots that a matched filter sees at so many sigmas of the noise."""
+    """A bright ball, and faint spots of which a matched filter of their shape says so many sigmas."""
     z, y, x = np.meshgrid(*map(np.arange, SHAPE), indexing="ij")
+    noise = np.random.default_rng(7).normal(0, NOISE, SHAPE)
     level = 500 + 3000 * np.exp(-(((z - 12) ** 2 + (y - 12) ** 2 + (x - 10) ** 2) / 50.0))
     for at in PLACES:
         spot = np.exp(-((z - at[0]) ** 2 + (y - at[1]) ** 2 + (x - at[2]) ** 2) / (2 * WIDTH**2))
-        level += spot * (sigmas * NOISE / np.sqrt((spot**2).sum()))
-    return np.rint(level + np.random.default_rng(7).normal(0, NOISE, SHAPE)).astype(np.uint16)
+        spot /= np.sqrt((spot**2).sum())
+        level += spot * (sigmas * NOISE - (spot * noise).sum())
+    return np.rint(level + noise).astype(np.uint16)
 
 
 def encode(path, voxels, **settings):
