@@ -214,9 +214,8 @@ def signed_and_timed_files(rng: np.random.Generator) -> dict[str, tuple[FileMeta
     some = random_records(rng, 8, (2, 3, 4), (0.6, 2.0))
     some["intensity"][::2] *= -1
     low = VolumeInfo((1, 1, *shape), i16, "ZYX")
-    files["raw_int16"] = FileMeta(low, 12.0, ((-120.5, 900.0),)), [one(shape, some)]
     noisy = (NoiseModel(-150.0, 20.0, 0.25, (0.1, -0.2, 0.3)),)
-    files["noise_int16"] = replace(files["raw_int16"][0], noise=noisy), files["raw_int16"][1]
+    files["noise_int16"] = FileMeta(low, 12.0, ((-120.5, 900.0),), noise=noisy), [one(shape, some)]
     files["raw_int16_clamped"] = FileMeta(low, 12.0, ((-2000.0, 60000.0),)), [one(shape, some)]
     for name, interval, unit in (
         ("time_interval_ms", 250.0, "ms"),

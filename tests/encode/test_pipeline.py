@@ -25,7 +25,8 @@ def scene(seed=0, shape=SHAPE, dtype=np.uint16, n=12):
     if dtype == np.float32:
         return v.astype(np.float32)
     top = 200 if dtype == np.uint8 else 5000
-    return (np.clip(v / v.max(), 0, 1) * top + 20).astype(dtype)
+    least = -2500 if dtype == np.int16 else 20
+    return (np.clip(v / v.max(), 0, 1) * top + least).astype(dtype)
 
 
 def encode(path, voxels, axes=None, **settings):
@@ -61,7 +62,7 @@ def test_another_seed_starts_elsewhere(tmp_path):
     assert (decoded[0] != decoded[1]).any()
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])
 def test_every_type_comes_back_as_it_was_and_looks_alike(tmp_path, dtype):
     voxels = scene(dtype=dtype)
     result, _, decoded = encode(tmp_path / "a.vgm", voxels)

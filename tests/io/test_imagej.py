@@ -184,6 +184,7 @@ def test_a_stack_and_an_overview_are_two_images(tmp_path: Path) -> None:
     ("how", "size"),
     [
         ({"resolution": (40000, 20000), "resolutionunit": "CENTIMETER"}, (None, 0.5, 0.25)),
+        ({"resolution": (4, 2), "resolutionunit": "MICROMETER"}, (None, 0.5, 0.25)),
         ({"resolution": (1, 1), "resolutionunit": "CENTIMETER"}, (None, None, None)),
         ({"resolution": (300, 300), "resolutionunit": "INCH"}, (None, None, None)),
         ({}, (None, None, None)),

@@ -19,7 +19,8 @@ STACK = VOXELS[0, 0]
 def write(folder: Path, planes: dict[str, Any], **how: Any) -> Path:
     folder.mkdir(exist_ok=True)
     for name, plane in planes.items():
-        tifffile.imwrite(folder / name, plane, photometric="minisblack", metadata=None, **how)
+        kind = "rgb" if plane.shape[-1] == 3 else "minisblack"
+        tifffile.imwrite(folder / name, plane, photometric=kind, metadata=None, **how)
     return folder
 
 
@@ -93,6 +94,7 @@ def test_volumes_in_files_are_channels_or_times_as_the_user_says(tmp_path: Path)
         ({"dapi.tif": STACK[0], "gfp.tif": STACK[1]}, "differ in more than numbers (dapi.tif, gfp.tif)"),
         ({"z0.tif": STACK[0], "z1.tif": STACK[1, :3]}, "z1.tif is YX 3x7 uint16, z0.tif is YX 6x7 uint16"),
         ({"z0.tif": STACK[0], "z1.tif": STACK[1].astype(np.uint8)}, "z1.tif is YX 6x7 uint8, z0.tif is"),
+        ({f"z{z}.tif": np.zeros((6, 7, 3), np.uint8) for z in (0, 1)}, "z0.tif is an RGB image"),
         ({}, "a directory without TIFF files"),
     ],
 )

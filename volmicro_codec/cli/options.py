@@ -116,7 +116,7 @@ def channel_option(f: F) -> F:
 def original_options(f: F) -> F:
     """``--axes`` and ``--series``: how the file of an original volume is to be read."""
     f = click.option(
-        "--series", type=click.IntRange(min=0), metavar="N", help="This image of a file of several, from 0."
+        "--series", type=Count(0), metavar="N", help="This image of a file of several, from 0."
     )(f)
     return click.option(
         "--axes",

@@ -107,7 +107,8 @@ def read_volume(
 def _of_url(name: str) -> VolumeFormat:
     """The format behind a URL: nothing but a name says what it is, that of the image or of what it is in."""
     kind = format_of(name, reading=True)
-    if kind is None and any(format_of(part) is ZARR for part in name.split("/")):
+    parts = name.partition("://")[2].split("/")
+    if kind is None and (any(format_of(part) is ZARR for part in parts) or "." not in parts[-1]):
         kind = ZARR
     if kind is None:
         raise InputError(f"{name}: unknown kind of file, expected one of {known_suffixes()}")

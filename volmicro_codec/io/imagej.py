@@ -14,7 +14,8 @@ from .arrange import AnyArray, new_voxels
 from .metadata import Described, color_of, described, size_of
 
 SIGNED_OFFSET = 32768
-_CENTIMETRE = 3
+TAG_UNITS = {3: "cm", 4: "mm", 5: "µm"}
+"""Units of TIFF's resolution, also those that tifffile adds, but for inches."""
 _INCH = 2
 _LABEL = re.compile(r"\s*c:(\d+)/\d+\b.* - (.*)", re.DOTALL)
 
@@ -32,16 +33,17 @@ def describe(
     pixels : (y, x)
         Pixels per unit, of the TIFF tags; None where unknown.
     resolution_unit : int
-        Of the TIFF tags. As in ImageJ it is the text whose unit counts; only where the tags say centimetres
-        are their numbers taken for that.
+        Of the TIFF tags. As in ImageJ it is the text whose unit counts, but where the tags say centimetres
+        their numbers are taken for that.
     """
     unit = length_unit(_text(tags.get("unit")))
     spacing = size_of(tags.get("spacing"))
     y, x = (None if r is None else size_of(1.0 / r) if r else None for r in pixels)
-    if resolution_unit == _CENTIMETRE and (unit is None or unit in MICROMETRES):
+    its = TAG_UNITS.get(resolution_unit)
+    if its is not None and (unit is None or unit in MICROMETRES):
         if unit is None:
             unit, spacing = "µm", None  # nobody says of what the step would be
-        y, x = (None if v is None else converted(v, "cm", unit, MICROMETRES) for v in (y, x))
+        y, x = (None if v is None else converted(v, its, unit, MICROMETRES) for v in (y, x))
     elif unit in (None, PIXEL):
         y, x = _relative(y, x, spacing, resolution_unit)
     sizes = {

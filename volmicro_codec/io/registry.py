@@ -136,6 +136,8 @@ def format_by_content(path: str) -> VolumeFormat | None:
     """The format of a file or directory that is there, by how it begins or what lies in it; or None."""
     if os.path.isdir(path):
         return ZARR if any(os.path.exists(os.path.join(path, mark)) for mark in ZARR_MARKS) else None
+    if not os.path.isfile(path):  # a pipe would be emptied by looking into it
+        return None
     with open(path, "rb") as f:
         start = f.read(4096)
     for magic, kind in MAGICS:

@@ -74,6 +74,8 @@ def read(name: str, files: Sequence[str], choice: Choice) -> Volume:
     alone = Choice(series=choice.series)
     with tiff.image_of(files[0], alone) as first:
         axes, shape, places = _planes_of(first)
+    if "S" in axes:
+        raise InputError(f"{name}: {os.path.basename(files[0])} is an RGB image, expected one value a voxel")
     counted = _counted(name, files, choice.axes, len(shape))
     if len(shape) != 2 and choice.axes is None:
         text = "x".join(map(str, shape))

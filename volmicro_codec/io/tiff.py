@@ -16,7 +16,7 @@ import tifffile
 
 from ..atomic import atomic_output
 from ..errors import InputError
-from ..units import MICROMETRES
+from ..units import MICROMETRES, converted
 from ..volume import Volume, VolumeInfo
 from . import imagej, ome_tiff
 from .arrange import AnyArray, Key, Source, arranged, in_native_order
@@ -29,7 +29,6 @@ from .vendors import describe_lsm, describe_micromanager
 _CLASSIC_LIMIT = (1 << 32) - (1 << 25)
 _IFD_BYTES = 512
 _NAMESPACE = uuid.UUID("5d0b3c1e-7f43-5c55-9a1e-0c6f1d0a7e3b")
-_CENTIMETRE = 3
 
 
 def read(path: str, choice: Choice) -> Volume:
@@ -125,8 +124,9 @@ def _describe(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, ij: dict[
         return describe_lsm(tif.lsm_metadata or {})
     if tif.is_micromanager:
         return describe_micromanager((tif.micromanager_metadata or {}).get("Summary") or {})
-    if unit == _CENTIMETRE and pixels != (1.0, 1.0):  # inches are what programs for printing write
-        y, x = (1e4 / r if r else None for r in pixels)
+    its = imagej.TAG_UNITS.get(unit)  # inches are what programs for printing write
+    if its is not None and pixels != (1.0, 1.0):
+        y, x = (converted(1 / r, its, "µm", MICROMETRES) if r else None for r in pixels)
         return described({"Y": (y, "µm"), "X": (x, "µm")})
     return Described()
 
