@@ -47,8 +47,8 @@ ADMITTED = 25.0
 shape is fitted. Those that do not are taken out after the refit (`growth.noise_taken_out`)."""
 CLOSED = 36.0
 """The same where the gate is closed, six sigmas: with 58, what 42 bits are worth, phantoms and real stacks
-lost up to 0.3 dB against the truth for a tenth of their bytes. Of 100 that a filter of a structure's own shape
-sees, the filters at hand see 58 to 77, since scales and centres lie apart."""
+lost up to 0.3 dB against the truth for a tenth of their bytes. Of 100 that a filter of a structure's own
+shape sees, the filters at hand see 58 to 77, since scales and centres lie apart."""
 WINDOW, SUPPORT = 5, 4.0
 """Voxels a side of the neighbourhood that a residual sample needs the support of, and standard deviations of
 the mean of its squares, over the noise's, that count as support."""
