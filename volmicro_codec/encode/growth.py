@@ -31,9 +31,10 @@ MOST_POINTS = 0.35  # share from which on that is sure to pay; between both, bot
 FEWER = 0.65  # of the count that is best before a fit has converged (measured 0.5 to 0.85)
 TRIES = 0.6, 1.3  # times the count, once a fit has converged
 MOST_TURNS, MOST_TURNS_SLOW = 3, 1
-FIRST, RATIO = 48, 1.6
-"""Gaussians after the first round, and times as many after each, where the noise says when to end: then no
-round depends on the bytes until they are short, and more bytes never make a file worse."""
+FIRST, VOXELS_A_FIRST, RATIO = 48, 32768, 1.6
+"""Gaussians after the first round, or voxels for each of them if those are more, and times as many after each
+further round, where the noise says when to end: then no round depends on the bytes until they are short, and
+more bytes never make a file worse."""
 FIRST_SHARE = 16
 """Part of the Gaussians that the bytes hold, from which on points are thought of."""
 MOST_CLEANINGS = 3
@@ -159,7 +160,8 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
     for k in range(1, 4 * s.rounds + 1):
         before, error = len(fit.model), fit.sse
         if fit.noise is not None:
-            wanted = min(goal, math.ceil(FIRST * RATIO ** (k - 1))) - before
+            first = max(FIRST, fit.voxel_count // VOXELS_A_FIRST)
+            wanted = min(goal, math.ceil(first * RATIO ** (k - 1))) - before
         else:
             wanted = max(1, goal * k // s.rounds - before) if k < s.rounds else goal - before
         if large and before:  # by no more than double, so that the first too many are few
