@@ -221,8 +221,7 @@ def _plot(groups: Groups, path: Path) -> None:
         axis.set_axis_off()
     lines = {line.get_label(): line for axis in panels for line in axis.lines}
     figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=len(lines) or 1, fontsize=8)
-    figure.supylabel("PSNR against the truth, dB", fontsize=9)
-    figure.supxlabel("ratio", fontsize=9)
+    figure.supylabel("PSNR against the truth, dB, over the ratio", fontsize=9)
     figure.savefig(path, dpi=70)
     plt.close(figure)
 
