@@ -268,7 +268,9 @@ def _curves(axis: Any, group: Group, metric: str) -> None:
     """One measure over the ratio, largest ratio first; what lies far below our curve is cut off."""
     ratios = sorted({ratio for _, ratio in group})
     drawn: dict[str, list[tuple[float, float]]] = {}
-    for peer in peers.NAMES:
+    # Rows that are kept as history have names that no peer has any more.
+    names = [*peers.NAMES, *sorted({peer for peer, _ in group} - set(peers.NAMES))]
+    for peer in names:
         points = [
             (ratio, value)
             for ratio in ratios
@@ -278,7 +280,7 @@ def _curves(axis: Any, group: Group, metric: str) -> None:
         if points:
             drawn[peer] = points
             style = {"color": "black", "linewidth": 2.5, "zorder": 3} if peer == peers.OURS else {}
-            colour = {} if style else {"color": f"C{peers.NAMES.index(peer) % 10}"}
+            colour = {} if style else {"color": f"C{names.index(peer) % 10}"}
             axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=peer, **style, **colour)
     axis.set_xscale("log")
     axis.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])

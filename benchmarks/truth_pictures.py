@@ -12,8 +12,10 @@ from typing import Any
 
 import cases
 import encodes
+import keyed_csv
 import numpy as np
 import peers
+from truth import TABLE, Row
 from volumes import ROOT
 
 from volmicro_codec.evaluate import Reference, compare
@@ -42,12 +44,25 @@ def main(argv: Sequence[str] | None = None) -> None:
         ours = next(iter(encodes.encode(peers.OURS, case.voxels, [args.ratio])))
         assert ours is not None
         panels.append(("volmicro-codec", ours.decoded, ours.size))
-        theirs = next(iter(encodes.encode(args.peer, case.voxels, [case.voxels.nbytes / ours.size])))
+        same = case.voxels.nbytes / ours.size
+        knob = _known_knob(case, args.peer, same)
+        theirs = next(iter(encodes.encode(args.peer, case.voxels, [same], known_knob=lambda _, k=knob: k)))
         if theirs is not None:
             panels.append((args.peer, theirs.decoded, theirs.size))
         path = args.output / f"truth-{name}.png"
         draw(case, panels, path)
         print(path.name, *(f"{title} {size} B" for title, _, size in panels[2:]), flush=True)
+
+
+def _known_knob(case: cases.Case, codec: str, ratio: float) -> float | None:
+    """What the table's search ended at on this stack, at the ratio nearest to this one."""
+    rows = [
+        r
+        for r in keyed_csv.read(TABLE, Row)
+        if (r.stack, r.photons, r.codec) == (case.stack, case.photons, codec)
+    ]
+    known = [(abs(np.log(r.ratio / ratio)), r.knob) for r in rows if r.knob is not None]
+    return min(known)[1] if known else None
 
 
 def draw(case: cases.Case, panels: Sequence[tuple[str, Any, int]], path: Path) -> None:

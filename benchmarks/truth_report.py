@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,18 @@ def _head(groups: Groups) -> list[str]:
         f" Peers: {', '.join(peers)}. **Bold**: a peer is ahead of `vgm`. The stacks are small, and the"
         " headers of a video's frames, 19 to 30 bytes each, are up to half of its file at 400x.",
         "",
+        f"Rows measured: {_coverage(groups)}.",
+        "",
     ]
+
+
+def _coverage(groups: Groups) -> str:
+    """How many rows each codec has of those there could be; what is not there could be better."""
+    ratios = _ratios(groups)
+    counts = Counter(codec for g in groups.values() for codec, _ in g)
+    return ", ".join(f"{c} {counts[c]}" for c in (*OURS, *PEERS) if counts[c]) + (
+        f", each of {len(groups)} stacks x {len(ratios)} ratios = {len(groups) * len(ratios)}"
+    )
 
 
 def _header(columns: Sequence[str]) -> list[str]:
@@ -210,8 +221,7 @@ def _plot(groups: Groups, path: Path) -> None:
         axis.set_axis_off()
     lines = {line.get_label(): line for axis in panels for line in axis.lines}
     figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=len(lines) or 1, fontsize=8)
-    figure.supylabel("PSNR against the truth, dB", fontsize=9)
-    figure.supxlabel("ratio", fontsize=9)
+    figure.supylabel("PSNR against the truth, dB, over the ratio", fontsize=9)
     figure.savefig(path, dpi=70)
     plt.close(figure)
 
