@@ -18,6 +18,7 @@ from pathlib import Path
 from .notices import tell
 
 PART, OLD = "part", "old"
+LONGEST = 200  # bytes of a name in the name of what is beside it
 
 
 def name_beside(real: Path, ending: str) -> Path:
@@ -27,7 +28,10 @@ def name_beside(real: Path, ending: str) -> Path:
 
 def _stem(real: Path) -> str:
     """What of a name fits into a longer one, however many bytes its letters take."""
-    return os.fsencode(real.name)[:200].decode("utf-8", "ignore")
+    stem = real.name
+    while len(os.fsencode(stem)) > LONGEST:
+        stem = stem[:-1]
+    return stem
 
 
 @contextlib.contextmanager

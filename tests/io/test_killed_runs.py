@@ -202,6 +202,15 @@ def test_a_name_of_any_length_can_be_written(tmp_path: Path, name: str) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode in any locale")
+def test_a_name_that_the_locale_does_not_know_can_be_written(tmp_path: Path) -> None:
+    code = "import sys; from volmicro_codec.io import atomic_output\nwith atomic_output(sys.argv[1]): pass"
+    ascii_names = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **ascii_names}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "β ‒.tif")], env=env, check=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["β ‒.tif"]
+
+
 def test_where_there_are_no_locks_nothing_is_removed_and_all_else_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
