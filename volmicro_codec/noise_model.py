@@ -63,8 +63,7 @@ class NoiseModel:
 
         In double precision, since squares of voxels that float32 holds may be beyond it.
         """
-        out = np.asarray(level, np.float64) - self.background
-        np.maximum(out, 0.0, out=out)
+        out: F64 = np.maximum(np.asarray(level, np.float64) - self.background, 0.0)
         out *= self.gain or 0.0
         out += self.sigma**2
         return out

@@ -11,9 +11,11 @@ import volmicro_codec
 from tests.conftest import cuda_missing
 from tests.encode.fits import gaussians, rendered
 from volmicro_codec.encode import image
-from volmicro_codec.encode.pipeline import encode_volume
+from volmicro_codec.encode.pipeline import UNKNOWN_NOISE, encode_volume
 from volmicro_codec.encode.settings import TARGETS, EncodeSettings
 from volmicro_codec.errors import DependencyError, InputError, OutputExistsError, UsageError
+from volmicro_codec.format import FileMeta, overhead
+from volmicro_codec.noise_model import NoiseModel
 from volmicro_codec.volume import Volume, VolumeInfo
 
 SHAPE = (10, 14, 16)
@@ -82,6 +84,16 @@ def test_every_channel_and_time_point_is_coded_in_its_own_units(tmp_path):
             assert np.sqrt((error**2).mean()) < 0.1 * np.ptp(voxels[t, c])
     assert {tuple(h["image"]) for h in result.history} == {(0, 0), (0, 1), (1, 0), (1, 1)}
     assert 0.97 * 1600 <= result.bytes <= 1600
+
+
+@pytest.mark.parametrize("sigma", [1.0, 1.28, 12.7, 128.0, 9990.0, 1e-28, 9.99e-28])
+def test_noise_not_yet_known_is_given_as_many_bytes_as_any_takes(sigma):
+    def size(noise):
+        info = VolumeInfo((1, 1, *SHAPE), np.dtype(np.float32))
+        return overhead(FileMeta(info, 9.0, ((0.0, 1.0),), noise=(noise,)), [])
+
+    for gain in (None, 0.5, 1.28, 999.0):
+        assert size(NoiseModel(3.3, sigma, gain, (0.1, -0.5, 0.66))) <= size(UNKNOWN_NOISE)
 
 
 FLAT = {

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 DEFAULT_RADIUS = math.sqrt(12.0)
 JUST_ROUNDING = 0.3  # grey values: the standard deviation of rounding to integers is 0.289
-UNKNOWN_NOISE = NoiseModel(1000.0, 12.3, 12.3)  # holds the place, and the bytes, of one not yet estimated
+UNKNOWN_NOISE = NoiseModel(1000.0, 99.9, 99.9)  # takes as many bytes as any that is not yet estimated
 UNSPENT = 0.97  # of the bytes asked for, under which a file ended because only noise is left
 PSNR_SHORT = 0.02  # dB
 ADAM_STEPS = 4

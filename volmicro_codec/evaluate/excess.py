@@ -15,6 +15,7 @@ from .reference import check_volume
 
 Array = npt.NDArray[Any]
 F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
 
 BLOCK = 16
 QUANTILE = 0.99
@@ -73,15 +74,15 @@ def excess(original: Array, decoded: Array, noise: NoiseModel) -> Excess:
         raise InputError(f"decoded: expected the original's shape {original.shape}, got {decoded.shape}")
     planes = [
         block_excess(np.asarray(decoded[box], np.float32) - np.asarray(original[box], np.float32),
-                     np.asarray(noise.variance_at(decoded[box]), np.float32))
+                     noise.variance_at(decoded[box]))
         for box in _slabs(original.shape)
     ]  # fmt: skip
     return Excess(np.concatenate(planes))
 
 
-def block_excess(residual: F32, variance: F32) -> F32:
+def block_excess(residual: F32, variance: F32 | F64) -> F32:
     """The excess of each block of a residual [Z, Y, X], given the noise's variance at each voxel."""
-    chi: npt.NDArray[np.float64] = residual.astype(np.float64) ** 2 / variance
+    chi: F64 = residual.astype(np.float64) ** 2 / variance
     counts = np.ones(1)
     for axis, n in enumerate(chi.shape):
         starts = np.arange(0, n, BLOCK)
