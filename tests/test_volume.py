@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from volmicro_codec.errors import UsageError
 from volmicro_codec.units import LONG_LENGTHS, MICROMETRES, SECONDS, length_unit, time_unit
@@ -41,6 +43,12 @@ def test_a_unit_of_length_has_one_name(given: str | None, unit: str | None) -> N
 )  # fmt: skip
 def test_a_unit_of_time_has_one_name(given: str, unit: str | None) -> None:
     assert time_unit(given) == unit
+
+
+@given(st.text() | st.from_regex(r"(\\\\u00[bB]5|\u03bc|\x00| |[a-zA-Z]){1,8}"))
+def test_a_name_that_a_unit_was_given_is_its_name(text: str) -> None:
+    for name in (length_unit, time_unit):
+        assert name(name(text)) == name(text)
 
 
 def test_every_name_of_a_unit_is_its_own() -> None:

@@ -157,11 +157,11 @@ def converted(value: float, of: str, to: str, table: dict[str, float]) -> float:
 def _unit(text: str | None, known: dict[str, float], others: dict[str, str]) -> str | None:
     if text is None:
         return None
-    # ImageJ writes the sign as an escape; Greek mu and the Kelvin-like Ångström sign look like what is meant.
-    text = (
-        text.replace("\\u00b5", "µ").replace("\\u00B5", "µ").replace("\\u00c5", "Å").replace("\\u00C5", "Å")
-    )
-    text = text.replace("\u03bc", "µ").replace("\u212b", "Å").replace("\x00", "").strip()
+    text = text.replace("\x00", "")
+    # ImageJ writes the sign as an escape; Greek mu and the sign of the Ångström look like what is meant.
+    for other, meant in (("\\u00b5", "µ"), ("\\u00B5", "µ"), ("\\u00c5", "Å"), ("\\u00C5", "Å")):
+        text = text.replace(other, meant)
+    text = text.replace("\u03bc", "µ").replace("\u212b", "Å").strip()
     if not text:
         return None
     if text in known or text == PIXEL:

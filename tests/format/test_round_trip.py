@@ -33,6 +33,8 @@ finite32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 sizes = st.none() | st.floats(min_value=5e-324, allow_nan=False, allow_infinity=False)
 
 
+times = st.sampled_from(metadata_part.TIME_UNITS) | texts
+
 noises = st.builds(
     NoiseModel,
     finite32,
@@ -51,12 +53,13 @@ def volumes(draw: st.DrawFn) -> VolumeInfo:
     channel = st.builds(ChannelInfo, st.none() | texts, st.none() | st.integers(0, 0xFFFFFF))
     return VolumeInfo(
         (t, c, *zyx),
-        np.dtype(draw(st.sampled_from(["uint8", "uint16", "float32"]))),
+        np.dtype(draw(st.sampled_from(["uint8", "uint16", "int16", "float32"]))),
         axes,
         draw(st.tuples(sizes, sizes, sizes) | sizes.map(lambda v: (v, v, v))),
         draw(st.none() | st.sampled_from(metadata_part.UNITS) | texts),
         tuple(draw(st.just([]) | st.lists(channel, min_size=c, max_size=c))),
         draw(st.none() | texts.map(lambda s: f"_{s.replace('/', '_')}")),
+        *draw(st.just((None, None)) | st.tuples(sizes.filter(bool), st.none() | times)),
     )
 
 

@@ -158,6 +158,21 @@ def test_colours_are_channels_where_the_user_says_so(tmp_path: Path) -> None:
     np.testing.assert_array_equal(volume.data[0], rgb.transpose(3, 0, 1, 2))
 
 
+@pytest.mark.parametrize("planar", [False, True])
+def test_colours_of_ome_tiff_are_channels_where_the_user_says_so(tmp_path: Path, planar: bool) -> None:
+    rgb = np.random.default_rng(2).integers(0, 255, (5, 3, 8, 9), dtype=np.uint8)
+    stored, axes = (rgb, "ZSYX") if planar else (rgb.transpose(0, 2, 3, 1), "ZYXS")
+    path = tmp_path / "v.ome.tif"
+    how = {"planarconfig": "separate"} if planar else {}
+    tifffile.imwrite(path, stored, photometric="rgb", ome=True, metadata={"axes": axes}, **how)
+    with pytest.raises(
+        InputError, match=r"RGB image \(3 samples\).*--axes Z\w*C\w* takes its colours for channels"
+    ):
+        read_volume(path)
+    volume = read_volume(path, axes=axes.replace("S", "C"))
+    np.testing.assert_array_equal(volume.data[0], rgb.transpose(1, 0, 2, 3))
+
+
 def test_more_pages_than_the_text_describes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "v.tif"
     with tifffile.TiffWriter(path) as out:

@@ -130,8 +130,10 @@ def _source(path: str, ome: OmeXml, files: _Files, choice: Choice) -> Source:
     page = _first_page(path, where, files)
     dtype = np.dtype(page.dtype) if page.dtype is not None else np.dtype("V")
     _check_page(path, image, page, dtype)
-    if image.samples > 1:
-        axes, shape = axes + "S", (*shape, image.samples)
+    if image.samples > 1 and page.shape[-1] == image.samples:
+        axes, shape = f"{axes}S", (*shape, image.samples)
+    elif image.samples > 1:
+        axes, shape = f"{axes[:-2]}SYX", (*shape[:-2], image.samples, *shape[-2:])
 
     def voxels(key: Key) -> AnyArray:
         leading = {a: n for n, a in enumerate(axes) if a in sizes}
@@ -294,7 +296,7 @@ def _check_page(path: str, image: OmeImage, page: Any, dtype: np.dtype) -> None:
     shape = (image.sizes["Y"], image.sizes["X"])
     got = tuple(int(n) for n in page.shape)
     samples = image.samples if image.samples > 1 else 1
-    if got != shape and got != (*shape, samples):
+    if got not in (shape, (*shape, samples), (samples, *shape)):
         raise InputError(
             f"{path}: page {page.index} has the shape {'x'.join(map(str, got))}, "
             f"its OME-XML promises {'x'.join(map(str, shape))}"
