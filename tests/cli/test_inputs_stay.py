@@ -108,6 +108,13 @@ def test_of_several_volumes_none_is_replaced(vgm: Callable[..., Any], inputs: Pa
     assert (inputs / "v.tif").read_bytes() == before
 
 
+def test_the_files_of_a_pattern_are_inputs(vgm: Callable[..., Any], inputs: Path) -> None:
+    os.link(inputs / "v.tif", inputs / "g.npz")
+    ran = vgm("gate", "?.tif", "-o", "g.npz", "--force")
+    assert ran.code == 5
+    assert ran.err == "vgm: error: g.npz: is the input ?.tif, and an input is never replaced\n"
+
+
 def test_two_outputs_cannot_be_one_file(vgm: Callable[..., Any], inputs: Path) -> None:
     for more in (["--save-params", "x"], ["--save-history", "sub/../x"]):
         (inputs / "sub").mkdir(exist_ok=True)

@@ -59,7 +59,7 @@ def gate(
     from ..atomic import atomic_output
     from ..io import read_volume
 
-    check_file_output(output, force, [volume])
+    check_file_output(output, force, [volume], ".npz")
     source = read_volume(volume, channel, time, axes=axes, series=series)
     if source.info.shape[:2] != (1, 1):
         raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
 from collections.abc import Iterable
@@ -19,7 +20,8 @@ def refuse_inputs(output: str, inputs: Iterable[str | None], directories: bool =
     output : str
         A path, a URL, or ``-``.
     inputs : iterable of (str or None)
-        Files, directories, URLs (also chained by ``::``) and ``-``; those that are not there do not matter.
+        Files, directories, patterns, URLs (also chained by ``::``) and ``-``; those that are not there do not
+        matter.
     directories : bool
         Whether a directory that is there can be replaced as a whole.
 
@@ -32,7 +34,7 @@ def refuse_inputs(output: str, inputs: Iterable[str | None], directories: bool =
     for name in inputs:
         if name is None:
             continue
-        parts = name.split("::") if "://" in name else [name]
+        parts = name.split("::") if "://" in name else [name, *glob.glob(name)]
         if any(_same(output, part) for part in parts):
             raise OutputError(f"{said}: is the input {shown(name)}, and an input is never replaced")
         if directories and any(_inside(part, output) for part in parts):
