@@ -37,7 +37,8 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     """A directory with a phantom and its encoded copy, and what the encode said."""
     directory = tmp_path_factory.mktemp("encoded")
     vgm(directory, "phantom", "-o", "volume.tif", "--shape", "16,48,64", "--seed", "2")
-    options = ("--ratio", "100", "--json", "--save-history", "h.json", "--save-params", "p.npz")
+    options = ("--ratio", "100", "--objective", "voxels", "--json")
+    options += ("--save-history", "h.json", "--save-params", "p.npz")
     said = json.loads(vgm(directory, "encode", "volume.tif", "-o", "volume.vgm", *options))
     return directory, said
 

@@ -180,7 +180,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> Encoded:
             "mip_ssim",
             "occupancy",
         )
-        return SimpleNamespace(**dict.fromkeys(names, 1), history=[])
+        return SimpleNamespace(**dict.fromkeys(names, 1), remark=None, history=[])
 
     monkeypatch.setattr("volmicro_codec.encode.pipeline.encode_volume", encode)
     return seen

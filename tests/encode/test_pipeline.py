@@ -291,7 +291,7 @@ def test_voxel_sizes_however_far_apart_or_unknown(tmp_path, size):
 
 @pytest.mark.parametrize("size", [(0.0, 1.0, 1.0), (-1.0, 1.0, 1.0), (float("nan"), 1.0, 1.0)])
 def test_senseless_voxel_sizes_are_refused_and_leave_nothing(tmp_path, size):
-    with pytest.raises(UsageError, match="voxel size"):
+    with pytest.raises(UsageError, match="voxel_size"):
         with_voxel_size(tmp_path, size)
     assert list(tmp_path.iterdir()) == []
 

@@ -94,8 +94,8 @@ def test_the_page_is_sound_html_that_refers_to_nothing_outside_itself(page: str)
 def test_the_page_shows_each_channel_of_the_first_time_point_and_measures_all(
     page: str, pair: tuple[Path, Path]
 ) -> None:
-    # Four views of three pictures, the key to errors, a scatter for each; and one map.
-    assert len(Page(page).referred) == 2 * (4 * 3 + 2) + 1
+    # Four views of three pictures, the key to errors, a scatter, where structure is left; and one map.
+    assert len(Page(page).referred) == 2 * (4 * 3 + 3) + 1
     data = json.loads(re.search(r'id="measures">(.*?)</script>', page, re.DOTALL)[1])  # type: ignore[index]
     assert [(i["time"], i["channel"]) for i in data] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     volume = volmicro_codec.read_volume(pair[0])
