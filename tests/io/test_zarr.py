@@ -261,7 +261,7 @@ def test_a_failure_to_replace_keeps_what_was_there(tmp_path: Path, monkeypatch: 
 def test_urls_are_written_and_read_and_half_an_image_replaces_nothing() -> None:
     fsspec = pytest.importorskip("fsspec")
     volume = a_volume("CZYX", voxel_size=(2.0, 0.5, 0.5), unit="µm")
-    url = "memory://bucket/v.ome.zarr"
+    url = "memory://written/v.ome.zarr"
     write_volume(url, volume.data, volume.info)
     again = read_volume(url)
     np.testing.assert_array_equal(again.data, volume.data)
@@ -275,10 +275,10 @@ def test_urls_are_written_and_read_and_half_an_image_replaces_nothing() -> None:
     write_volume(url, other.data, other.info, force=True)
     np.testing.assert_array_equal(read_volume(url).data, other.data)
     with pytest.raises(InputError, match="voxels ended"):
-        write_volume("memory://bucket/w.ome.zarr", [np.zeros((2, 5, 6), np.uint16)], volume.info)
-    assert [f["name"] for f in fsspec.filesystem("memory").ls("/bucket")] == ["/bucket/v.ome.zarr"]
+        write_volume("memory://written/w.ome.zarr", [np.zeros((2, 5, 6), np.uint16)], volume.info)
+    assert [f["name"] for f in fsspec.filesystem("memory").ls("/written")] == ["/written/v.ome.zarr"]
     with pytest.raises(RemoteError, match="no Zarr group or array is there"):
-        read_volume("memory://bucket/w.ome.zarr")
+        read_volume("memory://written/w.ome.zarr")
 
 
 def old_image(path: Path, version: str, shape: tuple[int, ...], **multiscale: Any) -> None:
