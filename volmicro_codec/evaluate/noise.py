@@ -151,9 +151,12 @@ def estimate_noise(volume: Array) -> NoiseModel:
         pinned = float(np.median(dark.level)), max(_usual(dark), least)
     low = float(np.percentile(seen.level, 5))
     origin, start, gain = _line(points, least, pinned)
-    width = float(np.sqrt(start + gain * max(low - origin, 0.0)))
-    background = float(np.median(seen.level[seen.level <= low + 0.4 * width]))
-    variance = start + gain * max(background - origin, 0.0)
+    if pinned is None:
+        width = float(np.sqrt(max(start + gain * (low - origin), least)))
+        background = float(np.median(seen.level[seen.level <= low + 0.4 * width]))
+        variance = max(start + gain * (background - origin), least)
+    else:
+        background, variance = origin, start
     typical = max(float(np.median([p[1] for p in points])) if points else variance, least)
     shared = np.array(kind.correlation) * max(1 - rounding / typical, 0.0)
     return NoiseModel(
