@@ -55,14 +55,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _known_knob(case: cases.Case, codec: str, ratio: float) -> float | None:
-    """What the table's search ended at on this stack, at the ratio nearest to this one."""
+    """What the table's search ended at on this stack at the nearest ratio, moved: 6 steps halve the bytes."""
     rows = [
         r
         for r in keyed_csv.read(TABLE, Row)
         if (r.stack, r.photons, r.codec) == (case.stack, case.photons, codec)
     ]
-    known = [(abs(np.log(r.ratio / ratio)), r.knob) for r in rows if r.knob is not None]
-    return min(known)[1] if known else None
+    known = [(float(np.log2(ratio / r.ratio)), r.knob) for r in rows if r.knob is not None]
+    halvings, knob = min(known, key=lambda k: abs(k[0]), default=(0.0, None))
+    return None if knob is None else knob + 6 * halvings
 
 
 def draw(case: cases.Case, panels: Sequence[tuple[str, Any, int]], path: Path) -> None:
