@@ -100,7 +100,7 @@ def test_decoding_works_where_torch_and_all_of_the_encoder_s_packages_cannot_be_
         ["decode", file, "-o", out],
         ["roi", file, "--box", "0:1,0:1,0:1", "-o", str(tmp_path / "roi.npy")],
     ]
-    blocked = {"torch", "scipy", "zarr", "dask", "fsspec", "skimage", "matplotlib"}
+    blocked = {"torch", "numba", "llvmlite", "scipy", "zarr", "dask", "fsspec", "skimage", "matplotlib"}
     code = WITHOUT.format(blocked=blocked, commands=commands, file=file)
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert (ran.returncode, ran.stderr.count("error")) == (0, 0), ran.stderr

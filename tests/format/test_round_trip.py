@@ -181,7 +181,7 @@ def test_codings_give_back_the_bits_of_records(records: np.ndarray) -> None:
     """Even of values that a reader would refuse: a coding moves bits."""
     for module in (raw, planes):
         payload = module.encode(records)
-        entry: Any = type("Entry", (), {"offset": 0})
+        entry: Any = type("Entry", (), {"offset": 0, "brick_shape": (1, 1, 1)})
         assert module.decode(payload, len(records), b"", entry).tobytes() == records.tobytes()
 
 

@@ -52,9 +52,9 @@ CUTOFF = 12.0
 CUPY = ("cupy-cuda12x", "cupy-cuda13x", "cupy")
 FAISS = ("faiss-gpu",)
 PARTS = (
-    Part("decode", "open, decode and look at files", (("numpy",), ("numba",), ("zstandard",)), None),
+    Part("decode", "open, decode and look at files", (("numpy",), ("zstandard",)), None),
     Part("tiff", "TIFF and OME-TIFF in and out", (("tifffile",), ("imagecodecs",)), None),
-    Part("encode", "encode volumes", (("torch",), ("scipy",)), "encode"),
+    Part("encode", "encode volumes", (("torch",), ("scipy",), ("numba",)), "encode"),
     Part("zarr", "OME-Zarr in and out", (("zarr",), ("fsspec",)), "zarr"),
     Part("remote", "files by http", (("fsspec",), ("aiohttp",)), "remote"),
     Part("report", "pictures and reports", (("pillow",), ("scipy",)), "report"),

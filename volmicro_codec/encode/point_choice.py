@@ -1,6 +1,6 @@
 """Compiled passes over voxels that choose points: which blocks hold any, and each node's integer.
 
-The bits that a choice costs are those of the models of `format.codings.points_chunk` as they stand.
+The bits that a choice costs are those of the models of `codings.points_chunk` as they stand.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
-from ..format.codings.lattice_models import LIMIT, RATES
-from ..format.codings.points_chunk import (
+from .codings.lattice_models import LIMIT, RATES
+from .codings.points_chunk import (
     BLOCK,
     BLOCKS_AT,
     LARGEST,
