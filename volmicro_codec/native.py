@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .errors import DependencyError, FormatError
+from .format.codings.points import MAX_NODES
 from .format.index import MAX_PRIMITIVES_PER_BYTE
 from .primitives import RECORD_DTYPE, Records
 
@@ -49,7 +50,7 @@ def decode_payload(
     FormatError
         A payload that no encoder writes.
     """
-    if not 0 <= count <= MAX_PRIMITIVES_PER_BYTE * len(payload):
+    if not 0 <= count <= max(MAX_PRIMITIVES_PER_BYTE * len(payload), MAX_NODES):
         raise FormatError(f"{where}: {count} primitives cannot be in {len(payload)} bytes")
     records = np.empty(count, RECORD_DTYPE)
     z, y, x = (int(n) for n in brick_shape)

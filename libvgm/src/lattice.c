@@ -477,7 +477,7 @@ vgm_status vgm_decode_lattice(const vgm_payload *p, uint8_t *records, const vgm_
     decoder *d;
     int32_t(*cells)[6];
     vgm_status status;
-    if (p->count > 1 << 20)
+    if (p->count > 1 << 20 || p->count > 8 * (uint64_t)p->length)
         return vgm_fail(error, VGM_DAMAGED, "%s: %llu primitives cannot be in %llu bytes", p->where, (unsigned long long)p->count,
                         (unsigned long long)p->length);
     for (int a = 0; a < 3; a++)

@@ -31,7 +31,8 @@ class Error(ctypes.Structure):
 def taken_by_c(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes], str]:
     """What libvgm says of a file's head: nothing where it takes it."""
     folder = tmp_path_factory.mktemp("libvgm")
-    subprocess.run(["cmake", "-S", ROOT / "libvgm", "-B", folder, "-DCMAKE_BUILD_TYPE=Debug"], check=True, capture_output=True)
+    configure = ["cmake", "-S", ROOT / "libvgm", "-B", folder, "-DCMAKE_BUILD_TYPE=Debug"]
+    subprocess.run(configure, check=True, capture_output=True)
     subprocess.run(["cmake", "--build", folder, "-j2", "--target", "vgm"], check=True, capture_output=True)
     library = ctypes.CDLL(str(next(folder.glob("libvgm.*"))))
 
