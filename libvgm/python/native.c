@@ -12,7 +12,7 @@
 #include "../src/tiles.h"
 
 typedef struct {
-    vgm_split_tables *tables;
+    vgm_lattice_tables *tables;
 } module_state;
 
 /* Raises the package's error for a status. */
@@ -56,7 +56,7 @@ static PyObject *decode_payload(PyObject *module, PyObject *arguments)
         return NULL;
     error.status = VGM_OK;
     if (p.coding == VGM_CODING_LATTICE && state->tables == NULL)
-        state->tables = vgm_new_split_tables(&vgm_malloc_allocator, &error);
+        state->tables = vgm_new_lattice_tables(&vgm_malloc_allocator, &error);
     if (error.status != VGM_OK) {
         raise(&error);
     } else if (fits(&records, (int64_t)count, VGM_RECORD_BYTES, "records")) {

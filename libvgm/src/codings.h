@@ -6,9 +6,9 @@
 
 enum { VGM_CODING_RAW, VGM_CODING_PLANES, VGM_CODING_LATTICE, VGM_CODING_POINTS };
 
-/* What is the same for every lattice chunk of every file and takes milliseconds to make: the split tables (vgm-1-lattice.md, 4.4). */
-typedef struct vgm_split_tables vgm_split_tables;
-vgm_split_tables *vgm_new_split_tables(const vgm_allocator *allocator, vgm_error *error);
+/* What is the same for every lattice chunk of every file and takes milliseconds to make: tables of vgm-1-lattice.md. */
+typedef struct vgm_lattice_tables vgm_lattice_tables;
+vgm_lattice_tables *vgm_new_lattice_tables(const vgm_allocator *allocator, vgm_error *error);
 
 typedef struct {
     unsigned coding;
@@ -16,7 +16,7 @@ typedef struct {
     size_t length, shared_length;
     uint64_t count;
     uint64_t brick_shape[3];
-    const vgm_split_tables *tables; /* of a lattice chunk */
+    const vgm_lattice_tables *tables; /* of a lattice chunk */
     const char *where;              /* for error texts */
 } vgm_payload;
 

@@ -77,7 +77,7 @@ vgm_cursor vgm_take_counted(vgm_cursor *c)
 {
     uint64_t length = vgm_take_varint(c);
     const uint8_t *data = vgm_take_bytes(c, length);
-    return vgm_cursor_of(data, data != NULL ? (size_t)length : 0, c->where, c->error);
+    return data != NULL ? vgm_cursor_of(data, (size_t)length, c->where, c->error) : vgm_cursor_of(c->end, 0, c->where, c->error);
 }
 
 int vgm_is_text(const uint8_t *p, size_t length)

@@ -85,7 +85,7 @@ static vgm_status open_source(vgm_file *f, unsigned flags, vgm_error *error)
     for (uint64_t i = 0; i < f->info.chunks; i++)
         lattice |= f->chunks[i].coding == VGM_CODING_LATTICE;
     if (lattice) {
-        f->tables = vgm_new_split_tables(&f->allocator, error);
+        f->tables = vgm_new_lattice_tables(&f->allocator, error);
         if (f->tables == NULL)
             return VGM_MEMORY;
     }

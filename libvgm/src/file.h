@@ -36,7 +36,7 @@ struct vgm_file {
     vgm_quality *qualities;
     vgm_shared *shared;
     vgm_chunk *chunks;
-    vgm_split_tables *tables; /* where there are lattice chunks */
+    vgm_lattice_tables *tables; /* where there are lattice chunks */
 };
 
 vgm_status vgm_read_metadata(vgm_file *file, const uint8_t *data, size_t length, vgm_error *error);

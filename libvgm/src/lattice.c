@@ -8,16 +8,40 @@ enum { MAX_BRICK = 16384, MAX_MARGIN = 16384, MAX_CLASS = 40, CELL_FLOOR = 32768
 #define FARTHEST ((int64_t)1 << 34)
 #define WIDE (4 * ONE)
 
-struct vgm_split_tables {
-    int32_t below[TABLED + 1][TABLED + 2][8]; /* C[s][n][k] as [n][k][s] */
+struct vgm_lattice_tables {
+    int32_t below[TABLED + 1][TABLED + 2][8]; /* C[s][n][k] of section 4.4 as [n][k][s] */
+    int64_t powers[256];                      /* what exp2 of the bits 15 to 8 of e is */
+    int32_t z[256];                           /* where the logistic function is about (k + 1/2) / 256 */
+    int32_t rates[257];                       /* of a number seen so often */
 };
 
-vgm_split_tables *vgm_new_split_tables(const vgm_allocator *allocator, vgm_error *error)
+/* exp2_fixed, with its first eight factors looked up. */
+static inline int64_t power_of(const vgm_lattice_tables *tables, int64_t e)
+{
+    int64_t r = tables->powers[e >> 8 & 255], w = e >> 16;
+    for (unsigned bits = (unsigned)(e & 255); bits != 0;) {
+        int b = VGM_HIGHEST_BIT(bits);
+        r = (r * EXP2[b] + (1 << 29)) >> 30;
+        bits &= ~(1u << b);
+    }
+    return w >= 0 ? r << w : r >> -w;
+}
+
+vgm_lattice_tables *vgm_new_lattice_tables(const vgm_allocator *allocator, vgm_error *error)
 {
     static const int64_t spreads[SPLITS] = {1, 2, 4, 12, 60};
-    vgm_split_tables *tables = vgm_take(allocator, 1, sizeof *tables, error);
+    vgm_lattice_tables *tables = vgm_take(allocator, 1, sizeof *tables, error);
+    int32_t z = -12 * 65536;
     if (tables == NULL)
         return NULL;
+    for (int k = 0; k < 256; k++) {
+        tables->powers[k] = exp2_fixed(k << 8);
+        while (logistic(z) < (2 * k + 1) * 2048)
+            z += 256;
+        tables->z[k] = z;
+    }
+    for (int k = 0; k <= 256; k++)
+        tables->rates[k] = 65536 / (k + 16);
     for (int s = 0; s < SPLITS; s++)
         for (int64_t n = 2; n <= TABLED; n++) {
             int64_t w[TABLED + 1], total = 0, below = 0, S = spreads[s];
@@ -48,7 +72,7 @@ typedef struct {
 
 typedef struct {
     vgm_decoder code;
-    const vgm_split_tables *tables;
+    const vgm_lattice_tables *tables;
     int64_t steps[MAX_CLASS + 1][3]; /* log, skew, position */
     double dc;
     int64_t mixture[4][SPLITS];
@@ -179,12 +203,43 @@ static inline int64_t bin_below(const bins *b, int64_t i)
     return ((logistic(z) * (VGM_TOTAL - b->room)) >> 20) + i - b->first + 1;
 }
 
+/* The bin that holds the target: by steps that double from a guess, then by bisection. */
+static int64_t find_bin(const bins *b, int64_t guess, int64_t last, int64_t target)
+{
+    int64_t low = b->first - 1, high = last + 1, at = guess, step = 1;
+    if (bin_below(b, guess) <= target) {
+        for (low = guess; (at = low + step) <= high; step *= 2) {
+            if (bin_below(b, at) > target) {
+                high = at - 1;
+                break;
+            }
+            low = at;
+        }
+    } else {
+        for (high = guess - 1; (at = guess - step) > low; step *= 2) {
+            if (bin_below(b, at) <= target) {
+                low = at;
+                break;
+            }
+            high = at - 1;
+        }
+    }
+    while (low < high) {
+        int64_t middle = (low + high + 1) >> 1;
+        if (bin_below(b, middle) <= target)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return low;
+}
+
 /* Section 3.3. */
 static int64_t decode_number(decoder *d, number_model *model, const int64_t *x, int nx, const int64_t *y, int ny, int64_t step,
                              int64_t start)
 {
     bins b;
-    int64_t spread = 0, scale, reach, last, target, low, high, i, h, q, fa, fb, za, zb, da, db, pull, widen, rate;
+    int64_t spread = 0, scale, reach, last, target, i, h, q, fa, fb, za, zb, da, db, pull, widen, rate;
     int fine = 0;
     b.mean = 0;
     for (int k = 0; k < nx; k++)
@@ -193,7 +248,7 @@ static int64_t decode_number(decoder *d, number_model *model, const int64_t *x, 
     for (int k = 0; k < ny; k++)
         spread += model->b[k] * y[k];
     spread = limited(spread >> 12, -9 * 65536, 5 * 65536);
-    scale = exp2_fixed(spread) >> 14;
+    scale = power_of(d->tables, spread) >> 14;
     b.inverse = ((int64_t)1 << 40) / scale;
     while (step << (fine + 4) < scale)
         fine++;
@@ -204,16 +259,9 @@ static int64_t decode_number(decoder *d, number_model *model, const int64_t *x, 
     b.room = 2 * reach + 3;
     last = b.first + 2 * reach;
     target = vgm_decode_target(&d->code);
-    low = b.first - 1;
-    high = last + 1;
-    while (low < high) {
-        int64_t middle = (low + high + 1) >> 1;
-        if (bin_below(&b, middle) <= target)
-            low = middle;
-        else
-            high = middle - 1;
-    }
-    i = low;
+    /* near where the logistic function alone would put it */
+    i = limited(floor_div(((d->tables->z[target >> 12] * scale) >> 16) + b.mean + start, b.width), b.first, last);
+    i = find_bin(&b, i, last, target);
     vgm_take_part(&d->code, i < b.first ? 0 : bin_below(&b, i), i > last ? VGM_TOTAL : bin_below(&b, i + 1));
     h = i;
     if (i < b.first)
@@ -230,7 +278,7 @@ static int64_t decode_number(decoder *d, number_model *model, const int64_t *x, 
     da = (fa * (VGM_TOTAL - fa)) >> 20;
     db = (fb * (VGM_TOTAL - fb)) >> 20;
     widen = limited(floor_div(za * da - zb * db, fb - fa > 1 ? fb - fa : 1), -65536, 3 * 65536);
-    rate = 65536 / ((model->seen < 256 ? model->seen : 256) + 16);
+    rate = d->tables->rates[model->seen < 256 ? model->seen : 256];
     model->seen++;
     model->a[0] += (pull * rate) >> 16;
     for (int k = 1; k < nx; k++)
@@ -270,12 +318,12 @@ static int64_t decode_amplitude(decoder *d, int64_t j)
 }
 
 /* Section 6: the factor and the lattice's vectors; 0 where a symbol is out of range. */
-static int shape_geometry(const int64_t log[3], const int64_t skew[3], int64_t step, int64_t factor[6], int64_t basis[6])
+static int shape_geometry(const vgm_lattice_tables *tables, const int64_t log[3], const int64_t skew[3], int64_t step, int64_t factor[6], int64_t basis[6])
 {
     for (int a = 0; a < 3; a++) {
         if (log[a] < -5 * 65536 || log[a] > 10 * 65536 || skew[a] < -64 * 65536 || skew[a] > 64 * 65536)
             return 0;
-        factor[a] = exp2_fixed(log[a]) >> 14;
+        factor[a] = power_of(tables, log[a]) >> 14;
     }
     factor[3] = (skew[0] * factor[1] + 32768) >> 16;
     factor[4] = (skew[1] * factor[2] + 32768) >> 16;
@@ -384,7 +432,7 @@ static int decode_primitive(decoder *d, of_late *late, const int32_t c[6], vgm_l
         follow(&late->skew[i], clip(skew[i], 131072));
         follow(&late->size[i], size[i]);
     }
-    if (!shape_geometry(log, skew, d->steps[j][2], factor, basis) || !decode_centre(d, basis, c, centre))
+    if (!shape_geometry(d->tables, log, skew, d->steps[j][2], factor, basis) || !decode_centre(d, basis, c, centre))
         return 0;
     for (int a = 0; a < 6; a++)
         batch->factor[a][lane] = factor[a];
