@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from ..jit import njit
 from .codings.lattice_models import LIMIT, RATES
 from .codings.points_chunk import (
     BLOCK,
@@ -24,7 +25,6 @@ from .codings.points_chunk import (
     shift_of,
     zero_model,
 )
-from ..jit import njit
 
 SWEEPS, SWEEPS_TO_THE_END = 4, 12
 SPILL_SEEN = 0.25  # steps that a point spills into the next block from which on that counts there
