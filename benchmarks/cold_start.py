@@ -66,7 +66,7 @@ def main() -> None:
             "vgm decode": [*vgm, "decode", given.file, "-o", f"{folder}/out.npy", "--force"],
         }
         results = {
-            name: {"cold": measure(command, given.repeat, False), "warm": measure(command, given.repeat, True)}
+            name: {kind: measure(command, given.repeat, kind == "warm") for kind in ("cold", "warm")}
             for name, command in commands.items()
         }
     for name, found in results.items():
@@ -76,7 +76,8 @@ def main() -> None:
             f"{name:22s} cold {cold['seconds']:6.3f} s ({cold['cpu_seconds']:.3f} CPU),"
             f" warm {warm['seconds']:6.3f} s ({warm['cpu_seconds']:.3f} CPU){bar}"
         )
-    document = {"file": Path(given.file).name, "commands": results, "bars": BARS, "machine": machine(None, "cpu")}
+    about = {"file": Path(given.file).name, "bars": BARS, "machine": machine(None, "cpu")}
+    document = {**about, "commands": results}
     given.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 

@@ -172,7 +172,7 @@ def _cpu() -> dict[str, Any]:
 
 
 def _kernel_cache() -> str | None:
-    """Where the encoder's compiled kernels are kept; None where they are in no place, or there is no numba."""
+    """Where the encoder's compiled kernels are kept; None where there is no place, or no numba."""
     try:
         from ..jit import place
     except ImportError:
