@@ -10,7 +10,7 @@ static int read_file(void *file, uint64_t offset, size_t length, void *to)
 
 int main(int argc, char **argv)
 {
-    static const size_t sizes[] = {0, 1, 2, 4};
+    static const size_t sizes[] = {0, 1, 2, 4, 2};
     FILE *stream = argc == 8 ? fopen(argv[1], "rb") : NULL;
     vgm_source source = {read_file, stream, 0};
     vgm_file *file = NULL;

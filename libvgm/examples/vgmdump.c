@@ -43,7 +43,7 @@ static void put_number(double v)
 
 static vgm_status put_json(const vgm_file *file, vgm_error *error)
 {
-    static const char *const types[] = {"", "uint8", "uint16", "float32"};
+    static const char *const types[] = {"", "uint8", "uint16", "float32", "int16"};
     const vgm_info *info = vgm_get_info(file);
     vgm_status status = VGM_OK;
     const char *name;
@@ -65,6 +65,13 @@ static vgm_status put_json(const vgm_file *file, vgm_error *error)
     }
     printf("], \"unit\": ");
     put_text(info->unit);
+    if (info->time_interval > 0.0) {
+        printf(", \"time\": [");
+        put_number(info->time_interval);
+        printf(", ");
+        put_text(info->time_unit);
+        printf("]");
+    }
     printf(", \"channels\": [");
     for (uint64_t k = 0; vgm_get_channel(file, k, &name, &color); k++) {
         printf(k ? ", [" : "[");
@@ -147,7 +154,7 @@ static vgm_status put_records(const vgm_file *file, vgm_error *error)
 
 static vgm_status put_voxels(const vgm_file *file, unsigned level, vgm_error *error)
 {
-    static const size_t sizes[] = {0, 1, 2, 4};
+    static const size_t sizes[] = {0, 1, 2, 4, 2};
     const vgm_info *info = vgm_get_info(file);
     uint64_t lo[3] = {0, 0, 0}, hi[3];
     size_t bytes;

@@ -56,7 +56,7 @@ typedef struct {
     uint64_t size;
 } vgm_source;
 
-typedef enum { VGM_UINT8 = 1, VGM_UINT16 = 2, VGM_FLOAT32 = 3 } vgm_type;
+typedef enum { VGM_UINT8 = 1, VGM_UINT16 = 2, VGM_FLOAT32 = 3, VGM_INT16 = 4 } vgm_type;
 
 typedef struct {
     vgm_type type;           /* of the voxels */
@@ -65,7 +65,9 @@ typedef struct {
     int has_noise;           /* whether the file says what its noise was */
     double cutoff;           /* C of section 8 */
     double voxel_size[3];    /* 0 where it is not known */
+    double time_interval;    /* from one time point to the next; 0 where it is not known */
     const char *unit;        /* UTF-8; NULL where it is not known; these strings live as long as the file is open */
+    const char *time_unit;
     const char *source_name; /* comes from a stranger: never a path to write to */
     const char *software, *settings;
     uint64_t chunks;         /* those whose payload is there */

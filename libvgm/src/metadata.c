@@ -5,6 +5,7 @@
 #include "file.h"
 
 static const char *const UNITS[9] = {NULL, "\xc2\xb5m", "nm", "mm", "\xc3\x85", "pm", "cm", "m", "pixel"};
+static const char *const TIME_UNITS[8] = {NULL, "s", "ms", "\xc2\xb5s", "ns", "min", "h", "d"};
 static const char *const QUALITIES[9] = {NULL, "psnr", "psnr_fg", "ssim", "mip_ssim", "max_error", "bias", "rmse", "occupancy"};
 
 /* Where strings are copied to; there is room for all that the metadata can hold. */
@@ -59,6 +60,16 @@ static void read_shared(vgm_file *f, vgm_cursor *c)
     f->info.shared = c->status == VGM_OK ? n : 0;
 }
 
+/* The unit of an id, which the rest of the field says where it is 15. */
+static const char *take_unit(unsigned id, const char *const *known, unsigned last, text_room *room, vgm_cursor *c)
+{
+    if (id == 15)
+        return rest_text(room, c);
+    if (c->status == VGM_OK && id > last)
+        c->status = vgm_fail(c->error, VGM_DAMAGED, "%s: unit %u, expected 0 to %u or 15", c->where, id, last);
+    return c->status == VGM_OK ? known[id] : NULL;
+}
+
 static void read_voxel_size(vgm_file *f, text_room *room, vgm_cursor *c)
 {
     unsigned flags = vgm_take_u8(c), unit = flags >> 4;
@@ -72,12 +83,16 @@ static void read_voxel_size(vgm_file *f, text_room *room, vgm_cursor *c)
         if (c->status == VGM_OK && !(size[a] > 0.0 && isfinite(size[a])))
             c->status = vgm_fail(c->error, VGM_DAMAGED, "%s: a voxel size is not positive and finite", c->where);
     }
-    if (unit == 15)
-        f->info.unit = rest_text(room, c);
-    else if (c->status == VGM_OK && unit > 8)
-        c->status = vgm_fail(c->error, VGM_DAMAGED, "%s: unit %u, expected 0 to 8 or 15", c->where, unit);
-    else if (c->status == VGM_OK)
-        f->info.unit = UNITS[unit];
+    f->info.unit = take_unit(unit, UNITS, 8, room, c);
+}
+
+static void read_time_interval(vgm_file *f, text_room *room, vgm_cursor *c)
+{
+    unsigned unit = vgm_take_u8(c);
+    f->info.time_interval = vgm_take_decimal(c);
+    if (c->status == VGM_OK && !(f->info.time_interval > 0.0 && isfinite(f->info.time_interval)))
+        c->status = vgm_fail(c->error, VGM_DAMAGED, "%s: the time interval is not positive and finite", c->where);
+    f->info.time_unit = take_unit(unit, TIME_UNITS, 7, room, c);
 }
 
 static void read_channels(vgm_file *f, text_room *room, vgm_cursor *c)
@@ -228,6 +243,9 @@ static void read_tag(vgm_file *f, uint64_t tag, text_room *room, vgm_cursor *c)
     case 14:
         read_noise(f, c);
         break;
+    case 16:
+        read_time_interval(f, room, c);
+        break;
     default:
         if (tag & 1)
             c->status = vgm_fail(c->error, VGM_UNSUPPORTED, "metadata: must-understand tag %llu is not known to this release",
@@ -244,7 +262,7 @@ static vgm_status read_sizes(vgm_file *f, vgm_cursor *c)
     uint64_t *shape = f->info.shape, voxels = 1;
     if (c->status != VGM_OK)
         return c->status;
-    if (type < 1 || type > 3)
+    if (type < 1 || type > 4)
         return vgm_fail(c->error, VGM_UNSUPPORTED, "metadata: data type %u is not known to this release", type);
     if (axes > 3)
         return vgm_fail(c->error, VGM_DAMAGED, "metadata: axis flags %u, expected at most 3", axes);

@@ -194,7 +194,7 @@ uint64_t vgm_region_chunks(const vgm_region *r)
 
 uint64_t vgm_region_bytes(const vgm_region *r)
 {
-    static const uint64_t sizes[] = {0, 1, 2, 4};
+    static const uint64_t sizes[] = {0, 1, 2, 4, 2};
     return (uint64_t)(r->hi[0] - r->lo[0]) * (uint64_t)(r->hi[1] - r->lo[1]) * (uint64_t)(r->hi[2] - r->lo[2]) *
            sizes[r->file->info.type];
 }

@@ -148,6 +148,10 @@ static void fill_row(const vgm_block *b, int64_t to, int64_t count)
         uint16_t *out = (uint16_t *)b->out + to, value = (uint16_t)whole(b->base, 0.0, 65535.0);
         for (int64_t k = 0; k < count; k++)
             out[k] = value;
+    } else if (b->type == VGM_INT16) {
+        int16_t *out = (int16_t *)b->out + to, value = (int16_t)whole(b->base, -32768.0, 32767.0);
+        for (int64_t k = 0; k < count; k++)
+            out[k] = value;
     } else {
         float *out = (float *)b->out + to, value = (float)b->base;
         for (int64_t k = 0; k < count; k++)

@@ -251,7 +251,7 @@ PART void NAME(add)(const vgm_gaussian *g, const tile_part *t)
 }
 
 /* Integers are stored by way of binary32: what that loses is far below what the sums have lost. */
-#define STORE(label, kind, limit)                                                                                                    \
+#define STORE(label, kind, least, largest)                                                                                                    \
     PART void NAME(label)(kind * to, int64_t count, const float *sum, int64_t step, float base, float gain)                          \
     {                                                                                                                                \
         typedef kind row __attribute__((vector_size(8 * sizeof(kind)), aligned(1)));                                                 \
@@ -259,19 +259,20 @@ PART void NAME(add)(const vgm_gaussian *g, const tile_part *t)
         if (step == 1)                                                                                                               \
             for (; k + 8 <= count; k += 8) {                                                                                         \
                 vec v = NAME(splat)(base) + NAME(splat)(gain) * NAME(load)(sum + k);                                                 \
-                v = NAME(smaller)(NAME(larger)(v, NAME(splat)(0.0f)), NAME(splat)(limit)) + 12582912.0f;                             \
+                v = NAME(smaller)(NAME(larger)(v, NAME(splat)(least)), NAME(splat)(largest)) + 12582912.0f;                          \
                 *(row *)(to + k) = __builtin_convertvector((ints)v - 0x4b400000, row);                                               \
             }                                                                                                                        \
         for (; k < count; k++) {                                                                                                     \
             float v = base + gain * sum[k * step];                                                                                   \
-            v = v > 0.0f ? v : 0.0f;                                                                                                 \
-            v = v < limit ? v : limit;                                                                                               \
+            v = v > least ? v : least;                                                                                                \
+            v = v < largest ? v : largest;                                                                                           \
             to[k] = (kind)((v + 12582912.0f) - 12582912.0f);                                                                         \
         }                                                                                                                            \
     }
 
-STORE(store_u8, uint8_t, 255.0f)
-STORE(store_u16, uint16_t, 65535.0f)
+STORE(store_u8, uint8_t, 0.0f, 255.0f)
+STORE(store_u16, uint16_t, 0.0f, 65535.0f)
+STORE(store_i16, int16_t, -32768.0f, 32767.0f)
 #undef STORE
 
 PART void NAME(store_row)(const vgm_block *b, int64_t to, int64_t count, const float *sum)
@@ -280,6 +281,8 @@ PART void NAME(store_row)(const vgm_block *b, int64_t to, int64_t count, const f
         NAME(store_u8)((uint8_t *)b->out + to, count, sum, b->step[2], (float)b->base, (float)b->gain);
     else if (b->type == VGM_UINT16)
         NAME(store_u16)((uint16_t *)b->out + to, count, sum, b->step[2], (float)b->base, (float)b->gain);
+    else if (b->type == VGM_INT16)
+        NAME(store_i16)((int16_t *)b->out + to, count, sum, b->step[2], (float)b->base, (float)b->gain);
     else
         for (int64_t k = 0; k < count; k++)
             ((float *)b->out)[to + k] = (float)(b->base + b->gain * (double)sum[k * b->step[2]]);
