@@ -1,9 +1,10 @@
-"""What the first command costs where nothing was run before: no compiled code of Python or numba is cached.
+"""What the first command costs on a machine where none was run before.
 
     python benchmarks/cold_start.py FILE.vgm [-o OUT.json] [--repeat 3]
 
-Each command is a process of its own, with empty directories for what Python and numba cache. Wall seconds are
-the best of several runs; on a shared machine the CPU seconds say more.
+Each command is a process of its own, without anything in numba's cache: "installed" with Python's bytecode as
+installing leaves it, "bare" without that either. Wall seconds are the best of several runs; on a shared machine
+the CPU seconds say more.
 """
 
 from __future__ import annotations
@@ -24,26 +25,28 @@ HERE = Path(__file__).resolve().parent
 BARS = {"vgm info": 0.3, "vgm roi 64^3": 0.6}
 
 
-def run_once(command: list[str], folder: str) -> tuple[float, float]:
-    """Wall and CPU seconds of a command with empty caches."""
-    caches = {"PYTHONPYCACHEPREFIX": f"{folder}/python", "NUMBA_CACHE_DIR": f"{folder}/numba"}
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    start = time.perf_counter()
-    subprocess.run(command, env={**os.environ, **caches}, check=True, capture_output=True)
-    wall = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+def run_once(command: list[str], bytecode: str) -> tuple[float, float]:
+    """Wall and CPU seconds of a command, with bytecode kept in a directory and no kernels kept."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    with tempfile.TemporaryDirectory() as kernels:
+        environment |= {"PYTHONPYCACHEPREFIX": bytecode, "NUMBA_CACHE_DIR": kernels}
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        start = time.perf_counter()
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+        wall = time.perf_counter() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def measure(command: list[str], repeat: int, warm: bool) -> dict[str, float]:
-    """Best of several runs: each with caches of its own, or all with those that a first run has filled."""
+def measure(command: list[str], repeat: int, kind: str) -> dict[str, float]:
+    """Best of several runs."""
     found = []
-    with tempfile.TemporaryDirectory() as shared:
-        if warm:
-            run_once(command, shared)
+    with tempfile.TemporaryDirectory() as installed:
+        if kind == "installed":
+            run_once(command, installed)
         for _ in range(repeat):
-            with tempfile.TemporaryDirectory() as fresh:
-                found.append(run_once(command, shared if warm else fresh))
+            with tempfile.TemporaryDirectory() as bare:
+                found.append(run_once(command, installed if kind == "installed" else bare))
     walls, cpus = zip(*found, strict=True)
     return {"seconds": round(min(walls), 3), "cpu_seconds": round(min(cpus), 3)}
 
@@ -66,15 +69,15 @@ def main() -> None:
             "vgm decode": [*vgm, "decode", given.file, "-o", f"{folder}/out.npy", "--force"],
         }
         results = {
-            name: {kind: measure(command, given.repeat, kind == "warm") for kind in ("cold", "warm")}
+            name: {kind: measure(command, given.repeat, kind) for kind in ("installed", "bare")}
             for name, command in commands.items()
         }
     for name, found in results.items():
         bar = f", bar {BARS[name]} s" if name in BARS else ""
-        cold, warm = found["cold"], found["warm"]
+        installed, bare = found["installed"], found["bare"]
         print(
-            f"{name:22s} cold {cold['seconds']:6.3f} s ({cold['cpu_seconds']:.3f} CPU),"
-            f" warm {warm['seconds']:6.3f} s ({warm['cpu_seconds']:.3f} CPU){bar}"
+            f"{name:22s} installed {installed['seconds']:6.3f} s ({installed['cpu_seconds']:.3f} CPU),"
+            f" bare {bare['seconds']:6.3f} s ({bare['cpu_seconds']:.3f} CPU){bar}"
         )
     about = {"file": Path(given.file).name, "bars": BARS, "machine": machine(None, "cpu")}
     document = {**about, "commands": results}
