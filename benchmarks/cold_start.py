@@ -2,8 +2,8 @@
 
     python benchmarks/cold_start.py FILE.vgm [-o OUT.json] [--repeat 3]
 
-Each command is a process of its own, without anything in numba's cache: "installed" with Python's bytecode as
-installing leaves it, "bare" without that either. Wall seconds are the best of several runs; on a shared machine
+Each command is a process of its own, with nothing in the cache of numba: "installed" with the bytecode that
+installing leaves, "bare" without that either. Wall seconds are the best of several runs; on a shared machine
 the CPU seconds say more.
 """
 
