@@ -13,12 +13,14 @@ STAMP := $(VENV)/.installed
 GPU_STAMP := $(VENV)/.installed-gpu
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test lint types unit gpu-check gpu-bench clean help
+.PHONY: demo native libvgm test lint types unit gpu-check gpu-bench clean help
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:\t/' | expand -t 14
 
-$(STAMP): pyproject.toml constraints.txt
+NATIVE := setup.py $(wildcard libvgm/include/*.h libvgm/src/*.[ch] libvgm/python/*.c)
+
+$(STAMP): pyproject.toml constraints.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq --disable-pip-version-check $(TORCH_PIP) '$(TORCH)'
@@ -45,6 +47,15 @@ demo: $(STAMP) ## a phantom, encoded, decoded, measured, and a picture of both i
 	$(BIN)/vgm verify demo-out/phantom.tif demo-out/phantom.vgm
 	$(BIN)/python scripts/side_by_side.py demo-out/phantom.tif demo-out/decoded.tif -o demo-out/mips.png
 	@echo "Look at demo-out/mips.png: projections of the original and of the decoded volume."
+
+native: ## build the extension in place, by what is there alone: PYTHON with setuptools, and a C compiler
+	@command -v $${CC:-cc} >/dev/null || { echo "a C compiler is needed, GCC or Clang: CC=... names one"; exit 1; }
+	@$(PYTHON) -c 'import setuptools' || { echo "$(PYTHON) needs setuptools: pip install setuptools"; exit 1; }
+	$(PYTHON) setup.py -q build_ext --inplace
+
+libvgm: ## build libvgm and its examples by CMake alone, in build/libvgm
+	cmake -S libvgm -B build/libvgm -DCMAKE_BUILD_TYPE=Release
+	cmake --build build/libvgm
 
 test: lint types unit ## what continuous integration runs
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from volmicro_codec.decode import VgmArray
 from volmicro_codec.decode import open as open_vgm
+from volmicro_codec.native import instructions
 
 HERE = Path(__file__).resolve().parent
 REGION = 64
@@ -99,7 +100,7 @@ def measure(path: str, threads: int | None, repeat: int, device: str) -> dict[st
 
 def machine(threads: int | None, device: str) -> dict[str, Any]:
     """What the figures were taken on."""
-    versions = {name: metadata.version(name) for name in ("numpy", "numba", "zstandard", "volmicro-codec")}
+    versions = {name: metadata.version(name) for name in ("numpy", "zstandard", "volmicro-codec")}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "date": date.today().isoformat(),
@@ -109,6 +110,7 @@ def machine(threads: int | None, device: str) -> dict[str, Any]:
         "threads": threads or "all",
         "device": device,
         "python": platform.python_version(),
+        "instructions": instructions(),
         **versions,
     }
 

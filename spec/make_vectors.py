@@ -23,9 +23,9 @@ from vector_parts import Box, Part, chosen_part, lattice_parts, points_part, spa
 
 from volmicro_codec.decode.grain import add_grain
 from volmicro_codec.decode.indexing import AxisRange
+from volmicro_codec.encode.codings.lattice_steps import Parameters
 from volmicro_codec.format import EncodedChunk, FileMeta, codings, encode_file, support_box
 from volmicro_codec.format.codings import planes, raw
-from volmicro_codec.format.codings.lattice_steps import Parameters
 from volmicro_codec.noise_model import NoiseModel
 from volmicro_codec.primitives import RECORD_DTYPE
 from volmicro_codec.volume import ChannelInfo, VolumeInfo

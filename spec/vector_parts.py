@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from lattice_vectors import Chosen, written
 
+from volmicro_codec.encode.codings.lattice_steps import Parameters
+from volmicro_codec.encode.codings.points_chunk import empty_arrays
 from volmicro_codec.encode.lattice_quantise import (
     Lattice,
     Symbols,
@@ -18,8 +20,7 @@ from volmicro_codec.encode.lattice_quantise import (
 )
 from volmicro_codec.encode.points import encode_points
 from volmicro_codec.format import codings
-from volmicro_codec.format.codings import points
-from volmicro_codec.format.codings.lattice_steps import Parameters
+from volmicro_codec.primitives import RECORD_DTYPE
 
 Box = tuple[int, int, int]
 
@@ -70,7 +71,7 @@ def chosen_part(chosen: Chosen, parameters: Parameters, lo: Box, size: Box) -> P
 
 def points_payload(q: np.ndarray, spacing: int, scale: float, step: float) -> bytes:
     """The points coding of integers [Z, Y, X]."""
-    blocks, padded = points.empty_arrays(q.shape)
+    blocks, padded = empty_arrays(q.shape)
     padded[1:, 1:-1, 1:-1] = q
     for z, y, x in np.argwhere(q) // 8:
         blocks[1 + z, 1 + y, 1 + x] = 1
@@ -85,7 +86,7 @@ def points_part(
     The records are put together here, number by number (section 5 of vgm-1-points.md).
     """
     nodes = np.argwhere(q)
-    records = np.zeros(len(nodes), points.RECORD_DTYPE)
+    records = np.zeros(len(nodes), RECORD_DTYPE)
     middle = (np.array(size) - 1) / 2
     records["position"] = nodes * spacing + (spacing - 1) / 2 - middle
     records["scale"] = scale

@@ -100,10 +100,29 @@ def test_decoding_works_where_torch_and_all_of_the_encoder_s_packages_cannot_be_
         ["decode", file, "-o", out],
         ["roi", file, "--box", "0:1,0:1,0:1", "-o", str(tmp_path / "roi.npy")],
     ]
-    blocked = {"torch", "scipy", "zarr", "dask", "fsspec", "skimage", "matplotlib"}
+    blocked = {"torch", "numba", "llvmlite", "scipy", "zarr", "dask", "fsspec", "skimage", "matplotlib"}
     code = WITHOUT.format(blocked=blocked, commands=commands, file=file)
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert (ran.returncode, ran.stderr.count("error")) == (0, 0), ran.stderr
     assert (tmp_path / "out.tif").is_file()
     with volmicro_codec.open(file) as array:
         assert int(ran.stdout.split()[-2]) == int(array[...].sum())
+
+
+NOT_BUILT = """
+import sys
+sys.modules["volmicro_codec._native"] = None
+from volmicro_codec.cli.app import run
+codes = [run(["info", {file!r}]), run(["roi", {file!r}, "--box", "0:1,0:1,0:1", "-o", {out!r}])]
+sys.exit(codes != [0, 6])
+"""
+
+
+def test_a_decoder_that_was_not_built_is_one_line_that_says_how(tmp_path: Path) -> None:
+    file = str(next(iter(sorted((ROOT / "spec" / "vectors" / "valid").rglob("*.vgm")))))
+    code = NOT_BUILT.format(file=file, out=str(tmp_path / "roi.npy"))
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    (line,) = ran.stderr.splitlines()
+    assert "make native" in line
+    assert not (tmp_path / "roi.npy").exists()

@@ -11,7 +11,7 @@ from tests.cuda import scenes
 from volmicro_codec.cuda.packing import TILE
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
 from volmicro_codec.decode import oracle
-from volmicro_codec.decode.cpu import CpuRasteriser
+from volmicro_codec.encode.rasteriser import CpuRasteriser
 from volmicro_codec.errors import UsageError
 from volmicro_codec.primitives import Primitives
 

@@ -8,7 +8,7 @@ from tests.conftest import cuda_missing
 from tests.decode.models import bricks
 from volmicro_codec.decode import backend
 from volmicro_codec.decode import open as open_vgm
-from volmicro_codec.decode.cpu import CpuRasteriser
+from volmicro_codec.encode.rasteriser import CpuRasteriser, get_rasteriser
 from volmicro_codec.errors import DependencyError, UsageError
 
 NO_CUDA = pytest.mark.skipif(cuda_missing() is None, reason="there is a CUDA device here")
@@ -31,13 +31,13 @@ def test_cuda_that_is_not_there_is_an_error_where_it_was_asked_for(device: str) 
     with pytest.raises(DependencyError):
         backend.get_backend(device, 12.0)
     with pytest.raises(DependencyError):
-        backend.get_rasteriser(device, 12.0)
+        get_rasteriser(device, 12.0)
 
 
 @NO_CUDA
 def test_auto_falls_back_to_the_cpu() -> None:
     assert backend.get_backend("auto", 12.0).name == "cpu"
-    rasteriser = backend.get_rasteriser("auto", 12.0, 3)
+    rasteriser = get_rasteriser("auto", 12.0, 3)
     assert isinstance(rasteriser, CpuRasteriser)
     assert (rasteriser.cutoff, rasteriser.threads) == (12.0, 3)
 

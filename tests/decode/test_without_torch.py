@@ -60,7 +60,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_decoding_works_where_torch_cannot_be_imported(path: Path) -> None:
-    blocked = {"torch", "scipy", "zarr", "dask", "napari", "fsspec", "tifffile", "cupy"}
+    blocked = {"torch", "numba", "llvmlite", "scipy", "zarr", "dask", "napari", "fsspec", "tifffile", "cupy"}
     assert _run(blocked, DECODE, path) == "[]"
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from volmicro_codec.decode.cpu import CpuRasteriser
 from volmicro_codec.encode.fit import ImageFit, Method, Weighting
 from volmicro_codec.encode.gate import no_gate
 from volmicro_codec.encode.image import Image, mapping
 from volmicro_codec.encode.model import Model
+from volmicro_codec.encode.rasteriser import CpuRasteriser
 from volmicro_codec.encode.significance import NoiseField
 
 CUTOFF = 12.0

@@ -10,9 +10,9 @@ pytest.importorskip("torch", reason="fits run on torch")
 import torch
 
 from tests.encode.fits import CUTOFF, fit_of, gaussians, rendered
-from volmicro_codec.decode.cpu import CpuRasteriser
 from volmicro_codec.encode.adam import PATIENCE, refine
 from volmicro_codec.encode.model import MIN_SIGMA, STEP, Model, moved
+from volmicro_codec.encode.rasteriser import CpuRasteriser
 from volmicro_codec.encode.refine import MAX_SIGMA, Block, Refiner
 from volmicro_codec.encode.regularise import Regularisers
 

@@ -10,9 +10,9 @@ pytest.importorskip("torch", reason="fits run on torch")
 import torch
 
 from tests.encode.fits import CUTOFF, fit_of, gaussians, rendered
-from volmicro_codec.decode.cpu import CpuRasteriser
 from volmicro_codec.encode.densify import densify, position_gradients, split_and_clone, step
 from volmicro_codec.encode.model import Model
+from volmicro_codec.encode.rasteriser import CpuRasteriser
 from volmicro_codec.encode.refine import Block, Refiner
 
 SHAPE = (20, 24, 28)

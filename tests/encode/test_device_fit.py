@@ -14,12 +14,12 @@ import torch
 from tests.cuda.conftest import device, driver, host  # noqa: F401 - fixtures
 from volmicro_codec import cuda as backend
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
-from volmicro_codec.decode.cpu import CpuRasteriser
 from volmicro_codec.encode import EncodeSettings, device_adam, matched, pipeline, voxels
 from volmicro_codec.encode import device as device_module
 from volmicro_codec.encode.device import DeviceRefiner, find, rasteriser_on, refiner_of
 from volmicro_codec.encode.device_block import DeviceBlock, on_stream
 from volmicro_codec.encode.model import Model
+from volmicro_codec.encode.rasteriser import CpuRasteriser
 from volmicro_codec.encode.refine import Block, Refiner
 from volmicro_codec.errors import DependencyError
 from volmicro_codec.phantom import make_phantom

@@ -17,7 +17,6 @@ from tests.encode.device_scenes import FLOOR, SHAPE, device_scene, free_of, scen
 from tests.encode.fits import CUTOFF, gaussians, rendered
 from volmicro_codec.cuda.packing import Room
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
-from volmicro_codec.decode.cpu import CpuRasteriser
 from volmicro_codec.encode import adam, device_block
 from volmicro_codec.encode.axes import principal_axes
 from volmicro_codec.encode.device import DeviceRefiner, adam_of, refiner_of
@@ -25,6 +24,7 @@ from volmicro_codec.encode.device_adam import AdamState, AdamStepper
 from volmicro_codec.encode.device_block import DeviceBlock
 from volmicro_codec.encode.device_loop import Looks, State, Stepper, run
 from volmicro_codec.encode.model import MIN_SIGMA, STEP, Model
+from volmicro_codec.encode.rasteriser import CpuRasteriser
 from volmicro_codec.encode.refine import MAX_SIGMA, Block, Refiner
 from volmicro_codec.encode.regularise import Regularisers
 

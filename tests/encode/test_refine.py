@@ -10,7 +10,6 @@ pytest.importorskip("torch", reason="fits run on torch")
 import torch
 
 from tests.encode.fits import CUTOFF, gaussians, rendered
-from volmicro_codec.decode.cpu import CpuRasteriser
 from volmicro_codec.encode import voxels
 from volmicro_codec.encode.model import (
     MIN_SIGMA,
@@ -22,6 +21,7 @@ from volmicro_codec.encode.model import (
     moved,
     precondition,
 )
+from volmicro_codec.encode.rasteriser import CpuRasteriser
 from volmicro_codec.encode.refine import MAX_SIGMA, Block, Refiner
 from volmicro_codec.encode.regularise import Regularisers
 

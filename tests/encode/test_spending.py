@@ -11,6 +11,7 @@ pytest.importorskip("torch", reason="fits run on torch")
 
 from tests.encode.fits import fit_of, gaussians
 from volmicro_codec.encode import rate, shares
+from volmicro_codec.encode.codings.points_chunk import LARGEST
 from volmicro_codec.encode.points import PointChunk
 from volmicro_codec.encode.shares import (
     INDEX_BYTES,
@@ -22,7 +23,6 @@ from volmicro_codec.encode.shares import (
     layer,
     model_of_points,
 )
-from volmicro_codec.format.codings.points_chunk import LARGEST
 
 CUTOFF = 12.0
 

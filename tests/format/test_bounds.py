@@ -14,6 +14,7 @@ import zstandard
 
 from volmicro_codec.decode import image
 from volmicro_codec.decode import open as open_vgm
+from volmicro_codec.encode.codings.points_chunk import empty_arrays
 from volmicro_codec.format import EncodedChunk, FileMeta, check_file, codings, encode_file
 from volmicro_codec.format.codings import points
 from volmicro_codec.format.varint import put
@@ -79,7 +80,7 @@ def lattice() -> bytes:
 
 def points_of(q: np.ndarray) -> bytes:
     """The payload of integers, with all blocks marked."""
-    blocks, padded = points.empty_arrays(q.shape)
+    blocks, padded = empty_arrays(q.shape)
     blocks[1:-1, 1:-1, 1:-1] = 1
     padded[1:, 1:-1, 1:-1] = q
     return bytes(encode_points(blocks, padded, 1, 0.4, 2.0**-9))

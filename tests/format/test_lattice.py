@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from volmicro_codec.encode.codings.lattice_models import LOGISTIC
+from volmicro_codec.encode.codings.lattice_priors import AMPLITUDE_PRIOR, SIGN_PRIOR, WEIGHTS
+from volmicro_codec.encode.codings.lattice_steps import EXP2_BITS
 from volmicro_codec.errors import FormatError, UsageError
 from volmicro_codec.format.codings import lattice as coding
-from volmicro_codec.format.codings.lattice_models import LOGISTIC
-from volmicro_codec.format.codings.lattice_priors import AMPLITUDE_PRIOR, SIGN_PRIOR, WEIGHTS
-from volmicro_codec.format.codings.lattice_steps import EXP2_BITS
 from volmicro_codec.primitives import Records, check_records, records_to_primitives
 
 quantise = pytest.importorskip("volmicro_codec.encode.lattice_quantise")

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from volmicro_codec.cli.app import run
+from volmicro_codec.encode.codings.points_chunk import empty_arrays
 from volmicro_codec.encode.points import encode_points
 from volmicro_codec.format import EncodedChunk, FileMeta, VgmReader, codings, write_file
-from volmicro_codec.format.codings import points, raw
+from volmicro_codec.format.codings import raw
 from volmicro_codec.format.support import support_box
 from volmicro_codec.interop.kinds import GAUSSIANS, POINTS, Share, cost_text, count_text
 from volmicro_codec.interop.report_file import brick_counts, density_map
 from volmicro_codec.interop.tables import read_table
+from volmicro_codec.native import decode_payload
 from volmicro_codec.primitives import RECORD_DTYPE
 from volmicro_codec.volume import VolumeInfo
 
@@ -38,13 +40,12 @@ def mixed(tmp_path: Path) -> Path:
         payload = raw.encode(records)
         chunks.append(EncodedChunk(0, 0, 0, codings.RAW, lo, shape, len(records), *reach, payload))
     lo, shape = (0, 8, 8), (8, 8, 16)
-    blocks, q = points.empty_arrays(shape)
+    blocks, q = empty_arrays(shape)
     blocks[1:-1, 1:-1, 1:-1] = 1
     q[3, 4, 2:14] = [1, 2, -1] * 4
-    nodes = np.argwhere(q[1:, 1:-1, 1:-1])
-    records = points.records_of(nodes, q[q != 0], shape, 1, 0.4, 0.01)
-    reach = support_box(records, lo, shape, SHAPE, 9.0)
     payload = encode_points(blocks, q, 1, 0.4, 0.01)
+    records = decode_payload(codings.POINTS, payload, 12, b"", shape, "points")
+    reach = support_box(records, lo, shape, SHAPE, 9.0)
     chunks.append(EncodedChunk(0, 0, 1, codings.POINTS, lo, shape, 12, *reach, payload))
     info = VolumeInfo((1, 1, *SHAPE), np.dtype("uint16"))
     write_file(tmp_path / "mixed.vgm", FileMeta(info=info, cutoff=9.0, images=((100.0, 1000.0),)), chunks)

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -52,9 +53,9 @@ CUTOFF = 12.0
 CUPY = ("cupy-cuda12x", "cupy-cuda13x", "cupy")
 FAISS = ("faiss-gpu",)
 PARTS = (
-    Part("decode", "open, decode and look at files", (("numpy",), ("numba",), ("zstandard",)), None),
+    Part("decode", "open, decode and look at files", (("numpy",), ("zstandard",)), None),
     Part("tiff", "TIFF and OME-TIFF in and out", (("tifffile",), ("imagecodecs",)), None),
-    Part("encode", "encode volumes", (("torch",), ("scipy",)), "encode"),
+    Part("encode", "encode volumes", (("torch",), ("scipy",), ("numba",)), "encode"),
     Part("zarr", "OME-Zarr in and out", (("zarr",), ("fsspec",)), "zarr"),
     Part("remote", "files by http", (("fsspec",), ("aiohttp",)), "remote"),
     Part("report", "pictures and reports", (("pillow",), ("scipy",)), "report"),
@@ -171,8 +172,11 @@ def _cpu() -> dict[str, Any]:
 
 
 def _kernel_cache() -> str | None:
-    """Where compiled kernels are kept; None where they are compiled in every run."""
-    from ..jit import place
+    """Where the encoder's compiled kernels are kept; None where there is no place, or no numba."""
+    try:
+        from ..jit import place
+    except ImportError:
+        return None
 
     return place()
 
@@ -287,6 +291,8 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _kernels_row(kept: str | None) -> str:
+    if find_spec("numba") is None:
+        return "none: encoding alone compiles any, by numba, which is missing"
     if kept is None:
         return "compiled in every run, as they cannot be kept: NUMBA_CACHE_DIR names a directory for them"
     return f"kept in {kept}"

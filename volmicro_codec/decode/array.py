@@ -13,11 +13,12 @@ import numpy.typing as npt
 
 from ..errors import UsageError
 from ..format import FileMeta, VgmReader
+from ..native import TILE
 from ..volume import VolumeInfo, VoxelSize
 from .backend import get_backend
 from .chunk_cache import ChunkCache
 from .grain import add_grain
-from .image import TILE, ImageEvaluator
+from .image import ImageEvaluator
 from .indexing import AxisRange, BoundsError, parse_box, parse_index
 from .prefix import open_reader
 from .sample import check_points, sample

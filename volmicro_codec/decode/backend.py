@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from importlib import import_module
 from typing import Any, Protocol
@@ -9,8 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from .. import native
 from ..errors import DependencyError, UsageError
+from ..format.metadata import DTYPE_IDS
 from .image import Block, Primed, moved
+from .pool import default_threads, run_in_pool
 from .select import Grid
 
 MAX_PAIRS = 1 << 24  # of tiles and primitives in one pass, unless a tile alone has more: 400 MB
@@ -42,15 +46,8 @@ class Backend(Protocol):
         ...
 
 
-def integer_range(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Least and largest stored integer of a dtype; both 0 for floats."""
-    if dtype.kind == "f":
-        return 0.0, 0.0
-    return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
-
-
 class CpuBackend:
-    """numba kernels on a pool of threads.
+    """The native code on a pool of threads.
 
     Parameters
     ----------
@@ -75,57 +72,84 @@ class CpuBackend:
         pitch: npt.NDArray[np.int64],
     ) -> None:
         """As in `Backend`."""
-        from . import tables, voxel_kernels
-        from .cpu import default_threads, run_in_pool
-
         threads = self.threads or default_threads()
         starts = np.concatenate([[0], np.cumsum([len(p) for p in primed.parts], dtype=np.int64)])
-        n = int(starts[-1])
-        wide = np.empty((n, tables.WIDE_COLUMNS), np.float64)
-        narrow = np.empty((n, tables.COLUMNS), np.float32)
-        span = np.empty((n, 6), np.int64)
+        n, tiles = int(starts[-1]), block.tiles
+        tile_lo, size = triple(block.tile_lo), triple(block.grid)
+        gaussians = np.empty(n, native.GAUSSIAN)
         runs = max(1, min(len(primed.parts), 4 * threads, n // 1000))
         chunk_cuts = np.searchsorted(starts, np.linspace(0, n, runs + 1)).tolist()
 
         def gather(r: int) -> int:
-            found = 0
+            touched = 0
             for k in range(chunk_cuts[r], chunk_cuts[r + 1]):
-                p, a, b = primed.parts[k], int(starts[k]), int(starts[k + 1])
-                found += tables.gather(
+                p = primed.parts[k]
+                touched += native.gather(
                     p.means, p.scales, p.rotations, p.intensities, self.cutoff, grid.origin, float(grid.step),
-                    grid.widening, block.tile, primed.tile_lo[k], primed.tile_hi[k],
-                    wide[a:b], narrow[a:b], span[a:b],
+                    grid.widening, triple(primed.tile_lo[k]), triple(primed.tile_hi[k]),
+                    gaussians[starts[k] : starts[k + 1]],
                 )  # fmt: skip
-            return found
+            return touched
 
-        room, tiles = sum(run_in_pool(threads, gather, runs)), block.tiles
-        if room > MAX_PAIRS and tiles > 1:
-            del wide, narrow, span
+        rooms = run_in_pool(threads, gather, runs)
+        if sum(rooms) > MAX_PAIRS and tiles > 1:
+            del gaussians
             for part, at in block.parts(max(1, tiles // 4)):
                 self.evaluate(primed.within(part), grid, part, base, gain, out, moved(pitch, at))
             return
-        offsets = np.zeros(tiles + 1, np.int64)
-        pairs = np.empty(room, np.int64), np.empty(room, np.int64)
-        entries = tables.list_entries(
-            wide, span, self.cutoff, block.tile, block.tile_lo, block.grid, *pairs, offsets
-        )
-        np.cumsum(offsets, out=offsets)
-        ids = np.empty(entries, np.int64)
-        tables.sort_entries(*pairs, entries, offsets[:-1].copy(), ids)
+        cuts = [int(starts[k]) for k in chunk_cuts]
+        offsets, ids = self._touched(threads, gaussians, cuts, rooms, tile_lo, size)
 
         runs = min(tiles, 1 if threads == 1 else 8 * threads)
-        cost = offsets + np.arange(tiles + 1) * 4
-        cuts = np.unique(np.searchsorted(cost, np.linspace(0, cost[-1], runs + 1)[1:-1]))
-        bounds = [0, *(int(c) for c in cuts if 0 < c < tiles), tiles]
-        least, largest = integer_range(out.dtype)
+        cost = offsets.astype(np.int64) + np.arange(tiles + 1) * 4
+        bounds = sorted({0, *np.searchsorted(cost, np.linspace(0, cost[-1], runs + 1)[1:-1]).tolist(), tiles})
+        kind = DTYPE_IDS[out.dtype.name]
+        wanted = triple(block.lo), triple(block.step), triple(block.count)
 
         def tiles_of(r: int) -> None:
-            voxel_kernels.evaluate_tiles(
-                bounds[r], bounds[r + 1], offsets, ids, wide, narrow, self.cutoff, block.tile, block.tile_lo,
-                block.grid, block.lo, block.step, block.count, base, gain, least, largest, out, pitch,
+            native.evaluate_tiles(
+                bounds[r], bounds[r + 1], offsets, ids, gaussians, self.cutoff, tile_lo, size, *wanted, base,
+                gain, kind, out, triple(pitch),
             )  # fmt: skip
 
         run_in_pool(threads, tiles_of, len(bounds) - 1)
+
+
+    def _touched(
+        self,
+        threads: int,
+        gaussians: npt.NDArray[np.void],
+        cuts: list[int],
+        rooms: list[int],
+        tile_lo: tuple[int, int, int],
+        size: tuple[int, int, int],
+    ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint32]]:
+        """Which Gaussians touch each tile, in order: where each tile's start [tiles + 1], their numbers.
+
+        ``cuts`` [runs + 1] shares them out; ``rooms`` [runs]: pairs of tile and Gaussian that there can be.
+        """
+        tiles, runs = math.prod(size), len(rooms)
+        pairs = [np.empty(room, native.PAIR) for room in rooms]
+        counts = np.zeros((runs, tiles), np.uint64)
+
+        def list_pairs(r: int) -> int:
+            return native.list_pairs(
+                gaussians, cuts[r], cuts[r + 1], self.cutoff, tile_lo, size, rooms[r], pairs[r], counts[r]
+            )
+
+        entries = run_in_pool(threads, list_pairs, runs)
+        offsets = np.zeros(tiles + 1, np.uint64)
+        np.cumsum(counts.sum(axis=0), out=offsets[1:])
+        cursors = np.cumsum(counts, axis=0) - counts + offsets[:-1]
+        ids = np.empty(sum(entries), np.uint32)
+        run_in_pool(threads, lambda r: native.sort_pairs(pairs[r], entries[r], cursors[r], ids), runs)
+        return offsets, ids
+
+
+def triple(values: npt.NDArray[np.int64]) -> tuple[int, int, int]:
+    """Three plain ints of an array."""
+    z, y, x = values.tolist()
+    return z, y, x
 
 
 def parse_device(device: str) -> str:
@@ -164,33 +188,22 @@ def get_backend(device: str, cutoff: float, threads: int | None = None) -> Backe
         CUDA was asked for, and CuPy or the device is not there.
     """
     name = parse_device(device)
-    if name == "cpu" or (name == "auto" and not _cuda_there()):
+    if name == "cpu" or (name == "auto" and not cuda_there()):
         return CpuBackend(cutoff, threads)
-    backend: Backend = _cuda(name).CudaBackend(cutoff, "cuda" if name == "auto" else name)
+    backend: Backend = the_cuda_package(name).CudaBackend(cutoff, "cuda" if name == "auto" else name)
     return backend
 
 
-def get_rasteriser(device: str, cutoff: float, threads: int | None = None) -> Any:
-    """What fits primitives on a device: `cpu.CpuRasteriser`, or the CUDA rasteriser with the same methods.
-
-    Parameters and errors are those of `get_backend`.
-    """
-    name = parse_device(device)
-    if name == "cpu" or (name == "auto" and not _cuda_there()):
-        from .cpu import CpuRasteriser
-
-        return CpuRasteriser(cutoff, threads)
-    return _cuda(name).get_rasteriser("cuda" if name == "auto" else name, cutoff, threads)
-
-
-def _cuda_there() -> bool:
+def cuda_there() -> bool:
+    """Whether there is a CUDA device, and CuPy."""
     try:
-        return bool(_cuda("cuda").available())
+        return bool(the_cuda_package("cuda").available())
     except DependencyError:
         return False
 
 
-def _cuda(name: str) -> Any:
+def the_cuda_package(name: str) -> Any:
+    """`volmicro_codec.cuda`, or `DependencyError` for the device that was asked for."""
     try:
         return import_module("volmicro_codec.cuda")
     except ImportError as exc:

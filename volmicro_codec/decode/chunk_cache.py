@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from ..format import VgmReader
 from ..primitives import Primitives, Records, records_to_primitives
+from .pool import default_threads, run_in_pool
 
 DEFAULT_BYTES = 256 << 20
 PRIMITIVE_BYTES = 3 * 8 + (3 + 4 + 1) * 4
@@ -59,8 +60,6 @@ class ChunkCache:
         return [found[i] for i in ids]
 
     def _read(self, ids: list[int]) -> list[Primitives]:
-        from .cpu import default_threads, run_in_pool
-
         threads = self._threads or default_threads()
 
         def each(decode: Callable[[int], Records], numbers: list[int]) -> list[Records]:

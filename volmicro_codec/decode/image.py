@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..format import VgmReader
+from ..native import TILE
 from ..primitives import Primitives, records_to_primitives
 from .chunk_cache import ChunkCache
 from .indexing import AxisRange
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
-TILE = (16, 16, 32)
 BLOCK_TILES = 1 << 14  # of one pass: 134 million voxels
 BLOCK_PRIMITIVES = 1 << 20  # of one pass, unless a few tiles alone have more: some 300 MB of tables
 FEW_TILES = 64

@@ -8,9 +8,11 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from .. import native
 from ..errors import UsageError
 from ..format import VgmReader
 from .chunk_cache import ChunkCache
+from .pool import default_threads, run_in_pool
 from .select import Grid, chunks_of_image, open_reach
 
 F64 = npt.NDArray[np.float64]
@@ -108,9 +110,6 @@ def sample(
     reader: VgmReader, cache: ChunkCache, t: int, c: int, grid: Grid, points: F64, threads: int | None
 ) -> npt.NDArray[np.float32]:
     """Values of an image at points [M, 3] of a grid, before rounding to the dtype; float32 [M]."""
-    from .cpu import default_threads, run_in_pool
-    from .sample_kernels import sum_at_points
-
     threads = threads or default_threads()
     meta, index = reader.meta, reader.index
     base, gain = meta.images[t * meta.info.shape[1] + c]
@@ -123,16 +122,16 @@ def sample(
     ids = ids[cells.met_by((low - grid.origin) / grid.step, (high - grid.origin) / grid.step)]
     sums = np.zeros(len(points))
     layers = cells.layers(4 * threads if len(points) > 1000 else 1)
+    corner, edge, count = (tuple(a.tolist()) for a in (cells.first, cells.edge, cells.count))
     batches = np.cumsum(index.count[ids]) // PRIMITIVES_AT_ONCE
     for batch in np.unique(batches):
         parts = cache.get(ids[batches == batch].tolist())
 
         def add(k: int, parts: list = parts) -> None:  # type: ignore[type-arg]
             for p in parts:
-                sum_at_points(
+                native.add_to_points(
                     p.means, p.scales, p.rotations, p.intensities, meta.cutoff, grid.origin, float(grid.step),
-                    grid.widening, cells.points, cells.starts, cells.first, cells.edge, cells.count,
-                    *layers[k], sums,
+                    grid.widening, cells.points, cells.starts, corner, edge, count, *layers[k], sums,
                 )  # fmt: skip
 
         run_in_pool(threads, add, len(layers))

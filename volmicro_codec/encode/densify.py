@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..decode import kernels
+from . import kernels
 from .model import PI32, Model
 from .refine import Refiner
 

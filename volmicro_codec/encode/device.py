@@ -11,12 +11,13 @@ import numpy.typing as npt
 import torch
 
 from ..cuda.fields import Fields
-from ..decode.backend import get_rasteriser, parse_device
+from ..decode.backend import parse_device
 from ..errors import DependencyError
 from . import adam, matched, torch_build, voxels
 from .device_block import DeviceBlock, axes_on, on_stream, torch_device
 from .device_loop import Looks, State, Stepper, run
 from .model import Model
+from .rasteriser import get_rasteriser
 from .refine import Block, Refiner
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..decode.cpu import CpuRasteriser
 from ..evaluate.excess import block_excess, within
 from . import densify, initialise, matched, voxels
 from .device import adam_of, find_on, refiner_of
 from .image import Image, Part
 from .model import Model
+from .rasteriser import CpuRasteriser
 from .refine import Block, Refiner
 from .regularise import Regularisers
 from .significance import ADMITTED, BIT, CLOSED, NoiseField, supported

@@ -14,16 +14,11 @@ import numpy.typing as npt
 
 from ..errors import FormatError, UsageError
 from ..format.codings.lattice import MAX_BRICK, MAX_COUNT
-from ..format.codings.lattice_chunk import (
-    MAX_MARGIN,
-    code_places,
-    code_primitives,
-    models_for_chunk,
-    new_late,
-)
-from ..format.codings.lattice_range import STATE_WORDS, finish_encoding, room_for, start_encoding
-from ..format.codings.lattice_record import ROOT_I0, canonical_records
-from ..format.codings.lattice_steps import (
+from ..primitives import Records, check_records
+from .codings.lattice_chunk import MAX_MARGIN, code_places, code_primitives, models_for_chunk, new_late
+from .codings.lattice_range import STATE_WORDS, finish_encoding, room_for, start_encoding
+from .codings.lattice_record import ROOT_I0, canonical_records
+from .codings.lattice_steps import (
     LOG_HIGH,
     LOG_LOW,
     MAX_CLASS,
@@ -31,7 +26,6 @@ from ..format.codings.lattice_steps import (
     Parameters,
     geometry_all,
 )
-from ..primitives import Records, check_records
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]

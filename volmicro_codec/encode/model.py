@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..decode import kernels
+from . import kernels
 from .axes import principal_axes
 
 Tensor = torch.Tensor

@@ -1,6 +1,6 @@
 """Compiled passes over voxels that choose points: which blocks hold any, and each node's integer.
 
-The bits that a choice costs are those of the models of `format.codings.points_chunk` as they stand.
+The bits that a choice costs are those of the models of `codings.points_chunk` as they stand.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import math
 
 import numpy as np
 
-from ..format.codings.lattice_models import LIMIT, RATES
-from ..format.codings.points_chunk import (
+from ..jit import njit
+from .codings.lattice_models import LIMIT, RATES
+from .codings.points_chunk import (
     BLOCK,
     BLOCKS_AT,
     LARGEST,
@@ -24,7 +25,6 @@ from ..format.codings.points_chunk import (
     shift_of,
     zero_model,
 )
-from ..jit import njit
 
 SWEEPS, SWEEPS_TO_THE_END = 4, 12
 SPILL_SEEN = 0.25  # steps that a point spills into the next block from which on that counts there

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..decode.cpu import run_in_pool
+from ..decode.pool import run_in_pool
 from ..errors import UsageError
-from ..format.codings.lattice_range import STATE_WORDS, finish_encoding, room_for, start_encoding
-from ..format.codings.points import HEAD, decode, empty_arrays
-from ..format.codings.points_chunk import BLOCK, code_points, models_for_points
+from ..format.codings.points import HEAD, decode
 from ..format.index import MAX_PRIMITIVES_PER_BYTE
 from ..primitives import Records
+from .codings.lattice_range import STATE_WORDS, finish_encoding, room_for, start_encoding
+from .codings.points_chunk import BLOCK, code_points, empty_arrays, models_for_points
 from .point_choice import SWEEPS, SWEEPS_TO_THE_END, choose, find_blocks, settle, sharpened
 
 F32 = npt.NDArray[np.float32]

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..decode.cpu import CpuRasteriser, Packed
 from . import voxels
 from .model import Axes, Model, direction_table, hold_bounds, local_gradient, moved, precondition
+from .rasteriser import CpuRasteriser, Packed
 
 F32 = npt.NDArray[np.float32]
 Tensor = torch.Tensor

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..decode.cpu import run_in_pool
+from ..decode.pool import run_in_pool
 from ..format import EncodedChunk, codings, support_box
-from ..format.codings.points_chunk import LARGEST
 from . import voxels
+from .codings.points_chunk import LARGEST
 from .crossing import Crossing
 from .fit import ImageFit, core_in_domain
 from .image import Part

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..decode import kernels
+from . import kernels
 from .coder import Coded, Rounded
 from .fit import ImageFit
 from .lattice_quantise import dequantise_weights

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..decode.cpu import run_in_pool
+from ..decode.pool import run_in_pool
 from ..jit import njit
 
 F32 = npt.NDArray[np.float32]

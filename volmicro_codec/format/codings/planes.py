@@ -7,7 +7,6 @@ import zstandard
 
 from ...primitives import RECORD_BYTES, RECORD_DTYPE, Records
 from ..chunk import ChunkEntry
-from ..zframe import inflate
 
 name = "planes"
 id = 1
@@ -22,7 +21,6 @@ def encode(records: Records) -> bytes:
 
 def decode(payload: bytes, count: int, shared: bytes, entry: ChunkEntry) -> Records:
     """Records [count] of a payload; see `Coding.decode`."""
-    size = count * RECORD_BYTES
-    data = inflate(payload, at_most=size, exactly=size, where=f"chunk at byte {entry.offset}")
-    planes = np.frombuffer(data, np.uint8).reshape(RECORD_BYTES, count)
-    return np.ascontiguousarray(planes.T).view(RECORD_DTYPE).reshape(count)
+    from ...native import decode_payload
+
+    return decode_payload(id, payload, count, shared, entry.brick_shape, f"chunk at byte {entry.offset}")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...errors import FormatError
-from ...primitives import RECORD_BYTES, RECORD_DTYPE, Records
+from ...primitives import RECORD_DTYPE, Records
 from ..chunk import ChunkEntry
 
 name = "raw"
@@ -19,9 +18,6 @@ def encode(records: Records) -> bytes:
 
 def decode(payload: bytes, count: int, shared: bytes, entry: ChunkEntry) -> Records:
     """Records [count] of a payload; see `Coding.decode`."""
-    if len(payload) != count * RECORD_BYTES:
-        raise FormatError(
-            f"chunk at byte {entry.offset}: {len(payload)} bytes of raw records,"
-            f" expected {count * RECORD_BYTES}"
-        )
-    return np.frombuffer(payload, RECORD_DTYPE)
+    from ...native import decode_payload
+
+    return decode_payload(id, payload, count, shared, entry.brick_shape, f"chunk at byte {entry.offset}")

@@ -49,6 +49,12 @@ def models_for_points() -> I64:
     return models
 
 
+def empty_arrays(grid: tuple[int, int, int]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """Blocks and integers of a grid, with their borders, all 0 (see `code_points`)."""
+    blocks = np.zeros([-(-n // BLOCK) + 2 for n in grid], np.uint8)
+    return blocks, np.zeros((grid[0] + 1, grid[1] + 2, grid[2] + 2), np.int32)
+
+
 @njit(cache=True, nogil=True, inline="always")
 def _size(q):  # type: ignore[no-untyped-def]
     return min(np.int64(abs(q)), np.int64(CAP))

@@ -1,17 +1,16 @@
-"""The CPU rasteriser: numba kernels over tiles on a pool of threads, in an order threads cannot change."""
+"""The CPU rasteriser of fits: numba kernels over tiles, in an order that threads cannot change."""
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..decode.backend import cuda_there, parse_device, the_cuda_package
+from ..decode.pool import default_threads, run_in_pool
 from . import binning, kernels
 
 F32 = npt.NDArray[np.float32]
@@ -19,32 +18,6 @@ F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 
 TILE = (16, 16, 32)
-
-_pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
-_pools_lock = threading.Lock()
-
-
-def default_threads() -> int:
-    """Threads to use: ``VGM_THREADS``, or as many as the process may run on."""
-    env = os.environ.get("VGM_THREADS", "")
-    if env.isdigit() and int(env) > 0:
-        return int(env)
-    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-def _pool(threads: int) -> ThreadPoolExecutor:
-    key = (os.getpid(), threads)
-    with _pools_lock:
-        if key not in _pools:
-            _pools[key] = ThreadPoolExecutor(threads, thread_name_prefix="vgm")
-        return _pools[key]
-
-
-def run_in_pool(threads: int, task: Callable[[int], Any], count: int) -> list[Any]:
-    """Results of ``task(0) .. task(count - 1)``, in order, on ``threads`` threads."""
-    if threads == 1 or count == 1:
-        return [task(k) for k in range(count)]
-    return list(_pool(threads).map(task, range(count)))
 
 
 @dataclass(frozen=True)
@@ -210,3 +183,14 @@ class CpuRasteriser:
         out = np.zeros((packed.means.shape[0], kernels.MOMENTS), np.float64)
         kernels.gather_moments(packed.ids, parts, out)
         return out
+
+
+def get_rasteriser(device: str, cutoff: float, threads: int | None = None) -> Any:
+    """What fits primitives on a device: `CpuRasteriser`, or the CUDA rasteriser with the same methods.
+
+    Parameters and errors are those of `decode.backend.get_backend`.
+    """
+    name = parse_device(device)
+    if name == "cpu" or (name == "auto" and not cuda_there()):
+        return CpuRasteriser(cutoff, threads)
+    return the_cuda_package(name).get_rasteriser("cuda" if name == "auto" else name, cutoff, threads)

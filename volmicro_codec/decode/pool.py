@@ -1,0 +1,35 @@
+"""The threads that decode and evaluate; which of them does what changes no result."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+_pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
+_pools_lock = threading.Lock()
+
+
+def default_threads() -> int:
+    """Threads to use: ``VGM_THREADS``, or as many as the process may run on."""
+    env = os.environ.get("VGM_THREADS", "")
+    if env.isdigit() and int(env) > 0:
+        return int(env)
+    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    key = (os.getpid(), threads)
+    with _pools_lock:
+        if key not in _pools:
+            _pools[key] = ThreadPoolExecutor(threads, thread_name_prefix="vgm")
+        return _pools[key]
+
+
+def run_in_pool(threads: int, task: Callable[[int], Any], count: int) -> list[Any]:
+    """Results of ``task(0) .. task(count - 1)``, in order, on ``threads`` threads."""
+    if threads == 1 or count == 1:
+        return [task(k) for k in range(count)]
+    return list(_pool(threads).map(task, range(count)))

@@ -1,0 +1,58 @@
+"""libvgm, the native decoder, on numpy arrays; and one clear line where it was not built."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .errors import DependencyError, FormatError
+from .format.codings.points import MAX_NODES
+from .format.index import MAX_PRIMITIVES_PER_BYTE
+from .primitives import RECORD_DTYPE, Records
+
+try:
+    from . import _native
+except ImportError as exc:  # a checkout that was never installed, or an interpreter that it was not built for
+    raise DependencyError(
+        f"the native decoder cannot be loaded: {exc}; install the package (pip install .), or in a checkout"
+        " run: make native PYTHON=python3 (a C compiler, GCC or Clang, is needed)"
+    ) from exc
+
+GAUSSIAN = np.dtype((np.void, _native.GAUSSIAN_BYTES))  # prepared for a grid, read by native code only
+PAIR = np.dtype((np.void, _native.PAIR_BYTES))
+TILE = (_native.TILE_Z, _native.TILE_Y, _native.TILE_X)
+
+gather = _native.gather
+list_pairs = _native.list_pairs
+sort_pairs = _native.sort_pairs
+evaluate_tiles = _native.evaluate_tiles
+add_to_points = _native.add_to_points
+instructions = _native.instructions
+
+
+def decode_payload(
+    coding: int, payload: bytes, count: int, shared: bytes, brick_shape: tuple[int, ...], where: str
+) -> Records:
+    """Records [count] of a chunk's payload, checked.
+
+    Parameters
+    ----------
+    coding : int
+    payload : bytes
+    count : int
+    shared : bytes
+        Parameters shared by all chunks of the coding.
+    brick_shape : (z, y, x)
+    where : str
+        What is decoded, for error messages.
+
+    Raises
+    ------
+    FormatError
+        A payload that no encoder writes.
+    """
+    if not 0 <= count <= max(MAX_PRIMITIVES_PER_BYTE * len(payload), MAX_NODES):
+        raise FormatError(f"{where}: {count} primitives cannot be in {len(payload)} bytes")
+    records = np.empty(count, RECORD_DTYPE)
+    z, y, x = (int(n) for n in brick_shape)
+    _native.decode_payload(coding, payload, count, shared, (z, y, x), where, records)
+    return records
