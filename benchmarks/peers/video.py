@@ -78,6 +78,10 @@ GRAY12 = Layout("gray12le", 12)
 LUMA10 = Layout("yuv420p10le", 10, chroma=True)
 
 
+# ffmpeg with vvenc at times ends well and without a frame; the same command then works.
+ATTEMPTS = 3
+
+
 @functools.cache
 def program() -> str | None:
     """The ffmpeg of the package imageio-ffmpeg (the same on every machine), else the one on the path."""
@@ -170,10 +174,15 @@ def curve(
             raw.write_bytes(frames)
             source = ["-f", "rawvideo", "-pix_fmt", layout.pixel_format, "-s", f"{columns}x{rows}"]
             source += ["-r", "25", "-i", str(raw)]
-            ffmpeg(*source, *options(min(value, high)), "-threads", "1", "-f", stream, str(path))
-            payload = path.read_bytes()
-        if not payload:
-            raise RuntimeError(f"ffmpeg wrote an empty .{stream} at {knob} {value:g}")
+            command = [*source, *options(min(value, high)), "-y", "-threads", "1", "-f", stream, str(path)]
+            payload = b""
+            for _ in range(ATTEMPTS):
+                ffmpeg(*command)
+                payload = path.read_bytes()
+                if payload:
+                    break
+            else:
+                raise RuntimeError(f"ffmpeg wrote an empty .{stream} at {knob} {value:g}, {ATTEMPTS} times")
         tops[payload] = top(value)
         return payload
 
