@@ -98,8 +98,10 @@ def test_every_other_target_is_met(encoded: tuple[Path, dict[str, Any]], option:
         assert (directory / "target.vgm").read_bytes() == first  # the same seed, the same file
 
 
+# Where the tests run in the background SIGINT may be ignored, and a child inherits that.
 IN_THE_FIT = """
-import time
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from volmicro_codec.encode import pipeline
 from volmicro_codec.cli import main
 class Stuck(pipeline.ImageFit):
