@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from volmicro_codec.decode import VgmArray
-from volmicro_codec.decode import open as open_vgm
+from volmicro_codec.decoder import VgmArray
+from volmicro_codec.decoder import open as open_vgm
 from volmicro_codec.native import instructions
 
 HERE = Path(__file__).resolve().parent

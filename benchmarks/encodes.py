@@ -20,7 +20,7 @@ from peers.contract import Curve, CurvePeer
 from peers.search import Search
 from volumes import Image
 
-from volmicro_codec.decode import open as open_vgm
+from volmicro_codec.decoder import open as open_vgm
 
 Voxels = npt.NDArray[Any]
 # (share below the target at which a search ends, encodes at most a target). A step of an integer knob is 12

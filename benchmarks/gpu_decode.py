@@ -24,7 +24,7 @@ from volumes import stack_files
 import volmicro_codec
 from volmicro_codec import EncodeSettings
 from volmicro_codec.cuda import CudaRasteriser
-from volmicro_codec.decode import oracle
+from volmicro_codec.decoder import oracle
 from volmicro_codec.format import VgmReader
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.primitives import Primitives

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from volumes import read_images, stack_files
 
 import volmicro_codec
-from volmicro_codec.encode import EncodeSettings, encode_volume
+from volmicro_codec.encoder import EncodeSettings, encode_volume
 from volmicro_codec.phantom import KINDS, make_phantom
 from volmicro_codec.volume import Volume, VolumeInfo
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 import volmicro_codec
-from volmicro_codec.interop.preview import Layout
+from volmicro_codec.report.preview import Layout
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
@@ -104,7 +104,7 @@ def napari(work: Path) -> None:
     """napari's window with the file in it."""
     python = os.environ.get("VGM_NAPARI_PYTHON", str(ROOT / ".venv-napari" / "bin" / "python"))
     display = ["xvfb-run", "-a", "-s", "-screen 0 1400x1000x24"] if shutil.which("xvfb-run") else []
-    session = ROOT / "tests" / "interop" / "napari_session.py"
+    session = ROOT / "tests" / "integrations" / "napari_session.py"
     file = shlex.split(NAPARI)[-1]
     command = [*display, python, str(session), file, "flat.png", "deep.png", "window.png"]
     subprocess.run(command, cwd=work, check=True)

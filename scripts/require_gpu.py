@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from volmicro_codec.cuda import missing
-from volmicro_codec.encode import torch_build
+from volmicro_codec.encoder import torch_build
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from invalid_vectors import FIXED, file_of, index_of, tag, u
 from lattice_vectors import Chosen, one_primitive, written
 
-from volmicro_codec.encode.codings.lattice_steps import Parameters
+from volmicro_codec.entropy.lattice_steps import Parameters
 
 BRICK = (4, 5, 6)
 STEPS = Parameters(-8 * 256, 128, 128, 128)  # at class 0 one octave, one pivot, one lattice vector

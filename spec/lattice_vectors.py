@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from volmicro_codec.encode.codings.lattice_chunk import (
+from volmicro_codec.entropy.lattice_chunk import (
     STREAMS,
     code_places,
     code_primitives,
     models_for_chunk,
     new_late,
 )
-from volmicro_codec.encode.codings.lattice_range import STATE_WORDS, finish_encoding, room_for, start_encoding
-from volmicro_codec.encode.codings.lattice_record import ROOT_I0, canonical_records
-from volmicro_codec.encode.codings.lattice_steps import MAX_CLASS, Parameters, geometry_all
+from volmicro_codec.entropy.lattice_range import STATE_WORDS, finish_encoding, room_for, start_encoding
+from volmicro_codec.entropy.lattice_record import ROOT_I0, canonical_records
+from volmicro_codec.entropy.lattice_steps import MAX_CLASS, Parameters, geometry_all
 from volmicro_codec.primitives import RECORD_DTYPE, Records
 
 I64 = npt.NDArray[np.int64]

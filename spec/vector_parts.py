@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from lattice_vectors import Chosen, written
 
-from volmicro_codec.encode.codings.lattice_steps import Parameters
-from volmicro_codec.encode.codings.points_chunk import empty_arrays
-from volmicro_codec.encode.lattice_quantise import (
+from volmicro_codec.encoder.lattice_quantise import (
     Lattice,
     Symbols,
     encode_chunk,
@@ -18,7 +16,9 @@ from volmicro_codec.encode.lattice_quantise import (
     quantise_weights,
     records_of,
 )
-from volmicro_codec.encode.points import encode_points
+from volmicro_codec.encoder.points import encode_points
+from volmicro_codec.entropy.lattice_steps import Parameters
+from volmicro_codec.entropy.points_chunk import empty_arrays
 from volmicro_codec.format import codings
 from volmicro_codec.primitives import RECORD_DTYPE
 

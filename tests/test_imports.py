@@ -62,8 +62,8 @@ def test_every_public_name_resolves(name: str) -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="has no attribute 'encoder'"):
-        volmicro_codec.encoder  # noqa: B018
+    with pytest.raises(AttributeError, match="has no attribute 'cells'"):
+        volmicro_codec.cells  # noqa: B018
 
 
 def test_dir_lists_the_public_names() -> None:

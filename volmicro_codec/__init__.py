@@ -13,19 +13,19 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ChannelInfo": "volume",
-    "EncodeResult": "encode",
-    "EncodeSettings": "encode.settings",
+    "EncodeResult": "encoder",
+    "EncodeSettings": "encoder.settings",
     "FormatError": "errors",
     "InputError": "errors",
-    "VgmArray": "decode",
+    "VgmArray": "decoder",
     "VgmError": "errors",
     "VgmReader": "format",
     "Volume": "volume",
     "VolumeInfo": "volume",
     "compare": "evaluate",
-    "encode_volume": "encode",
+    "encode_volume": "encoder",
     "make_phantom": "phantom",
-    "open": "decode",
+    "open": "decoder",
     "read_volume": "io",
     "write_volume": "io",
 }
@@ -51,9 +51,9 @@ __all__ = [  # noqa: RUF022 - in the order a reader meets them
 ]
 
 if TYPE_CHECKING:
-    from .decode import VgmArray, open
-    from .encode import EncodeResult, encode_volume
-    from .encode.settings import EncodeSettings
+    from .decoder import VgmArray, open
+    from .encoder import EncodeResult, encode_volume
+    from .encoder.settings import EncodeSettings
     from .errors import FormatError, InputError, VgmError
     from .evaluate import compare
     from .format import VgmReader

@@ -29,8 +29,8 @@ class Vgm(FitPeer):
 
     def missing(self) -> str | None:
         try:
-            from volmicro_codec.decode import open as _open  # noqa: F401
-            from volmicro_codec.encode import EncodeSettings, encode_volume  # noqa: F401
+            from volmicro_codec.decoder import open as _open  # noqa: F401
+            from volmicro_codec.encoder import EncodeSettings, encode_volume  # noqa: F401
         except ImportError as failure:
             return str(failure)
         return None
@@ -47,8 +47,8 @@ class Vgm(FitPeer):
         return f"sources {digest.hexdigest()[:10]}"
 
     def fit(self, image: Image, ratio: float) -> Fitted:
-        from volmicro_codec.decode import open as open_vgm
-        from volmicro_codec.encode import EncodeSettings, encode_volume
+        from volmicro_codec.decoder import open as open_vgm
+        from volmicro_codec.encoder import EncodeSettings, encode_volume
         from volmicro_codec.volume import Volume
 
         with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from volmicro_codec.cli.encode import encode
-from volmicro_codec.encode.settings import EncodeSettings, parse_size
+from volmicro_codec.encoder.settings import EncodeSettings, parse_size
 from volmicro_codec.errors import MissingFileError, UsageError
 from volmicro_codec.format import FileMeta, encode_file
 
@@ -52,7 +52,7 @@ def encoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Seen:
             history=[{"step": 0, "loss": 1.0, "psnr": float("nan")}],
         )
 
-    monkeypatch.setattr("volmicro_codec.encode.encode_volume", fake, raising=False)
+    monkeypatch.setattr("volmicro_codec.encoder.encode_volume", fake, raising=False)
     voxels = np.arange(2 * 4 * 5 * 6, dtype=np.uint16).reshape(2, 4, 5, 6)
     tifffile.imwrite(tmp_path / "v.tif", voxels, photometric="minisblack", metadata={"axes": "CZYX"})
     return seen

@@ -102,7 +102,7 @@ def test_every_other_target_is_met(encoded: tuple[Path, dict[str, Any]], option:
 IN_THE_FIT = """
 import signal, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from volmicro_codec.encode import pipeline
+from volmicro_codec.encoder import pipeline
 from volmicro_codec.cli import main
 class Stuck(pipeline.ImageFit):
     def __init__(self, *args, **kwargs):

@@ -182,7 +182,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> Encoded:
         )
         return SimpleNamespace(**dict.fromkeys(names, 1), remark=None, history=[])
 
-    monkeypatch.setattr("volmicro_codec.encode.pipeline.encode_volume", encode)
+    monkeypatch.setattr("volmicro_codec.encoder.pipeline.encode_volume", encode)
     return seen
 
 

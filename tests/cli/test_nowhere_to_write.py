@@ -67,7 +67,7 @@ def test_doctor_runs_the_kernels_of_the_cpu(vgm: Callable[..., Any], monkeypatch
     def broken(*args: Any, **kwargs: Any) -> None:
         raise OSError("no such instruction")
 
-    monkeypatch.setattr("volmicro_codec.decode.open", broken)
+    monkeypatch.setattr("volmicro_codec.decoder.open", broken)
     ran = vgm("doctor")
     assert ran.code == 6
     assert "cpu: the kernels do not run: OSError: no such instruction" in ran.err

@@ -36,7 +36,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[Volume]:
             bytes=len(data), ratio=1.0, primitives=0, points=0, history=[], remark=None, **scores
         )
 
-    monkeypatch.setattr("volmicro_codec.encode.encode_volume", encode, raising=False)
+    monkeypatch.setattr("volmicro_codec.encoder.encode_volume", encode, raising=False)
     return volumes
 
 

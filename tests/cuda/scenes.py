@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from volmicro_codec.decode import oracle
+from volmicro_codec.decoder import oracle
 from volmicro_codec.primitives import F64, Primitives
 
 EPSILON = 1e-4

@@ -76,7 +76,7 @@ def test_a_torch_that_cannot_use_a_gpu_is_told_with_what_to_do(
     says: str,
 ) -> None:
     torch = pytest.importorskip("torch")
-    torch_build = pytest.importorskip("volmicro_codec.encode.torch_build")
+    torch_build = pytest.importorskip("volmicro_codec.encoder.torch_build")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", built)
     monkeypatch.setattr(torch_build, "driver_version", lambda: driver)

@@ -14,10 +14,10 @@ from tests.conftest import ROOT
 from tests.cuda import scenes
 from volmicro_codec.cuda.backend import CudaBackend, _cuts
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
-from volmicro_codec.decode.chunk_cache import ChunkCache
-from volmicro_codec.decode.image import ImageEvaluator
-from volmicro_codec.decode.indexing import AxisRange
-from volmicro_codec.decode.select import Grid
+from volmicro_codec.decoder.chunk_cache import ChunkCache
+from volmicro_codec.decoder.image import ImageEvaluator
+from volmicro_codec.decoder.indexing import AxisRange
+from volmicro_codec.decoder.select import Grid
 from volmicro_codec.format import VgmReader
 from volmicro_codec.primitives import Primitives
 

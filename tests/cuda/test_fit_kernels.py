@@ -11,9 +11,9 @@ from tests.cuda import scenes
 from volmicro_codec.cuda.curvature import normal_blocks
 from volmicro_codec.cuda.packing import Packed
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
-from volmicro_codec.encode.rasteriser import CpuRasteriser
 from volmicro_codec.errors import UsageError
 from volmicro_codec.primitives import F64, Primitives
+from volmicro_codec.raster.rasteriser import CpuRasteriser
 
 CUTOFF = 12.0
 EDGE = np.exp(-CUTOFF / 2)

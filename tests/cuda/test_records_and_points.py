@@ -10,7 +10,7 @@ import pytest
 from tests.cuda import scenes
 from volmicro_codec.cuda import neighbours, sampling
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
-from volmicro_codec.decode import oracle
+from volmicro_codec.decoder import oracle
 from volmicro_codec.primitives import RECORD_DTYPE, Primitives, records_to_primitives
 
 

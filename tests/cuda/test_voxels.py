@@ -10,10 +10,10 @@ import pytest
 from tests.cuda import scenes
 from volmicro_codec.cuda.packing import TILE
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
-from volmicro_codec.decode import oracle
-from volmicro_codec.encode.rasteriser import CpuRasteriser
+from volmicro_codec.decoder import oracle
 from volmicro_codec.errors import UsageError
 from volmicro_codec.primitives import Primitives
+from volmicro_codec.raster.rasteriser import CpuRasteriser
 
 Box = tuple[tuple[int, int, int], tuple[int, int, int]]
 

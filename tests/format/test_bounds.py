@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 import zstandard
 
-from volmicro_codec.decode import image
-from volmicro_codec.decode import open as open_vgm
-from volmicro_codec.encode.codings.points_chunk import empty_arrays
+from volmicro_codec.decoder import image
+from volmicro_codec.decoder import open as open_vgm
+from volmicro_codec.entropy.points_chunk import empty_arrays
 from volmicro_codec.format import EncodedChunk, FileMeta, check_file, codings, encode_file
 from volmicro_codec.format.codings import points
 from volmicro_codec.format.varint import put
 from volmicro_codec.primitives import RECORD_DTYPE, Records
 from volmicro_codec.volume import VolumeInfo
 
-quantise = pytest.importorskip("volmicro_codec.encode.lattice_quantise")
-encode_points = pytest.importorskip("volmicro_codec.encode.points").encode_points
+quantise = pytest.importorskip("volmicro_codec.encoder.lattice_quantise")
+encode_points = pytest.importorskip("volmicro_codec.encoder.points").encode_points
 
 PER_BYTE = 800  # bytes of memory: those of 8 primitives, each 22 of its record and what its coding needs
 PIECES = 12 << 20  # bytes that are worked on at one time, whatever the file

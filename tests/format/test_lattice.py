@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from volmicro_codec.encode.codings.lattice_models import LOGISTIC
-from volmicro_codec.encode.codings.lattice_priors import AMPLITUDE_PRIOR, SIGN_PRIOR, WEIGHTS
-from volmicro_codec.encode.codings.lattice_steps import EXP2_BITS
+from volmicro_codec.entropy.lattice_models import LOGISTIC
+from volmicro_codec.entropy.lattice_priors import AMPLITUDE_PRIOR, SIGN_PRIOR, WEIGHTS
+from volmicro_codec.entropy.lattice_steps import EXP2_BITS
 from volmicro_codec.errors import FormatError, UsageError
 from volmicro_codec.format.codings import lattice as coding
 from volmicro_codec.primitives import Records, check_records, records_to_primitives
 
-quantise = pytest.importorskip("volmicro_codec.encode.lattice_quantise")
+quantise = pytest.importorskip("volmicro_codec.encoder.lattice_quantise")
 
 _found = importlib.util.spec_from_file_location(
     "lattice_spec_decoder", Path(__file__).with_name("lattice_spec_decoder.py")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from volmicro_codec.decode import open as open_vgm
+from volmicro_codec.decoder import open as open_vgm
 from volmicro_codec.errors import FormatError
 from volmicro_codec.format import VgmReader
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from volmicro_codec.interop.imports import write_primitives
+from volmicro_codec.convert.imports import write_primitives
 from volmicro_codec.primitives import Primitives
 from volmicro_codec.volume import VolumeInfo
 

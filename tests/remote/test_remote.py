@@ -15,7 +15,7 @@ import pytest
 
 import volmicro_codec
 from volmicro_codec.cli.app import run
-from volmicro_codec.decode.prefix import PrefixSource
+from volmicro_codec.decoder.prefix import PrefixSource
 from volmicro_codec.errors import FormatError, RemoteError
 from volmicro_codec.format import VgmReader, sources
 from volmicro_codec.format.sources import open_source

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..encode.settings import parse_size
+from ..encoder.settings import parse_size
 from ..errors import UsageError
 from .app import Command
 from .options import (
@@ -30,7 +30,7 @@ from .same_file import refuse_inputs
 from .streams import STREAM, output_path, refuse_terminal_output, shown, vgm_source
 
 if TYPE_CHECKING:
-    from ..decode import VgmArray
+    from ..decoder import VgmArray
     from ..format import VgmReader
     from ..progress import Progress
     from .region import Region
@@ -150,8 +150,8 @@ def _write(
     else:
         check_volume_output(output, wanted.force)
     budget = parse_size(wanted.budget, "budget") if wanted.budget is not None else None
-    from ..decode import open as open_vgm
-    from ..decode.prefix import open_reader
+    from ..decoder import open as open_vgm
+    from ..decoder.prefix import open_reader
     from .region import Region
 
     name = shown(file)

@@ -155,7 +155,7 @@ def _torch() -> dict[str, Any] | None:
     try:
         import torch
 
-        from ..encode import torch_build
+        from ..encoder import torch_build
     except ImportError:
         return None
     return {
@@ -220,7 +220,7 @@ def check_cpu() -> str:
     """Decode a small file: "ok", or what is wrong."""
     import numpy as np
 
-    from ..decode import open as open_vgm
+    from ..decoder import open as open_vgm
     from ..format import EncodedChunk, FileMeta, codings, encode_file
     from ..format.chunk import brick_centre
     from ..format.codings import raw
@@ -256,7 +256,7 @@ def _few_primitives() -> Primitives:
 def _checked(decode: Callable[[], Any], few: Primitives) -> str:
     import numpy as np
 
-    from ..decode import oracle
+    from ..decoder import oracle
 
     try:
         got = decode()

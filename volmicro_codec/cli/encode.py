@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 import click
 
 from ..atomic import atomic_output
-from ..encode.settings import TARGETS, EncodeSettings
+from ..encoder.settings import TARGETS, EncodeSettings
 from ..errors import OutputError, UsageError, VgmError
 from ..io.axes import Choice
 from .app import Command
@@ -35,7 +35,7 @@ from .streams import STREAM, check_file_output, output_path, shown, volume_path
 from .terminal import say
 
 if TYPE_CHECKING:
-    from ..encode import EncodeResult
+    from ..encoder import EncodeResult
     from ..volume import Volume
 
 
@@ -185,7 +185,7 @@ def encode(
             with progress() as bar, volume_path(volume) as source_path:
                 bar.start(f"reading {shown(volume)}")
                 source = _read(source_path, volume, reading)
-                from ..encode import encode_volume
+                from ..encoder import encode_volume
 
                 with output_path(target, ".vgm") as path:
                     result = encode_volume(source, path, settings, bar, force=force)
@@ -266,8 +266,8 @@ def _save(output: str, result: EncodeResult, history: str | None, params: str | 
             temp.write_text(text + "\n", encoding="utf-8")
         remark(f"wrote {history}")
     if params is not None:
+        from ..convert.tables import write_npz
         from ..format import VgmReader
-        from ..interop.tables import write_npz
 
         with VgmReader.open(output) as reader:
             write_npz(params, reader, force=force)
@@ -305,7 +305,7 @@ def _print(output: str, source: Volume, result: EncodeResult) -> None:
 
 
 def _rows(output: str, source: Volume, result: EncodeResult) -> list[tuple[str, str]]:
-    from ..interop.kinds import GAUSSIANS, POINTS, count_text
+    from ..convert.kinds import GAUSSIANS, POINTS, count_text
 
     return [
         ("file", output),

@@ -65,10 +65,10 @@ def export(
     blend splats by opacity, front to back, where this codec adds up a field. Bright Gaussians are drawn
     opaque, colours are those of the channels, and Gaussians of negative weight are left out.
     """
+    from ..convert import ply, splat, tables, viewer
+    from ..convert.kinds import count_text
     from ..errors import UsageError
     from ..format import VgmReader
-    from ..interop import ply, splat, tables, viewer
-    from ..interop.kinds import count_text
     from ..io.arrange import Stored, chosen
     from ..io.metadata import Described
 

@@ -68,7 +68,7 @@ def gate(
         )
     with progress() as bar:
         bar.start("training the gate", iterations)
-        from ..encode.gate import train_gate
+        from ..encoder.gate import train_gate
 
         image = source.data[0, 0]
         trained = train_gate(image, tau=gate_tau, seed=seed, iterations=iterations, progress=counted(bar))

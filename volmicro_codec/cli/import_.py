@@ -18,10 +18,10 @@ KEPT = ("axes", "voxel_size", "unit", "channels", "time_interval", "time_unit")
 """Of what a file of parameters says of its volume: what is known of it besides its shape and dtype."""
 
 if TYPE_CHECKING:
-    from ..interop.parameters import Parameters
+    from ..convert.parameters import Parameters
     from ..volume import VolumeInfo
 
-# As in interop.conventions.CHOICES (a test holds that), which is too heavy for `vgm --help`.
+# As in convert.conventions.CHOICES (a test holds that), which is too heavy for `vgm --help`.
 CHOICES: dict[str, tuple[tuple[str, ...], str]] = {
     "order": (("zyx", "xyz"), "Order of the axes."),
     "coordinates": (
@@ -110,9 +110,9 @@ def import_(
     """
     import os
 
-    from ..interop.conventions import to_primitives
-    from ..interop.imports import DEFAULT_CUTOFF, write_primitives
-    from ..interop.parameters import read_parameters
+    from ..convert.conventions import to_primitives
+    from ..convert.imports import DEFAULT_CUTOFF, write_primitives
+    from ..convert.parameters import read_parameters
 
     if output == STREAM:
         raise UsageError("-o -: expected a file name")
@@ -208,7 +208,7 @@ def _like(path: str) -> tuple[VolumeInfo, float, float]:
     import numpy as np
 
     if re.search(r"\.vgm$", path, re.IGNORECASE):
-        from ..decode import open as open_vgm
+        from ..decoder import open as open_vgm
 
         with open_vgm(path) as array:
             base, gain = array.meta.images[0]

@@ -91,7 +91,7 @@ def describe(file: str, reader: VgmReader) -> dict[str, Any]:
 
 
 def _rows(document: dict[str, Any], reader: VgmReader) -> list[tuple[str, str]]:
-    from ..interop.kinds import by_kind, cost_text
+    from ..convert.kinds import by_kind, cost_text
 
     info, meta, sizes = reader.meta.info, reader.meta, document["bytes"]
     rows = [

@@ -84,7 +84,7 @@ def open_pair(original: str, file: str, choice: Choice, device: str, threads: in
     InputError
         Where the file is not of a volume of the original's shape.
     """
-    from ..decode import open as open_vgm
+    from ..decoder import open as open_vgm
     from ..format import VgmReader
     from ..io import read_volume
     from .region import Region

@@ -75,10 +75,10 @@ def preview(
     a scale bar. Large files are evaluated on a coarse grid, so that this takes seconds. Of several time
     points the first is drawn unless --time says otherwise.
     """
-    from ..decode import open as open_vgm
-    from ..encode.settings import parse_size
-    from ..interop.preview import preview as draw
-    from ..interop.preview_drawing import pillow
+    from ..decoder import open as open_vgm
+    from ..encoder.settings import parse_size
+    from ..report.preview import preview as draw
+    from ..report.preview_drawing import pillow
     from .region import Region
 
     output = output or default_output(file, "_mip.png")

@@ -16,7 +16,7 @@ from ..volume import VolumeInfo
 from .options import Bounds
 
 if TYPE_CHECKING:
-    from ..decode import VgmArray
+    from ..decoder import VgmArray
 
 TILE_PLANES = 16
 SLAB_BYTES = 128 << 20

@@ -50,9 +50,9 @@ def report(
     histograms, spectra, all that `vgm verify` measures, primitives per brick, and where the bytes go. Of
     several time points all are measured and the first is drawn.
     """
-    from ..interop.preview_drawing import pillow
-    from ..interop.report import ImageReport, report_image, report_page
     from ..io.axes import Choice
+    from ..report.page import ImageReport, report_image, report_page
+    from ..report.preview_drawing import pillow
     from .pair import open_pair
 
     choice = Choice(channel, time, axes, series)

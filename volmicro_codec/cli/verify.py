@@ -57,8 +57,8 @@ def verify(
     3-D and of maximum projections, the largest error, the bias (mean of decoded minus original), and whether
     both segment alike. --channel and --time choose from the original, and from FILE where it has that axis.
     """
-    from ..interop.report_measures import measure, why_noise_matters
     from ..io.axes import Choice
+    from ..report.measures import measure, why_noise_matters
     from .pair import open_pair
 
     choice = Choice(channel, time, axes, series)
@@ -93,7 +93,7 @@ def verify(
 
 
 def _print(image: dict[str, Any], one_of_many: bool) -> None:
-    from ..interop.report_measures import rows
+    from ..report.measures import rows
 
     if one_of_many:
         say()

@@ -14,8 +14,8 @@ from .packing import TILE, DeviceFloats
 from .rasteriser import CudaRasteriser
 
 if TYPE_CHECKING:
-    from ..decode.image import Block, Primed
-    from ..decode.select import Grid
+    from ..decoder.image import Block, Primed
+    from ..decoder.select import Grid
 
 SLAB_BYTES = 64 << 20
 """Voxels of a slab: two lie on the device and two in pinned host memory at a time."""

@@ -1,0 +1,289 @@
+"""The loop of a refit on a device takes the steps of the loop on the CPU, and ends where that ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="fits run on torch")
+
+import torch
+
+from tests.cuda.conftest import device, driver, host  # noqa: F401 - fixtures
+from tests.encoder.device_scenes import FLOOR, SHAPE, device_scene, free_of, scene
+from tests.encoder.fits import CUTOFF, gaussians, rendered
+from volmicro_codec.cuda.packing import Room
+from volmicro_codec.cuda.rasteriser import CudaRasteriser
+from volmicro_codec.encoder import adam, device_block
+from volmicro_codec.encoder.axes import principal_axes
+from volmicro_codec.encoder.device import DeviceRefiner, adam_of, refiner_of
+from volmicro_codec.encoder.device_adam import AdamState, AdamStepper
+from volmicro_codec.encoder.device_block import DeviceBlock
+from volmicro_codec.encoder.device_loop import Looks, State, Stepper, run
+from volmicro_codec.encoder.model import MIN_SIGMA, STEP, Model
+from volmicro_codec.encoder.refine import MAX_SIGMA, Block, Refiner
+from volmicro_codec.encoder.regularise import Regularisers
+from volmicro_codec.raster.rasteriser import CpuRasteriser
+
+# -- the same steps ------------------------------------------------------------------------------
+
+
+class OnHost:
+    """A `device_loop.Voxels` by the CPU's rasteriser, so that only the loops can differ."""
+
+    room = Room(1 << 60, 1 << 60)
+
+    def __init__(self, refiner: Refiner, model: Model) -> None:
+        self.refiner = refiner
+        self.packed = refiner.pack(model)
+        self.tried = self.packed
+        self.refusals = 0
+        self.loss = torch.tensor(refiner.evaluate(self.packed, refiner.residual), dtype=torch.float64)
+
+    def moments(self) -> Any:
+        r = self.refiner
+        return torch.as_tensor(r.raster.moments(self.packed, r.pull())), torch.tensor(0)
+
+    def curvature(self, table: Any) -> Any:
+        return torch.tensor(self.refiner.curvature(self.packed, table), dtype=torch.float64)
+
+    def attempt(self, model: Model) -> Any:
+        self.tried = self.refiner.pack(model)
+        loss = self.refiner.evaluate(self.tried, self.refiner._trial)
+        return torch.tensor(loss, dtype=torch.float64), torch.tensor(0)
+
+    def keep(self, wanted: Any) -> None:
+        r = self.refiner
+        self.refusals += not wanted
+        if wanted:
+            self.packed, r.residual, r._trial = self.tried, r._trial, r.residual
+
+    def axes(self, b: Any) -> Any:
+        return principal_axes(b)  # where axes are equal any will do: the same as the host's loop has
+
+
+class HostLooks:
+    """`Looks` at tensors of the host: late by one, as the device's."""
+
+    def __init__(self) -> None:
+        self._looks = Looks(self)  # type: ignore[arg-type]
+        self.ask, self.read = self._looks.ask, self._looks.read
+
+    def pinned(self, nbytes: int) -> Any:
+        return np.empty(nbytes, np.uint8)
+
+    def array(self, values: Any, dtype: Any) -> Any:
+        return values.numpy()
+
+    def copy_out(self, source: Any, target: Any) -> Any:
+        return source, target
+
+    def wait(self, token: Any) -> None:
+        source, target = token
+        target[...] = source.view(np.uint8)
+
+
+def never(*_: Any) -> None:
+    raise AssertionError("there is room enough")
+
+
+def by_the_loop(
+    refiner: Refiner,
+    model: Model,
+    iterations: int,
+    free: Any = None,
+    tolerance: float = 0.0,
+    extra: Any = None,
+) -> tuple[Model, float, OnHost]:
+    """As `Refiner.refine`, by the device's loop."""
+    voxels = OnHost(refiner, model)
+    shapes = free is None or bool(free[:, 4:].any())
+    stepper = Stepper(
+        voxels, CUTOFF, FLOOR, refiner.max_sigma, shapes, free, iterations, tolerance, extra
+    )  # fmt: skip
+    begun = State.begin(model, voxels.loss, extra(model) if extra else None)
+    state, seen = run(stepper.trip, begun, iterations, HostLooks(), enlarge=never)  # type: ignore[arg-type]
+    return state.model, seen.loss, voxels
+
+
+class Rash(CpuRasteriser):
+    """Says that the loss is flatter than it is, so that steps are too long and are refused."""
+
+    flatter = 0.3
+
+    def slope(self, packed: Any, direction: Any, out: Any = None) -> Any:
+        out = super().slope(packed, direction, out)
+        out *= self.flatter
+        return out
+
+
+def sparks() -> tuple[Any, Model]:
+    """What wants to be narrower than may be, what wants to be wider, and one that only needs to move."""
+    target = np.zeros((12, 12, 40), np.float32)
+    target[6, 6, 6] = 1.0
+    target += np.linspace(0, 0.3, 40, dtype=np.float32)
+    at = np.array([[6.0, 6, 6], [6, 6, 26.5], [6, 5, 20]])
+    wide = np.array([[MIN_SIGMA] * 3, [2.5] * 3, [3.0, 23.9, 23.9]])
+    return target, Model.isotropic(at, wide, np.array([0.5, 0.4, 0.1]))
+
+
+# Of few steps at the bounds: what is held there is decided by signs, so that roundings grow.
+WAYS: dict[str, tuple[Callable[[], tuple[Any, Model]], dict[str, Any]]] = {
+    "plain": (scene, {}),
+    "many steps": (scene, {"iterations": 23}),
+    "one step": (scene, {"iterations": 1}),
+    "weights alone": (scene, {"free": free_of(8, slice(0, 1))}),
+    "some shapes held": (scene, {"free": free_of(8, slice(0, STEP))}),
+    "at the bounds": (sparks, {"iterations": 5}),
+    "until it stalls": (scene, {"iterations": 60, "tolerance": 1e-2}),
+    "with penalties": (scene, {"penalties": Regularisers(1e-4, 1e-3, 1e-4, 1e-4)}),
+    "refused at times": (scene, {"flatter": 0.6, "iterations": 12}),
+    "refused often": (scene, {"flatter": 0.25, "iterations": 7}),
+    "refused to the end": (scene, {"flatter": 1e-4, "iterations": 9}),
+    "refused at the bounds": (sparks, {"flatter": 0.3, "iterations": 5}),
+}
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_the_loop_without_branches_takes_the_steps_of_the_loop_with_them(name: str) -> None:
+    make, given = WAYS[name]
+    target, model = make()
+    raster = Rash(CUTOFF, 1)
+    raster.flatter = given.get("flatter", 1.0)
+    block = Block(
+        np.zeros(3), target, np.random.default_rng(0).uniform(0.5, 2, target.shape).astype(np.float32)
+    )
+    a, b = (Refiner(block, raster, noise_floor=FLOOR) for _ in range(2))
+    iterations = given.get("iterations", 10)
+    options = {k: given[k] for k in ("free", "tolerance") if k in given}
+    if "penalties" in given:
+        options["extra"] = given["penalties"].bind(model, target.size / len(model))
+    want, want_loss = a.refine(model, iterations, **options)
+    got, got_loss, voxels = by_the_loop(b, model, iterations, **options)
+    for field in ("mu", "B", "w"):
+        assert torch.allclose(getattr(got, field), getattr(want, field), rtol=1e-6, atol=1e-8)
+    assert got_loss == pytest.approx(want_loss, rel=1e-9)
+    np.testing.assert_allclose(b.residual, a.residual, atol=1e-6)
+    if "flatter" in given:
+        assert voxels.refusals > 2
+
+
+@pytest.mark.parametrize("flatter", [1.0, 0.3])
+def test_the_loss_never_rises_and_every_iteration_is_reported(flatter: float) -> None:
+    target, model = scene()
+    raster = Rash(CUTOFF, 1)
+    raster.flatter = flatter
+    block = Block(np.zeros(3), target)
+    losses = [by_the_loop(Refiner(block, raster, noise_floor=FLOOR), model, n)[1] for n in range(1, 9)]
+    assert (np.diff(losses) <= 0).all()
+    refiner = Refiner(block, raster, noise_floor=FLOOR)
+    voxels, seen = OnHost(refiner, model), []
+    stepper = Stepper(voxels, CUTOFF, FLOOR, MAX_SIGMA, True, None, 11, 0.0, None)
+    run(stepper.trip, State.begin(model, voxels.loss, None), 11, HostLooks(), enlarge=never,  # type: ignore[arg-type]
+        report=lambda it, loss: seen.append((it, loss)))  # fmt: skip
+    assert [it for it, _ in seen] == list(range(11))
+    assert (np.diff([loss for _, loss in seen]) <= 0).all()
+
+
+ADAM: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "too fast": {"rate": 3.0},
+    "some shapes held": {"free": free_of(8, slice(0, STEP))},
+    "until it stalls": {"iterations": 40, "tolerance": 0.05},
+    "with penalties": {"penalties": Regularisers(1e-4, 1e-3, 1e-4, 1e-4)},
+}
+
+
+@pytest.mark.parametrize("name", ADAM)
+def test_adam_without_branches_takes_the_steps_of_adam_with_them(name: str) -> None:
+    given = ADAM[name]
+    target, model = scene()
+    a, b = (
+        Refiner(Block(np.zeros(3), target), CpuRasteriser(CUTOFF, 1), noise_floor=FLOOR) for _ in range(2)
+    )
+    iterations, rate, free = given.get("iterations", 14), given.get("rate", 0.1), given.get("free")
+    extra = given["penalties"].bind(model, 500.0) if "penalties" in given else None
+    told: list[int] = []
+    want, want_loss = adam.refine(
+        a, model, iterations, rate=rate, free=free, tolerance=given.get("tolerance", 0.0), extra=extra,
+        report=lambda it, _: told.append(it),
+    )  # fmt: skip
+    voxels = OnHost(b, model)
+    stepper = AdamStepper(
+        voxels, CUTOFF, FLOOR, MAX_SIGMA, True, free, iterations, given.get("tolerance", 0.0), extra, rate
+    )
+    begun = AdamState.begin(model, voxels.loss, extra(model) if extra else None)
+    state, seen = run(stepper.trip, begun, iterations, HostLooks(), enlarge=never)  # type: ignore[arg-type]
+    assert seen.loss == pytest.approx(want_loss, rel=1e-9)
+    assert seen.count == len(told)
+    for field in ("mu", "B", "w"):
+        assert torch.allclose(getattr(state.best, field), getattr(want, field), rtol=1e-6, atol=1e-8)
+
+
+# -- on a device ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("penalties", [Regularisers(), Regularisers(1e-4, 1e-3, 1e-4, 1e-4)])
+@pytest.mark.parametrize("columns", [slice(0, STEP), slice(0, 4)])
+def test_a_device_comes_to_the_loss_of_the_cpu(device: Any, columns: slice, penalties: Any) -> None:  # noqa: F811
+    block, model = device_scene()
+    free = free_of(len(model), columns)
+    cpu = Refiner(block, CpuRasteriser(CUTOFF, 1), noise_floor=FLOOR)
+    cuda = DeviceRefiner(block, CudaRasteriser(CUTOFF, device), noise_floor=FLOOR)
+    losses, models = [], []
+    for refiner in (cpu, cuda):
+        extra = penalties.bind(model, 500.0, axes=refiner.axes) if penalties else None
+        new, loss = refiner.refine(model, 5, free=free, extra=extra)
+        losses.append(loss + (float(extra(new)[0]) if extra else 0.0))
+        models.append(new)
+    assert losses[1] == pytest.approx(losses[0], rel=2e-3)
+    assert torch.allclose(models[0].mu, models[1].mu, atol=0.02)
+    assert torch.equal(models[1].mu[-2:], model.mu[-2:])
+
+
+def test_adam_on_a_device_comes_to_the_loss_of_the_cpu(device: Any) -> None:  # noqa: F811
+    block, model = device_scene()
+    cuda = CudaRasteriser(CUTOFF, device)
+    cpu, on_device = Refiner(block, CpuRasteriser(CUTOFF, 1), noise_floor=FLOOR), refiner_of(cuda)
+    _, want = adam_of(cpu.raster)(cpu, model, 5, rate=0.1)
+    refiner = on_device(block, cuda, noise_floor=FLOOR)
+    new, got = adam_of(cuda)(refiner, model, 5, rate=0.1)
+    assert got == pytest.approx(want, rel=2e-3)
+    kept = refiner.residual.copy()
+    assert refiner.evaluate(refiner.pack(new), refiner.residual) == pytest.approx(got, rel=1e-5)
+    np.testing.assert_allclose(kept, refiner.residual, atol=1e-5)
+
+
+def test_a_refit_that_outgrows_its_room_is_made_as_with_room_enough(
+    device: Any,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target = rendered(gaussians(3, SHAPE, 2), SHAPE)
+    start = Model.isotropic(gaussians(3, SHAPE, 2).mu.numpy(), np.full(3, 0.5), np.full(3, 0.3))
+    results, rooms = [], []
+    for slack, spare in ((50.0, 5000), (1.0, 0)):
+        monkeypatch.setattr(device_block, "SLACK", slack)
+        monkeypatch.setattr(device_block, "_SPARE", spare)
+        enlarged: list[Any] = []
+        kept = DeviceBlock.enlarge
+
+        def enlarge(self: Any, *needs: Any, kept: Any = kept, enlarged: Any = enlarged) -> None:
+            enlarged.append(needs[1:])
+            kept(self, *needs)
+
+        with monkeypatch.context() as m:
+            m.setattr(DeviceBlock, "enlarge", enlarge)
+            refiner = DeviceRefiner(
+                Block(np.zeros(3), target), CudaRasteriser(CUTOFF, device), noise_floor=FLOOR
+            )
+            results.append(refiner.refine(start, 6))
+        rooms.append(len(enlarged))
+    assert rooms[0] == 1
+    assert rooms[1] > 1
+    (a, loss_a), (b, loss_b) = results
+    assert loss_a == loss_b
+    assert torch.equal(a.mu, b.mu)
+    assert torch.equal(a.B, b.B)

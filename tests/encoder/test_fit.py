@@ -1,0 +1,343 @@
+"""The greedy fit finds what a scene is made of, block by block as well as in one, the same each time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="fits run on torch")
+
+import torch
+
+from tests.encoder.fits import fit_of, gaussians, rendered
+from volmicro_codec.encoder import image, voxels
+from volmicro_codec.encoder.fit import EFFORTS, Schedule, Weighting, edge_map
+from volmicro_codec.encoder.gate import no_gate, otsu_gate
+from volmicro_codec.encoder.model import Model
+from volmicro_codec.encoder.regularise import Regularisers
+from volmicro_codec.encoder.shares import weight_of_voxels
+from volmicro_codec.encoder.significance import ADMITTED, CLOSED
+from volmicro_codec.noise_model import NoiseModel
+
+SHAPE = (20, 24, 28)
+LONG = (10, 14, 96)
+
+
+def greedy(fit, counts, inner=8, final=30):
+    for k, count in enumerate(counts):
+        fit.grow(count - len(fit.model), inner, f"round {k + 1}")
+    fit.refit(final)
+    return fit
+
+
+def beads(shape, n=24, seed=0):
+    """Gaussians of any direction all over a box, some across the walls of blocks."""
+    m = gaussians(n, shape, seed, sigma=(1.2, 2.2))
+    mu = np.random.default_rng(seed).uniform(1, np.asarray(shape) - 2.0, (n, 3))
+    return rendered(Model(torch.as_tensor(mu), m.B, m.w), shape)
+
+
+def test_a_sum_of_gaussians_is_recovered():
+    voxels = rendered(gaussians(5, SHAPE, 1), SHAPE)
+    fit = greedy(fit_of(voxels), [3, 6, 9, 12, 15], final=60)
+    assert fit.psnr > 50
+    assert fit.psnr == pytest.approx(fit.history[-1].psnr)
+    error = rendered(fit.model, SHAPE) * fit.image.gain + fit.image.base - voxels
+    assert 10 * np.log10(fit.image.gain**2 / (error**2).mean()) == pytest.approx(fit.psnr, abs=0.01)
+
+
+def test_rounds_add_as_many_as_asked_and_no_more_than_allowed():
+    fit = fit_of(beads(SHAPE), max_primitives=11)
+    assert fit.grow(8, 1, "one") == 8
+    assert fit.grow(8, 1, "two") == 3
+    assert fit.grow(8, 1, "three") == 0
+    assert len(fit.model) == 11
+
+
+def blocks_of(monkeypatch, voxels, most, halo, **options):
+    monkeypatch.setattr(image, "MAX_BLOCK_VOXELS", most)
+    monkeypatch.setattr(image, "HALO", halo)
+    return fit_of(voxels, **options)
+
+
+@pytest.fixture(scope="module")
+def in_one_and_in_three():
+    voxels = beads(LONG, 40)
+    voxels += np.random.default_rng(1).normal(0, 0.01, LONG).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        one = greedy(fit_of(voxels), [14, 28, 42])
+        three = greedy(blocks_of(patch, voxels, voxels.size // 3, 8), [14, 28, 42])
+    assert len(one.parts) == 1
+    assert len(three.parts) == 3
+    return voxels, one, three
+
+
+def test_blocks_give_nearly_the_quality_of_one(in_one_and_in_three):
+    _, one, three = in_one_and_in_three
+    assert len(three.model) == len(one.model)
+    assert three.psnr > one.psnr - 1.0
+
+
+def test_the_error_of_blocks_is_that_of_the_whole(in_one_and_in_three):
+    voxels, _, three = in_one_and_in_three
+    three.refit(0)
+    decoded = rendered(three.model, LONG) * three.image.gain + three.image.base
+    psnr = 10 * np.log10(three.image.gain**2 / ((decoded - voxels) ** 2).mean())
+    assert three.psnr == pytest.approx(psnr, abs=0.01)
+
+
+def test_walls_between_blocks_cannot_be_seen(in_one_and_in_three):
+    voxels, _, three = in_one_and_in_three
+    decoded = rendered(three.model, LONG) * three.image.gain + three.image.base
+    squared = ((decoded - voxels) ** 2).mean(axis=(0, 1))
+    walls = [part.core[2].start for part in three.parts if part.core[2].start]
+    at_walls = np.concatenate([squared[w - 2 : w + 2] for w in walls])
+    assert at_walls.mean() < 1.5 * squared.mean()
+
+
+def test_only_some_may_move_in_blocks_too(monkeypatch):
+    voxels = beads(LONG, 20)
+    fit = blocks_of(monkeypatch, voxels, voxels.size // 2, 8)
+    fit.grow(12, 2, "round 1")
+    before = fit.model.clone()
+    free = torch.zeros((len(before), 10), dtype=torch.bool)
+    free[::2, 0] = True
+    fit.refit(3, free=free)
+    assert torch.equal(fit.model.B, before.B)
+    assert torch.equal(fit.model.mu, before.mu)
+    assert torch.equal(fit.model.w[1::2], before.w[1::2])
+    assert not torch.equal(fit.model.w[::2], before.w[::2])
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_threads_change_no_bit(monkeypatch, blocks):
+    voxels = beads(LONG, 20)
+    found = []
+    for threads in (1, 2, 3):
+        fit = blocks_of(monkeypatch, voxels, voxels.size // blocks, 8, threads=threads)
+        found.append(greedy(fit, [10, 20], inner=3, final=3))
+    for other in found[1:]:
+        for a, b in ((found[0].model.mu, other.model.mu), (found[0].model.B, other.model.B)):
+            assert torch.equal(a, b)
+        assert found[0].sse == other.sse
+
+
+def two_balls():
+    """A bright ball, and a faint one that stays below Otsu's threshold."""
+    z, y, x = np.meshgrid(*map(np.arange, SHAPE), indexing="ij")
+    v = np.exp(-((z - 10) ** 2 + (y - 7) ** 2 + (x - 7) ** 2) / 12)
+    v += 0.15 * np.exp(-((z - 10) ** 2 + (y - 16) ** 2 + (x - 20) ** 2) / 12)
+    noise = np.random.default_rng(0).normal(0, 0.01, SHAPE)
+    return ((v + noise) * 2000 + 500).astype(np.uint16)
+
+
+NOISE = NoiseModel(500.0, 20.0)
+
+
+def test_the_gate_weighs_voxels():
+    voxels = two_balls()
+    gate = otsu_gate(voxels)
+    fit = fit_of(voxels, gate=gate, weighting=Weighting(foreground=3.0))
+    fit.refit(0)
+    inside = gate.occupied(voxels)
+    assert 0 < inside.sum() < inside.size / 4
+    np.testing.assert_array_equal(
+        fit._refiner(fit.parts[0]).block.weights, np.where(inside, np.float32(4), np.float32(1))
+    )
+
+
+def test_where_the_gate_is_closed_a_candidate_must_take_off_more():
+    voxels = two_balls()
+    gates = {"closed": otsu_gate(voxels), "tau 0": otsu_gate(voxels, tau=0.0), "none": no_gate(voxels)}
+    bright, faint = np.array([[10.0, 7.0, 7.0]]), np.array([[10.0, 16.0, 20.0]])
+    taken = {}
+    for name, gate in gates.items():
+        fit = fit_of(voxels, gate=gate, noise=NOISE)
+        significant = fit._significant(fit.parts[0])
+        variance = (NOISE.sigma / fit.image.gain) ** 2
+        for where, centre in (("bright", bright), ("faint", faint)):
+            taken[name, where] = [
+                bool(significant(centre, np.full((1, 3), 1.5), np.array([variances * variance]))[0])
+                for variances in (0.9 * ADMITTED, 1.1 * ADMITTED, 0.9 * CLOSED, 1.1 * CLOSED)
+            ]
+    assert taken.pop(("closed", "faint")) == [False, False, False, True]
+    assert set(map(tuple, taken.values())) == {(False, True, True, True)}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_closed_gate_does_not_hide_what_a_matched_filter_sees_at_ten_sigma(seed):
+    noise = np.random.default_rng(seed).normal(0, NOISE.sigma, SHAPE)
+    z, y, x = np.meshgrid(*map(np.arange, SHAPE), indexing="ij")
+    spot = np.exp(-((z - 11) ** 2 + (y - 15) ** 2 + (x - 19) ** 2) / (2 * 1.4**2))
+    bright = 4000 * np.exp(-((z - 8) ** 2 + (y - 6) ** 2 + (x - 6) ** 2) / 8)
+    spot /= np.sqrt((spot**2).sum())
+    spot *= 10 * NOISE.sigma - (spot * noise).sum()
+    voxels = np.rint(500 + noise + spot + bright).astype(np.uint16)
+    gate = otsu_gate(voxels)
+    assert not gate.occupied(voxels)[11, 15, 19]
+    fit = fit_of(voxels, gate=gate, noise=NOISE)
+    fit.refit(0)
+    distance = np.sqrt(((fit.propose(50).centres - (11, 15, 19)) ** 2).sum(axis=1))
+    assert distance.min() < 2
+
+
+def test_single_voxels_are_significant_only_where_the_gate_is_open():
+    voxels = two_balls()
+    gate = otsu_gate(voxels)
+    missing = np.full(SHAPE, 1.0, np.float32)  # more than any noise, everywhere
+    for chosen, expected in ((gate, gate.occupied(voxels)), (no_gate(voxels), np.ones(SHAPE, bool))):
+        fit = fit_of(voxels, gate=chosen, noise=NOISE)
+        fit.refit(0)
+        _, allowed = fit.where_significant(fit.parts[0], missing)
+        np.testing.assert_array_equal(allowed, expected)
+        weight = weight_of_voxels(fit, fit.parts[0], missing, np.ones(SHAPE, bool), 2.0, 0.1)
+        np.testing.assert_array_equal(weight > 0, expected)
+
+
+def test_edges_are_weighted_only_where_the_gate_is_open():
+    voxels = two_balls()
+    gate = otsu_gate(voxels)
+    weights = {}
+    for name, noise in (("signal", NOISE), ("voxels", None)):
+        fit = fit_of(voxels, gate=gate, noise=noise, weighting=Weighting(edges=2.0))
+        weights[name] = fit._refiner(fit.parts[0]).block.weights
+    inside = gate.occupied(voxels)
+    assert (weights["signal"][~inside] == 1.0).all()
+    assert (weights["voxels"][~inside] > 1.0).any()
+    np.testing.assert_array_equal(weights["signal"][inside], weights["voxels"][inside])
+
+
+def test_edges_are_weighted_where_they_are():
+    voxels = np.zeros(SHAPE, np.float32)
+    voxels[:, :, 14:] = 1.0
+    weight = edge_map(voxels, 1)
+    assert weight[:, :, 13:15].min() > 0.8
+    assert weight[:, :, :9].max() < 0.01
+    assert weight[:, :, 19:].max() < 0.01
+    boosted = fit_of(voxels, weighting=Weighting(edges=2.0))
+    np.testing.assert_allclose(boosted._refiner(boosted.parts[0]).block.weights, 1 + 2 * weight, rtol=1e-5)
+    assert fit_of(voxels)._refiner(boosted.parts[0]).block.weights is None
+
+
+def test_gradient_consistency_makes_finite_differences_agree_better():
+    voxels = beads(SHAPE, 30, 3)
+
+    def difference_error(lam):
+        fit = greedy(fit_of(voxels, weighting=Weighting(gradient=lam)), [6, 12], inner=10, final=20)
+        decoded = rendered(fit.model, SHAPE) * fit.image.gain + fit.image.base
+        return sum((np.diff(decoded - voxels, axis=k) ** 2).sum() for k in range(3))
+
+    assert difference_error(5.0) < difference_error(0.0)
+
+
+def test_sparsity_makes_intensities_smaller():
+    voxels = beads(SHAPE, 30, 3)
+    total = {}
+    for lam in (0.0, 3e-4):
+        fit = greedy(fit_of(voxels, penalties=Regularisers(sparsity=lam)), [10, 20])
+        total[lam] = float(fit.model.w.abs().sum())
+    assert total[3e-4] < total[0.0]
+
+
+@pytest.mark.parametrize("init", ["random", "grid", "intensity", "kmeans"])
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_published_starts_fit_too_in_blocks_or_not(monkeypatch, init, blocks):
+    voxels = beads(LONG, 20)
+    fit = blocks_of(monkeypatch, voxels, voxels.size // blocks, 8, init=init, seed=3)
+    fit.grow(30, 10, "start")
+    fit.grow(10, 10, "more")
+    assert 30 <= len(fit.model) <= 40
+    assert fit.psnr > 22
+    again = blocks_of(monkeypatch, voxels, voxels.size // blocks, 8, init=init, seed=3)
+    again.grow(30, 0, "start")
+    other = blocks_of(monkeypatch, voxels, voxels.size // blocks, 8, init=init, seed=4)
+    other.grow(30, 0, "start")
+    same_places = again.model.mu.shape == other.model.mu.shape and torch.equal(again.model.mu, other.model.mu)
+    assert not same_places or init == "grid"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_the_decoded_error_is_that_of_rounded_and_clamped_voxels(dtype):
+    top = 255 if dtype == np.uint8 else 4000
+    voxels = (np.clip(beads(SHAPE), 0, 0.7) / 0.7 * top).astype(dtype)
+    fit = fit_of(voxels)
+    fit.grow(8, 2, "start")
+    decoded = rendered(fit.model, SHAPE).astype(np.float64) * fit.image.gain + fit.image.base
+    if dtype != np.float32:
+        decoded = np.clip(np.rint(decoded), 0, np.iinfo(dtype).max)
+    expected = (((decoded - voxels) / fit.image.gain) ** 2).sum()
+    assert fit.decoded_sse() == pytest.approx(expected, rel=1e-3)
+
+
+def clipped(shape=SHAPE, offset=0):
+    """Beads cut off at both ends: plateaus of white, edges as sharp as can be, nothing in between."""
+    v = beads(shape, 24)
+    v = np.clip((v - 0.25) / 0.3, 0, 1) * 255
+    return np.rint(v).astype(np.uint16 if offset else np.uint8) + offset
+
+
+def test_what_decoding_cuts_off_is_not_fitted(monkeypatch):
+    aware = greedy(fit_of(clipped()), [10, 20, 30])
+    monkeypatch.setattr(image.Image, "ends", lambda *_: None)
+    unaware = greedy(fit_of(clipped()), [10, 20, 30])
+    assert aware.decoded_sse() < 0.3 * unaware.decoded_sse()
+    # What is beyond the ends at voxels that are not is charged all the same, so that it comes back.
+    assert 0.8 * aware.sse < aware.decoded_sse() < aware.sse < unaware.sse
+
+
+def test_an_image_without_ends_is_fitted_as_if_there_were_none(monkeypatch):
+    raised = greedy(fit_of(clipped(offset=7)), [10, 20], final=5)
+    as_floats = greedy(fit_of(clipped(offset=7).astype(np.float32)), [10, 20], final=5)
+    assert raised.image.ends(raised.parts[0].domain) is None
+    assert as_floats.image.ends(raised.parts[0].domain) is None
+    assert torch.equal(raised.model.mu, as_floats.model.mu)
+    assert raised.sse == as_floats.sse
+
+
+def test_the_ends_are_where_voxels_are_black_and_white():
+    for dtype in (np.uint8, np.uint16):
+        v = np.full((4, 5, 6), 9, dtype)
+        v[1, 2, 3], v[2, 2, 4] = 0, np.iinfo(dtype).max
+        ends = fit_of(v).image.ends((slice(1, 4), slice(0, 5), slice(3, 6)))
+        assert ends.dtype == np.uint8
+        assert (ends[0, 2, 0], ends[1, 2, 1], np.count_nonzero(ends)) == (voxels.BLACK, voxels.WHITE, 2)
+        assert fit_of(v).image.ends((slice(3, 4), slice(0, 5), slice(0, 6))) is None
+
+
+def test_what_decoding_cuts_off_is_not_fitted_in_blocks_either(monkeypatch):
+    one = greedy(fit_of(clipped(LONG)), [10, 20, 30])
+    two = greedy(blocks_of(monkeypatch, clipped(LONG), math.prod(LONG) // 2, 8), [10, 20, 30])
+    assert len(two.parts) == 2
+    assert 10 * math.log10(two.decoded_sse() / one.decoded_sse()) < 1.0
+    assert 0.8 * two.sse < two.decoded_sse() < two.sse
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_threads_change_no_bit_where_voxels_are_at_the_ends(monkeypatch, blocks):
+    found = []
+    for threads in (1, 3):
+        fit = blocks_of(monkeypatch, clipped(LONG), math.prod(LONG) // blocks, 8, threads=threads)
+        found.append(greedy(fit, [10, 20], inner=3, final=3))
+    assert torch.equal(found[0].model.B, found[1].model.B)
+    assert found[0].sse == found[1].sse
+
+
+def test_a_model_put_in_from_outside_is_evaluated_before_it_grows():
+    """Candidates come from the residual of the model as it is, not as it was."""
+    voxels = rendered(gaussians(4, SHAPE, 1), SHAPE)
+    fit = greedy(fit_of(voxels), [8])
+    fit.model = Model.empty()
+    fresh = fit_of(voxels)
+    fresh.refit(0)
+    np.testing.assert_array_equal(fit.propose(5).centres, fresh.propose(5).centres)
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_schedules_give_small_images_more_and_large_ones_no_less(effort):
+    s = EFFORTS[effort]
+    small, large = s.for_size(10_000), s.for_size(10**9)
+    assert isinstance(small, Schedule)
+    assert (large.rounds, large.inner, large.final) == (s.rounds, s.inner, s.final)
+    assert small.final >= s.final

@@ -1,0 +1,121 @@
+"""Points fill the bytes that they are given: searches over steps end at the best one, and at the last one."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="fits run on torch")
+
+from tests.encoder.fits import fit_of, gaussians
+from volmicro_codec.encoder import rate, shares
+from volmicro_codec.encoder.points import PointChunk
+from volmicro_codec.encoder.shares import (
+    INDEX_BYTES,
+    Layer,
+    Shares,
+    coarsest,
+    fill,
+    finest_step,
+    layer,
+    model_of_points,
+)
+from volmicro_codec.entropy.points_chunk import LARGEST
+
+CUTOFF = 12.0
+
+
+def foreseen(monkeypatch, payload, chunks=1, finest=0.0):
+    """Let layers be of ``payload(step)`` bytes in all, shared by some chunks; returns the steps tried."""
+    tried: list[float] = []
+
+    def made(fit, step, unit, care, *, finest=None, code=True):
+        tried.append(step)
+        step = max(step, finest)
+        size = int(payload(step))
+        each = [PointChunk((0, 0, 0), (1, 1, 1), 1, size // chunks, b"") for _ in range(chunks)]
+        return Layer(each, size + INDEX_BYTES * chunks, step * step, step * step)
+
+    monkeypatch.setattr(shares, "layer", made)
+    monkeypatch.setattr(shares, "care_of", lambda fit: 1.0)
+    monkeypatch.setattr(shares, "finest_step", lambda fit, unit=0.0: finest)
+    return tried
+
+
+@pytest.mark.parametrize("index", [4, 16, 60], ids=lambda n: f"{n} bytes of index a chunk")
+def test_what_the_index_really_takes_decides_how_fine_points_are(monkeypatch, index):
+    foreseen(monkeypatch, lambda step: 100.0 / step, chunks=10)
+
+    def taken(found):
+        return found.payload + index * len(found.chunks)
+
+    found = fill(None, 1.0, 0.05, 2000.0, taken)
+    assert found is not None
+    assert 0.99 * 2000 <= taken(found) <= 2000
+
+
+def sparse(dtype):
+    """A few voxels in an empty box."""
+    v = np.zeros((6, 12, 12), dtype)
+    v[2:4, 4:7, 4:7] = np.random.default_rng(1).uniform(500, 1000, (2, 3, 3))
+    return v
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_more_bytes_than_points_can_use_are_left(dtype):
+    fit = fit_of(sparse(dtype))
+    fit.refit(0)
+    unit = 0.5
+    found = fill(fit, unit, 0.01, 1e6, lambda f: f.payload)
+    assert found is not None
+    assert found.sse <= 1e-5 * fit.sse
+    assert found.size < 2000
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_the_finest_step_can_be_stored_and_holds_what_is_missing(dtype):
+    voxels = sparse(dtype)
+    voxels[0, 0, 0] = 60_000  # a hot voxel
+    fit = fit_of(voxels)
+    fit.refit(0)
+    for unit in (1e-3, 1.0, 1e3):
+        step = finest_step(fit, unit)
+        assert np.float16(step / unit) >= np.finfo(np.float16).tiny
+        assert fit.image.target((slice(None),) * 3).max() / step < LARGEST
+        assert layer(fit, step / 100, unit, 1.0).size == layer(fit, step, unit, 1.0).size
+
+
+def test_a_better_psnr_than_points_can_give_gets_the_best_that_they_can():
+    fit = fit_of(sparse(np.float32))
+    fit.refit(0)
+    found = coarsest(fit, 1.0, 0.01, 0.0)
+    assert found is not None
+    assert found.sse <= 1e-5 * fit.sse
+
+
+def test_a_fit_is_as_it_was_where_no_points_go_beside_it(monkeypatch):
+    fit = fit_of(np.random.default_rng(0).integers(0, 4000, (8, 10, 12)).astype(np.uint16))
+    fit.model = gaussians(6, fit.image.shape)
+    fit.refit(0)
+    before, sse = fit.model.clone(), fit.sse
+    plan = SimpleNamespace(
+        coding="lattice", effort="fast", levels=1, max_edge=128, at=(0, 0), index_bytes=lambda chunks: 0
+    )
+    monkeypatch.setattr(rate, "fill", lambda *args: None)
+    assert rate.code_with_points(fit, Shares(0.3, 1.0, 50.0, 50.0, 1.0, 1.0), 1e6, plan) is None
+    for name in ("mu", "B", "w"):
+        np.testing.assert_array_equal(getattr(fit.model, name), getattr(before, name))
+    assert fit.sse == sse
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_finest_step_of_integers_loses_nothing(dtype):
+    voxels = np.random.default_rng(2).integers(100, 140, (10, 12, 14)).astype(dtype)
+    fit = fit_of(voxels)
+    fit.refit(0)
+    found = layer(fit, 0.0, 1.0, 1.0)
+    fit.model = model_of_points(found, 1.0)
+    fit.refit(0)
+    assert fit.decoded_sse() == 0.0

@@ -1,0 +1,1 @@
+"""Gaussians from and to other programs' files: PLY, splats, tables, checkpoints."""

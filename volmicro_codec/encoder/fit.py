@@ -1,0 +1,447 @@
+"""The fit of one image: greedy rounds (match the residual, refit all), block by block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..evaluate.excess import block_excess, within
+from ..raster.rasteriser import CpuRasteriser
+from . import densify, initialise, matched, voxels
+from .device import adam_of, find_on, refiner_of
+from .image import Image, Part
+from .model import Model
+from .refine import Block, Refiner
+from .regularise import Regularisers
+from .significance import ADMITTED, BIT, CLOSED, NoiseField, supported
+
+F32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How much work a fit does.
+
+    Attributes
+    ----------
+    rounds : int
+        Greedy rounds.
+    inner : int
+        Iterations after each round.
+    final : int
+        Iterations after the last round.
+    tolerance : float
+        Relative improvement of the loss under which the final iterations stop.
+    """
+
+    rounds: int
+    inner: int
+    final: int
+    tolerance: float
+
+    def for_size(self, voxel_count: int) -> Schedule:
+        """The schedule for an image: small ones, which take seconds, get up to three times the iterations."""
+        more = spare_time(voxel_count)
+        return Schedule(
+            self.rounds, round(self.inner * more), round(self.final * more), self.tolerance / more
+        )
+
+
+SMALL_IMAGE = 4_000_000  # voxels
+
+
+def spare_time(voxel_count: int) -> float:
+    """How much more work than usual an image is given, 1 to 3."""
+    return min(3.0, max(1.0, math.sqrt(SMALL_IMAGE / voxel_count)))
+
+
+EFFORTS = {
+    "fast": Schedule(4, 4, 16, 1e-3),
+    "balanced": Schedule(8, 6, 40, 2e-4),
+    "best": Schedule(12, 8, 160, 5e-5),
+}
+
+
+@dataclass
+class Step:
+    """One line of a fit's history."""
+
+    stage: str
+    primitives: int
+    loss: float
+    psnr: float
+
+
+@dataclass
+class Weighting:
+    """How voxels and candidates are weighted.
+
+    Attributes
+    ----------
+    foreground : float
+        Extra weight of the squared error where the gate is open.
+    edges : float
+        Extra weight at edges (the published edge boost).
+    gradient : float
+        Weight of the error of finite differences.
+    """
+
+    foreground: float = 0.0
+    edges: float = 0.0
+    gradient: float = 0.0
+
+
+@dataclass(frozen=True)
+class Method:
+    """What drives a fit.
+
+    Attributes
+    ----------
+    init : {"greedy", "random", "grid", "intensity", "kmeans"}
+        Where new Gaussians come from.
+    optimizer : {"cg", "adam"}
+        Of refits in which everything may move; the refits between roundings are always cg's.
+    rate : float
+        Learning rate of adam.
+    penalties : Regularisers
+    seed : int
+        Of the published starts.
+    max_primitives : int or None
+        Never grow past this.
+    """
+
+    init: str = "greedy"
+    optimizer: str = "cg"
+    rate: float = 0.1
+    penalties: Regularisers = field(default_factory=Regularisers)
+    seed: int = 0
+    max_primitives: int | None = None
+
+
+@dataclass
+class ImageFit:
+    """The state of one image's fit.
+
+    Attributes
+    ----------
+    model : Model
+        All Gaussians of the image, in image coordinates.
+    sse : float
+        Sum of squared errors over the image, normalised intensity, as of the last refit.
+    """
+
+    image: Image
+    raster: CpuRasteriser
+    weighting: Weighting
+    method: Method = field(default_factory=Method)
+    noise: NoiseField | None = None
+    model: Model = field(default_factory=Model.empty)
+    sse: float = math.nan
+    history: list[Step] = field(default_factory=list)
+    on_work: Callable[[int], None] | None = None
+    on_restart: Callable[[], None] | None = None
+
+    def __post_init__(self) -> None:
+        self.parts = self.image.parts()
+        self._kept: Refiner | None = None
+        self._evaluated: Model | None = None
+        self._significance: tuple[Any, ...] | None = None
+
+    @property
+    def voxel_count(self) -> int:
+        """Voxels of the image."""
+        return math.prod(self.image.shape)
+
+    @cached_property
+    def byte_worth(self) -> float:
+        """Squared error, normalised, that a byte must take off lest it describe noise; 0 if none is known."""
+        if self.noise is None:
+            return 0.0
+        return 8.0 * BIT * self.noise.mean_variance(self.image.gate.occupied(self.image.voxels))
+
+    @property
+    def psnr(self) -> float:
+        """PSNR of the fit, peak 1 in normalised intensity (p99.99 - p0.01)."""
+        return psnr_of(self.sse, self.voxel_count)
+
+    def _refiner(self, part: Part) -> Refiner:
+        """The refiner of a block, with what other blocks' Gaussians add taken off its target."""
+        if self._kept is not None:
+            return self._kept
+        target = self.image.target(part.domain)
+        weights = self._weights(part, target)
+        refiner = refiner_of(self.raster)(
+            Block(part.origin, target, weights, self.weighting.gradient, self.image.ends(part.domain)),
+            self.raster,
+            noise_floor=1e-3,
+        )
+        if len(self.parts) == 1:
+            self._kept = refiner
+        return refiner
+
+    def _weights(self, part: Part, target: F32) -> F32 | None:
+        w = self.weighting
+        if not w.foreground and not w.edges:
+            return None
+        out = np.ones(target.shape, np.float32)
+        if w.foreground:
+            out += np.float32(w.foreground) * self.image.gate.occupied(self.image.voxels, part.domain)
+        if w.edges:
+            edges = edge_map(target, self.raster.threads)
+            if self.image.gate.kind != "none" and self.noise is not None:
+                edges *= self.image.gate.occupied(self.image.voxels, part.domain)
+            out += np.float32(w.edges) * edges
+        return out
+
+    def _split(self, part: Part) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Masks of the Gaussians a block owns, and of the others that reach into its domain."""
+        if len(self.parts) == 1:
+            everything = np.ones(len(self.model), bool)
+            return everything, ~everything
+        mu = self.model.mu.numpy()
+        own = part.owns(mu, self.image.shape)
+        half = self.model.half_extents(self.raster.cutoff)
+        lo = np.array([s.start for s in part.domain])
+        hi = np.array([s.stop - 1 for s in part.domain])
+        near = ((mu + half >= lo) & (mu - half <= hi)).all(axis=1)
+        return own, near & ~own
+
+    def _prepare(self, part: Part, refiner: Refiner, others: npt.NDArray[np.bool_]) -> None:
+        if others.any():
+            refiner.subtract(self.raster.render(refiner.pack(self.model.take(others))))
+
+    def refit(
+        self,
+        iterations: int,
+        *,
+        free: torch.Tensor | None = None,
+        tolerance: float = 0.0,
+        stage: str = "refit",
+    ) -> None:
+        """Refit all Gaussians jointly (block after block, the others' held).
+
+        ``free`` is as in `Refiner.refine`.
+        """
+        total = 0.0
+        penalties = self.method.penalties
+        each = self.voxel_count / max(1, len(self.model))
+        for part in self.parts:
+            own, others = self._split(part)
+            refiner = self._refiner(part)
+            self._prepare(part, refiner, others)
+
+            def report(it: int, loss: float) -> None:
+                if self.on_work:
+                    self.on_work(1)
+
+            mine = self.model.take(own)
+            free_here = None if free is None else free[torch.as_tensor(own)]
+            extra = None
+            if penalties and iterations > 0:
+                extra = penalties.bind(mine, each, axes=refiner.axes, gpu=refiner.gpu)
+            if self.method.optimizer == "adam" and free is None:
+                new, _ = adam_of(self.raster)(
+                    refiner, mine, iterations, rate=self.method.rate, tolerance=tolerance, extra=extra,
+                    report=report,
+                )  # fmt: skip
+            else:
+                new, _ = refiner.refine(
+                    mine, iterations, free=free_here, tolerance=tolerance, extra=extra, report=report
+                )
+            if len(self.parts) == 1:
+                self.model = new
+            else:
+                index = torch.as_tensor(np.flatnonzero(own))
+                self.model.mu[index], self.model.B[index], self.model.w[index] = new.mu, new.B, new.w
+            total += self._core_sse(part, refiner)
+        self.sse, self._evaluated = total, self.model
+        self.history.append(Step(stage, len(self.model), 0.5 * total, self.psnr))
+
+    def _core_sse(self, part: Part, refiner: Refiner) -> float:
+        return refiner.squared_error(core_in_domain(part))
+
+    @cached_property
+    def noise_sse(self) -> float:
+        """Squared error of a perfect image against the noisy voxels, normalised, by the noise model."""
+        assert self.noise is not None
+        total = 0.0
+        for part in self.parts:
+            total += float(self.noise.variance(part.core).sum(dtype=np.float64))
+        return total
+
+    def excess(self) -> float:
+        """`evaluate.Excess.within` of the decoded voxels; blocks begin anew at each part of the image."""
+        assert self.noise is not None
+        blocks = []
+        for part, error in self.decoded_errors():
+            decoded = self.image.target(part.core) + error
+            blocks.append(block_excess(error, self.noise.variance_at(decoded, self.image.base)).ravel())
+        return within(np.concatenate(blocks))
+
+    def where_significant(self, part: Part, missing: F32) -> tuple[F32, npt.NDArray[np.bool_]]:
+        """For single voxels of a block's domain: the noise's variance, and where it does not explain all.
+
+        ``missing`` is the negative residual of the model as it is. Nothing is significant where the gate is
+        closed.
+        """
+        assert self.noise is not None
+        kept = self._significance
+        if kept is not None and kept[0] is part:
+            variance, occupied, model, allowed = kept[1:]
+        else:
+            gate, voxels = self.image.gate, self.image.voxels
+            occupied = None if gate.kind == "none" else gate.occupied(voxels, part.domain)
+            variance, model = self.noise.variance_of(voxels, part.domain), None
+        if model is not self.model:
+            allowed = supported(missing, variance, self.noise.model.correlation)
+            if occupied is not None:
+                allowed &= occupied
+        self._significance = part, variance, occupied, self.model, allowed
+        return variance, allowed
+
+    def restart(self) -> None:
+        """Forget all Gaussians."""
+        self.model = Model.empty()
+        self.refit(0, stage="background")
+
+    def decoded_sse(self) -> float:
+        """Squared error of the decoded voxels (rounded, clamped to the dtype), normalised intensity."""
+        if self.image.voxels.dtype.kind == "f":
+            return self.sse
+        return sum(voxels.dot(e, e, self.raster.threads) for _, e in self.decoded_errors())
+
+    def decoded_errors(self) -> Iterator[tuple[Part, F32]]:
+        """Each block, and the error of its core's decoded voxels, normalised intensity."""
+        dtype, gain = self.image.voxels.dtype, np.float32(self.image.gain)
+        for part, _, refiner in self.residuals():
+            error = refiner.residual[core_in_domain(part)]
+            if dtype.kind != "f":
+                voxel = np.asarray(self.image.voxels[part.core]).astype(np.float32)
+                ends = np.iinfo(dtype)
+                error = (np.clip(voxel + np.rint(error * gain), ends.min, ends.max) - voxel) / gain
+            yield part, error
+
+    def residuals(self) -> Iterator[tuple[Part, npt.NDArray[np.bool_], Refiner]]:
+        """Each block, which Gaussians it owns, and its refiner with the residual of the model as it is."""
+        for part in self.parts:
+            own, others = self._split(part)
+            refiner = self._refiner(part)
+            if len(self.parts) > 1 or self._evaluated is not self.model:
+                refiner.evaluate(refiner.pack(self.model.take(own | others)), refiner.residual)
+            if len(self.parts) == 1:
+                self._evaluated = self.model
+            yield part, own, refiner
+
+    def _significant(self, part: Part) -> matched.Significant | None:
+        """Which candidates of a block are more than noise; more is asked of them where the gate is closed."""
+        noise = self.noise
+        if noise is None:
+            return None
+        gate = self.image.gate
+        occupied = None if gate.kind == "none" else gate.occupied(self.image.voxels, part.domain)
+
+        def significant(
+            centres: matched.F64, sigmas: matched.F64, gains: matched.F64
+        ) -> npt.NDArray[np.bool_]:
+            diagonal = np.zeros((len(sigmas), 3, 3))
+            diagonal[:, range(3), range(3)] = sigmas**2
+            least = np.full(len(gains), ADMITTED)
+            if occupied is not None:
+                at = np.clip(np.rint(centres).astype(np.int64), 0, np.array(occupied.shape) - 1)
+                least[~occupied[at[:, 0], at[:, 1], at[:, 2]]] = CLOSED
+            return np.asarray(gains > least * noise.seen(centres + part.origin, diagonal))
+
+        return significant
+
+    def propose(self, count: int) -> matched.Candidates:
+        """The best ``count`` Gaussians to add, over all blocks."""
+        found: list[matched.Candidates] = []
+        for part, _, refiner in self.residuals():
+            # What is significant is told from the voxels as they are, without the loss's weights.
+            missing = refiner.residual if self.noise is not None else refiner.pull()
+            field_ = np.negative(missing, out=refiner.scratch)
+            c = find_on(
+                self.raster, field_, count, significant=self._significant(part), aspect=self.image.aspect
+            )
+            centres = c.centres + part.origin
+            mine = part.owns(centres, self.image.shape)
+            found.append(matched.Candidates(centres[mine], c.sigmas[mine], c.amplitudes[mine], c.gains[mine]))
+        columns = ("centres", "sigmas", "amplitudes", "gains")
+        every = matched.Candidates(*(np.concatenate([getattr(f, k) for f in found]) for k in columns))
+        order = np.argsort(-every.gains, kind="stable")[:count]
+        return matched.Candidates(*(getattr(every, k)[order] for k in columns))
+
+    def candidates(self, count: int) -> Model:
+        """The best ``count`` Gaussians to add, as the matched filter has them."""
+        c = self.propose(count)
+        return Model.isotropic(c.centres, c.sigmas, c.amplitudes)
+
+    def position_gradients(self) -> npt.NDArray[np.float64]:
+        """`densify.position_gradients` of all Gaussians, [N]."""
+        out = np.zeros(len(self.model))
+        for _, own, refiner in self.residuals():
+            out[own] = densify.position_gradients(refiner, self.model.take(own))
+        return out
+
+    def _pieces(self) -> Iterator[initialise.Piece]:
+        """The cores of all blocks: what there is to add, and where the gate is open."""
+        for part, _, refiner in self.residuals():
+            z, y, x = (c.start for c in part.core)
+            occupied = self.image.gate.occupied(self.image.voxels, part.core)
+            yield initialise.Piece((z, y, x), -refiner.residual[core_in_domain(part)], occupied)
+
+    def _more(self, count: int) -> Model:
+        kind = self.method.init
+        if kind == "greedy":
+            return self.candidates(count)
+        # Only an empty image is given a grid: a second one would fall on the first.
+        kind = "random" if kind == "grid" and len(self.model) else kind
+        rng = np.random.default_rng([self.method.seed, 11, len(self.model)])
+        return initialise.place(kind, self._pieces, count, self.image.aspect, rng)
+
+    def grow(self, count: int, inner: int, stage: str) -> int:
+        """Add up to ``count`` Gaussians and refit; returns how many were added."""
+        if math.isnan(self.sse):
+            self.refit(0, stage="background")
+        if self.method.max_primitives is not None:
+            count = min(count, self.method.max_primitives - len(self.model))
+        new = self._more(count) if count > 0 else Model.empty()
+        self.model = self.model.join(new)
+        self.refit(inner, stage=stage)
+        return len(new)
+
+
+def core_in_domain(part: Part) -> tuple[slice, ...]:
+    """A block's core, in voxels of its domain."""
+    return tuple(
+        slice(c.start - d.start, c.stop - d.start) for c, d in zip(part.core, part.domain, strict=True)
+    )
+
+
+def psnr_of(sse: float, voxel_count: int) -> float:
+    """PSNR in dB of a sum of squared errors in normalised intensity."""
+    return 10.0 * math.log10(voxel_count / max(sse, 1e-30))
+
+
+def edge_map(target: F32, threads: int) -> F32:
+    """Gradient magnitude of the smoothed target over its own 99.9 % quantile, clipped to 1."""
+    smooth = voxels.correlate(target, (1.0, 1.0, 1.0), threads, np.empty_like(target))
+    for ax, n in enumerate(target.shape):
+        # Of the taps inside the block: what lies beyond its border is no edge.
+        inside = voxels.window_sums(n, 1.0).astype(np.float32)
+        smooth /= inside.reshape([-1 if k == ax else 1 for k in range(3)])
+    total = np.zeros_like(target)
+    for ax in range(3):
+        if target.shape[ax] > 1:
+            total += np.gradient(smooth, axis=ax) ** 2
+    np.sqrt(total, out=total)
+    step = max(1, round((total.size / (4 << 20)) ** (1 / 3)))
+    top = float(np.quantile(total[::step, ::step, ::step], 0.999))
+    return np.asarray(np.minimum(total / np.float32(top if top > 0 else 1.0), np.float32(1.0)))

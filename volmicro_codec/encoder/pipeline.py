@@ -1,0 +1,389 @@
+"""The whole encode: images in turn through gate, fit and coding, then the file, then what it achieved."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import evaluate
+from ..errors import UsageError
+from ..evaluate.noise import estimate_noise
+from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead, write_file
+from ..noise_model import NoiseModel
+from ..progress import Progress, SilentProgress
+from ..volume import Volume
+from . import densify, growth, quality, rate
+from .coder import FILE_STEP, Coded
+from .device import rasteriser_on
+from .fit import EFFORTS, ImageFit, Method, Schedule, Weighting
+from .gate import Gate, no_gate, otsu_gate, train_gate
+from .image import MAX_BLOCK_VOXELS, Image, check_floats, mapping
+from .lattice_quantise import Lattice
+from .regularise import Regularisers
+from .settings import TARGETS, EncodeSettings
+from .significance import NoiseField
+
+if TYPE_CHECKING:
+    from ..decoder import VgmArray
+
+DEFAULT_RADIUS = math.sqrt(12.0)
+JUST_ROUNDING = 0.3  # grey values: the standard deviation of rounding to integers is 0.289
+UNKNOWN_NOISE = NoiseModel(1000.0, 99.9, 99.9)  # takes as many bytes as any that is not yet estimated
+UNSPENT = 0.97  # of the bytes asked for, under which a file ended because only noise is left
+PSNR_SHORT = 0.02  # dB
+ADAM_STEPS = 4
+"""Steps of adam for each of the conjugate gradients that an effort stands for."""
+START_SHARE = 0.85
+"""Of the Gaussians wanted, how many a published start places at once; the rest tells what more are worth."""
+
+
+@dataclass
+class EncodeResult:
+    """What an encode did.
+
+    Attributes
+    ----------
+    bytes : int
+        Of the file.
+    ratio : float
+        Uncompressed bytes over bytes of the file.
+    primitives : int
+        Of all kinds.
+    points : int
+        How many of them are points (see `points`).
+    seconds : float
+        Until the file lay on disk and was measured.
+    psnr, psnr_fg, ssim, mip_ssim : float
+        Of the decoded file against the input (peak p99.99 - p0.01), means over images.
+    occupancy : float
+        Fraction of voxels that the gate holds to be occupied, mean over images.
+    remark : str or None
+        What a person should know of the target: that only noise is left, or that it was not reached.
+    history : list of dict
+        stage, image, primitives, loss, psnr, seconds.
+    """
+
+    bytes: int
+    ratio: float
+    primitives: int
+    points: int
+    seconds: float
+    psnr: float
+    psnr_fg: float
+    ssim: float
+    mip_ssim: float
+    occupancy: float
+    remark: str | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _gate(voxels: npt.NDArray[Any], settings: EncodeSettings) -> Gate:
+    if settings.gate_file is not None:
+        gate = Gate.load(settings.gate_file)
+        return replace(gate, tau=settings.gate_tau) if "gate_tau" in settings.changed() else gate
+    if settings.gate == "none":
+        return no_gate(voxels, settings.gate_tau)
+    if settings.gate == "otsu":
+        return otsu_gate(voxels, tau=settings.gate_tau)
+    return train_gate(voxels, noise=estimate_noise(voxels), tau=settings.gate_tau, seed=settings.seed)
+
+
+def _aspect(volume: Volume) -> tuple[float, float, float]:
+    """Finest known voxel size over each axis's own; 1 where sizes are unknown."""
+    sizes = volume.info.voxel_size
+    if any(s is None or not s > 0 for s in sizes):
+        return (1.0, 1.0, 1.0)
+    z, y, x = (float(s) for s in sizes if s is not None)
+    least = min(z, y, x)
+    a = [min(1.0, max(0.2, least / s)) for s in (z, y, x)]
+    return (a[0], a[1], a[2])
+
+
+def _schedule(settings: EncodeSettings, voxel_count: int) -> Schedule:
+    s = EFFORTS[settings.effort].for_size(voxel_count)
+    if settings.optimizer == "adam":
+        s = replace(s, inner=ADAM_STEPS * s.inner, final=ADAM_STEPS * s.final)
+    return s if settings.iterations is None else replace(s, final=settings.iterations)
+
+
+def _method(settings: EncodeSettings) -> Method:
+    s = settings
+    penalties = Regularisers(s.lambda_sparsity, s.lambda_overlap, s.lambda_smoothness, s.lambda_degenerate)
+    return Method(
+        init=s.init, optimizer=s.optimizer, rate=s.lr, penalties=penalties, seed=s.seed,
+        max_primitives=s.max_primitives,
+    )  # fmt: skip
+
+
+def _weighting(settings: EncodeSettings) -> Weighting:
+    boost = settings.edge_boost
+    if boost is None:
+        boost = 1.0 if settings.objective == "voxels" else 0.0
+    return Weighting(edges=boost if settings.edge_weights else 0.0, gradient=settings.lambda_gradient)
+
+
+def _noise_field(image: Image, noise: NoiseModel, settings: EncodeSettings) -> NoiseField | None:
+    """The noise on which no bit is spent; None where every voxel is to be as it is."""
+    if settings.objective == "voxels" or settings.primitives is not None:
+        return None
+    rounding = image.voxels.dtype.kind != "f" and noise.sigma < JUST_ROUNDING and not noise.gain
+    if rounding and settings.within_noise is None:
+        return None
+    return NoiseField.of(image.voxels, noise, image.gain)
+
+
+def _text(settings: EncodeSettings) -> str:
+    """The settings that are not defaults, short."""
+    default = EncodeSettings()
+    name, value = settings.target
+    words = [f"{name}={value:g}", settings.effort]
+    skip = {*TARGETS, "effort", "gate_file", "device", "threads"}
+    for key in settings.__dataclass_fields__:
+        if key not in skip and getattr(settings, key) != getattr(default, key):
+            words.append(f"{key}={getattr(settings, key)}")
+    return " ".join(words)
+
+
+def encode_volume(
+    volume: Volume,
+    dest: str | os.PathLike[str],
+    settings: EncodeSettings | None = None,
+    progress: Progress | None = None,
+    *,
+    force: bool = False,
+) -> EncodeResult:
+    """Encode a volume into a .vgm file.
+
+    Parameters
+    ----------
+    volume : Volume
+        TCZYX voxels; every (t, c) image is coded.
+    dest : path
+        Written whole or not at all.
+    settings : EncodeSettings, optional
+    progress : Progress, optional
+    force : bool
+        Replace a file that is there.
+
+    Raises
+    ------
+    UsageError
+        Where the target cannot be met (a size smaller than an empty file).
+    OutputError
+        Where the file cannot be written.
+    """
+    began = time.monotonic()
+    settings = settings or EncodeSettings()
+    shown: Progress = progress or SilentProgress()
+    job = _Job(volume, settings, shown, began)
+    data = job.run()
+    shown.start("writing")
+    meta, chunks = job.meta, job.chunks
+    write_file(dest, meta, chunks, force=force)
+    shown.finish()
+    q = meta.quality
+    return EncodeResult(
+        bytes=len(data),
+        ratio=volume.info.nbytes / len(data),
+        primitives=sum(c.count for c in chunks),
+        points=sum(c.count for c in chunks if c.coding == codings.POINTS),
+        seconds=time.monotonic() - began,
+        psnr=q["psnr"],
+        psnr_fg=q["psnr_fg"],
+        ssim=q["ssim"],
+        mip_ssim=q["mip_ssim"],
+        occupancy=q["occupancy"],
+        remark=_remark(job, len(data)),
+        history=job.history,
+    )
+
+
+def _remark(job: _Job, size: int) -> str | None:
+    """One line where the signal ended before the target did."""
+    name, value = job.settings.target
+    if not job.noisy:
+        return None
+    go_on = "--objective voxels would spend the rest"
+    ratio = job.volume.info.nbytes / size
+    asked = {"ratio": job.volume.info.nbytes / value, "size": value}.get(name)
+    if asked is not None and size < UNSPENT * asked:
+        return f"residual is noise from ratio {ratio:,.0f} on; {go_on}"
+    psnr = job.meta.quality["psnr"]
+    if name == "psnr" and psnr < value - PSNR_SHORT:
+        return f"the signal alone reaches {psnr:.2f} dB of {value:g}; --objective voxels would go on"
+    if name == "within_noise" and max(job.excesses) > value:
+        return f"within {max(job.excesses):.2f} sigmas of the noise, not {value:g}: no more is significant"
+    return None
+
+
+def _order(chunk: EncodedChunk) -> tuple[int, int, int]:
+    """Where a chunk comes in the file: what matters most of every image first."""
+    return chunk.level, chunk.t, chunk.c
+
+
+class _OneImage:
+    """One image of a file as an array [Z, Y, X] that is decoded where it is sliced."""
+
+    ndim = 3
+
+    def __init__(self, array: VgmArray, t: int, c: int) -> None:
+        self._array, self._t, self._c = array, t, c
+        self.shape, self.dtype = array.info.shape[2:], array.dtype
+        self.size = math.prod(self.shape)
+
+    def __getitem__(self, box: tuple[slice, ...]) -> npt.NDArray[Any]:
+        voxels: npt.NDArray[Any] = self._array.read(box, time=self._t, channel=self._c)
+        return voxels
+
+
+class _Job:
+    """One encode, image by image."""
+
+    def __init__(self, volume: Volume, settings: EncodeSettings, shown: Progress, began: float) -> None:
+        self.volume, self.settings, self.shown, self.began = volume, settings, shown, began
+        radius = settings.cutoff or DEFAULT_RADIUS
+        self.cutoff = float(np.float32(radius * radius))
+        self.raster = rasteriser_on(settings.device, self.cutoff, settings.threads)
+        self.history: list[dict[str, Any]] = []
+        self.chunks: list[EncodedChunk] = []
+        self.mappings: list[tuple[float, float]] = []
+        self.occupancy: list[float] = []
+        self.noise: list[NoiseModel] = []
+        self.noisy = False
+        self.excesses: list[float] = []
+        self.references: list[evaluate.Reference] = []
+        self.meta = self._meta(dict.fromkeys(("psnr", "psnr_fg", "ssim", "mip_ssim", "occupancy"), 0.0))
+
+    @property
+    def images(self) -> list[tuple[int, int]]:
+        t, c = self.volume.info.shape[:2]
+        return [(i, j) for i in range(t) for j in range(c)]
+
+    def _meta(self, quality: dict[str, float]) -> FileMeta:
+        from .. import __version__
+
+        known = self.mappings + [(0.0, 1.0)] * (len(self.images) - len(self.mappings))
+        shared = {codings.LATTICE: Lattice(FILE_STEP).shared()} if self.settings.coding == "lattice" else {}
+        return FileMeta(
+            info=self.volume.info, cutoff=self.cutoff, images=tuple(known), shared=shared,
+            software=f"volmicro-codec {__version__}", settings=_text(self.settings), quality=quality,
+            noise=tuple(self.noise + [UNKNOWN_NOISE] * (len(self.images) - len(self.noise))),
+        )  # fmt: skip
+
+    def run(self) -> bytes:
+        """Fit, code, measure; returns the file's bytes."""
+        name, value = self.settings.target
+        raw = self.volume.info.nbytes
+        total: float | None = None
+        if name == "ratio":
+            total = math.floor(raw / value)
+        elif name == "size":
+            total = value
+        empty = overhead(self.meta, [])
+        if total is not None:
+            total -= empty + 2
+            if total < 32:
+                raise UsageError(
+                    f"a file of {total + empty + 2:.0f} bytes is too small:"
+                    f" without a single primitive it takes {empty}"
+                )
+        images = self.images
+        for k, (t, c) in enumerate(images):
+            spent = sum(len(c.payload) for c in self.chunks) + self._index_bytes(self.chunks)
+            budget = None if total is None else (total - spent) / (len(images) - k)
+            coded = self._image(
+                t, c, name, value, budget, f"{k + 1}/{len(images)} " if len(images) > 1 else ""
+            )
+            self.chunks += coded.chunks
+        self.chunks.sort(key=_order)
+        self.meta = self._meta(self.meta.quality)
+        return self._measure(total)
+
+    def _index_bytes(self, chunks: Sequence[EncodedChunk]) -> int:
+        """Bytes of an index of these chunks beyond those of an empty one."""
+        return overhead(self.meta, sorted(chunks, key=_order)) - overhead(self.meta, [])
+
+    def _image(self, t: int, c: int, name: str, value: float, budget: float | None, label: str) -> Coded:
+        s = self.settings
+        voxels = self.volume.data[t, c]
+        check_floats(voxels, f"time {t}, channel {c}")
+        base, gain = mapping(voxels)
+        self.shown.start(f"{label}gate")
+        gate = _gate(voxels, s)
+        self.occupancy.append(gate.occupancy(voxels))
+        image = Image(voxels, base, gain, gate, _aspect(self.volume))
+        self.noise.append(gate.noise)
+        noise = _noise_field(image, gate.noise, s)
+        self.noisy |= noise is not None
+        fit = ImageFit(image, self.raster, _weighting(s), _method(s), noise)
+        schedule = _schedule(s, fit.voxel_count)
+        refits = rate.refits_for(s.effort, fit.voxel_count)
+        work = (schedule.rounds * schedule.inner + schedule.final + refits.total) * len(fit.parts)
+        self.shown.start(f"{label}fit", work)
+        fit.on_work = self.shown.advance
+        fit.on_restart = lambda: self.shown.start(f"{label}fit for points", work)
+
+        if s.init != "greedy" and name not in ("psnr", "within_noise"):
+            wanted = value if budget is None else budget / growth.TYPICAL_BYTES[s.coding]
+            fit.grow(max(1, int(START_SHARE * wanted)), schedule.rounds * schedule.inner, f"{s.init} start")
+            schedule = replace(schedule, rounds=1)
+
+        def refine(f: ImageFit) -> None:
+            if s.densify:
+                densify.densify(f, s.grad_threshold, schedule.inner)
+            f.refit(schedule.final, tolerance=schedule.tolerance, stage="refit")
+
+        already = self._index_bytes(self.chunks)
+
+        def index_bytes(chunks: Sequence[EncodedChunk]) -> int:
+            return self._index_bytes([*self.chunks, *chunks]) - already
+
+        plan = growth.Plan(
+            coding=s.coding, effort=s.effort, schedule=schedule, levels=s.levels,
+            points=s.points and s.coding == "lattice" and name != "primitives" and s.max_primitives is None,
+            max_edge=s.brick or 128,
+            max_primitives=s.max_primitives, at=(t, c), index_bytes=index_bytes, refine=refine,
+        )  # fmt: skip
+        if budget is not None:
+            coded = rate.encode_to_bytes(fit, budget, plan)
+        elif name == "psnr":
+            coded = quality.encode_to_psnr(fit, value, plan, 64)
+        elif name == "within_noise":
+            coded = quality.encode_within_noise(fit, value, plan, 64)
+            self.excesses.append(fit.excess())
+        else:
+            coded = rate.encode_to_count(fit, int(value), plan)
+        self.mappings.append((base, float(np.float32(gain * coded.unit))))
+        self.references.append(image.reference)
+        seconds = time.monotonic() - self.began
+        self.history += [
+            {"image": [t, c], "stage": h.stage, "primitives": h.primitives, "loss": h.loss, "psnr": h.psnr}
+            for h in fit.history
+        ]
+        self.history[-1]["seconds"] = seconds
+        return coded
+
+    def _measure(self, total: float | None) -> bytes:
+        from ..decoder import open as open_vgm
+
+        data = encode_file(self.meta, self.chunks)
+        self.shown.start("measuring", len(self.images))
+        rows = []
+        array = open_vgm(data, threads=self.settings.threads, device=self.settings.device)
+        for (t, c), reference in zip(self.images, self.references, strict=True):
+            # Only blocks are held at a time where the fit does not hold an image whole either.
+            whole = math.prod(self.volume.info.shape[2:]) <= MAX_BLOCK_VOXELS
+            decoded: Any = array.read(channel=c, time=t) if whole else _OneImage(array, t, c)
+            rows.append(evaluate.compare(self.volume.data[t, c], decoded, reference=reference))
+            self.shown.advance(1)
+        quality = {k: float(np.mean([r[k] for r in rows])) for k in ("psnr", "psnr_fg", "ssim", "mip_ssim")}
+        quality["occupancy"] = float(np.mean(self.occupancy))
+        self.meta = self._meta(quality)
+        return encode_file(self.meta, self.chunks)

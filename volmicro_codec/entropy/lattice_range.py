@@ -1,0 +1,189 @@
+"""The binary range coder of the lattice coding: integer arithmetic only, one routine for both directions.
+
+Normative text: spec/vgm-1-lattice.md, "Range coder". A coder is an int64 array (see the index
+constants); its mode decides whether a routine writes the bit it is given or returns the one it read.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ..jit import njit
+
+I64 = npt.NDArray[np.int64]
+U8 = npt.NDArray[np.uint8]
+
+LOW, RANGE, CODE, AT, CACHE, PENDING, LENGTH, MODE, STATE_WORDS = 0, 1, 2, 3, 4, 5, 6, 7, 8
+DECODE, ENCODE = 0, 1
+WORD = 5  # bytes of the interval's registers
+FULL = (1 << 8 * WORD) - 1
+TOP = 1 << 8 * (WORD - 1)
+SLACK = WORD  # zero bytes that an encoder may leave off the end, and a decoder supplies
+
+
+@njit(cache=True, nogil=True)
+def _next_byte(rc, buf):  # type: ignore[no-untyped-def]
+    at = rc[AT]
+    rc[AT] = at + 1
+    if at < rc[LENGTH]:
+        return np.int64(buf[at])
+    return np.int64(0)
+
+
+@njit(cache=True, nogil=True)
+def start_decoding(rc, buf, length):  # type: ignore[no-untyped-def]
+    """Set up `rc` to read the first `length` bytes of `buf`; False where no encoder starts like that."""
+    rc[:] = 0
+    rc[MODE] = DECODE
+    rc[LENGTH] = length
+    rc[RANGE] = FULL
+    for _ in range(WORD):
+        rc[CODE] = (rc[CODE] << 8) | _next_byte(rc, buf)
+    return rc[CODE] < rc[RANGE]
+
+
+@njit(cache=True, nogil=True)
+def past_the_end(rc):  # type: ignore[no-untyped-def]
+    """Whether a decoder has taken more bytes than its payload can have left off: it cannot be valid."""
+    return rc[MODE] == DECODE and rc[AT] > rc[LENGTH] + SLACK
+
+
+@njit(cache=True, nogil=True)
+def start_encoding(rc):  # type: ignore[no-untyped-def]
+    """Set up `rc` to write; the caller's buffer must be long enough (see `room_for`)."""
+    rc[:] = 0
+    rc[MODE] = ENCODE
+    rc[RANGE] = FULL
+    rc[PENDING] = 1
+
+
+@njit(cache=True, nogil=True)
+def _shift_low(rc, buf):  # type: ignore[no-untyped-def]
+    low = rc[LOW]
+    if low < 255 * TOP or low > FULL:
+        carry = low >> 8 * WORD
+        byte = rc[CACHE]
+        at = rc[AT]
+        while rc[PENDING] > 0:
+            if at < buf.shape[0]:
+                buf[at] = (byte + carry) & 0xFF
+            at += 1
+            byte = 0xFF
+            rc[PENDING] -= 1
+        rc[AT] = at
+        rc[CACHE] = (low >> 8 * (WORD - 1)) & 0xFF
+    rc[PENDING] += 1
+    rc[LOW] = (low & (TOP - 1)) << 8
+
+
+@njit(cache=True, nogil=True)
+def _renormalise(rc, buf):  # type: ignore[no-untyped-def]
+    while rc[RANGE] < TOP:
+        rc[RANGE] <<= 8
+        if rc[MODE] == DECODE:
+            rc[CODE] = ((rc[CODE] << 8) | _next_byte(rc, buf))
+        else:
+            _shift_low(rc, buf)
+
+
+@njit(cache=True, nogil=True)
+def finish_encoding(rc, buf):  # type: ignore[no-untyped-def]
+    """Flush; return the length of the code in `buf` counted from its byte 1 (byte 0 is always 0)."""
+    low = rc[LOW]
+    high = low + rc[RANGE] - 1
+    bits = 8 * WORD
+    while bits > 0:
+        mask = (1 << bits) - 1
+        value = (low + mask) & ~mask
+        if value <= high:
+            low = value
+            break
+        bits -= 1
+    rc[LOW] = low
+    for _ in range(WORD + 1):
+        _shift_low(rc, buf)
+    end = rc[AT]
+    for _ in range(SLACK):
+        if end > 1 and buf[end - 1] == 0:
+            end -= 1
+    return end - 1
+
+
+@njit(cache=True, nogil=True)
+def code_bit(rc, buf, p_one, bit):  # type: ignore[no-untyped-def]
+    """Code one bit whose probability of being 1 is `p_one` / 65536, 0 < p_one < 65536."""
+    bound = (rc[RANGE] * p_one) >> 16
+    if rc[MODE] == DECODE:
+        bit = 1 if rc[CODE] < bound else 0
+        if bit == 0:
+            rc[CODE] -= bound
+    elif bit == 0:
+        rc[LOW] += bound
+    if bit == 1:
+        rc[RANGE] = bound
+    else:
+        rc[RANGE] -= bound
+    if rc[RANGE] < TOP:
+        _renormalise(rc, buf)
+    return bit
+
+
+@njit(cache=True, nogil=True)
+def _code_uniform_16(rc, buf, n, value):  # type: ignore[no-untyped-def]
+    part = rc[RANGE] // n
+    if rc[MODE] == DECODE:
+        value = min(rc[CODE] // part, n - 1)
+        rc[CODE] -= part * value
+    else:
+        rc[LOW] += part * value
+    if value == n - 1:
+        rc[RANGE] -= part * (n - 1)
+    else:
+        rc[RANGE] = part
+    _renormalise(rc, buf)
+    return value
+
+
+@njit(cache=True, nogil=True)
+def code_uniform(rc, buf, n, value):  # type: ignore[no-untyped-def]
+    """Code `value`, 0 <= value < n, all values equally likely; 1 <= n < 2^48."""
+    if n <= 1:
+        return np.int64(0)
+    if n <= 65536:
+        return _code_uniform_16(rc, buf, n, value)
+    high = code_uniform(rc, buf, (n + 65535) >> 16, value >> 16)
+    rest = min(n - (high << 16), np.int64(65536))
+    return (high << 16) | code_uniform(rc, buf, rest, value & 65535)
+
+
+@njit(cache=True, nogil=True)
+def decode_target(rc):  # type: ignore[no-untyped-def]
+    """Which of 2^20 equal parts of the interval the code is in; then call `code_part` with the part found."""
+    return min(rc[CODE] // (rc[RANGE] >> 20), np.int64((1 << 20) - 1))
+
+
+@njit(cache=True, nogil=True)
+def code_part(rc, buf, low, high):  # type: ignore[no-untyped-def]
+    """Narrow the interval to the parts low <= part < high of 2^20 (the last part takes the remainder)."""
+    part = rc[RANGE] >> 20
+    if rc[MODE] == DECODE:
+        rc[CODE] -= part * low
+    else:
+        rc[LOW] += part * low
+    if high == 1 << 20:
+        rc[RANGE] -= part * low
+    else:
+        rc[RANGE] = part * (high - low)
+    _renormalise(rc, buf)
+
+
+@njit(cache=True, nogil=True)
+def bits_so_far(rc):  # type: ignore[no-untyped-def]
+    """How many bits an encoder has produced, with the fraction still in its range (for reports only)."""
+    return 8.0 * (rc[AT] + rc[PENDING]) + 8.0 * (WORD - 1) - np.log2(float(rc[RANGE]))
+
+
+def room_for(count: int) -> int:
+    """Bytes of buffer that always hold the code of `count` primitives."""
+    return 256 * count + 4096

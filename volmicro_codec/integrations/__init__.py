@@ -1,0 +1,1 @@
+"""Other programs' ways to open a file: dask, xarray, napari."""

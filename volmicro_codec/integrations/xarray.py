@@ -1,0 +1,86 @@
+"""A .vgm file as an xarray.DataArray: named dimensions, coordinates in the unit of the voxel size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import DependencyError
+from .dask import to_dask
+
+if TYPE_CHECKING:
+    from ..decoder import VgmArray
+
+
+def to_xarray(array: VgmArray, chunks: Any = None) -> Any:
+    """A lazy DataArray of a file's volume, or of a level of it.
+
+    Parameters
+    ----------
+    array : VgmArray
+    chunks : optional
+        As for `to_dask`.
+
+    Returns
+    -------
+    xarray.DataArray
+        With the dimensions, coordinates and attributes of `dims`, `coords` and `attributes`.
+
+    Raises
+    ------
+    DependencyError
+        Where xarray or dask is not installed.
+    """
+    try:
+        import xarray as xr
+    except ImportError as e:
+        raise DependencyError("to_xarray needs xarray (pip install 'volmicro-codec[dask]')") from e
+    lazy, name = to_dask(array, chunks), array.info.source_name
+    out = xr.DataArray(lazy, coords(array), dims(array), name=name, attrs=attributes(array))
+    for axis in "zyx":
+        out[axis].attrs["units"] = _unit(array, axis)
+    if "t" in out.coords and array.info.time_unit is not None:
+        out["t"].attrs["units"] = array.info.time_unit
+    return out
+
+
+def dims(array: VgmArray) -> tuple[str, ...]:
+    """Names of the dimensions: "t", "c", "z", "y", "x", those that there are."""
+    return tuple(array.axes.lower())
+
+
+def coords(array: VgmArray) -> dict[str, Any]:
+    """Coordinates by dimension.
+
+    ``z``, ``y``, ``x``: voxel centres times the voxel size, from the first voxel of the full grid, so that
+    levels lie over one another; in voxels of the full grid along an axis whose voxel size is unknown. ``c``:
+    the channels' names where all are known and differ, else numbers. ``t``: times from the first time
+    point on where the interval is known, else numbers.
+    """
+    out: dict[str, Any] = {}
+    step = 2**array.grid_level
+    for axis, n, size, origin in zip(
+        "zyx", array.info.shape[2:], array.voxel_size, array.origin, strict=True
+    ):
+        pitch = 1.0 if size is None else size / step
+        out[axis] = (origin + np.arange(n) * step) * pitch
+    names = [c.name for c in array.info.channels]
+    if "C" in array.axes:
+        known = all(names) and len(set(names)) == len(names) == array.info.shape[1]
+        out["c"] = np.array(names) if known else np.arange(array.info.shape[1])
+    if "T" in array.axes:
+        out["t"] = np.arange(array.info.shape[0]) * (array.info.time_interval or 1)
+    return out
+
+
+def attributes(array: VgmArray) -> dict[str, Any]:
+    """What else is known: ratio of the bytes, level, achieved quality."""
+    out: dict[str, Any] = {"lossy": "volmicro-codec", "level": array.grid_level}
+    out.update({name: float(value) for name, value in array.meta.quality.items()})
+    return out
+
+
+def _unit(array: VgmArray, axis: str) -> str:
+    size = dict(zip("zyx", array.voxel_size, strict=True))[axis]
+    return "voxel" if size is None else array.info.unit or "unknown"

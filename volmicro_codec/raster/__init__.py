@@ -1,0 +1,1 @@
+"""Gaussians to voxels and back to moments, on the CPU; `cuda` holds the twin for a GPU."""
