@@ -32,7 +32,8 @@ WRONG = [
     (
         ["encode", "v.tif", "-o", "x.vgm", "--ratio", "9", "--psnr", "40"],
         2,
-        "expected one of --ratio, --size, --psnr, --within-noise and --primitives, got --ratio and --psnr",
+        "expected one of --ratio, --size, --psnr, --within-noise, --slope and --primitives,"
+        " got --ratio and --psnr",
     ),
     (
         ["encode", "v.tif", "-o", "x.vgm", "--size", "many"],

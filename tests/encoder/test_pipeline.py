@@ -157,10 +157,11 @@ ODD = {
         {"psnr": 30.0, "objective": "voxels"},
         {"psnr": 30.0},
         {"within_noise": 2.0},
+        {"slope": 20.0},
         {"primitives": 10},
         {"size": 600, "gate": "learned", "coding": "raw"},
     ],
-    ids=["size", "psnr", "psnr of the signal", "within noise", "primitives", "raw records"],
+    ids=["size", "psnr", "psnr of the signal", "within noise", "slope", "primitives", "raw records"],
 )
 def test_odd_volumes(tmp_path, what, settings):
     voxels = ODD[what]()

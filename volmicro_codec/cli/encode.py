@@ -90,7 +90,7 @@ def settings_from(config: str | None, given: dict[str, Any]) -> EncodeSettings:
     targets = [f"--{name.replace('_', '-')}" for name in TARGETS if name in given]
     if len(targets) > 1:
         raise UsageError(
-            "expected one of --ratio, --size, --psnr, --within-noise and --primitives,"
+            "expected one of --ratio, --size, --psnr, --within-noise, --slope and --primitives,"
             f" got {' and '.join(targets)}"
         )
     return EncodeSettings.from_toml(config, **given) if config else EncodeSettings(**given)
@@ -157,10 +157,10 @@ def encode(
     TCZYX; a directory, or with -o a pattern in quotes, of one TIFF a plane; or - for one from stdin.
     Several, also those of a pattern, go to --output-dir; where one fails the others go on.
 
-    Give one of --ratio, --size, --psnr, --within-noise and --primitives; without any it is --ratio 200. The
-    ratio is uncompressed bytes over bytes of the whole file; where only noise is left the file ends, and is
-    smaller than asked for (--objective voxels goes on). Afterwards the file is decoded, and what it achieved
-    is printed.
+    Give one of --ratio, --size, --psnr, --within-noise, --slope and --primitives; without any it is --ratio
+    200. The ratio is uncompressed bytes over bytes of the whole file; where only noise is left the file ends,
+    and is smaller than asked for (--objective voxels goes on). Afterwards the file is decoded, and what it
+    achieved is printed.
     """
     settings = settings_from(config, given)
     reading = Choice(channel, time, axes, series)

@@ -29,6 +29,7 @@ from .lattice_quantise import Lattice
 from .regularise import Regularisers
 from .settings import TARGETS, EncodeSettings
 from .significance import NoiseField
+from .slope import FLOOR, encode_at_slope
 
 if TYPE_CHECKING:
     from ..decoder import VgmArray
@@ -134,6 +135,10 @@ def _noise_field(image: Image, noise: NoiseModel, settings: EncodeSettings) -> N
     if settings.objective == "voxels" or settings.primitives is not None:
         return None
     rounding = image.voxels.dtype.kind != "f" and noise.sigma < JUST_ROUNDING and not noise.gain
+    if settings.slope is not None:
+        if rounding:
+            noise = replace(noise, sigma=JUST_ROUNDING)
+        return NoiseField.of(image.voxels, noise, image.gain, settings.slope / FLOOR)
     if rounding and settings.within_noise is None:
         return None
     return NoiseField.of(image.voxels, noise, image.gain)
@@ -330,7 +335,7 @@ class _Job:
         fit.on_work = self.shown.advance
         fit.on_restart = lambda: self.shown.start(f"{label}fit for points", work)
 
-        if s.init != "greedy" and name not in ("psnr", "within_noise"):
+        if s.init != "greedy" and name not in ("psnr", "within_noise", "slope"):
             wanted = value if budget is None else budget / growth.TYPICAL_BYTES[s.coding]
             fit.grow(max(1, int(START_SHARE * wanted)), schedule.rounds * schedule.inner, f"{s.init} start")
             schedule = replace(schedule, rounds=1)
@@ -358,6 +363,8 @@ class _Job:
         elif name == "within_noise":
             coded = quality.encode_within_noise(fit, value, plan, 64)
             self.excesses.append(fit.excess())
+        elif name == "slope":
+            coded = encode_at_slope(fit, plan)
         else:
             coded = rate.encode_to_count(fit, int(value), plan)
         self.mappings.append((base, float(np.float32(gain * coded.unit))))

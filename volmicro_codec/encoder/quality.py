@@ -129,7 +129,7 @@ def encode_to_error(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> 
     return coded
 
 
-def _most(fit: ImageFit, plan: Plan) -> int:
+def most_gaussians(fit: ImageFit, plan: Plan) -> int:
     """Gaussians beyond which the file would be larger than the voxels."""
     size = fit.voxel_count * fit.image.voxels.dtype.itemsize / TYPICAL_BYTES[plan.coding]
     return max(16, min(int(size), plan.max_primitives or 1 << 40))
@@ -143,7 +143,7 @@ def _needed(fit: ImageFit, curve: GrowthCurve, plan: Plan) -> float:
 
 def _grow(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> tuple[GrowthCurve, int]:
     """Rounds until the fit is good enough; and to how many to grow again where points do the rest (or 0)."""
-    curve, most, count = GrowthCurve(), _most(fit, plan), smallest
+    curve, most, count = GrowthCurve(), most_gaussians(fit, plan), smallest
     fit.refit(0, stage="background")
     if fit.decoded_sse() <= wanted:
         return curve, 0
@@ -226,7 +226,7 @@ def _balance(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Plan) -> No
             goal = (most_bad + fewest_good) // 2
             if goal in (most_bad, fewest_good):
                 break
-        goal = min(goal, _most(fit, plan))
+        goal = min(goal, most_gaussians(fit, plan))
         if goal < count:
             keep(fit, goal, plan, "pruned")
         elif goal == count or not fit.grow(goal - count, 2 * plan.schedule.inner, "grown"):

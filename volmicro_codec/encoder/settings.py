@@ -15,7 +15,7 @@ from typing import Any, get_args, get_type_hints
 from ..errors import MissingFileError, UsageError
 from ..text import LARGEST
 
-TARGETS = ("ratio", "size", "psnr", "within_noise", "primitives")
+TARGETS = ("ratio", "size", "psnr", "within_noise", "slope", "primitives")
 DEFAULT_RATIO = 200.0
 
 _SIZE = re.compile(r"([0-9]*\.?[0-9]+)\s*(?:([kmgt])(i?)b?|b)?", re.IGNORECASE)
@@ -60,8 +60,8 @@ def _option(default: Any, help: str, **more: Any) -> Any:
 class EncodeSettings:
     """What to encode to, and how. The defaults were chosen by measurement on real stacks.
 
-    At most one of ``ratio``, ``size``, ``psnr``, ``within_noise`` and ``primitives`` is set; with none,
-    `target` is a ratio of 200. What every field means is its ``metadata["help"]``, printed by
+    At most one of ``ratio``, ``size``, ``psnr``, ``within_noise``, ``slope`` and ``primitives`` is set; with
+    none, `target` is a ratio of 200. What every field means is its ``metadata["help"]``, printed by
     ``vgm encode --help``.
 
     Raises
@@ -86,6 +86,12 @@ class EncodeSettings:
         "Noise sigmas: the smallest file whose error against the signal is estimated at no more than that in"
         " 99 % of the blocks of 16 x 16 x 16 voxels.",
         low=0.25, high=100.0, group="target",
+    )  # fmt: skip
+    slope: float | None = _option(
+        None,
+        "Constant quality: the noise variances of squared error that every byte takes off; 11.1 codes all"
+        " that is not noise, a multiple of it less, in fewer bytes. No search; for series.",
+        low=1.0, high=1e9, group="target",
     )  # fmt: skip
     primitives: int | None = _option(
         None, "Number of Gaussians per image, whatever they describe.", low=1, group="target"
@@ -190,6 +196,8 @@ class EncodeSettings:
             raise UsageError(f"expected one target, got {' and '.join(given)}")
         if self.within_noise is not None and self.objective == "voxels":
             raise UsageError("within_noise is a target of the objective signal, not of voxels")
+        if self.slope is not None and self.objective == "voxels":
+            raise UsageError("slope is a target of the objective signal, not of voxels")
         if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", self.device):
             raise UsageError(f"device {self.device!r}: expected auto, cpu, cuda or cuda:N")
 

@@ -75,8 +75,13 @@ class NoiseField:
     _pyramid: list[F32] = field(default_factory=list, repr=False)
 
     @classmethod
-    def of(cls, voxels: npt.NDArray[Any], model: NoiseModel, gain: float) -> NoiseField:
-        """Of an image [Z, Y, X], read slab by slab; ``model`` in its units, ``gain`` of normalising."""
+    def of(
+        cls, voxels: npt.NDArray[Any], model: NoiseModel, gain: float, scale: float = 1.0
+    ) -> NoiseField:
+        """Of an image [Z, Y, X], read slab by slab.
+
+        ``model`` is in its units, ``gain`` of normalising; variances are ``scale`` times the noise's.
+        """
         from scipy.ndimage import gaussian_filter
 
         nz, ny, nx = (int(n) for n in voxels.shape)
@@ -84,7 +89,8 @@ class NoiseField:
         for k in range(len(level)):
             slab = _normalised(voxels[CELL * k : CELL * (k + 1)], model.background, gain)
             level[k] = _pairs(_pairs(slab.mean(axis=0), 0), 1)
-        unit = NoiseModel(0.0, model.sigma / gain, (model.gain or 0.0) / gain or None, model.correlation)
+        sigma, slope = model.sigma * math.sqrt(scale) / gain, (model.gain or 0.0) * scale / gain
+        unit = NoiseModel(0.0, sigma, slope or None, model.correlation)
         return cls(unit, model.background, gain, gaussian_filter(level, LEVEL_SIGMA, mode="nearest"))
 
     @cached_property
