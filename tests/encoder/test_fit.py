@@ -57,6 +57,7 @@ def test_rounds_add_as_many_as_asked_and_no_more_than_allowed():
 
 
 def blocks_of(monkeypatch, voxels, most, halo, **options):
+    monkeypatch.setattr(image, "WHOLE_IMAGE", most)
     monkeypatch.setattr(image, "MAX_BLOCK_VOXELS", most)
     monkeypatch.setattr(image, "HALO", halo)
     return fit_of(voxels, **options)

@@ -199,6 +199,7 @@ def test_images_larger_than_a_block(tmp_path, monkeypatch, objective):
     voxels = scene(shape=(8, 12, 60), n=40)
     settings = {"size": 900, "iterations": 12, "objective": objective}
     whole, _, _ = encode(tmp_path / "a.vgm", voxels, **settings)
+    monkeypatch.setattr(image, "WHOLE_IMAGE", voxels.size // 3)
     monkeypatch.setattr(image, "MAX_BLOCK_VOXELS", voxels.size // 3)
     blocks, _, _ = encode(tmp_path / "b.vgm", voxels, **settings)
     if objective == "voxels":

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..decoder.pool import run_in_pool
 from ..evaluate.excess import block_excess, within
 from ..raster.rasteriser import CpuRasteriser
 from . import densify, initialise, matched, voxels
@@ -150,6 +151,10 @@ class ImageFit:
 
     def __post_init__(self) -> None:
         self.parts = self.image.parts()
+        self._turns = [
+            [k for k, part in enumerate(self.parts) if part.turn == turn]
+            for turn in sorted({part.turn for part in self.parts})
+        ]
         self._kept: Refiner | None = None
         self._evaluated: Model | None = None
         self._significance: tuple[Any, ...] | None = None
@@ -164,39 +169,57 @@ class ImageFit:
         """Squared error, normalised, that a byte must take off lest it describe noise; 0 if none is known."""
         if self.noise is None:
             return 0.0
-        return 8.0 * BIT * self.noise.mean_variance(self.image.gate.occupied(self.image.voxels))
+        total, count, every = 0.0, 0, 0.0
+        for part in self.parts:
+            variance, mask = self.noise.variance(part.core), self.image.occupied(part.core)
+            total += float(variance[mask].sum(dtype=np.float64))
+            every += float(variance.sum(dtype=np.float64))
+            count += int(np.count_nonzero(mask))
+        return 8.0 * BIT * (total / count if count else every / self.voxel_count)
 
     @property
     def psnr(self) -> float:
         """PSNR of the fit, peak 1 in normalised intensity (p99.99 - p0.01)."""
         return psnr_of(self.sse, self.voxel_count)
 
-    def _refiner(self, part: Part) -> Refiner:
-        """The refiner of a block, with what other blocks' Gaussians add taken off its target."""
+    def _each(self, blocks: list[int], task: Callable[[Part, Any], Any]) -> list[Any]:
+        """``task(part, rasteriser)`` of some blocks, in order.
+
+        Threads take blocks, each with a rasteriser of one thread, where there are blocks enough for them.
+        """
+        threads = self.raster.threads
+        if hasattr(self.raster, "device") or len(blocks) < threads or threads == 1:
+            return [task(self.parts[k], self.raster) for k in blocks]
+        single = self.raster.single()
+        return run_in_pool(threads, lambda k: task(self.parts[blocks[k]], single), len(blocks))
+
+    def _refiner(self, part: Part, raster: Any = None) -> Refiner:
+        """The refiner of a block."""
         if self._kept is not None:
             return self._kept
+        raster = self.raster if raster is None else raster
         target = self.image.target(part.domain)
-        weights = self._weights(part, target)
-        refiner = refiner_of(self.raster)(
+        weights = self._weights(part, target, raster.threads)
+        refiner = refiner_of(raster)(
             Block(part.origin, target, weights, self.weighting.gradient, self.image.ends(part.domain)),
-            self.raster,
+            raster,
             noise_floor=1e-3,
         )
         if len(self.parts) == 1:
             self._kept = refiner
         return refiner
 
-    def _weights(self, part: Part, target: F32) -> F32 | None:
+    def _weights(self, part: Part, target: F32, threads: int) -> F32 | None:
         w = self.weighting
         if not w.foreground and not w.edges:
             return None
         out = np.ones(target.shape, np.float32)
         if w.foreground:
-            out += np.float32(w.foreground) * self.image.gate.occupied(self.image.voxels, part.domain)
+            out += np.float32(w.foreground) * self.image.occupied(part.domain)
         if w.edges:
-            edges = edge_map(target, self.raster.threads)
+            edges = edge_map(target, threads)
             if self.image.gate.kind != "none" and self.noise is not None:
-                edges *= self.image.gate.occupied(self.image.voxels, part.domain)
+                edges *= self.image.occupied(part.domain)
             out += np.float32(w.edges) * edges
         return out
 
@@ -215,7 +238,7 @@ class ImageFit:
 
     def _prepare(self, part: Part, refiner: Refiner, others: npt.NDArray[np.bool_]) -> None:
         if others.any():
-            refiner.subtract(self.raster.render(refiner.pack(self.model.take(others))))
+            refiner.subtract(refiner.raster.render(refiner.pack(self.model.take(others))))
 
     def refit(
         self,
@@ -225,44 +248,61 @@ class ImageFit:
         tolerance: float = 0.0,
         stage: str = "refit",
     ) -> None:
-        """Refit all Gaussians jointly (block after block, the others' held).
+        """Refit all Gaussians jointly (blocks in turns, those of others held).
 
         ``free`` is as in `Refiner.refine`.
         """
-        total = 0.0
-        penalties = self.method.penalties
         each = self.voxel_count / max(1, len(self.model))
-        for part in self.parts:
+        alone = len(self.parts) == 1
+
+        def refit(part: Part, raster: Any) -> tuple[npt.NDArray[np.bool_], Model, float]:
             own, others = self._split(part)
-            refiner = self._refiner(part)
+            refiner = self._refiner(part, raster)
             self._prepare(part, refiner, others)
-
-            def report(it: int, loss: float) -> None:
-                if self.on_work:
-                    self.on_work(1)
-
-            mine = self.model.take(own)
             free_here = None if free is None else free[torch.as_tensor(own)]
-            extra = None
-            if penalties and iterations > 0:
-                extra = penalties.bind(mine, each, axes=refiner.axes, gpu=refiner.gpu)
-            if self.method.optimizer == "adam" and free is None:
-                new, _ = adam_of(self.raster)(
-                    refiner, mine, iterations, rate=self.method.rate, tolerance=tolerance, extra=extra,
-                    report=report,
-                )  # fmt: skip
-            else:
-                new, _ = refiner.refine(
-                    mine, iterations, free=free_here, tolerance=tolerance, extra=extra, report=report
-                )
-            if len(self.parts) == 1:
-                self.model = new
-            else:
-                index = torch.as_tensor(np.flatnonzero(own))
-                self.model.mu[index], self.model.B[index], self.model.w[index] = new.mu, new.B, new.w
-            total += self._core_sse(part, refiner)
+            mine = self._refined(refiner, self.model.take(own), iterations, free_here, tolerance, each)
+            return own, mine, self._core_sse(part, refiner)
+
+        sums = dict.fromkeys(range(len(self.parts)), 0.0)
+        for turn in self._turns:
+            done = self._each(turn, refit)
+            new = done[0][1] if alone else self.model.clone()
+            for k, (own, mine, sse) in zip(turn, done, strict=True):
+                sums[k] = sse
+                if not alone:
+                    index = torch.as_tensor(np.flatnonzero(own))
+                    new.mu[index], new.B[index], new.w[index] = mine.mu, mine.B, mine.w
+            self.model = new
+        total = math.fsum(sums.values())
         self.sse, self._evaluated = total, self.model
         self.history.append(Step(stage, len(self.model), 0.5 * total, self.psnr))
+
+    def _refined(
+        self,
+        refiner: Refiner,
+        model: Model,
+        iterations: int,
+        free: torch.Tensor | None,
+        tolerance: float,
+        each: float,
+    ) -> Model:
+        """A block's own Gaussians, refitted."""
+        penalties, extra = self.method.penalties, None
+        if penalties and iterations > 0:
+            extra = penalties.bind(model, each, axes=refiner.axes, gpu=refiner.gpu)
+
+        def report(it: int, loss: float) -> None:
+            if self.on_work:
+                self.on_work(1)
+
+        if self.method.optimizer == "adam" and free is None:
+            return adam_of(self.raster)(
+                refiner, model, iterations, rate=self.method.rate, tolerance=tolerance, extra=extra,
+                report=report,
+            )[0]  # fmt: skip
+        return refiner.refine(
+            model, iterations, free=free, tolerance=tolerance, extra=extra, report=report
+        )[0]
 
     def _core_sse(self, part: Part, refiner: Refiner) -> float:
         return refiner.squared_error(core_in_domain(part))
@@ -297,7 +337,7 @@ class ImageFit:
             variance, occupied, model, allowed = kept[1:]
         else:
             gate, voxels = self.image.gate, self.image.voxels
-            occupied = None if gate.kind == "none" else gate.occupied(voxels, part.domain)
+            occupied = None if gate.kind == "none" else self.image.occupied(part.domain)
             variance, model = self.noise.variance_of(voxels, part.domain), None
         if model is not self.model:
             allowed = supported(missing, variance, self.noise.model.correlation)
@@ -331,13 +371,16 @@ class ImageFit:
     def residuals(self) -> Iterator[tuple[Part, npt.NDArray[np.bool_], Refiner]]:
         """Each block, which Gaussians it owns, and its refiner with the residual of the model as it is."""
         for part in self.parts:
-            own, others = self._split(part)
-            refiner = self._refiner(part)
-            if len(self.parts) > 1 or self._evaluated is not self.model:
-                refiner.evaluate(refiner.pack(self.model.take(own | others)), refiner.residual)
-            if len(self.parts) == 1:
-                self._evaluated = self.model
-            yield part, own, refiner
+            yield self._residual(part, self.raster)
+
+    def _residual(self, part: Part, raster: Any) -> tuple[Part, npt.NDArray[np.bool_], Refiner]:
+        own, others = self._split(part)
+        refiner = self._refiner(part, raster)
+        if len(self.parts) > 1 or self._evaluated is not self.model:
+            refiner.evaluate(refiner.pack(self.model.take(own | others)), refiner.residual)
+        if len(self.parts) == 1:
+            self._evaluated = self.model
+        return part, own, refiner
 
     def _significant(self, part: Part) -> matched.Significant | None:
         """Which candidates of a block are more than noise; more is asked of them where the gate is closed."""
@@ -345,7 +388,7 @@ class ImageFit:
         if noise is None:
             return None
         gate = self.image.gate
-        occupied = None if gate.kind == "none" else gate.occupied(self.image.voxels, part.domain)
+        occupied = None if gate.kind == "none" else self.image.occupied(part.domain)
 
         def significant(
             centres: matched.F64, sigmas: matched.F64, gains: matched.F64
@@ -362,17 +405,21 @@ class ImageFit:
 
     def propose(self, count: int) -> matched.Candidates:
         """The best ``count`` Gaussians to add, over all blocks."""
-        found: list[matched.Candidates] = []
-        for part, _, refiner in self.residuals():
+
+
+        def of(part: Part, raster: Any) -> matched.Candidates:
+            _, _, refiner = self._residual(part, raster)
             # What is significant is told from the voxels as they are, without the loss's weights.
             missing = refiner.residual if self.noise is not None else refiner.pull()
             field_ = np.negative(missing, out=refiner.scratch)
             c = find_on(
-                self.raster, field_, count, significant=self._significant(part), aspect=self.image.aspect
+                raster, field_, count, significant=self._significant(part), aspect=self.image.aspect
             )
             centres = c.centres + part.origin
             mine = part.owns(centres, self.image.shape)
-            found.append(matched.Candidates(centres[mine], c.sigmas[mine], c.amplitudes[mine], c.gains[mine]))
+            return matched.Candidates(centres[mine], c.sigmas[mine], c.amplitudes[mine], c.gains[mine])
+
+        found = self._each(list(range(len(self.parts))), of)
         columns = ("centres", "sigmas", "amplitudes", "gains")
         every = matched.Candidates(*(np.concatenate([getattr(f, k) for f in found]) for k in columns))
         order = np.argsort(-every.gains, kind="stable")[:count]
@@ -394,7 +441,7 @@ class ImageFit:
         """The cores of all blocks: what there is to add, and where the gate is open."""
         for part, _, refiner in self.residuals():
             z, y, x = (c.start for c in part.core)
-            occupied = self.image.gate.occupied(self.image.voxels, part.core)
+            occupied = self.image.occupied(part.core)
             yield initialise.Piece((z, y, x), -refiner.residual[core_in_domain(part)], occupied)
 
     def _more(self, count: int) -> Model:
@@ -413,8 +460,9 @@ class ImageFit:
         if self.method.max_primitives is not None:
             count = min(count, self.method.max_primitives - len(self.model))
         new = self._more(count) if count > 0 else Model.empty()
-        self.model = self.model.join(new)
-        self.refit(inner, stage=stage)
+        if len(new):
+            self.model = self.model.join(new)
+            self.refit(inner, stage=stage)
         return len(new)
 
 

@@ -107,13 +107,16 @@ class Gate:
 
     def occupancy(self, volume: Array) -> float:
         """The fraction of a volume that is occupied, 0..1; counted on the gate's cells."""
-        if self.kind == "none":
-            return 1.0
+        return float(self.open_cells(volume).mean())
+
+    def open_cells(self, volume: Array) -> npt.NDArray[np.bool_]:
+        """Where the probability is at least tau, bool, cell by cell of ``stride`` voxels."""
         grid = grid_shape(volume.shape, self.stride)
-        count = 0
-        for part in chunks(grid):
-            count += int(np.count_nonzero(self._of_cells(volume, part, grid) >= self.tau * 255))
-        return count / (grid[0] * grid[1] * grid[2])
+        out = np.ones(grid, bool)
+        if self.kind != "none":
+            for part in chunks(grid):
+                out[part] = self._of_cells(volume, part, grid) >= self.tau * 255
+        return out
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the gate as an npz file, at the path as given."""

@@ -325,7 +325,7 @@ def balance(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> Non
         goal = limited(max(1, int(count * (budget / max(size, 1)) ** 0.8)), plan)
         if goal < 0.95 * count:
             keep(fit, goal, plan, "pruned")
-        elif goal > 1.05 * count:
+        elif goal > 1.05 * count and fit.noise is None:  # else all that is significant is there
             if not fit.grow(goal - count, 2 * plan.schedule.inner, "grown"):
                 return
         else:

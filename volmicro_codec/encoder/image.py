@@ -18,7 +18,11 @@ from .gate import Gate
 F32 = npt.NDArray[np.float32]
 Box = tuple[slice, slice, slice]
 
-MAX_BLOCK_VOXELS = 64 << 20
+WHOLE_IMAGE = 8 << 20
+"""Voxels up to which an image is one block."""
+MAX_BLOCK_VOXELS = 4 << 20
+"""Voxels of a block's core where it is several: the smaller, the less memory, the sooner a block without
+signal is done with and the more the halos take."""
 HALO = 16
 LARGEST, LEAST_RANGE = 1e17, 1e-30
 """Of float voxels: squares and quotients beyond these leave float32."""
@@ -32,10 +36,13 @@ class Part:
     ----------
     core, domain : three slices
         The cores tile the image; a domain is its core and a halo of `HALO` voxels.
+    turn : int
+        Blocks of one turn do not touch.
     """
 
     core: Box
     domain: Box
+    turn: int = 0
 
     @property
     def origin(self) -> npt.NDArray[np.float64]:
@@ -100,20 +107,35 @@ class Image:
         return out
 
     @cached_property
+    def open_cells(self) -> npt.NDArray[np.bool_]:
+        """Where the gate is open, cell by cell (see `Gate.open_cells`)."""
+        return self.gate.open_cells(self.voxels)
+
+    def occupied(self, box: Box) -> npt.NDArray[np.bool_]:
+        """Where in a box the gate is open, bool."""
+        out = self.open_cells
+        for axis, (s, n) in enumerate(zip(box, self.gate.stride, strict=True)):
+            out = out.take(np.arange(s.start, s.stop) // n, axis)
+        return out
+
+    @cached_property
     def reference(self) -> Reference:
         """What the metrics measure once on the image."""
         return Reference.of(self.voxels)
 
     def foreground(self, box: Box) -> npt.NDArray[np.bool_]:
         """Where in a box the foreground is, as the metrics see it, bool; the last box's is kept."""
-        if self._foreground is None or self._foreground[0] != box:
-            self._foreground = box, foreground_mask(self.voxels, self.reference, box)
-        return self._foreground[1]
+        kept = self._foreground
+        if kept is None or kept[0] != box:
+            self._foreground = kept = box, foreground_mask(self.voxels, self.reference, box)
+        return kept[1]
 
     def parts(self) -> list[Part]:
-        """Blocks of at most `MAX_BLOCK_VOXELS` whose cores tile the image."""
+        """Blocks of at most `MAX_BLOCK_VOXELS` whose cores tile the image; one where that is small."""
         counts = [1, 1, 1]
-        while math.prod(-(-s // c) for s, c in zip(self.shape, counts, strict=True)) > MAX_BLOCK_VOXELS:
+        size = math.prod(self.shape)
+        most = size if size <= WHOLE_IMAGE else MAX_BLOCK_VOXELS
+        while math.prod(-(-s // c) for s, c in zip(self.shape, counts, strict=True)) > most:
             longest = max(range(3), key=lambda k: self.shape[k] / counts[k])
             counts[longest] += 1
         edges = [[round(k * s / c) for k in range(c + 1)] for s, c in zip(self.shape, counts, strict=True)]
@@ -127,7 +149,8 @@ class Image:
                         slice(max(0, s.start - HALO), min(n, s.stop + HALO))
                         for s, n in zip(core, self.shape, strict=True)
                     )
-                    out.append(Part((core[0], core[1], core[2]), (domain[0], domain[1], domain[2])))
+                    turn = 4 * (z % 2) + 2 * (y % 2) + x % 2
+                    out.append(Part((core[0], core[1], core[2]), (domain[0], domain[1], domain[2]), turn))
         return out
 
 

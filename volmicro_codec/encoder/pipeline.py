@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from .. import evaluate
 from ..errors import UsageError
@@ -188,7 +190,8 @@ def encode_volume(
     settings = settings or EncodeSettings()
     shown: Progress = progress or SilentProgress()
     job = _Job(volume, settings, shown, began)
-    data = job.run()
+    with _one_torch_thread():
+        data = job.run()
     shown.start("writing")
     meta, chunks = job.meta, job.chunks
     write_file(dest, meta, chunks, force=force)
@@ -226,6 +229,17 @@ def _remark(job: _Job, size: int) -> str | None:
     if name == "within_noise" and max(job.excesses) > value:
         return f"within {max(job.excesses):.2f} sigmas of the noise, not {value:g}: no more is significant"
     return None
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """What torch does on the host is small, and blocks of the volume are what threads share."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _order(chunk: EncodedChunk) -> tuple[int, int, int]:
@@ -322,8 +336,8 @@ class _Job:
         base, gain = mapping(voxels)
         self.shown.start(f"{label}gate")
         gate = _gate(voxels, s)
-        self.occupancy.append(gate.occupancy(voxels))
         image = Image(voxels, base, gain, gate, _aspect(self.volume))
+        self.occupancy.append(float(image.open_cells.mean()))
         self.noise.append(gate.noise)
         noise = _noise_field(image, gate.noise, s)
         self.noisy |= noise is not None

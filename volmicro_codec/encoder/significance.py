@@ -9,7 +9,7 @@ residual sample that takes off less than its own bits are worth.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -72,7 +72,6 @@ class NoiseField:
     background: float
     gain: float
     level: F32
-    _pyramid: list[F32] = field(default_factory=list, repr=False)
 
     @classmethod
     def of(
@@ -97,6 +96,14 @@ class NoiseField:
     def _cells(self) -> F32:
         """Variance of each cell."""
         return self._variance_at(self.level)
+
+    @cached_property
+    def _pyramid(self) -> list[F32]:
+        """Means of the cells' variances over boxes of 1, 2, 4 .. cells a side."""
+        out = [self._cells]
+        while min(out[-1].shape) > 1 and len(out) < 5:
+            out.append(_halved(out[-1]))
+        return out
 
     def _variance_at(self, level: F32) -> F32:
         out: F32 = level * np.float32(self.model.gain or 0.0)
@@ -129,11 +136,6 @@ class NoiseField:
         """Variance at the background, normalised."""
         return max(self.model.sigma**2, LEAST_VARIANCE)
 
-    def mean_variance(self, occupied: npt.NDArray[np.bool_]) -> float:
-        """Mean variance where a mask [Z, Y, X] of the image is True (or everywhere), normalised."""
-        values, mask = self._cells, occupied[::CELL, ::CELL, ::CELL]
-        return float((values[mask] if mask.any() else values).mean(dtype=np.float64))
-
     def seen(self, centres: F64, covariances: F64) -> F64:
         """Variance of the noise as Gaussians see it: of <noise, phi> / |phi|, normalised, [N].
 
@@ -148,10 +150,6 @@ class NoiseField:
 
     def _local(self, centres: F64, covariances: F64) -> F64:
         """Mean of the variance under phi^2, from a pyramid of means."""
-        if not self._pyramid:
-            self._pyramid.append(self._cells)
-            while min(self._pyramid[-1].shape) > 1 and len(self._pyramid) < 5:
-                self._pyramid.append(_halved(self._pyramid[-1]))
         # phi^2 has half the covariance; a box of n voxels has the variance (n^2 - 1) / 12.
         sigma = np.sqrt(np.linalg.det(covariances).clip(1e-12) ** (1 / 3) / 2.0)
         level = np.clip(np.rint(np.log2(np.maximum(3.0 * sigma / CELL, 1.0))), 0, len(self._pyramid) - 1)

@@ -63,6 +63,10 @@ class CpuRasteriser:
         self.threads = threads or default_threads()
         self.tile = np.asarray(tile, np.int64)
 
+    def single(self) -> CpuRasteriser:
+        """The same with one thread, for work that threads share block by block."""
+        return type(self)(self.cutoff, 1, (int(self.tile[0]), int(self.tile[1]), int(self.tile[2])))
+
     def pack(self, means: F64, cov: F64, weights: npt.NDArray[Any], shape: tuple[int, int, int]) -> Packed:
         """Prepare primitives for a box.
 
@@ -192,5 +196,7 @@ def get_rasteriser(device: str, cutoff: float, threads: int | None = None) -> An
     """
     name = parse_device(device)
     if name == "cpu" or (name == "auto" and not cuda_there()):
-        return CpuRasteriser(cutoff, threads)
+        from .pyramid import PyramidRasteriser
+
+        return PyramidRasteriser(cutoff, threads)
     return the_cuda_package(name).get_rasteriser("cuda" if name == "auto" else name, cutoff, threads)

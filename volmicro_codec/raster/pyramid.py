@@ -1,0 +1,192 @@
+"""The rasteriser that draws each primitive on the coarsest grid that resolves it.
+
+Nine pairs of voxels and primitives in ten belong to the few primitives that are many voxels wide. These are
+drawn on grids 2 to 8 times coarser along some axes and brought back by interpolation (`grids`), and their
+moments are those of the residual restricted to their grid by its transpose.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import grids, kernels
+from .rasteriser import F32, F64, CpuRasteriser, Packed
+
+WIDTHS_A_STEP = 2.5
+"""Conditional standard deviations of a primitive along an axis for each step of its grid there."""
+PAIRS_A_VOXEL = 2.0
+"""Pairs of voxels and primitives for each voxel of the grid above, from which on a coarser grid pays."""
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """A grid of the tree: its steps along z, y and x, the grid it is interpolated to, and along what."""
+
+    step: tuple[int, int, int]
+    parent: int
+    z: bool
+
+
+TREE = (
+    _Grid((1, 1, 1), -1, False),
+    _Grid((1, 2, 2), 0, False),
+    _Grid((2, 2, 2), 1, True),
+    _Grid((1, 4, 4), 1, False),
+    _Grid((2, 4, 4), 3, True),
+    _Grid((4, 4, 4), 4, True),
+    _Grid((4, 8, 8), 5, False),
+    _Grid((8, 8, 8), 6, True),
+)
+
+
+@dataclass(frozen=True)
+class PackedPyramid:
+    """Primitives ready for the kernels, grid by grid.
+
+    Attributes
+    ----------
+    count : int
+    shape : (Z, Y, X)
+    parts : list
+        For each grid of `TREE` None, or which primitives are drawn there and their tables.
+    used : list of bool
+        Which grids are drawn on, or interpolated to from coarser ones.
+    shapes : list of (Z, Y, X)
+    """
+
+    count: int
+    shape: tuple[int, int, int]
+    parts: list[tuple[npt.NDArray[np.int64], Packed] | None]
+    used: list[bool]
+    shapes: list[tuple[int, int, int]]
+
+
+def _shapes(shape: tuple[int, int, int]) -> list[tuple[int, int, int]]:
+    """Nodes of each grid over a box."""
+    out = [shape]
+    for grid in TREE[1:]:
+        z, y, x = out[grid.parent]
+        length = grids.coarse_length
+        out.append((length(z), y, x) if grid.z else (z, length(y), length(x)))
+    return out
+
+
+def _node(grid: _Grid, at: F64) -> F64:
+    """Positions [N, 3] in voxels as positions on a grid, in nodes."""
+    step = np.array(grid.step, np.float64)
+    # Each halving shifts by MARGIN nodes of the coarser grid; shifts of all of them add up to this.
+    shift = np.where(step > 1, grids.MARGIN * (2.0 - 2.0 / step), 0.0)
+    return at / step + shift
+
+
+class PyramidRasteriser(CpuRasteriser):
+    """As `CpuRasteriser`, to about 1e-4 of each wide primitive's weight, in a fraction of the time."""
+
+    def pack(  # type: ignore[override]
+        self, means: F64, cov: F64, weights: npt.NDArray[Any], shape: tuple[int, int, int]
+    ) -> PackedPyramid:
+        """As `CpuRasteriser.pack`."""
+        means, cov = np.asarray(means, np.float64), np.asarray(cov, np.float64)
+        weights = np.asarray(weights, np.float64)
+        shapes = _shapes(shape)
+        which = self._which(cov, shape, shapes)
+        parts: list[tuple[npt.NDArray[np.int64], Packed] | None] = []
+        used = [False] * len(TREE)
+        for k, grid in enumerate(TREE):
+            mine = np.flatnonzero(which == k)
+            if not len(mine) and k:
+                parts.append(None)
+                continue
+            z, y, x = grid.step
+            unit = np.array([z * z, z * y, z * x, y * y, y * x, x * x], np.float64)
+            table = super().pack(_node(grid, means[mine]), cov[mine] / unit, weights[mine], shapes[k])
+            parts.append((mine, table))
+            while k >= 0:
+                used[k] = True
+                k = TREE[k].parent
+        return PackedPyramid(len(means), shape, parts, used, shapes)
+
+    def _which(
+        self, cov: F64, shape: tuple[int, int, int], shapes: list[tuple[int, int, int]]
+    ) -> npt.NDArray[np.int64]:
+        """The grid of each primitive, [N]."""
+        which = np.zeros(len(cov), np.int64)
+        if not len(cov):
+            return which
+        zz, zy, zx, yy, yx, xx = cov.T
+        minors = np.stack([yy * xx - yx * yx, zz * xx - zx * zx, zz * yy - zy * zy], axis=1)
+        det = zz * minors[:, 0] - zy * (zy * xx - zx * yx) + zx * (zy * yx - zx * yy)
+        widths = np.sqrt(np.maximum(det, 0.0)[:, None] / np.maximum(minors, 1e-300))
+        for k, grid in enumerate(TREE[1:], 1):
+            steps = np.array([WIDTHS_A_STEP * s if s > 1 else 0.0 for s in grid.step])
+            which[(widths >= steps).all(axis=1)] = k
+        half = np.sqrt(self.cutoff * np.stack([zz, yy, xx], axis=1))
+        pairs = (np.minimum(2.0 * half, np.array(shape)) + 1.0).prod(axis=1) * (math.pi / 6)
+        needed = [False] * len(TREE)  # by a coarser one that is interpolated to it
+        for k in range(len(TREE) - 1, 0, -1):
+            mine, parent = which == k, TREE[k].parent
+            above = math.prod(shapes[parent]) * PAIRS_A_VOXEL
+            if needed[k] or pairs[mine].sum() / math.prod(TREE[parent].step) >= above:
+                needed[parent] = True
+            else:
+                which[mine] = parent
+        return which
+
+    def render(self, packed: PackedPyramid, out: F32 | None = None) -> F32:  # type: ignore[override]
+        """As `CpuRasteriser.render`."""
+
+        def draw(part: tuple[npt.NDArray[np.int64], Packed], k: int, into: F32 | None) -> F32:
+            return super(PyramidRasteriser, self).render(part[1], into)
+
+        return self._drawn(packed, out, draw)
+
+    def slope(  # type: ignore[override]
+        self, packed: PackedPyramid, direction: F32, out: F32 | None = None
+    ) -> F32:
+        """As `CpuRasteriser.slope`."""
+
+        def draw(part: tuple[npt.NDArray[np.int64], Packed], k: int, into: F32 | None) -> F32:
+            z, y, x = TREE[k].step
+            unit = np.array([1, z, y, x, z * z, z * y, z * x, y * y, y * x, x * x], np.float32)
+            return super(PyramidRasteriser, self).slope(part[1], direction[part[0]] * unit, into)
+
+        return self._drawn(packed, out, draw)
+
+    def _drawn(self, packed: PackedPyramid, out: F32 | None, draw: Any) -> F32:
+        """The grids drawn on, coarsest first, each interpolated to the one above."""
+        fields: dict[int, F32] = {}
+        for k in range(len(TREE) - 1, -1, -1):
+            if not packed.used[k] and k:
+                continue
+            into = out if k == 0 else None
+            part = packed.parts[k]
+            if part is not None:
+                field: F32 = draw(part, k, into)
+            else:
+                field = np.zeros(packed.shapes[k], np.float32)
+            fields[k] = field
+            for child, grid in enumerate(TREE):
+                if grid.parent == k and child in fields:
+                    grids.prolong(fields.pop(child), field, grid.z, self.threads)
+        return fields[0]
+
+    def moments(self, packed: PackedPyramid, residual: F32) -> F64:  # type: ignore[override]
+        """As `CpuRasteriser.moments`."""
+        out = np.zeros((packed.count, kernels.MOMENTS), np.float64)
+        fields: dict[int, F32] = {0: residual}
+        for k, grid in enumerate(TREE):
+            if not packed.used[k]:
+                continue
+            if k:
+                fields[k] = grids.restrict(fields[grid.parent], grid.z, self.threads)
+            part = packed.parts[k]
+            if part is not None:
+                z, y, x = grid.step
+                unit = np.array([1, 1, z, y, x, z * z, z * y, z * x, y * y, y * x, x * x], np.float64)
+                out[part[0]] = super().moments(part[1], fields[k]) * unit
+        return out
