@@ -149,11 +149,12 @@ class PyramidRasteriser(CpuRasteriser):
         self, packed: PackedPyramid, direction: F32, out: F32 | None = None
     ) -> F32:
         """As `CpuRasteriser.slope`."""
+        table = np.asarray(direction, np.float32)
 
         def draw(part: tuple[npt.NDArray[np.int64], Packed], k: int, into: F32 | None) -> F32:
             z, y, x = TREE[k].step
             unit = np.array([1, z, y, x, z * z, z * y, z * x, y * y, y * x, x * x], np.float32)
-            return super(PyramidRasteriser, self).slope(part[1], direction[part[0]] * unit, into)
+            return super(PyramidRasteriser, self).slope(part[1], table[part[0]] * unit, into)
 
         return self._drawn(packed, out, draw)
 
