@@ -233,7 +233,8 @@ def find(
 def _coarsened(fields: Fields, level: Any, factor: Any, sigma: Any) -> tuple[Any, Any]:
     """The level halved for as long as a scale is coarse on it, and voxels of the block to one of it."""
     while True:
-        a, b, c = (bool(sigma[k] / factor[k] >= 3.0 and level.shape[k] >= 8) for k in range(3))
+        wide = sigma / factor >= matched.HALVED_FROM
+        a, b, c = (bool(wide[k] and level.shape[k] >= 8) for k in range(3))
         if not (a or b or c):
             return level, factor
         level = fields.halve(level, (a, b, c))

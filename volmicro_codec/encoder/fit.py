@@ -126,6 +126,43 @@ class Method:
     max_primitives: int | None = None
 
 
+@dataclass(frozen=True)
+class _Significance:
+    """Which candidates of a block are more than noise.
+
+    Attributes
+    ----------
+    occupied : bool [Z, Y, X] or None
+        Where the gate is open in the block's domain; None is everywhere.
+    """
+
+    noise: NoiseField
+    part: Part
+    occupied: npt.NDArray[np.bool_] | None
+
+    def __call__(
+        self, centres: matched.F64, sigmas: matched.F64, gains: matched.F64
+    ) -> npt.NDArray[np.bool_]:
+        """See `matched.Significant`."""
+        least = np.full(len(gains), ADMITTED)
+        if self.occupied is not None:
+            at = np.clip(np.rint(centres).astype(np.int64), 0, np.array(self.occupied.shape) - 1)
+            least[~self.occupied[at[:, 0], at[:, 1], at[:, 2]]] = CLOSED
+        return np.asarray(gains > least * self.noise.seen(centres + self.part.origin, _diagonal(sigmas)))
+
+    def least(self, sigmas: matched.F64) -> float:
+        """See `matched.Significant`."""
+        alike = float(self.noise.correlated(_diagonal(sigmas[None]))[0])
+        return ADMITTED * alike * self.noise.least(self.part.domain)
+
+
+def _diagonal(sigmas: matched.F64) -> matched.F64:
+    """Covariances [N, 3, 3] of axis-aligned Gaussians."""
+    out = np.zeros((len(sigmas), 3, 3))
+    out[:, range(3), range(3)] = sigmas**2
+    return out
+
+
 @dataclass
 class ImageFit:
     """The state of one image's fit.
@@ -384,24 +421,11 @@ class ImageFit:
 
     def _significant(self, part: Part) -> matched.Significant | None:
         """Which candidates of a block are more than noise; more is asked of them where the gate is closed."""
-        noise = self.noise
-        if noise is None:
+        if self.noise is None:
             return None
         gate = self.image.gate
         occupied = None if gate.kind == "none" else self.image.occupied(part.domain)
-
-        def significant(
-            centres: matched.F64, sigmas: matched.F64, gains: matched.F64
-        ) -> npt.NDArray[np.bool_]:
-            diagonal = np.zeros((len(sigmas), 3, 3))
-            diagonal[:, range(3), range(3)] = sigmas**2
-            least = np.full(len(gains), ADMITTED)
-            if occupied is not None:
-                at = np.clip(np.rint(centres).astype(np.int64), 0, np.array(occupied.shape) - 1)
-                least[~occupied[at[:, 0], at[:, 1], at[:, 2]]] = CLOSED
-            return np.asarray(gains > least * noise.seen(centres + part.origin, diagonal))
-
-        return significant
+        return _Significance(self.noise, part, occupied)
 
     def propose(self, count: int) -> matched.Candidates:
         """The best ``count`` Gaussians to add, over all blocks."""

@@ -7,9 +7,8 @@ inside the block, so borders and blocks a few planes thick are treated right.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,20 @@ from . import voxels
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
-Significant = Callable[[F64, F64, F64], npt.NDArray[np.bool_]]
+HALVED_FROM = 2.5
+"""Standard deviations, in voxels of a level, from which on a scale is searched on the next level."""
+
+
+class Significant(Protocol):
+    """Which candidates are more than noise."""
+
+    def __call__(self, centres: F64, sigmas: F64, gains: F64) -> npt.NDArray[np.bool_]:
+        """Of candidates with centres [N, 3], sigmas [N, 3] and gains [N]."""
+
+    def least(self, sigmas: F64) -> float:
+        """A gain that no significant candidate of sigmas [3] falls below."""
+
+
 
 SCALE_RATIO = 1.5
 FIRST_SCALE = 0.8
@@ -170,7 +182,7 @@ def find(
     for s in scales:
         while True:
             sig = np.array([s * a for a in aspect])
-            coarse = tuple(bool(sig[k] / factor[k] >= 3.0 and level.shape[k] >= 8) for k in range(3))
+            coarse = tuple(bool(sig[k] / factor[k] >= HALVED_FROM and level.shape[k] >= 8) for k in range(3))
             if not any(coarse):
                 break
             level = voxels.halve(level, (coarse[0], coarse[1], coarse[2]))
@@ -184,7 +196,8 @@ def find(
         voxels.correlate(level, (local[0], local[1], local[2]), threads, scratch)
         norms = [voxels.window_norms(level.shape[k], local[k]) for k in range(3)]
         volume = float(np.prod(factor))
-        stat = _one_scale(scratch, norms, per_scale, threads)
+        least = significant.least(sig) / volume if significant is not None else 0.0
+        stat = _one_scale(scratch, norms, per_scale, least, threads)
         at, gain = stat
         if not len(gain):
             continue
@@ -225,15 +238,17 @@ def uncovered(
     return Candidates(every.centres[pick], every.sigmas[pick], every.amplitudes[pick], gains[pick])
 
 
-def _one_scale(corr: F32, norms: list[F64], limit: int, threads: int) -> tuple[npt.NDArray[np.int64], F64]:
-    """The ``limit`` best local maxima of the gain at one scale: (voxels [M, 3], gains [M])."""
+def _one_scale(
+    corr: F32, norms: list[F64], limit: int, least: float, threads: int
+) -> tuple[npt.NDArray[np.int64], F64]:
+    """The ``limit`` best local maxima of a gain above ``least`` at one scale: (voxels [M, 3], gains [M])."""
     every = [max(1, n // most) for n, most in zip(corr.shape, SAMPLED, strict=True)]
     nz, ny, nx = (norm[::n] for norm, n in zip(norms, every, strict=True))
     sample = corr[:: every[0], :: every[1], :: every[2]].astype(np.float64)
     gain = sample**2 / (nz[:, None, None] * ny[None, :, None] * nx[None, None, :])
     # Peaks are at most one voxel in eight; a floor on the gain keeps the search cheap when few are wanted.
     share = min(1.0, 27.0 * limit / corr.size)
-    floor = 0.0 if share >= 1.0 else float(np.quantile(gain, 1.0 - share)) * 0.02
+    floor = least if share >= 1.0 else max(least, float(np.quantile(gain, 1.0 - share)) * 0.02)
 
     def task(z0: int, z1: int) -> tuple[npt.NDArray[np.int32], F64]:
         room = min(corr.shape[1] * corr.shape[2] * (z1 - z0), 4_000_000)

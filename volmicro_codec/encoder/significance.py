@@ -131,6 +131,14 @@ class NoiseField:
         half *= np.float32(0.5)
         return self._variance_at(np.maximum(level, half, out=half))
 
+    def least(self, box: Box) -> float:
+        """The least variance in a box, as `seen` has it, normalised."""
+        out = math.inf
+        for k, values in enumerate(self._pyramid):
+            at = tuple(slice(s.start // (CELL << k), (s.stop - 1) // (CELL << k) + 1) for s in box)
+            out = min(out, float(values[at].min()))
+        return out
+
     @property
     def typical(self) -> float:
         """Variance at the background, normalised."""
