@@ -19,7 +19,7 @@ from .backend import get_backend
 from .chunk_cache import ChunkCache
 from .grain import add_grain
 from .image import ImageEvaluator
-from .indexing import AxisRange, BoundsError, parse_box, parse_index
+from .indexing import AxisRange, BoundsError, parse_box, parse_index, whole
 from .prefix import open_reader
 from .sample import check_points, sample
 from .select import Grid
@@ -208,9 +208,10 @@ class VgmArray:
             ("C", "channel", channel, self.info.shape[1]),
         ):
             if chosen is not None:
+                chosen = whole(name, chosen)
                 if not 0 <= chosen < size:
                     raise BoundsError(f"{name} {chosen}: the volume has {name}s 0 to {size - 1}")
-                ranges[axis] = AxisRange(int(chosen), 1, 1, keep=False)
+                ranges[axis] = AxisRange(chosen, 1, 1, keep=False)
             elif axis in self.axes:
                 ranges[axis] = AxisRange(0, 1, size)
         return ranges
@@ -221,6 +222,8 @@ class VgmArray:
         kept = tuple(r.count for r in ranges.values() if r.keep)
         if out is None:
             out = np.empty(kept, self.dtype)
+        elif not isinstance(out, np.ndarray):
+            raise UsageError(f"out: expected a numpy array, got {type(out).__name__}")
         elif (
             out.shape != kept
             or out.dtype != self.dtype
@@ -306,11 +309,12 @@ class VgmArray:
         UsageError
             For a level below 0 or above 31.
         """
+        n = whole("level", n)
         if n < 0:
             raise UsageError(f"level {n}: expected 0 or more")
         if n and self._grain_seed is not None:
             raise UsageError(f"level {n}: grain is that of the full grid's voxels, coarser grids have none")
-        return VgmArray(self._file, self.grid_level + int(n), self._grain_seed)
+        return VgmArray(self._file, self.grid_level + n, self._grain_seed)
 
     def with_grain(self, seed: int = 0) -> VgmArray:
         """The same volume with noise like the original's put back (spec, 8.6); it shares the open file.
@@ -335,9 +339,10 @@ class VgmArray:
             raise UsageError("grain: the file holds no noise model")
         if self.grid_level:
             raise UsageError(f"grain: expected the full grid, got level {self.grid_level}")
+        seed = whole("seed", seed)
         if not 0 <= seed < 1 << 32:
             raise UsageError(f"grain: expected a seed of 0 to 2^32 - 1, got {seed}")
-        return VgmArray(self._file, 0, int(seed))
+        return VgmArray(self._file, 0, seed)
 
     def without_grain(self) -> VgmArray:
         """The same volume as it is decoded; it shares the open file."""

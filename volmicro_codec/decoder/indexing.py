@@ -16,6 +16,14 @@ class BoundsError(UsageError, IndexError):
     """An index or a box that reaches past the end of an axis."""
 
 
+def whole(name: str, value: Any) -> int:
+    """A value as an int; `UsageError` where it is no whole number."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise UsageError(f"{name} {value!r}: expected a whole number") from None
+
+
 @dataclass(frozen=True)
 class AxisRange:
     """The indices ``start, start + step, ...`` of one axis, ``count`` of them, ascending.
