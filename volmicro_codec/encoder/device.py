@@ -119,7 +119,6 @@ class DeviceRefiner(Refiner):
         with self.entered() as block:
             on_device = model.to(block.where)
             if iterations <= 0:
-                self.passes += 1
                 return model, float(block.evaluate(on_device))
             stepper = Stepper(
                 block,
@@ -135,7 +134,6 @@ class DeviceRefiner(Refiner):
             begun = State.begin(on_device, block.enter(on_device), extra(on_device) if extra else None)
             looks = Looks(self._cuda.device)
             state, seen = run(stepper.trip, begun, iterations, looks, enlarge=block.enlarge, report=report)
-            self.passes += 1 + seen.count
             return state.model.to(torch.device("cpu")), seen.loss
 
 
