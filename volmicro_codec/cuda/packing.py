@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..device import parse_device
 from ..errors import UsageError
 from ..primitives import Primitives
-from .device import Device, open_device, parse_device
+from .device import Device, open_device
 
 TILE = (8, 16, 16)
 """Voxels of a tile (z, y, x), as render.cu has it."""

@@ -20,7 +20,7 @@ _HALF_LOG2E = 0.5 * math.log2(math.e)
 class CudaRasteriser(Packer):
     """Adds primitives into a box of voxels, and reduces a box of voxels to moments per primitive.
 
-    A drop-in for `encode.rasteriser.CpuRasteriser`: host arrays in, host arrays out. Given arrays of the
+    A drop-in for `raster.rasteriser.CpuRasteriser`: host arrays in, host arrays out. Given arrays of the
     device (CuPy's, or any that speak DLPack) results stay there, in CuPy arrays, which speak DLPack too.
     Work goes to CuPy's current stream.
 
@@ -97,7 +97,7 @@ class CudaRasteriser(Packer):
     def moments(self, packed: Packed, residual: Any) -> Any:
         """Moments of ``residual`` float32 [Z, Y, X] under each primitive, float64 [N, MOMENTS].
 
-        Columns as in `encode.kernels`: sum r (g - edge), then sum r g (1, z, y, x, zz, zy, zx, yy, yx, xx).
+        Columns as in `raster.kernels`: sum r (g - edge), then sum r g (1, z, y, x, zz, zy, zx, yy, yx, xx).
         """
         return self._reduce("moments", packed, residual, MOMENTS)
 

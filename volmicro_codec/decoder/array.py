@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError
-from ..format import FileMeta, VgmReader
+from ..format import FileMeta, VgmReader, metadata
+from ..indexing import AxisRange, BoundsError, parse_box, parse_index, whole
 from ..native import TILE
-from ..volume import VolumeInfo, VoxelSize
+from ..volume import VolumeInfo, VoxelSize, slabs
 from .backend import get_backend
 from .chunk_cache import ChunkCache
 from .grain import add_grain
 from .image import ImageEvaluator
-from .indexing import AxisRange, BoundsError, parse_box, parse_index, whole
 from .prefix import open_reader
 from .sample import check_points, sample
 from .select import Grid
@@ -115,6 +116,11 @@ class VgmArray:
     def grid_level(self) -> int:
         """n of this grid, whose step is 2^n voxels of the file's."""
         return self._grid.level
+
+    @property
+    def quality(self) -> dict[str, float]:
+        """What the encoder measured of the file: "psnr", "ssim", ... (`FileMeta.quality`)."""
+        return self.meta.quality
 
     @property
     def grain_seed(self) -> int | None:
@@ -287,19 +293,14 @@ class VgmArray:
         slab : numpy.ndarray [z, Y, X]
         """
         images = self._images(channel, time)
-        planes, height, width = self.info.shape[2:]
-        depth = max(1, max_bytes // (height * width * self.dtype.itemsize))
-        if depth > TILE[0]:
-            depth -= depth % TILE[0]
         single = AxisRange(0, 1, 1)
         t_range, c_range = images.get("T", single), images.get("C", single)
-        for t in range(t_range.start, t_range.start + t_range.count):
-            for c in range(c_range.start, c_range.start + c_range.count):
-                for z in range(0, planes, depth):
-                    part = slice(z, min(z + depth, planes))
-                    at: dict[str, int | slice] = {"T": t, "C": c, "Z": part}
-                    index = tuple(at.get(a, slice(None)) for a in self.axes)
-                    yield index, self.read((part, None, None), channel=c, time=t)
+        shape = (t_range.count, c_range.count, *self.info.shape[2:])
+        for t, c, part in slabs(shape, self.dtype.itemsize, max_bytes, TILE[0]):
+            t, c = t + t_range.start, c + c_range.start
+            at: dict[str, int | slice] = {"T": t, "C": c, "Z": part}
+            index = tuple(at.get(a, slice(None)) for a in self.axes)
+            yield index, self.read((part, None, None), channel=c, time=t)
 
     def level(self, n: int) -> VgmArray:
         """A grid 2^n coarser than this one, evaluated without aliasing (spec, 8.4); it shares the open file.
@@ -361,9 +362,12 @@ class VgmArray:
         return to_xarray(self, chunks)
 
     def __dask_tokenize__(self) -> str:
-        from ..integrations.dask import identity
-
-        return identity(self)
+        """The same for arrays of equal content, and else another: of the head, which holds all checksums."""
+        index = self._file.reader.index
+        parts = [metadata.pack(self.meta), *(np.ascontiguousarray(v).tobytes() for v in vars(index).values())]
+        digest = hashlib.sha256(b"".join(parts)).hexdigest()
+        grain = "" if self._grain_seed is None else f" grain {self._grain_seed}"
+        return f"{digest} level {self.grid_level} of {len(index)} chunks{grain}"
 
     def close(self) -> None:
         """Close the file, for all views of it."""

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import torch
 
 from ..cuda.fields import Fields
-from ..decoder.backend import parse_device
+from ..device import parse_device
 from ..errors import DependencyError
-from ..raster.rasteriser import get_rasteriser
+from ..raster.choice import get_rasteriser
 from . import adam, matched, torch_build, voxels
 from .device_block import DeviceBlock, axes_on, on_stream, torch_device
 from .device_loop import Looks, State, Stepper, run
@@ -154,8 +154,8 @@ def rasteriser_on(device: str, cutoff: float, threads: int | None = None) -> Any
         CUDA was asked for, and something is missing; with what.
     """
     name = parse_device(device)
-    lacking = None if name == "cpu" else torch_build.missing()
-    raster = get_rasteriser("cpu" if name == "auto" and lacking else name, cutoff, threads)
+    lacking = None if name.kind == "cpu" else torch_build.missing()
+    raster = get_rasteriser("cpu" if name.kind == "auto" and lacking else str(name), cutoff, threads)
     if hasattr(raster, "device") and lacking:
         raise DependencyError(
             f"{name}: fitting there needs a torch that can use it (decoding needs none): {lacking}"

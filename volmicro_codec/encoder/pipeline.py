@@ -296,7 +296,7 @@ class _Job:
         return [(i, j) for i in range(t) for j in range(c)]
 
     def _meta(self, quality: dict[str, float]) -> FileMeta:
-        from .. import __version__
+        from ..version import __version__
 
         known = self.mappings + [(0.0, 1.0)] * (len(self.images) - len(self.mappings))
         shared = {codings.LATTICE: Lattice(FILE_STEP).shared()} if self.settings.coding == "lattice" else {}

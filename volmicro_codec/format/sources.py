@@ -17,7 +17,8 @@ from ..errors import (
     UsageError,
     VgmError,
 )
-from ..urls import file_system, reason
+from ..text import reason
+from ..urls import file_system
 
 CONCURRENT = 8
 """Ranges of one remote file that are under way at once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +10,10 @@ import numpy.typing as npt
 from ..errors import DependencyError, UsageError
 from ..io.metadata import Described, described
 from ..volume import ChannelInfo
-from .dask import to_dask
-
-if TYPE_CHECKING:
-    from ..decoder import VgmArray
+from .dask import LazyVolume, to_dask
 
 
-def to_xarray(array: VgmArray, chunks: Any = None) -> Any:
+def to_xarray(array: LazyVolume, chunks: Any = None) -> Any:
     """A lazy DataArray of a file's volume, or of a level of it.
 
     Parameters
@@ -48,12 +45,12 @@ def to_xarray(array: VgmArray, chunks: Any = None) -> Any:
     return out
 
 
-def dims(array: VgmArray) -> tuple[str, ...]:
+def dims(array: LazyVolume) -> tuple[str, ...]:
     """Names of the dimensions: "t", "c", "z", "y", "x", those that there are."""
     return tuple(array.axes.lower())
 
 
-def coords(array: VgmArray) -> dict[str, Any]:
+def coords(array: LazyVolume) -> dict[str, Any]:
     """Coordinates by dimension.
 
     ``z``, ``y``, ``x``: voxel centres times the voxel size, from the first voxel of the full grid, so that
@@ -77,14 +74,14 @@ def coords(array: VgmArray) -> dict[str, Any]:
     return out
 
 
-def attributes(array: VgmArray) -> dict[str, Any]:
+def attributes(array: LazyVolume) -> dict[str, Any]:
     """What else is known: ratio of the bytes, level, achieved quality."""
     out: dict[str, Any] = {"lossy": "volmicro-codec", "level": array.grid_level}
-    out.update({name: float(value) for name, value in array.meta.quality.items()})
+    out.update({name: float(value) for name, value in array.quality.items()})
     return out
 
 
-def _unit(array: VgmArray, axis: str) -> str:
+def _unit(array: LazyVolume, axis: str) -> str:
     size = dict(zip("zyx", array.voxel_size, strict=True))[axis]
     return "voxel" if size is None else array.info.unit or "unknown"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UsageError
+from .errors import UsageError
 
 
 class BoundsError(UsageError, IndexError):
@@ -43,6 +43,11 @@ class AxisRange:
     count: int
     reverse: bool = False
     keep: bool = True
+
+    @property
+    def indices(self) -> range:
+        """The same as a range."""
+        return range(self.start, self.start + (self.count - 1) * self.step + 1, self.step)
 
 
 def parse_index(key: Any, shape: Sequence[int]) -> tuple[AxisRange, ...]:
