@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 GPU_STAMP := $(VENV)/.installed-gpu
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo native libvgm test lint types unit gpu-check gpu-bench clean help
+.PHONY: demo native libvgm wheel test lint types unit gpu-check gpu-bench clean help
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:\t/' | expand -t 14
@@ -56,6 +56,18 @@ native: ## build the extension in place, by what is there alone: PYTHON with set
 libvgm: ## build libvgm and its examples by CMake alone, in build/libvgm
 	cmake -S libvgm -B build/libvgm -DCMAKE_BUILD_TYPE=Release
 	cmake --build build/libvgm
+
+wheel: ## an sdist, a wheel of it in dist/, and both tried in fresh environments without torch and numba
+	rm -rf dist build/wheel
+	$(PYTHON) -m venv build/wheel/build
+	build/wheel/build/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt build
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt build/wheel/build/bin/python -m build --outdir dist
+	for made in dist/*.whl dist/*.tar.gz; do \
+	  rm -rf build/wheel/try && $(PYTHON) -m venv build/wheel/try && \
+	  build/wheel/try/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt $$made && \
+	  build/wheel/try/bin/python scripts/check_install.py spec/vectors && \
+	  build/wheel/try/bin/vgm test spec/vectors/valid/*.vgm >/dev/null || exit 1; \
+	done
 
 test: lint types unit ## what continuous integration runs
 

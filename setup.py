@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import BaseError, CCompilerError, CompileError, PlatformError
 
 SOURCES = ["libvgm/python/native.c", *sorted(p.as_posix() for p in Path("libvgm/src").glob("*.c"))]
 HEADERS = sorted(p.as_posix() for p in Path("libvgm").rglob("*.h"))
@@ -13,6 +17,33 @@ HEADERS = sorted(p.as_posix() for p in Path("libvgm").rglob("*.h"))
 ARITHMETIC = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 UNIX = ["-std=gnu99", "-O3", "-fvisibility=hidden", "-Wno-psabi", "-Werror=implicit-function-declaration"]
 WINDOWS = [f"/clang:{flag}" for flag in ("-O3", *ARITHMETIC)]  # by clang-cl: libvgm needs its vectors
+
+NEEDED = """
+volmicro-codec builds its decoder from C while it is installed, and that failed (above is why).
+It takes a C compiler and nothing else: GCC or Clang (CC=... names one), on Windows clang-cl, which comes
+with Visual Studio's "C++ Clang tools" and with LLVM.
+"""
+
+
+class BuildExtension(build_ext):
+    """Says what is needed where there is no compiler; on Windows compiles with clang-cl."""
+
+    def build_extensions(self) -> None:
+        try:
+            if self.compiler.compiler_type == "msvc":
+                self._take_clang()
+            super().build_extensions()
+        except (BaseError, CCompilerError, OSError) as e:
+            raise CompileError(f"{e}\n{NEEDED}") from e
+
+    def _take_clang(self) -> None:
+        self.compiler.initialize()
+        there = Path(os.environ.get("PROGRAMFILES", "")) / "LLVM" / "bin" / "clang-cl.exe"
+        found = shutil.which("clang-cl") or (str(there) if there.is_file() else None)
+        if found is None:
+            raise PlatformError("clang-cl is not on the PATH")
+        self.compiler.cc = found
+
 
 setup(
     ext_modules=[
@@ -26,5 +57,6 @@ setup(
             py_limited_api=True,
         )
     ],
+    cmdclass={"build_ext": BuildExtension},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -78,7 +78,8 @@ def kernel_figures(cupy: Any, path: Path, limits: dict[str, float], repeats: int
         out = cupy.empty(shape, kind)
         bin_ms = milliseconds(cupy, lambda: raster.pack_floats(floats, (0, 0, 0), shape), repeats)
         render_ms = milliseconds(cupy, lambda: raster.voxels(packed, base, gain, kind, out), repeats)
-        pairs = float(raster.curvature(packed)[:, -1].sum())
+        # Voxels within each ellipsoid, as if none were cut off by the volume's faces.
+        pairs = float(4 / 3 * np.pi * meta.cutoff**1.5 * prims.scales.astype(np.float64).prod(axis=1).sum())
         check = (0, 0, 0), tuple(min(n, 24) for n in shape)
         want = base + gain * oracle.render(prims, meta.cutoff, *check)
         got = out[tuple(slice(0, n) for n in check[1])].get().astype(np.float64)

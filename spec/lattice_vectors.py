@@ -7,13 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from volmicro_codec.entropy.lattice_chunk import (
-    STREAMS,
-    code_places,
-    code_primitives,
-    models_for_chunk,
-    new_late,
-)
+from volmicro_codec.entropy.lattice_chunk import code_places, code_primitives, models_for_chunk, new_late
 from volmicro_codec.entropy.lattice_range import STATE_WORDS, finish_encoding, room_for, start_encoding
 from volmicro_codec.entropy.lattice_record import ROOT_I0, canonical_records
 from volmicro_codec.entropy.lattice_steps import MAX_CLASS, Parameters, geometry_all
@@ -62,15 +56,14 @@ def written(
         reach[3:] = np.maximum(0, ((chosen.centres.max(axis=0) - half) >> 16) + 1)
     if margins is not None:
         reach[:] = margins
-    order, cells, bits = np.arange(n), np.empty((n, 6), np.int64), np.zeros(STREAMS)
+    order, cells = np.arange(n), np.empty((n, 6), np.int64)
     centres, factors = chosen.centres.copy(), np.zeros((n, 6), np.int64)
     models = models_for_chunk()
     bad = 0
-    if code_places(rc, buf, models, np.array(brick, np.int64), reach, order, centres, cells, bits):
+    if code_places(rc, buf, models, np.array(brick, np.int64), reach, order, centres, cells):
         bad = code_primitives(
             rc, buf, models, parameters.class_steps(), new_late(), cells, order, chosen.classes.copy(),
-            chosen.amplitudes.copy(), chosen.shapes.copy(), chosen.lattice.copy(), centres, factors, bits,
-            np.zeros((0, 1, 1, 1), np.int64),
+            chosen.amplitudes.copy(), chosen.shapes.copy(), chosen.lattice.copy(), centres, factors,
         )  # fmt: skip
     length = int(finish_encoding(rc, buf))
     payload = buf[1 : 1 + length].tobytes()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from .version import __version__
 
 _HOMES = {
     "ChannelInfo": "volume",
@@ -23,7 +23,11 @@ _HOMES = {
     "Volume": "volume",
     "VolumeInfo": "volume",
     "compare": "evaluate",
+    "decode": "api",
+    "encode": "api",
     "encode_volume": "encoder",
+    "imread": "api",
+    "imwrite": "api",
     "make_phantom": "phantom",
     "open": "decoder",
     "read_volume": "io",
@@ -31,6 +35,10 @@ _HOMES = {
 }
 
 __all__ = [  # noqa: RUF022 - in the order a reader meets them
+    "encode",
+    "decode",
+    "imwrite",
+    "imread",
     "open",
     "VgmArray",
     "VgmReader",
@@ -51,6 +59,7 @@ __all__ = [  # noqa: RUF022 - in the order a reader meets them
 ]
 
 if TYPE_CHECKING:
+    from .api import decode, encode, imread, imwrite
     from .decoder import VgmArray, open
     from .encoder import EncodeResult, encode_volume
     from .encoder.settings import EncodeSettings

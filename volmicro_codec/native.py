@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .errors import DependencyError, FormatError
-from .format.codings.points import MAX_NODES
-from .format.index import MAX_PRIMITIVES_PER_BYTE
-from .primitives import RECORD_DTYPE, Records
+from .primitives import MAX_PRIMITIVES_PER_BYTE, RECORD_DTYPE, Records
 
 try:
     from . import _native
@@ -19,6 +17,7 @@ except ImportError as exc:  # a checkout that was never installed, or an interpr
 
 GAUSSIAN = np.dtype((np.void, _native.GAUSSIAN_BYTES))  # prepared for a grid, read by native code only
 PAIR = np.dtype((np.void, _native.PAIR_BYTES))
+FEW = 1 << 21  # records that any payload may be asked for: 46 MB
 TILE = (_native.TILE_Z, _native.TILE_Y, _native.TILE_X)
 
 gather = _native.gather
@@ -50,7 +49,7 @@ def decode_payload(
     FormatError
         A payload that no encoder writes.
     """
-    if not 0 <= count <= max(MAX_PRIMITIVES_PER_BYTE * len(payload), MAX_NODES):
+    if not 0 <= count <= max(MAX_PRIMITIVES_PER_BYTE * len(payload), FEW):
         raise FormatError(f"{where}: {count} primitives cannot be in {len(payload)} bytes")
     records = np.empty(count, RECORD_DTYPE)
     z, y, x = (int(n) for n in brick_shape)

@@ -19,6 +19,7 @@ RECORD_DTYPE = np.dtype(
 )
 RECORD_BYTES = RECORD_DTYPE.itemsize
 assert RECORD_BYTES == 22
+MAX_PRIMITIVES_PER_BYTE = 8  # every coding spends at least one bit on a primitive
 RECORDS_AT_ONCE = 1 << 14
 """Records of a chunk that are worked on at one time, so that memory for more than the records is bounded."""
 

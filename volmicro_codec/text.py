@@ -65,3 +65,13 @@ def fit_for_file(text: str) -> str:
 def _escape(found: re.Match[str]) -> str:
     code = ord(found[0])
     return _SHORT.get(found[0]) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+
+def reason(error: BaseException) -> str:
+    """Why a request failed, in a few words."""
+    status = getattr(error, "status", None)
+    if status is not None:
+        return f"{status} {getattr(error, 'message', '')}".strip()
+    if isinstance(error, TimeoutError):  # fsspec makes one of its own, without a text, of any
+        return str(error) or str(error.__cause__ or "") or "no answer in time"
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -54,13 +54,3 @@ def file_system(url: str, asynchronous: bool = False, **options: Any) -> tuple[A
         return PatientHTTP(asynchronous=asynchronous, client_kwargs=client, **options), url
     below = {p: {"client_kwargs": patience()} for p in protocols if p in _WEB}
     return (*url_to_fs(url, **{**below, **options}),)
-
-
-def reason(error: BaseException) -> str:
-    """Why a request failed, in a few words."""
-    status = getattr(error, "status", None)
-    if status is not None:
-        return f"{status} {getattr(error, 'message', '')}".strip()
-    if isinstance(error, TimeoutError):  # fsspec makes one of its own, without a text, of any
-        return str(error) or str(error.__cause__ or "") or "no answer in time"
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -104,6 +104,37 @@ class VolumeInfo:
     def squeezed_shape(self) -> tuple[int, ...]:
         """The shape over ``axes`` only."""
         return tuple(s for a, s in zip("TCZYX", self.shape, strict=True) if a in self.axes)
+
+
+def slabs(
+    shape: tuple[int, ...], itemsize: int, max_bytes: int, multiple: int = 1
+) -> Iterator[tuple[int, int, slice]]:
+    """Where the slabs of a volume lie: whole planes of one image, over t, then c, then z.
+
+    Parameters
+    ----------
+    shape : (T, C, Z, Y, X)
+    itemsize : int
+        Bytes of a voxel.
+    max_bytes : int
+        Of a slab; never less than one plane.
+    multiple : int
+        Planes are a multiple of this, where a slab holds more than so many.
+
+    Yields
+    ------
+    t, c : int
+    z : slice
+        With both ends.
+    """
+    t_count, c_count, depth, height, width = shape
+    planes = max(1, max_bytes // max(1, height * width * itemsize))
+    if planes > multiple:
+        planes -= planes % multiple
+    for t in range(t_count):
+        for c in range(c_count):
+            for z in range(0, depth, planes):
+                yield t, c, slice(z, min(z + planes, depth))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from fsspec.implementations.http import HTTPFileSystem
 
 from .errors import UsageError
 from .notices import tell
-from .urls import reason
+from .text import reason
 
 TIMEOUT = 15.0  # seconds
 LEAST_RATE = 1000  # bytes a second, once TIMEOUT seconds are over

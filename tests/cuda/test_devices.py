@@ -14,6 +14,7 @@ from tests.conftest import cuda_missing
 from volmicro_codec import cuda
 from volmicro_codec.cuda import device as devices
 from volmicro_codec.cuda import sources
+from volmicro_codec.device import parse_device
 from volmicro_codec.errors import DependencyError, UsageError
 
 
@@ -36,13 +37,13 @@ def test_a_device_is_what_was_asked_for_or_the_environment_says(
     monkeypatch.delenv("VGM_DEVICE", raising=False)
     if environment:
         monkeypatch.setenv("VGM_DEVICE", environment)
-    assert devices.parse_device(asked) == got
+    assert parse_device(asked) == got
 
 
 @pytest.mark.parametrize("name", ["tpu", "gpu", "cuda:", "cuda:-1", "cuda:1:2", "cpu:0", "CUDA 0"])
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="expected auto, cpu, cuda or cuda:N"):
-        devices.parse_device(name)
+        parse_device(name)
 
 
 def test_the_cpu_is_no_cuda_device() -> None:

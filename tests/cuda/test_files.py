@@ -16,9 +16,9 @@ from volmicro_codec.cuda.backend import CudaBackend, _cuts
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
 from volmicro_codec.decoder.chunk_cache import ChunkCache
 from volmicro_codec.decoder.image import ImageEvaluator
-from volmicro_codec.decoder.indexing import AxisRange
 from volmicro_codec.decoder.select import Grid
 from volmicro_codec.format import VgmReader
+from volmicro_codec.indexing import AxisRange
 from volmicro_codec.primitives import Primitives
 
 VECTORS = sorted((ROOT / "spec" / "vectors" / "valid").glob("*.vgm"))

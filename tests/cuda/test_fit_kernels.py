@@ -1,4 +1,4 @@
-"""Moments, slopes and blocks of J'J are those of float64 sums, and agree with one another."""
+"""Moments and slopes are those of float64 sums, and agree with one another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from tests.cuda import scenes
-from volmicro_codec.cuda.curvature import normal_blocks
 from volmicro_codec.cuda.packing import Packed
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
 from volmicro_codec.errors import UsageError
@@ -138,28 +137,6 @@ def test_slope_and_moments_are_each_others_transpose(raster: CudaRasteriser, nam
     terms = np.concatenate([way[:, :1] * m[:, :1], w[:, None] * way[:, 1:] * m[:, 2:]], axis=1) * norm
     slope = raster.slope(lists, way).astype(np.float64)
     assert (slope * residual).sum() == pytest.approx(terms.sum(), abs=1e-4 * np.abs(terms).sum())
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("name", ["scattered", "leaving", "one row", "nothing near"])
-def test_blocks_are_those_of_the_normal_equations(raster: CudaRasteriser, name: str, weighted: bool) -> None:
-    prims, shape = scenes.SCENES[name]
-    prims = Primitives(*(v[:8] for v in (prims.means, prims.scales, prims.rotations, prims.intensities)))
-    lists = raster.pack(*given(prims, shape))
-    weights = np.random.default_rng(7).uniform(0.2, 2, shape).astype(np.float32) if weighted else None
-    sums = raster.curvature(lists, weights)
-    blocks = normal_blocks(np, sums, prims.intensities.astype(np.float64), CUTOFF)
-    columns = []
-    for k in range(10):
-        unit = np.zeros((len(prims), 10))
-        unit[:, k] = 1
-        columns.append(scenes.derivative(prims, CUTOFF, unit, shape))
-    j = np.stack(columns, axis=1).reshape(len(prims), 10, -1)
-    w = 1.0 if weights is None else weights.astype(np.float64).reshape(-1)
-    want = np.einsum("nkv,nlv->nkl", j * w, j)
-    size = np.sqrt(np.einsum("nk,nl->nkl", *(2 * [np.einsum("nkk->nk", want)])))
-    assert (np.abs(blocks - want) <= 2e-3 * size + 1e-6).all()
-    assert np.median(np.abs(blocks - want) / (size + 1e-6)) < 1e-5
 
 
 @pytest.mark.parametrize("kernel", ["moments", "slope"])

@@ -18,8 +18,8 @@
 #define BATCH 64
 
 #include "../../volmicro_codec/cuda/primitive.cuh"
-namespace expand {
-#include "../../volmicro_codec/cuda/expand.cu"
+namespace pack {
+#include "../../volmicro_codec/cuda/pack.cu"
 }
 namespace binning {
 #include "../../volmicro_codec/cuda/binning.cu"
@@ -94,9 +94,8 @@ Kernel kernel(void (*f)(A...)) {
 }
 
 const std::map<std::string, Kernel> KERNELS = {
-    {"expand_records", kernel(expand::expand_records)},
-    {"pack_floats", kernel(expand::pack_floats)},
-    {"pack_covariances", kernel(expand::pack_covariances)},
+    {"pack_floats", kernel(pack::pack_floats)},
+    {"pack_covariances", kernel(pack::pack_covariances)},
     {"bin_count", kernel(binning::bin_count)},
     {"bin_fill", kernel(binning::bin_fill)},
     {"sort_tiles", kernel(binning::sort_tiles)},
@@ -112,7 +111,6 @@ const std::map<std::string, Kernel> KERNELS = {
     {"sample_nearest", kernel(sample::sample_nearest)},
     {"count_items", kernel(backward::count_items)},
     {"moments", kernel(backward::moments)},
-    {"curvature", kernel(backward::curvature)},
     {"sum_items", kernel(backward::sum_items)},
     {"dot", kernel(fields::dot)},
     {"energy", kernel(fields::energy)},

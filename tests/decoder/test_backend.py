@@ -8,8 +8,10 @@ from tests.conftest import cuda_missing
 from tests.decoder.models import bricks
 from volmicro_codec.decoder import backend
 from volmicro_codec.decoder import open as open_vgm
+from volmicro_codec.device import parse_device
 from volmicro_codec.errors import DependencyError, UsageError
-from volmicro_codec.raster.rasteriser import CpuRasteriser, get_rasteriser
+from volmicro_codec.raster.choice import get_rasteriser
+from volmicro_codec.raster.rasteriser import CpuRasteriser
 
 NO_CUDA = pytest.mark.skipif(cuda_missing() is None, reason="there is a CUDA device here")
 
@@ -44,8 +46,8 @@ def test_auto_falls_back_to_the_cpu() -> None:
 
 def test_the_environment_answers_auto_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VGM_DEVICE", "cpu")
-    assert backend.parse_device("auto") == "cpu"
-    assert backend.parse_device("cuda:1") == "cuda:1"
+    assert str(parse_device("auto")) == "cpu"
+    assert str(parse_device("cuda:1")) == "cuda:1"
     monkeypatch.setenv("VGM_DEVICE", "abacus")
     with pytest.raises(UsageError, match="'abacus'"):
         backend.get_backend("auto", 12.0)

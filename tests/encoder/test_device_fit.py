@@ -230,7 +230,7 @@ def test_nothing_is_found_in_nothing(device: Any) -> None:  # noqa: F811
 @pytest.mark.parametrize(
     ("asked", "environment", "torch_can", "fits_on"),
     [
-        ("auto", None, True, "cuda"),
+        ("auto", None, True, "cuda:0"),
         ("auto", None, False, "cpu"),
         ("auto", "cpu", True, "cpu"),
         ("auto", "cuda:2", True, "cuda:2"),
@@ -249,7 +249,7 @@ def test_a_fit_is_on_the_device_that_was_asked_for_and_that_torch_can_use(
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: torch_can)
     monkeypatch.setattr(backend, "available", lambda: True)
-    monkeypatch.setattr(backend, "get_rasteriser", lambda name, *_: OnDevice(name))
+    monkeypatch.setattr(backend, "get_rasteriser", lambda number, *_: OnDevice(f"cuda:{number}"))
     monkeypatch.delenv("VGM_DEVICE", raising=False)
     if environment:
         monkeypatch.setenv("VGM_DEVICE", environment)

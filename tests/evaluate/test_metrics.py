@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from volmicro_codec.errors import DependencyError, InputError
-from volmicro_codec.evaluate import Reference, compare, foreground_mask, psnr, psnr_stream, ssim
+from volmicro_codec.evaluate import Reference, compare, foreground_mask, psnr, ssim
 from volmicro_codec.evaluate import tiles as tiles_module
 from volmicro_codec.evaluate.reference import percentiles
 from volmicro_codec.evaluate.tiles import walk
@@ -166,28 +166,6 @@ def test_a_walk_covers_each_voxel_once_with_its_halo(shape, halo, voxels):
 def test_percentiles_are_those_of_numpy(volume, q):
     expected = np.percentile(volume.astype(np.float64), q)
     assert percentiles(volume, [q])[0] == pytest.approx(expected, rel=1e-9, abs=1e-30)
-
-
-def test_parts_in_any_order_give_the_figures_of_the_whole():
-    a = blobs()
-    b = a + np.uint16(4)
-    parts = [
-        ((slice(z, min(z + 5, 12)), slice(y, min(y + 13, 40)), slice(0, 36)), None)
-        for z in (10, 0, 5)
-        for y in (0, 26, 13, 39)
-    ]
-    got = psnr_stream(a, [(box, b[box]) for box, _ in parts])
-    whole = compare(a, b)
-    assert got == {k: pytest.approx(whole[k]) for k in got}
-    assert whole.keys() - got.keys() == {"ssim", "mip_ssim"}
-
-
-def test_parts_that_do_not_add_up_are_refused():
-    a = blobs()
-    with pytest.raises(InputError, match="expected 17280 voxels in all, got 1440"):
-        psnr_stream(a, [((slice(0, 1), slice(0, 40), slice(0, 36)), a[:1])])
-    with pytest.raises(InputError, match="expected shape"):
-        psnr_stream(a, [((slice(0, 2), slice(0, 40), slice(0, 36)), a[:1])])
 
 
 def test_what_is_not_an_image_is_refused():

@@ -265,14 +265,6 @@ def test_what_cannot_be_coded_is_refused_by_name() -> None:
         quantise.Lattice(1.0, log_ratio=100.0).shared()
 
 
-def test_the_size_estimate_is_the_size() -> None:
-    lattice = quantise.Lattice(0.7)
-    symbols = rounded(fit(200, 6), lattice)
-    coded = quantise.encode_chunk(symbols, lattice, BRICK)
-    assert quantise.estimate_bits(symbols, lattice, BRICK) == 8 * len(coded.payload)
-    assert sum(coded.stream_bits.values()) == pytest.approx(8 * len(coded.payload), abs=48)
-
-
 def test_leaning_saves_bytes_and_moves_no_symbol_far() -> None:
     f = fit(800, 10)
     lattice = quantise.Lattice(2.0)
@@ -286,14 +278,6 @@ def test_leaning_saves_bytes_and_moves_no_symbol_far() -> None:
         for s in (plain, lean)
     ]
     assert sizes[1] < sizes[0]
-
-
-def test_only_what_is_worth_its_bytes_is_kept() -> None:
-    f = fit(300, 8)
-    lattice = quantise.Lattice(1.0)
-    kept = quantise.worth_coding(f.w, f.root, lattice)
-    energy = np.abs(quantise.energy_amplitude(f.w, f.root)) / lattice.parameters.dc
-    assert energy[kept].min() > 1.7 >= energy[~kept].max()
 
 
 def test_the_order_is_a_permutation_and_a_coarser_step_is_a_smaller_payload() -> None:

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from volmicro_codec.cli.app import run
-from volmicro_codec.errors import InputError
-from volmicro_codec.io import arrange, lazy_images, read_volume
+from volmicro_codec.errors import InputError, UsageError
+from volmicro_codec.io import arrange, chunked, lazy_images, read_volume
 from volmicro_codec.io import zarr as zarr_io
+from volmicro_codec.io.chunked import ChunkedArray
 from volmicro_codec.io.lazy_images import Box, LazyImages
 from volmicro_codec.io.zarr_pyramid import write_pyramid
 from volmicro_codec.volume import ChannelInfo, Volume
@@ -40,13 +41,13 @@ class Counting:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[Counting]:
     """The arrays that are opened while the test runs."""
     opened: list[Counting] = []
-    source = zarr_io._Source
+    source = zarr_io.ChunkedArray
 
     def counting(array: Any, places: dict[str, int]) -> Any:
         opened.append(Counting(array))
         return source(opened[-1], places)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(zarr_io, "_Source", counting)
+    monkeypatch.setattr(zarr_io, "ChunkedArray", counting)
     return opened
 
 
@@ -93,7 +94,7 @@ def test_room_is_taken_for_one_image_and_not_for_all(tmp_path: Path, monkeypatch
         taken.append(int(np.prod(shape)))
         return room(shape, dtype)
 
-    monkeypatch.setattr(zarr_io, "new_voxels", counting)
+    monkeypatch.setattr(chunked, "new_voxels", counting)
     volume = read_volume(an_image(tmp_path / "v.zarr"), channel=1)
     assert volume.info.shape == (3, 1, 5, 4, 6)
     for t in range(3):
@@ -105,7 +106,7 @@ class Chunked:
     """An array that says it has chunks, and refuses what a Zarr array does not take."""
 
     def __init__(self, array: Any, chunks: tuple[int, ...]) -> None:
-        self.array, self.chunks, self.ndim, self.dtype = array, chunks, array.ndim, array.dtype
+        self.array, self.chunks, self.shape, self.dtype = array, chunks, array.shape, array.dtype
 
     def __getitem__(self, key: Any) -> Any:
         assert all(isinstance(k, int) or (k.start < k.stop and k.step >= 1) for k in key)
@@ -126,8 +127,8 @@ def test_any_basic_indexing_equals_the_same_on_the_array(
     key: tuple[Any, ...], dotted: int, order: list[str], chunks: tuple[int, ...]
 ) -> None:
     stored = VOXELS.transpose(["TCZYX".index(a) for a in order])
-    source = zarr_io._Source(Chunked(stored, chunks), {a: k for k, a in enumerate(order)})  # type: ignore[arg-type]
-    lazy = zarr_io._lazily("v", source, dict(zip("TCZYX", SHAPE, strict=True)), {})
+    source = ChunkedArray(Chunked(stored, chunks), {a: k for k, a in enumerate(order)})
+    lazy = source.images("v", dict(zip("TCZYX", SHAPE, strict=True)), {})
     for index in (key, (*key[:dotted], ..., *key[dotted:])):
         np.testing.assert_array_equal(lazy[index], VOXELS[index])
 
@@ -144,7 +145,7 @@ def test_it_describes_itself_as_arrays_do() -> None:
     for bad in (3, (0, 2), (0,) * 6):
         with pytest.raises(IndexError):
             lazy[bad]
-    with pytest.raises(TypeError):
+    with pytest.raises(UsageError, match="expected an int, a slice or"):
         lazy["z"]
 
 

@@ -17,10 +17,10 @@ from typing import Any, NoReturn
 
 import click
 
-from .. import __version__
 from ..errors import OutputError, VgmError
 from ..notices import listening
 from ..text import visible
+from ..version import __version__
 from .terminal import replace_unknown_letters, say
 
 # Name, module, one line. The line stands here so that `vgm --help` imports no command.

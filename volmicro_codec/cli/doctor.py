@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import __version__
 from ..errors import DependencyError, VgmError
+from ..version import __version__
 from .app import Command
 from .options import json_option
 from .output import emit_json, emit_rows
@@ -115,7 +115,7 @@ def examine() -> dict[str, Any]:
 
 def _chosen(report: dict[str, Any]) -> str:
     """The device that "auto" means."""
-    from ..cuda.device import parse_device
+    from ..device import parse_device
 
     kind, number = parse_device("auto")
     names = [d["name"] for d in report["devices"]]

@@ -29,9 +29,9 @@ from .options import (
 )
 from .output import bytes_text, emit_json, emit_rows, plain, remark, shape_text
 from .progress import progress
-from .same_file import refuse_twice
+from .same_file import check_file_output, refuse_twice
 from .several import Failures, expand
-from .streams import STREAM, check_file_output, output_path, shown, volume_path
+from .streams import STREAM, output_path, shown, volume_path
 from .terminal import say
 
 if TYPE_CHECKING:

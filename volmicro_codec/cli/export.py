@@ -14,7 +14,8 @@ from .options import (
     time_option,
 )
 from .output import about, remark
-from .streams import STREAM, check_file_output, output_path, shown, vgm_source
+from .same_file import check_file_output
+from .streams import STREAM, output_path, shown, vgm_source
 
 FORMATS = ("ply", "splat", "npz", "csv")
 

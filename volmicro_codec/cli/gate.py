@@ -17,7 +17,7 @@ from .options import (
 )
 from .output import emit_rows
 from .progress import counted, progress
-from .streams import check_file_output
+from .same_file import check_file_output
 
 
 @click.command(cls=Command)

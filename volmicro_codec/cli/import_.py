@@ -12,7 +12,8 @@ from ..errors import UsageError
 from .app import Command
 from .options import file_argument, force_option, output_option, parse_shape
 from .output import bytes_text, remark, shape_text
-from .streams import STREAM, check_file_output
+from .same_file import check_file_output
+from .streams import STREAM
 
 KEPT = ("axes", "voxel_size", "unit", "channels", "time_interval", "time_unit")
 """Of what a file of parameters says of its volume: what is known of it besides its shape and dtype."""

@@ -16,7 +16,8 @@ from .options import (
 )
 from .output import about, bytes_text, remark
 from .progress import progress
-from .streams import STREAM, check_file_output, shown, vgm_source, write_bytes
+from .same_file import check_file_output
+from .streams import STREAM, shown, vgm_source, write_bytes
 
 
 def _contrast(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, float] | None:

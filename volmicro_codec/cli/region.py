@@ -12,14 +12,14 @@ import numpy.typing as npt
 from ..errors import UsageError
 from ..io.arrange import Stored, chosen
 from ..io.metadata import Described
-from ..volume import VolumeInfo
+from ..volume import VolumeInfo, slabs
 from .options import Bounds
 
 if TYPE_CHECKING:
     from ..decoder import VgmArray
 
-TILE_PLANES = 16
 SLAB_BYTES = 128 << 20
+FLOAT32 = 4  # bytes: slabs are as thick for every dtype
 
 
 @dataclass(frozen=True)
@@ -96,19 +96,12 @@ class Region:
 
     def slabs(self, advance: Callable[[int], None]) -> Iterator[npt.NDArray[np.generic]]:
         """Slabs [z, Y, X] over t, c, z; `advance` is told the planes of each."""
-        step = self.slab_depth
-        for t in range(self.info.shape[0]):
-            for c in range(self.info.shape[1]):
-                for z in range(self.box[0].start, self.box[0].stop, step):
-                    stop = min(z + step, self.box[0].stop)
-                    yield self._read(t, c, slice(z, stop))
-                    advance(stop - z)
+        from ..native import TILE
 
-    @property
-    def slab_depth(self) -> int:
-        """Planes of a slab: about 128 MiB as float32, in whole layers of the decoder's tiles."""
-        depth = max(1, SLAB_BYTES // (4 * self.info.shape[3] * self.info.shape[4]))
-        return depth - depth % TILE_PLANES if depth > TILE_PLANES else depth
+        for t, c, z in slabs(self.info.shape, FLOAT32, SLAB_BYTES, TILE[0]):
+            first = self.box[0].start
+            yield self._read(t, c, slice(first + z.start, first + z.stop))
+            advance(z.stop - z.start)
 
     def _read(self, t: int, c: int, z: slice) -> npt.NDArray[np.generic]:
         where: dict[str, Any] = {"T": t, "C": c, **self.at, "Z": z, "Y": self.box[1], "X": self.box[2]}

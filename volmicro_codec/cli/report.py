@@ -19,7 +19,8 @@ from .options import (
 )
 from .output import bytes_text, remark
 from .progress import progress
-from .streams import STREAM, check_file_output, shown, write_bytes
+from .same_file import check_file_output
+from .streams import STREAM, shown, write_bytes
 
 
 @click.command(cls=Command)

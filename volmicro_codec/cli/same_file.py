@@ -1,4 +1,4 @@
-"""Outputs that are an input, under whatever name: refused before anything is read or written."""
+"""Outputs that are an input, under whatever name, or cannot be written: refused before anything is read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from ..errors import OutputError
 from ..urls import local_path
-from .streams import STREAM, shown
+from .streams import STREAM, refuse_terminal_output, shown
 
 
 def refuse_inputs(output: str, inputs: Iterable[str | None], directories: bool = False) -> None:
@@ -41,6 +41,30 @@ def refuse_inputs(output: str, inputs: Iterable[str | None], directories: bool =
             raise OutputError(f"{said}: holds the input {shown(name)}, and an input is never replaced")
         if any(_inside(output, part) and _stat(output) is not None for part in parts):
             raise OutputError(f"{said}: is part of the input {shown(name)}, and an input is never replaced")
+
+
+def check_file_output(output: str, force: bool, inputs: Iterable[str | None], *suffixes: str) -> None:
+    """Raise early where an output cannot be written, is an input, or is called what it will not be.
+
+    Parameters
+    ----------
+    output : str
+    force : bool
+    inputs : iterable of (str or None)
+        All that the command reads.
+    *suffixes : str
+        What names of such files end in; nothing is asked of a name that has no suffix.
+    """
+    from ..atomic import check_output
+
+    refuse_inputs(output, inputs)
+    if output == STREAM:
+        refuse_terminal_output(output)
+        return
+    suffix = os.path.splitext(output)[1].lower()
+    if suffixes and suffix and suffix not in suffixes:
+        raise OutputError(f"{output}: expected a name that ends in {' or '.join(suffixes)}")
+    check_output(output, force)
 
 
 def refuse_twice(outputs: Iterable[str | None]) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TextIO
 
-from ..errors import InputError, OutputError, UsageError
+from ..errors import InputError, UsageError
 
 STREAM = "-"
 
@@ -107,31 +107,6 @@ def write_bytes(output: str, data: bytes, force: bool) -> None:
         return
     with atomic_output(output, force) as temp:
         temp.write_bytes(data)
-
-
-def check_file_output(output: str, force: bool, inputs: Iterable[str | None], *suffixes: str) -> None:
-    """Raise early where an output cannot be written, is an input, or is called what it will not be.
-
-    Parameters
-    ----------
-    output : str
-    force : bool
-    inputs : iterable of (str or None)
-        All that the command reads.
-    *suffixes : str
-        What names of such files end in; nothing is asked of a name that has no suffix.
-    """
-    from ..atomic import check_output
-    from .same_file import refuse_inputs
-
-    refuse_inputs(output, inputs)
-    if output == STREAM:
-        refuse_terminal_output(output)
-        return
-    suffix = os.path.splitext(output)[1].lower()
-    if suffixes and suffix and suffix not in suffixes:
-        raise OutputError(f"{output}: expected a name that ends in {' or '.join(suffixes)}")
-    check_output(output, force)
 
 
 def refuse_terminal_output(output: str) -> None:

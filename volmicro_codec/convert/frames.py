@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..decoder.oracle import rotation_matrices
+from ..geometry import quaternions, rotation_matrices
 
 F64 = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
@@ -57,22 +57,3 @@ def stretched(scales: Array, rotations: Array, factors: tuple[float, float, floa
     axes, lengths, _ = np.linalg.svd(roots)
     axes[np.linalg.det(axes) < 0] *= -1
     return lengths, quaternions(axes)
-
-
-def quaternions(matrices: Array) -> F64:
-    """Quaternions (w, i, j, k) [N, 4], w >= 0, of rotation matrices [N, 3, 3]."""
-    m = np.asarray(matrices, np.float64)
-    diagonal = np.stack([m[:, 0, 0], m[:, 1, 1], m[:, 2, 2]], axis=1)
-    trace = diagonal.sum(axis=1)
-    # Four times the square of each part; the largest is the safe one to divide by.
-    squares = np.concatenate([1 + trace[:, None], 1 - trace[:, None] + 2 * diagonal], axis=1)
-    best = squares.argmax(axis=1)
-    products = np.empty((len(m), 4, 4))
-    products[:, range(4), range(4)] = squares
-    for a, b, c in ((1, 2, 3), (2, 3, 1), (3, 1, 2)):
-        products[:, 0, a] = products[:, a, 0] = m[:, c - 1, b - 1] - m[:, b - 1, c - 1]
-        products[:, b, c] = products[:, c, b] = m[:, b - 1, c - 1] + m[:, c - 1, b - 1]
-    q = products[np.arange(len(m)), best]
-    q /= np.linalg.norm(q, axis=1, keepdims=True)
-    out: F64 = np.where(q[:, :1] < 0, -q, q)
-    return out

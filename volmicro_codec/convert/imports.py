@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .. import __version__
 from ..errors import InputError, UsageError
 from ..format import EncodedChunk, FileMeta, codings, support_box, write_file
 from ..format.chunk import Triple, brick_centre
-from ..format.support import MARGIN, half_widths
+from ..format.support import MARGIN
+from ..geometry import half_widths, rotation_matrices
 from ..primitives import Primitives, primitives_to_records, records_to_primitives
+from ..version import __version__
 from ..volume import VolumeInfo
 
 BRICK = 128  # voxels; a float16 position inside it steps by at most 1/32 voxel
@@ -202,14 +203,14 @@ def _chunk(p: Primitives, at: tuple[int, int, int], info: VolumeInfo, cutoff: fl
     dz, dy, dx = (int(w[k + 1] - w[k]) for w, k in zip(walls, brick, strict=True))
     size: Triple = (dz, dy, dx)
     centre = brick_centre(lo, size)
-    half = half_widths(p, cutoff) + MARGIN
+    half = half_widths(p.scales, rotation_matrices(p.rotations), cutoff) + MARGIN
     near = ((p.means + half >= 0) & (p.means - half <= np.array(shape) - 1)).all(axis=1)
     p = _take(p, np.flatnonzero(near))
     if (np.abs(p.means - centre) > _LARGEST).any():
         raise InputError(f"a primitive lies more than {_LARGEST:g} voxels outside of the volume")
     records = primitives_to_records(p, centre)
     rounded = records_to_primitives(records, centre)
-    half = half_widths(rounded, cutoff) + MARGIN
+    half = half_widths(rounded.scales, rotation_matrices(rounded.rotations), cutoff) + MARGIN
     first = np.clip(np.ceil(rounded.means - half), 0, shape)
     stop = np.clip(np.floor(rounded.means + half) + 1, 0, shape)
     records = records[(first < stop).all(axis=1)]

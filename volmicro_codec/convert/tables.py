@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import __version__
 from ..atomic import atomic_output
 from ..errors import UsageError
 from ..format import FileMeta, VgmReader
 from ..primitives import Primitives, records_to_primitives
+from ..version import __version__
 from .kinds import GAUSSIANS, POINTS, kind_of
 
 I64 = npt.NDArray[np.int64]

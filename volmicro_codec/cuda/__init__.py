@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .backend import CudaBackend
-from .device import missing, parse_device
+from .device import missing
 from .packing import DeviceFloats, Packed, Room
 from .rasteriser import CudaRasteriser
 from .sampling import nearest, sample, sample_nearest
@@ -18,7 +18,6 @@ __all__ = [
     "get_rasteriser",
     "missing",
     "nearest",
-    "parse_device",
     "sample",
     "sample_nearest",
 ]

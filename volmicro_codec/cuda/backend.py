@@ -14,7 +14,7 @@ from .packing import TILE, DeviceFloats
 from .rasteriser import CudaRasteriser
 
 if TYPE_CHECKING:
-    from ..decoder.image import Block, Primed
+    from ..decoder.block import Block, Primed
     from ..decoder.select import Grid
 
 SLAB_BYTES = 64 << 20
@@ -24,7 +24,7 @@ Box = tuple[int, int, int]
 
 
 class CudaBackend:
-    """As `decode.backend.CpuBackend`, on a CUDA device.
+    """As `decoder.backend.CpuBackend`, on a CUDA device.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class CudaBackend:
         out: npt.NDArray[Any],
         pitch: npt.NDArray[np.int64],
     ) -> None:
-        """Write the voxels that ``block`` wants into ``out``; as in `decode.backend.Backend`."""
+        """Write the voxels that ``block`` wants into ``out``; as in `decoder.backend.Backend`."""
         lo, step, count = (_three(a) for a in (block.lo, block.step, block.count))
         size = _three([(n - 1) * s + 1 for n, s in zip(count, step, strict=True)])
         strides = (int(pitch[0]) * out.itemsize, int(pitch[1]) * out.itemsize, out.itemsize)

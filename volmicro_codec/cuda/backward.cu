@@ -1,4 +1,4 @@
-// What the fit needs of a box of voxels, one primitive at a time: moments of a residual, and the block of J'J.
+// What the fit needs of a box of voxels, one primitive at a time: moments of a residual.
 //
 // A primitive's support is cut into items of whole rows (about ITEM_VOXELS voxels); a warp takes an item, a lane every
 // 32nd column along z of it, and the lanes are added in a fixed order. Items are added in order too: no float atomics.
@@ -7,8 +7,7 @@
 #ifndef ITEM_VOXELS
 #define ITEM_VOXELS 16384
 #endif
-#define MOMENTS 11     // kernel, 1, z, y, x, zz, zy, zx, yy, yx, xx
-#define CURVATURES 46  // see curvature
+#define MOMENTS 11  // kernel, 1, z, y, x, zz, zy, zx, yy, yx, xx
 
 struct Support {
     int lo[3], hi[3], rows;
@@ -118,80 +117,6 @@ moments(const int* __restrict__ anchors, const float* __restrict__ table, i64 n,
         for (int k = 0; k < MOMENTS; k++) {
             float total = warp_sum(m[k]);
             if (lane == 0) parts[item * MOMENTS + k] = total;
-        }
-    }
-}
-
-// Sums of which each primitive's own block of J'J is made (Gauss-Newton; k of spec, section 8.1).
-// One warp an item, blocks of 128, any number of blocks.
-//   weights float32 [Z, Y, X] of the squared error, or null for 1; parts float32 [capacity, 46], over voxels with g > edge:
-//   35 of sum w g g z^a y^b x^c (a, then b, then c ascending, a + b + c <= 4), 10 of sum w g z^a y^b x^c (the same, <= 2),
-//   and sum w.
-extern "C" __global__ void __launch_bounds__(128)
-curvature(const int* __restrict__ anchors, const float* __restrict__ table, i64 n, const i64* __restrict__ first_item,
-          const int* __restrict__ layout, i64 capacity, float reach, float edge, const float* __restrict__ weights,
-          float* __restrict__ parts) {
-    const int lane = threadIdx.x & 31;
-    const i64 items = first_item[n] < capacity ? first_item[n] : capacity;
-    const i64 warps = ((i64)gridDim.x * blockDim.x) >> 5;
-    const i64 row = layout[2], plane = row * layout[1];
-    for (i64 item = ((i64)blockIdx.x * blockDim.x + threadIdx.x) >> 5; item < items; item += warps) {
-        i64 i = owner(first_item, n, item);
-        const int* anchor = anchors + i * 3;
-        const float* p = table + i * COLUMNS;
-        Support s;
-        support_items(anchor, p, layout, &s);
-        i64 top = s.lo[1] + (item - first_item[i]) * s.rows;
-        int width = s.hi[2] - s.lo[2], rows = (int)(s.hi[1] - top < s.rows ? s.hi[1] - top : s.rows);
-        float m[CURVATURES];
-#pragma unroll
-        for (int k = 0; k < CURVATURES; k++) m[k] = 0.0f;
-        for (int c = lane; c < rows * width; c += 32) {
-            int y = (int)top + c / width, x = s.lo[2] + c % width;
-            Span col;
-            if (!open_column(anchor, p, s, y, x, reach, &col)) continue;
-            i64 at = col.first * plane + y * row + x;
-            float two[5] = {0, 0, 0, 0, 0}, one[3] = {0, 0, 0}, none = 0.0f, u = col.u, dz = col.dz;
-            for (int z = col.first; z < col.stop; z++, at += plane) {
-                float g = exp2f(-(col.flat + u * u));
-                if (g > edge) {
-                    float w = weights ? weights[at] : 1.0f, t = w * g, tt = t * g;
-                    none += w;
-#pragma unroll
-                    for (int a = 0; a < 3; a++, t *= dz) one[a] += t;
-#pragma unroll
-                    for (int a = 0; a < 5; a++, tt *= dz) two[a] += tt;
-                }
-                u += col.step;
-                dz += 1.0f;
-            }
-            int k = 0;
-#pragma unroll
-            for (int a = 0; a < 5; a++) {
-                float ty = two[a];
-#pragma unroll
-                for (int b = 0; b < 5 - a; b++, ty *= col.dy) {
-                    float tx = ty;
-#pragma unroll
-                    for (int d = 0; d < 5 - a - b; d++, tx *= col.dx) m[k++] += tx;
-                }
-            }
-#pragma unroll
-            for (int a = 0; a < 3; a++) {
-                float ty = one[a];
-#pragma unroll
-                for (int b = 0; b < 3 - a; b++, ty *= col.dy) {
-                    float tx = ty;
-#pragma unroll
-                    for (int d = 0; d < 3 - a - b; d++, tx *= col.dx) m[k++] += tx;
-                }
-            }
-            m[k] += none;
-        }
-#pragma unroll
-        for (int k = 0; k < CURVATURES; k++) {
-            float total = warp_sum(m[k]);
-            if (lane == 0) parts[item * CURVATURES + k] = total;
         }
     }
 }

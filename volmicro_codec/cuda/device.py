@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 from contextlib import AbstractContextManager
 from importlib import import_module, util
 from threading import Lock
@@ -16,8 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DependencyError, UsageError
-from ..text import whole_number
+from ..errors import DependencyError
 from . import sources
 
 EXTRAS = {12: "cuda12", 13: "cuda13"}
@@ -156,32 +154,6 @@ def missing() -> str | None:
         return None if device_count() else "no CUDA device"
     except DependencyError as exc:
         return str(exc)
-
-
-def parse_device(name: str | int | None) -> tuple[str, int]:
-    """("auto" | "cpu" | "cuda", number) of what a user asked for.
-
-    None and "auto" ask ``VGM_DEVICE`` first.
-
-    Raises
-    ------
-    UsageError
-        For another name.
-    """
-    if isinstance(name, int):
-        return "cuda", name
-    asked = name or "auto"
-    if asked == "auto":
-        asked = os.environ.get("VGM_DEVICE") or "auto"
-    match = re.fullmatch(r"(auto)|(cpu)|cuda(?::(\d+))?", asked)
-    if match is None:
-        raise UsageError(f"device {asked!r}: expected auto, cpu, cuda or cuda:N")
-    if match[1] or match[2]:
-        return asked, 0
-    number = whole_number(match[3] or "0")
-    if number is None:
-        raise UsageError(f"device {asked!r}: expected a smaller number")
-    return "cuda", number
 
 
 def open_device(number: int = 0) -> Device:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..device import parse_device
 from ..errors import UsageError
 from ..primitives import Primitives
-from .device import Device, open_device, parse_device
+from .device import Device, open_device
 
 TILE = (8, 16, 16)
 """Voxels of a tile (z, y, x), as render.cu has it."""
@@ -171,30 +171,6 @@ class Packer:
         return DeviceFloats(
             self.device.array(nearest.astype(np.int64), np.int64), self.device.array(floats, np.float32)
         )
-
-    def expand(
-        self, records: npt.NDArray[Any], chunk_first: npt.NDArray[Any], centres: npt.NDArray[Any]
-    ) -> DeviceFloats:
-        """Records to primitives, on the device.
-
-        Parameters
-        ----------
-        records : structured [N] of `RECORD_DTYPE`, or uint16 [N, 11]
-            Of all chunks, in order. Not checked: `primitives.check_records` does that.
-        chunk_first : int64 [K + 1]
-            First record of each chunk, and N.
-        centres : int64 [K, 3]
-            2 brick_lo + brick_shape - 1 of each chunk: twice its brick's centre.
-        """
-        d = self.device
-        bits = np.ascontiguousarray(records).view(np.uint16).reshape(-1, 11)
-        n = bits.shape[0]
-        with d.active():
-            anchors, floats = d.xp.empty((n, 3), np.int64), d.xp.empty((n, 11), np.float32)
-            d.launch("expand_records", blocks_of(n, 256), 256, d.array(bits, np.uint16), np.int64(n),
-                     d.array(chunk_first, np.int64), d.array(centres, np.int64), np.int64(len(centres)),
-                     anchors, floats)  # fmt: skip
-            return DeviceFloats(anchors, floats)
 
     def pack_floats(
         self,

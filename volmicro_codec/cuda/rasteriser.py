@@ -13,7 +13,6 @@ from .device import Device
 from .packing import Packed, Packer, blocks_of
 
 MOMENTS = 11
-CURVATURES = 46
 DIRECTION_COLUMNS = 10
 _HALF_LOG2E = 0.5 * math.log2(math.e)
 
@@ -21,7 +20,7 @@ _HALF_LOG2E = 0.5 * math.log2(math.e)
 class CudaRasteriser(Packer):
     """Adds primitives into a box of voxels, and reduces a box of voxels to moments per primitive.
 
-    A drop-in for `encode.rasteriser.CpuRasteriser`: host arrays in, host arrays out. Given arrays of the
+    A drop-in for `raster.rasteriser.CpuRasteriser`: host arrays in, host arrays out. Given arrays of the
     device (CuPy's, or any that speak DLPack) results stay there, in CuPy arrays, which speak DLPack too.
     Work goes to CuPy's current stream.
 
@@ -98,16 +97,9 @@ class CudaRasteriser(Packer):
     def moments(self, packed: Packed, residual: Any) -> Any:
         """Moments of ``residual`` float32 [Z, Y, X] under each primitive, float64 [N, MOMENTS].
 
-        Columns as in `encode.kernels`: sum r (g - edge), then sum r g (1, z, y, x, zz, zy, zx, yy, yx, xx).
+        Columns as in `raster.kernels`: sum r (g - edge), then sum r g (1, z, y, x, zz, zy, zx, yy, yx, xx).
         """
         return self._reduce("moments", packed, residual, MOMENTS)
-
-    def curvature(self, packed: Packed, weights: Any = None) -> Any:
-        """Sums of which the blocks of J'J are made, float64 [N, CURVATURES]; see `curvature.normal_blocks`.
-
-        ``weights`` float32 [Z, Y, X] are those of the squared error; None is 1 everywhere.
-        """
-        return self._reduce("curvature", packed, weights, CURVATURES)
 
     def _reduce(self, kernel: str, packed: Packed, field: Any, columns: int) -> Any:
         d, n = self.device, len(packed)

@@ -6,11 +6,11 @@ from functools import cache
 from importlib import resources
 
 KERNELS: dict[str, tuple[str, ...]] = {
-    "expand": ("expand_records", "pack_floats", "pack_covariances"),
+    "pack": ("pack_floats", "pack_covariances"),
     "binning": ("bin_count", "bin_fill", "sort_tiles", "scan_runs", "scan_sums", "scan_add"),
     "render": ("render_uint8", "render_uint16", "render_int16", "render_float32", "slope"),
     "sample": ("sample_tiles", "sample_nearest"),
-    "backward": ("count_items", "moments", "curvature", "sum_items"),
+    "backward": ("count_items", "moments", "sum_items"),
     "fields": ("dot", "energy", "metric", "hold", "correlate", "halve", "peaks", "copy_if"),
     "axes": ("principal_axes",),
 }

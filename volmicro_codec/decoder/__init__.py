@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from ..indexing import BoundsError
 from .array import VgmArray, open
-from .indexing import BoundsError
 
 __all__ = ["BoundsError", "VgmArray", "open"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError
-from ..format import FileMeta, VgmReader
+from ..format import FileMeta, VgmReader, metadata
+from ..indexing import AxisRange, BoundsError, parse_box, parse_index, whole
 from ..native import TILE
-from ..volume import VolumeInfo, VoxelSize
+from ..volume import VolumeInfo, VoxelSize, slabs
 from .backend import get_backend
 from .chunk_cache import ChunkCache
 from .grain import add_grain
 from .image import ImageEvaluator
-from .indexing import AxisRange, BoundsError, parse_box, parse_index
 from .prefix import open_reader
 from .sample import check_points, sample
 from .select import Grid
@@ -117,6 +118,11 @@ class VgmArray:
         return self._grid.level
 
     @property
+    def quality(self) -> dict[str, float]:
+        """What the encoder measured of the file: "psnr", "ssim", ... (`FileMeta.quality`)."""
+        return self.meta.quality
+
+    @property
     def grain_seed(self) -> int | None:
         """From what `with_grain` draws noise; None where the voxels are as they are decoded."""
         return self._grain_seed
@@ -208,9 +214,10 @@ class VgmArray:
             ("C", "channel", channel, self.info.shape[1]),
         ):
             if chosen is not None:
+                chosen = whole(name, chosen)
                 if not 0 <= chosen < size:
                     raise BoundsError(f"{name} {chosen}: the volume has {name}s 0 to {size - 1}")
-                ranges[axis] = AxisRange(int(chosen), 1, 1, keep=False)
+                ranges[axis] = AxisRange(chosen, 1, 1, keep=False)
             elif axis in self.axes:
                 ranges[axis] = AxisRange(0, 1, size)
         return ranges
@@ -221,6 +228,8 @@ class VgmArray:
         kept = tuple(r.count for r in ranges.values() if r.keep)
         if out is None:
             out = np.empty(kept, self.dtype)
+        elif not isinstance(out, np.ndarray):
+            raise UsageError(f"out: expected a numpy array, got {type(out).__name__}")
         elif (
             out.shape != kept
             or out.dtype != self.dtype
@@ -284,19 +293,14 @@ class VgmArray:
         slab : numpy.ndarray [z, Y, X]
         """
         images = self._images(channel, time)
-        planes, height, width = self.info.shape[2:]
-        depth = max(1, max_bytes // (height * width * self.dtype.itemsize))
-        if depth > TILE[0]:
-            depth -= depth % TILE[0]
         single = AxisRange(0, 1, 1)
         t_range, c_range = images.get("T", single), images.get("C", single)
-        for t in range(t_range.start, t_range.start + t_range.count):
-            for c in range(c_range.start, c_range.start + c_range.count):
-                for z in range(0, planes, depth):
-                    part = slice(z, min(z + depth, planes))
-                    at: dict[str, int | slice] = {"T": t, "C": c, "Z": part}
-                    index = tuple(at.get(a, slice(None)) for a in self.axes)
-                    yield index, self.read((part, None, None), channel=c, time=t)
+        shape = (t_range.count, c_range.count, *self.info.shape[2:])
+        for t, c, part in slabs(shape, self.dtype.itemsize, max_bytes, TILE[0]):
+            t, c = t + t_range.start, c + c_range.start
+            at: dict[str, int | slice] = {"T": t, "C": c, "Z": part}
+            index = tuple(at.get(a, slice(None)) for a in self.axes)
+            yield index, self.read((part, None, None), channel=c, time=t)
 
     def level(self, n: int) -> VgmArray:
         """A grid 2^n coarser than this one, evaluated without aliasing (spec, 8.4); it shares the open file.
@@ -306,11 +310,12 @@ class VgmArray:
         UsageError
             For a level below 0 or above 31.
         """
+        n = whole("level", n)
         if n < 0:
             raise UsageError(f"level {n}: expected 0 or more")
         if n and self._grain_seed is not None:
             raise UsageError(f"level {n}: grain is that of the full grid's voxels, coarser grids have none")
-        return VgmArray(self._file, self.grid_level + int(n), self._grain_seed)
+        return VgmArray(self._file, self.grid_level + n, self._grain_seed)
 
     def with_grain(self, seed: int = 0) -> VgmArray:
         """The same volume with noise like the original's put back (spec, 8.6); it shares the open file.
@@ -335,9 +340,10 @@ class VgmArray:
             raise UsageError("grain: the file holds no noise model")
         if self.grid_level:
             raise UsageError(f"grain: expected the full grid, got level {self.grid_level}")
+        seed = whole("seed", seed)
         if not 0 <= seed < 1 << 32:
             raise UsageError(f"grain: expected a seed of 0 to 2^32 - 1, got {seed}")
-        return VgmArray(self._file, 0, int(seed))
+        return VgmArray(self._file, 0, seed)
 
     def without_grain(self) -> VgmArray:
         """The same volume as it is decoded; it shares the open file."""
@@ -356,9 +362,12 @@ class VgmArray:
         return to_xarray(self, chunks)
 
     def __dask_tokenize__(self) -> str:
-        from ..integrations.dask import identity
-
-        return identity(self)
+        """The same for arrays of equal content, and else another: of the head, which holds all checksums."""
+        index = self._file.reader.index
+        parts = [metadata.pack(self.meta), *(np.ascontiguousarray(v).tobytes() for v in vars(index).values())]
+        digest = hashlib.sha256(b"".join(parts)).hexdigest()
+        grain = "" if self._grain_seed is None else f" grain {self._grain_seed}"
+        return f"{digest} level {self.grid_level} of {len(index)} chunks{grain}"
 
     def close(self) -> None:
         """Close the file, for all views of it."""

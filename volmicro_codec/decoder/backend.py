@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import os
-from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import native
-from ..errors import DependencyError, UsageError
+from ..device import parse_device
+from ..errors import DependencyError
 from ..format.metadata import DTYPE_IDS
-from .image import Block, Primed, moved
+from .block import Block, Primed, moved
 from .pool import default_threads, run_in_pool
 from .select import Grid
 
@@ -152,21 +151,6 @@ def triple(values: npt.NDArray[np.int64]) -> tuple[int, int, int]:
     return z, y, x
 
 
-def parse_device(device: str) -> str:
-    """ "auto", "cpu", "cuda" or "cuda:N"; "auto" is what ``VGM_DEVICE`` says, where it says something.
-
-    Raises
-    ------
-    UsageError
-        Any other name.
-    """
-    name = (os.environ.get("VGM_DEVICE") or "auto") if device == "auto" else device
-    kind, colon, number = name.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (colon and (kind != "cuda" or not number.isdigit())):
-        raise UsageError(f"device {name!r}: expected auto, cpu, cuda or cuda:N")
-    return name
-
-
 def get_backend(device: str, cutoff: float, threads: int | None = None) -> Backend:
     """What evaluates voxels on a device.
 
@@ -188,9 +172,9 @@ def get_backend(device: str, cutoff: float, threads: int | None = None) -> Backe
         CUDA was asked for, and CuPy or the device is not there.
     """
     name = parse_device(device)
-    if name == "cpu" or (name == "auto" and not cuda_there()):
+    if name.kind == "cpu" or (name.kind == "auto" and not cuda_there()):
         return CpuBackend(cutoff, threads)
-    backend: Backend = the_cuda_package(name).CudaBackend(cutoff, "cuda" if name == "auto" else name)
+    backend: Backend = the_cuda_package(str(name)).CudaBackend(cutoff, name.number)
     return backend
 
 
@@ -205,6 +189,7 @@ def cuda_there() -> bool:
 def the_cuda_package(name: str) -> Any:
     """`volmicro_codec.cuda`, or `DependencyError` for the device that was asked for."""
     try:
-        return import_module("volmicro_codec.cuda")
+        from .. import cuda
     except ImportError as exc:
         raise DependencyError(f"{name}: {exc}; {CUDA_HINT}") from exc
+    return cuda

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..indexing import AxisRange
 from ..noise_model import NoiseModel
-from .indexing import AxisRange
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]

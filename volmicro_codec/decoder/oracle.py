@@ -7,21 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ..geometry import half_widths, rotation_matrices
 from ..primitives import F64, Primitives
-
-
-def rotation_matrices(rotations: npt.NDArray[np.floating]) -> F64:
-    """R [N, 3, 3] of quaternions [N, 4] of any norm but 0 (spec, 8.1)."""
-    q = rotations.astype(np.float64)
-    q /= np.sqrt((q * q).sum(axis=1, keepdims=True))
-    w, i, j, k = q.T
-    rows = [
-        [1 - 2 * (j * j + k * k), 2 * (i * j - k * w), 2 * (i * k + j * w)],
-        [2 * (i * j + k * w), 1 - 2 * (i * i + k * k), 2 * (j * k - i * w)],
-        [2 * (i * k - j * w), 2 * (j * k + i * w), 1 - 2 * (i * i + j * j)],
-    ]
-    out: F64 = np.moveaxis(np.array(rows), 2, 0)
-    return out
 
 
 def widened(prims: Primitives, level: int) -> tuple[F64, F64]:
@@ -88,7 +75,7 @@ def render(prims: Primitives, cutoff: float, lo: Sequence[int], shape: Sequence[
     step = 2.0**level
     scales, weights = widened(prims, level)
     rotation = rotation_matrices(prims.rotations)
-    half = np.sqrt(cutoff * ((rotation * scales[:, None, :]) ** 2).sum(axis=2))
+    half = half_widths(scales, rotation, cutoff)
     edge = np.exp(-cutoff / 2)
     total = np.zeros(tuple(int(n) for n in shape))
     centres = [(np.arange(n) + a) * step + (step - 1) / 2 for n, a in zip(total.shape, lo, strict=True)]

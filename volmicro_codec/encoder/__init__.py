@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from .settings import EncodeSettings
 
 if TYPE_CHECKING:
-    from .pipeline import EncodeResult, encode_volume
+    from .pipeline import EncodeResult, encode_bytes, encode_volume
 
-__all__ = ["EncodeResult", "EncodeSettings", "encode_volume"]
+__all__ = ["EncodeResult", "EncodeSettings", "encode_bytes", "encode_volume"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("EncodeResult", "encode_volume"):
+    if name in ("EncodeResult", "encode_bytes", "encode_volume"):
         from . import pipeline
 
         return getattr(pipeline, name)

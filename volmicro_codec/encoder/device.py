@@ -11,9 +11,9 @@ import numpy.typing as npt
 import torch
 
 from ..cuda.fields import Fields
-from ..decoder.backend import parse_device
+from ..device import parse_device
 from ..errors import DependencyError
-from ..raster.rasteriser import get_rasteriser
+from ..raster.choice import get_rasteriser
 from . import adam, matched, torch_build, voxels
 from .device_block import DeviceBlock, axes_on, on_stream, torch_device
 from .device_loop import Looks, State, Stepper, run
@@ -119,7 +119,6 @@ class DeviceRefiner(Refiner):
         with self.entered() as block:
             on_device = model.to(block.where)
             if iterations <= 0:
-                self.passes += 1
                 return model, float(block.evaluate(on_device))
             stepper = Stepper(
                 block,
@@ -135,7 +134,6 @@ class DeviceRefiner(Refiner):
             begun = State.begin(on_device, block.enter(on_device), extra(on_device) if extra else None)
             looks = Looks(self._cuda.device)
             state, seen = run(stepper.trip, begun, iterations, looks, enlarge=block.enlarge, report=report)
-            self.passes += 1 + seen.count
             return state.model.to(torch.device("cpu")), seen.loss
 
 
@@ -156,8 +154,8 @@ def rasteriser_on(device: str, cutoff: float, threads: int | None = None) -> Any
         CUDA was asked for, and something is missing; with what.
     """
     name = parse_device(device)
-    lacking = None if name == "cpu" else torch_build.missing()
-    raster = get_rasteriser("cpu" if name == "auto" and lacking else name, cutoff, threads)
+    lacking = None if name.kind == "cpu" else torch_build.missing()
+    raster = get_rasteriser("cpu" if name.kind == "auto" and lacking else str(name), cutoff, threads)
     if hasattr(raster, "device") and lacking:
         raise DependencyError(
             f"{name}: fitting there needs a torch that can use it (decoding needs none): {lacking}"

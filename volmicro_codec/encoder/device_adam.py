@@ -161,7 +161,6 @@ def refine(
         )
         begun = AdamState.begin(on_device, block.enter(on_device), extra(on_device) if extra else None)
         looks = Looks(block.raster.device)
-        state, seen = run(stepper.trip, begun, iterations, looks, enlarge=block.enlarge, report=report)
-        refiner.passes += 2 + seen.count
+        state, _ = run(stepper.trip, begun, iterations, looks, enlarge=block.enlarge, report=report)
         loss = float(block.evaluate(state.best))
         return state.best.to(torch.device("cpu")), loss

@@ -15,9 +15,10 @@ import numpy.typing as npt
 import torch
 
 from .. import evaluate
+from ..atomic import atomic_output, check_output
 from ..errors import UsageError
 from ..evaluate.noise import estimate_noise
-from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead, write_file
+from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead
 from ..noise_model import NoiseModel
 from ..progress import Progress, SilentProgress
 from ..volume import Volume
@@ -62,7 +63,7 @@ class EncodeResult:
     points : int
         How many of them are points (see `points`).
     seconds : float
-        Until the file lay on disk and was measured.
+        Until the file was measured and, where it was written, lay on disk.
     psnr, psnr_fg, ssim, mip_ssim : float
         Of the decoded file against the input (peak p99.99 - p0.01), means over images.
     occupancy : float
@@ -184,24 +185,33 @@ def encode_volume(
     UsageError
         Where the target cannot be met (a size smaller than an empty file).
     OutputError
-        Where the file cannot be written.
+        Where the file cannot be written; found before any work is done, where it can be.
     """
+    check_output(dest, force)
+    began = time.monotonic()
+    data, result = encode_bytes(volume, settings, progress)
+    with atomic_output(dest, force) as temp:
+        temp.write_bytes(data)
+    return replace(result, seconds=time.monotonic() - began)
+
+
+def encode_bytes(
+    volume: Volume, settings: EncodeSettings | None = None, progress: Progress | None = None
+) -> tuple[bytes, EncodeResult]:
+    """Encode a volume into the bytes of a .vgm file; parameters and errors are those of `encode_volume`."""
     began = time.monotonic()
     settings = settings or EncodeSettings()
     shown: Progress = progress or SilentProgress()
     job = _Job(volume, settings, shown, began)
     with _one_torch_thread():
         data = job.run()
-    shown.start("writing")
-    meta, chunks = job.meta, job.chunks
-    write_file(dest, meta, chunks, force=force)
     shown.finish()
-    q = meta.quality
-    return EncodeResult(
+    q = job.meta.quality
+    return data, EncodeResult(
         bytes=len(data),
         ratio=volume.info.nbytes / len(data),
-        primitives=sum(c.count for c in chunks),
-        points=sum(c.count for c in chunks if c.coding == codings.POINTS),
+        primitives=sum(c.count for c in job.chunks),
+        points=sum(c.count for c in job.chunks if c.coding == codings.POINTS),
         seconds=time.monotonic() - began,
         psnr=q["psnr"],
         psnr_fg=q["psnr_fg"],
@@ -286,7 +296,7 @@ class _Job:
         return [(i, j) for i in range(t) for j in range(c)]
 
     def _meta(self, quality: dict[str, float]) -> FileMeta:
-        from .. import __version__
+        from ..version import __version__
 
         known = self.mappings + [(0.0, 1.0)] * (len(self.images) - len(self.mappings))
         shared = {codings.LATTICE: Lattice(FILE_STEP).shared()} if self.settings.coding == "lattice" else {}

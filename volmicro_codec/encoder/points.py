@@ -19,8 +19,7 @@ from ..entropy.lattice_range import STATE_WORDS, finish_encoding, room_for, star
 from ..entropy.points_chunk import BLOCK, code_points, empty_arrays, models_for_points
 from ..errors import UsageError
 from ..format.codings.points import HEAD, decode
-from ..format.index import MAX_PRIMITIVES_PER_BYTE
-from ..primitives import Records
+from ..primitives import MAX_PRIMITIVES_PER_BYTE, Records
 from .point_choice import SWEEPS, SWEEPS_TO_THE_END, choose, find_blocks, settle, sharpened
 
 F32 = npt.NDArray[np.float32]

@@ -79,7 +79,6 @@ class Refiner:
             np.empty(block.shape, np.float32) if block.weights is not None or block.gradient else None
         )
         self.max_sigma = MAX_SIGMA
-        self.passes = 0
 
     @property
     def scratch(self) -> F32:
@@ -118,7 +117,6 @@ class Refiner:
             voxels.subtract(into, self.block.target, self.threads)
         else:
             voxels.subtract_within(into, self.block.target, self.block.ends, self.threads)
-        self.passes += 1
         return 0.5 * self.dot(into, self.metric(into))
 
     def subtract(self, field: F32) -> None:

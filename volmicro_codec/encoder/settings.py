@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, get_args, get_type_hints
 
+from ..device import parse_device
 from ..errors import MissingFileError, UsageError
 from ..text import LARGEST
 
@@ -198,8 +199,7 @@ class EncodeSettings:
             raise UsageError("within_noise is a target of the objective signal, not of voxels")
         if self.slope is not None and self.objective == "voxels":
             raise UsageError("slope is a target of the objective signal, not of voxels")
-        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", self.device):
-            raise UsageError(f"device {self.device!r}: expected auto, cpu, cuda or cuda:N")
+        parse_device(self.device)
 
     @property
     def target(self) -> tuple[str, float]:

@@ -15,7 +15,7 @@ import torch
 from ..raster import kernels
 from .coder import Coded, Rounded
 from .fit import ImageFit
-from .lattice_quantise import dequantise_weights
+from .lattice_quantise import unit_weights
 from .model import PI32, Model
 
 F64 = npt.NDArray[np.float64]
@@ -73,7 +73,7 @@ def _fewer(
     fit: ImageFit, rounded: Rounded, amplitudes: I64, barred: npt.NDArray[np.bool_], room: float
 ) -> I64 | None:
     """Amplitudes that add about ``room`` to the squared error; None if each change adds more."""
-    unit = dequantise_weights(np.ones_like(amplitudes), rounded.symbols.shapes, rounded.lattice)
+    unit = unit_weights(rounded.symbols.shapes, rounded.lattice)
     fit.model = Model(fit.model.mu, fit.model.B, torch.as_tensor(amplitudes * unit))
     g, e = 2.0 * _under(fit), PI32 * fit.model.det().numpy()
     out = amplitudes.copy()

@@ -21,12 +21,11 @@ from .lattice_models import (
 )
 from .lattice_positions import code_cells, code_centre, new_mixture, split_tables
 from .lattice_priors import CHANNELS, SIGN_PRIOR, WEIGHTS
-from .lattice_range import ENCODE, MODE, bits_so_far, code_uniform, past_the_end
+from .lattice_range import code_uniform, past_the_end
 from .lattice_steps import geometry
 
 I64 = npt.NDArray[np.int64]
 
-STREAMS = 11
 MAX_MARGIN = 1 << 14  # voxels that a centre may be outside of its brick
 AMPLITUDE_BITS = 53  # of a magnitude, which binary64 then holds exactly
 LONGEST_EXCESS = (1 << 25) - 2
@@ -69,7 +68,7 @@ def _code_amplitude(rc, buf, models, j, k):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def code_places(rc, buf, models, shape, margins, order, centres, cells, bits):  # type: ignore[no-untyped-def]
+def code_places(rc, buf, models, shape, margins, order, centres, cells):  # type: ignore[no-untyped-def]
     """Write or read the start of a chunk: which cell each primitive is in.
 
     Parameters
@@ -84,8 +83,6 @@ def code_places(rc, buf, models, shape, margins, order, centres, cells, bits):  
         In 2^-16 voxel, relative to the brick's centre; read when encoding.
     cells : int64 [N, 6], out
         Low and high of each cell, in the decoder's order.
-    bits : float64 [STREAMS], out
-        The first: bits of the cells when encoding.
 
     Returns
     -------
@@ -99,11 +96,7 @@ def code_places(rc, buf, models, shape, margins, order, centres, cells, bits):  
             return False
     for a in range(3):
         half[a] = shape[a] << 15
-    if not code_cells(rc, buf, models[0], models[1], half, margins, centres, order, cells):
-        return False
-    if rc[MODE] == ENCODE:
-        bits[0] = bits_so_far(rc)
-    return True
+    return code_cells(rc, buf, models[0], models[1], half, margins, centres, order, cells)
 
 
 def new_late() -> I64:
@@ -114,7 +107,6 @@ def new_late() -> I64:
 @njit(cache=True, nogil=True)
 def code_primitives(  # type: ignore[no-untyped-def]
     rc, buf, models, steps, recent, cells, order, classes, amplitudes, shapes, lattice, centres, factors,
-    bits, trace,
 ):
     """Write or read the next N primitives of a chunk, in the decoder's order.
 
@@ -131,10 +123,6 @@ def code_primitives(  # type: ignore[no-untyped-def]
     lattice : int64 [.., 3]
     centres : int64 [.., 3], out
     factors : int64 [.., 6], out
-    bits : float64 [STREAMS], out
-        Bits of class, sign, amplitude, six shape numbers, the centre are added when encoding.
-    trace : int64 [N or 0, CHANNELS, 2, FEATURES], out
-        Features, for those who fit the priors.
 
     Returns
     -------
@@ -142,7 +130,6 @@ def code_primitives(  # type: ignore[no-untyped-def]
         -1, or which of the N cannot be.
     """
     total = order.shape[0]
-    encoding = rc[MODE] == ENCODE
     weights = models[3]
     seen = models[4]
     signs = models[5]
@@ -156,9 +143,6 @@ def code_primitives(  # type: ignore[no-untyped-def]
     skews = np.zeros(3, np.int64)
     sizes = np.zeros(3, np.int64)
     wide = ONE * 4
-    mark = 0.0
-    if encoding:
-        mark = bits_so_far(rc)
     for i in range(total):
         if past_the_end(rc):
             return i
@@ -170,8 +154,6 @@ def code_primitives(  # type: ignore[no-untyped-def]
 
         x[0, 1] = room
         x[0, 2] = _clip((recent[0] >> 4) - 10240, wide)
-        if trace.shape[0]:
-            trace[i, 0] = x
         j = code_predicted(
             rc, buf, weights[0], seen[0], x, 3, 1, np.int64(65536), np.int64(32768), classes[at]
         )
@@ -179,9 +161,6 @@ def code_primitives(  # type: ignore[no-untyped-def]
             return i
         classes[at] = j
         recent[0] += ((j << 16) - recent[0]) >> 2
-        if encoding:
-            bits[1] += bits_so_far(rc) - mark
-            mark = bits_so_far(rc)
 
         strength = _clip((j << 12) // 3 - 3277, wide)
         sx[1] = strength
@@ -189,16 +168,10 @@ def code_primitives(  # type: ignore[no-untyped-def]
         positive = code_sign(rc, buf, signs, sx, 3, np.int64(amplitudes[at] > 0))
         sign = 2 * positive - 1
         recent[1] += (sign * 65536 - recent[1]) >> 2
-        if encoding:
-            bits[2] += bits_so_far(rc) - mark
-            mark = bits_so_far(rc)
         k = _code_amplitude(rc, buf, models[2], j, abs(amplitudes[at]))
         if k < 1:
             return i
         amplitudes[at] = sign * k
-        if encoding:
-            bits[3] += bits_so_far(rc) - mark
-            mark = bits_so_far(rc)
 
         for s in range(3):
             x[0, 1] = strength
@@ -209,8 +182,6 @@ def code_primitives(  # type: ignore[no-untyped-def]
                 x[0, 5 + a] = _clip((logs[a] >> 4) - 2048, wide)
             x[1, 1] = strength
             x[1, 2] = room
-            if trace.shape[0]:
-                trace[i, 1 + s] = x
             step = steps[j, 0]
             q = code_predicted(
                 rc, buf, weights[1 + s], seen[1 + s], x, 5 + s, 3, step, step >> 1, shapes[at, s]
@@ -218,9 +189,6 @@ def code_primitives(  # type: ignore[no-untyped-def]
             shapes[at, s] = q
             logs[s] = q * step
             recent[2 + s] += (_clip(logs[s], np.int64(16 << 16)) - recent[2 + s]) >> 2
-            if encoding:
-                bits[4 + s] += bits_so_far(rc) - mark
-                mark = bits_so_far(rc)
         for s in range(3):
             row = 1 if s == 0 else 2
             col = 0 if s < 2 else 1
@@ -233,8 +201,6 @@ def code_primitives(  # type: ignore[no-untyped-def]
             x[1, 5] = (recent[8 + s] >> 4) + 2048
             for a in range(s):
                 x[1, 6 + a] = (sizes[a] >> 4) + 2048
-            if trace.shape[0]:
-                trace[i, 4 + s] = x
             step = steps[j, 1]
             if s < 2:
                 q = code_predicted(
@@ -255,14 +221,8 @@ def code_primitives(  # type: ignore[no-untyped-def]
             sizes[s] = _clip(log2_fixed(abs(skews[s]) + 16384) - (16 << 16), np.int64(2 << 16))
             recent[5 + s] += (_clip(skews[s], np.int64(2 << 16)) - recent[5 + s]) >> 2
             recent[8 + s] += (sizes[s] - recent[8 + s]) >> 2
-            if encoding:
-                bits[7 + s] += bits_so_far(rc) - mark
-                mark = bits_so_far(rc)
         if not geometry(steps[j], shapes[at], factors[at], basis):
             return i
         if not code_centre(rc, buf, basis, cells[i], lattice[at], centres[at]):
             return i
-        if encoding:
-            bits[10] += bits_so_far(rc) - mark
-            mark = bits_so_far(rc)
     return -1

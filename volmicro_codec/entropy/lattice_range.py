@@ -178,12 +178,6 @@ def code_part(rc, buf, low, high):  # type: ignore[no-untyped-def]
     _renormalise(rc, buf)
 
 
-@njit(cache=True, nogil=True)
-def bits_so_far(rc):  # type: ignore[no-untyped-def]
-    """How many bits an encoder has produced, with the fraction still in its range (for reports only)."""
-    return 8.0 * (rc[AT] + rc[PENDING]) + 8.0 * (WORD - 1) - np.log2(float(rc[RANGE]))
-
-
 def room_for(count: int) -> int:
     """Bytes of buffer that always hold the code of `count` primitives."""
     return 256 * count + 4096

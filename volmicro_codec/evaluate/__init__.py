@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .denoised import compare_denoised, denoise
-from .metrics import compare, psnr, psnr_stream
+from .metrics import compare, psnr
 from .reference import Reference, foreground_mask
 from .segmentation import segmentation_agreement
 from .spectrum import Spectra, spectra
@@ -17,7 +17,6 @@ __all__ = [
     "denoise",
     "foreground_mask",
     "psnr",
-    "psnr_stream",
     "segmentation_agreement",
     "spectra",
     "ssim",

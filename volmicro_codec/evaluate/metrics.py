@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy.typing as npt
 from ..errors import InputError
 from .reference import FOREGROUND_HALO, Reference, check_volume
 from .structural import Projections, SsimSum, mip_ssim
-from .tiles import Slices, Tile, walk
+from .tiles import walk
 
 Array = npt.NDArray[Any]
 
@@ -75,41 +74,6 @@ def compare(original: Array, decoded: Array, *, reference: Reference | None = No
     }
 
 
-def psnr_stream(
-    original: Array, parts: Iterable[tuple[Slices, Array]], *, reference: Reference | None = None
-) -> dict[str, float]:
-    """All that `compare` gives but the SSIMs, from a decoded image that comes in parts and is never whole.
-
-    Parameters
-    ----------
-    original : (Z, Y, X)
-    parts : iterable of (three slices, array)
-        Boxes of the decoded image and their voxels, in any order, each voxel once. Slices have both ends.
-    reference : Reference, optional
-        ``Reference.of(original)`` if it is known already.
-
-    Raises
-    ------
-    InputError
-        Where a part has not the shape of its box or the parts do not add up to the volume.
-    """
-    check_volume(original, "original")
-    reference = Reference.of(original) if reference is None else reference
-    sums = _Sums(reference.low + reference.peak / 2)
-    for box, decoded in parts:
-        expected = tuple(s.stop - s.start for s in box)
-        if decoded.shape != expected:
-            raise InputError(f"decoded part at {box}: expected shape {expected}, got {decoded.shape}")
-        for tile in _walk_box(box, original.shape):
-            local = tuple(
-                slice(c.start - s.start, c.stop - s.start) for c, s in zip(tile.core, box, strict=True)
-            )
-            sums.add(np.asarray(original[tile.core]), decoded[local], reference.foreground(original, tile))
-    if sums.count != original.size:
-        raise InputError(f"decoded parts: expected {original.size} voxels in all, got {sums.count}")
-    return sums.result(reference.peak)
-
-
 def psnr(original: Array, decoded: Array, peak: float | None = None) -> float:
     """PSNR in dB over all voxels; the peak is the original's p99.99 - p0.01 unless given."""
     peak = Reference.of(original).peak if peak is None else peak
@@ -118,21 +82,6 @@ def psnr(original: Array, decoded: Array, peak: float | None = None) -> float:
         difference = decoded[tile.core].astype(np.float64) - original[tile.core]
         total += float((difference * difference).sum())
     return _decibels(peak, total, original.size)
-
-
-def _walk_box(box: Slices, shape: tuple[int, ...]) -> Iterable[Tile]:
-    """A walk over a box of a volume, with the foreground's halo taken from the volume."""
-    origin = [s.start for s in box]
-    for tile in walk(tuple(s.stop - s.start for s in box)):
-        core = [slice(s.start + o, s.stop + o) for s, o in zip(tile.core, origin, strict=True)]
-        padded = [
-            slice(max(0, s.start - h), min(n, s.stop + h))
-            for s, h, n in zip(core, FOREGROUND_HALO, shape, strict=True)
-        ]
-        inner = [slice(s.start - p.start, s.stop - p.start) for s, p in zip(core, padded, strict=True)]
-        yield Tile(
-            (core[0], core[1], core[2]), (padded[0], padded[1], padded[2]), (inner[0], inner[1], inner[2])
-        )
 
 
 def _decibels(peak: float, squares: float, count: int) -> float:

@@ -17,7 +17,8 @@ from ..errors import (
     UsageError,
     VgmError,
 )
-from ..urls import file_system, reason
+from ..text import reason
+from ..urls import file_system
 
 CONCURRENT = 8
 """Ranges of one remote file that are under way at once."""
@@ -274,7 +275,7 @@ def open_source(source: object) -> Source:
 
     Parameters
     ----------
-    source : path, bytes, seekable binary file object, fsspec URL, or Source
+    source : path, bytes or what has a buffer of them, seekable binary file object, fsspec URL, or Source
     """
     if isinstance(source, bytes | bytearray | memoryview):
         return BytesSource(source)
@@ -286,4 +287,7 @@ def open_source(source: object) -> Source:
         return source
     if hasattr(source, "read") and hasattr(source, "seek"):
         return FileSource(cast(BinaryIO, source))
-    raise UsageError(f"cannot read a .vgm file from {type(source).__name__}")
+    try:
+        return BytesSource(memoryview(cast(bytes, source)))
+    except TypeError:
+        raise UsageError(f"cannot read a .vgm file from {type(source).__name__}") from None

@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..primitives import F64, RECORDS_AT_ONCE, Primitives, Records, records_to_primitives
+from ..geometry import half_widths, rotation_matrices
+from ..primitives import RECORDS_AT_ONCE, Records, records_to_primitives
 from .chunk import Triple, brick_centre
 
 MARGIN = 1e-6  # voxels, against rounding in a decoder
-
-
-def half_widths(p: Primitives, cutoff: float) -> F64:
-    """Half widths [N, 3] (z, y, x) in voxels of the ellipsoids inside which primitives are not zero."""
-    q = p.rotations.astype(np.float64)
-    w, i, j, k = (q / np.linalg.norm(q, axis=1, keepdims=True)).T
-    rows = [
-        [1 - 2 * (j * j + k * k), 2 * (i * j - k * w), 2 * (i * k + j * w)],
-        [2 * (i * j + k * w), 1 - 2 * (i * i + k * k), 2 * (j * k - i * w)],
-        [2 * (i * k - j * w), 2 * (j * k + i * w), 1 - 2 * (i * i + j * j)],
-    ]
-    rotation = np.array(rows).transpose(2, 0, 1)
-    reach = (rotation * p.scales.astype(np.float64)[:, None, :]) ** 2
-    widths: F64 = np.sqrt(cutoff * reach.sum(axis=2))
-    return widths
 
 
 def support_box(
@@ -54,7 +40,7 @@ def support_box(
     for first in range(0, len(records), RECORDS_AT_ONCE):
         part = records[first : first + RECORDS_AT_ONCE]
         p = records_to_primitives(part, brick_centre(brick_lo, brick_shape))
-        half = half_widths(p, cutoff) + margin
+        half = half_widths(p.scales, rotation_matrices(p.rotations), cutoff) + margin
         low = np.minimum(low, (p.means - half).min(axis=0))
         high = np.maximum(high, (p.means + half).max(axis=0))
     lo = np.clip(np.ceil(low), 0, volume_shape).astype(np.int64)

@@ -4,19 +4,43 @@ from __future__ import annotations
 
 import hashlib
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..errors import DependencyError
+from ..volume import VolumeInfo, VoxelSize
 
-if TYPE_CHECKING:
-    from ..decoder import VgmArray
+
+class LazyVolume(Protocol):
+    """What these views need of a `VgmArray`; they import nothing of the decoder, which imports them."""
+
+    @property
+    def info(self) -> VolumeInfo: ...
+    @property
+    def axes(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def voxel_size(self) -> VoxelSize: ...
+    @property
+    def grid_level(self) -> int: ...
+    @property
+    def origin(self) -> tuple[float, float, float]: ...
+    @property
+    def quality(self) -> dict[str, float]: ...
+    def __getitem__(self, key: Any) -> Any: ...
+    def __dask_tokenize__(self) -> str: ...
+
 
 BLOCK = {"T": 1, "C": 1, "Z": 64, "Y": 256, "X": 256}
 
 
-def to_dask(array: VgmArray, chunks: Any = None) -> Any:
+def to_dask(array: LazyVolume, chunks: Any = None) -> Any:
     """A dask array of a file's volume, or of a level of it.
 
     Parameters
@@ -44,7 +68,7 @@ def to_dask(array: VgmArray, chunks: Any = None) -> Any:
     if chunks is None:
         chunks = tuple(BLOCK[a] for a in array.axes)
     blocks = da.core.normalize_chunks(chunks, array.shape, dtype=array.dtype)
-    name = hashlib.sha256(f"{identity(array)} {blocks}".encode()).hexdigest()[:32]
+    name = hashlib.sha256(f"{array.__dask_tokenize__()} {blocks}".encode()).hexdigest()[:32]
     return da.from_array(
         array,
         chunks=blocks,
@@ -53,17 +77,3 @@ def to_dask(array: VgmArray, chunks: Any = None) -> Any:
         fancy=False,
         meta=np.empty((0,) * array.ndim, array.dtype),
     )
-
-
-def identity(array: VgmArray) -> str:
-    """A text that is the same for arrays of equal content and differs otherwise.
-
-    Made of the head of the file alone, which holds the checksum of every chunk.
-    """
-    from ..format import metadata
-
-    index = array._file.reader.index
-    parts = [metadata.pack(array.meta), *(np.ascontiguousarray(v).tobytes() for v in vars(index).values())]
-    digest = hashlib.sha256(b"".join(parts)).hexdigest()
-    grain = "" if array.grain_seed is None else f" grain {array.grain_seed}"
-    return f"{digest} level {array.grid_level} of {len(index)} chunks{grain}"

@@ -1,19 +1,19 @@
-"""A .vgm file as an xarray.DataArray: named dimensions, coordinates in the unit of the voxel size."""
+"""A .vgm file as an xarray.DataArray, and what one says of its volume: dimensions, coordinates, units."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from ..errors import DependencyError
-from .dask import to_dask
+from ..errors import DependencyError, UsageError
+from ..io.metadata import Described, described
+from ..volume import ChannelInfo
+from .dask import LazyVolume, to_dask
 
-if TYPE_CHECKING:
-    from ..decoder import VgmArray
 
-
-def to_xarray(array: VgmArray, chunks: Any = None) -> Any:
+def to_xarray(array: LazyVolume, chunks: Any = None) -> Any:
     """A lazy DataArray of a file's volume, or of a level of it.
 
     Parameters
@@ -45,12 +45,12 @@ def to_xarray(array: VgmArray, chunks: Any = None) -> Any:
     return out
 
 
-def dims(array: VgmArray) -> tuple[str, ...]:
+def dims(array: LazyVolume) -> tuple[str, ...]:
     """Names of the dimensions: "t", "c", "z", "y", "x", those that there are."""
     return tuple(array.axes.lower())
 
 
-def coords(array: VgmArray) -> dict[str, Any]:
+def coords(array: LazyVolume) -> dict[str, Any]:
     """Coordinates by dimension.
 
     ``z``, ``y``, ``x``: voxel centres times the voxel size, from the first voxel of the full grid, so that
@@ -74,13 +74,73 @@ def coords(array: VgmArray) -> dict[str, Any]:
     return out
 
 
-def attributes(array: VgmArray) -> dict[str, Any]:
+def attributes(array: LazyVolume) -> dict[str, Any]:
     """What else is known: ratio of the bytes, level, achieved quality."""
     out: dict[str, Any] = {"lossy": "volmicro-codec", "level": array.grid_level}
-    out.update({name: float(value) for name, value in array.meta.quality.items()})
+    out.update({name: float(value) for name, value in array.quality.items()})
     return out
 
 
-def _unit(array: VgmArray, axis: str) -> str:
+def _unit(array: LazyVolume, axis: str) -> str:
     size = dict(zip("zyx", array.voxel_size, strict=True))[axis]
     return "voxel" if size is None else array.info.unit or "unknown"
+
+
+def is_xarray(array: object) -> bool:
+    """Whether an array is an xarray.DataArray, or like one; xarray is not imported."""
+    return all(hasattr(array, name) for name in ("dims", "coords", "attrs", "shape"))
+
+
+def axes_of(array: Any) -> str:
+    """What the dimensions of a DataArray are: their names in capitals ("ZYX", "CZYX", ...).
+
+    Raises
+    ------
+    UsageError
+        Where a dimension has another name than t, c, z, y and x.
+    """
+    names = [str(d) for d in array.dims]
+    letters = [n.upper() for n in names]
+    if any(len(a) != 1 or a not in "TCZYX" for a in letters):
+        raise UsageError(
+            f"dimensions {', '.join(names)}: expected names of t, c, z, y, x; say it, as in axes='ZYX'"
+        )
+    return "".join(letters)
+
+
+def description(array: Any, axes: str) -> Described:
+    """What the coordinates of a DataArray say of its volume: the inverse of `coords`.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+    axes : str
+        What its dimensions are.
+
+    Returns
+    -------
+    Described
+        Voxel size and time interval where coordinates are evenly spaced, in the unit of their attribute
+        ``units``; channel names where the coordinate ``c`` holds texts.
+    """
+    values = {a: array.coords[d] for a, d in zip(axes, array.dims, strict=True) if d in array.coords}
+    units = {a: str(v.attrs["units"]) if "units" in v.attrs else None for a, v in values.items()}
+    steps = {a: _step(np.asarray(v)) for a, v in values.items() if a != "C"}
+    names = np.asarray(values["C"]).tolist() if "C" in values else []
+    # 0, 1, 2, ... in no unit are numbers, not times.
+    known = "T" in steps and (units["T"] is not None or steps["T"] != 1)
+    return described(
+        {a: (steps[a], units[a]) for a in "ZYX" if a in steps},
+        [ChannelInfo(n if isinstance(n, str) else None) for n in names],
+        steps["T"] if known else None,
+        units.get("T"),
+    )
+
+
+def _step(values: npt.NDArray[Any]) -> float | None:
+    """From one coordinate to the next, None where they are not evenly spaced numbers."""
+    if values.ndim != 1 or len(values) < 2 or values.dtype.kind not in "iuf":
+        return None
+    steps = np.diff(values.astype(np.float64))
+    mean = float(steps.mean())
+    return abs(mean) if np.allclose(steps, mean, rtol=1e-3, atol=0) else None

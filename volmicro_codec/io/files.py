@@ -15,7 +15,7 @@ from ..atomic import check_output
 from ..errors import InputError, MissingFileError, OutputError
 from ..room import check_planes, check_room
 from ..urls import local_path
-from ..volume import Volume, VolumeInfo
+from ..volume import Volume, VolumeInfo, slabs
 from . import stack_files
 from .axes import Choice
 from .registry import ZARR, DirectoryModule, VolumeFormat, format_by_content, format_of, known_suffixes
@@ -173,10 +173,10 @@ def write_volume(
         check_room(local_path(name) or name, info, kind.compressed)
     check_planes(name, info)
     if hasattr(array, "shape") and hasattr(array, "__getitem__"):
-        slabs = array_slabs(array, info)
+        parts = array_slabs(array, info)
     else:
-        slabs = iter(array)
-    return kind.load().write(name, _checked(slabs, info), info, force, description)
+        parts = iter(array)
+    return kind.load().write(name, _checked(parts, info), info, force, description)
 
 
 def check_volume_output(path: str | os.PathLike[str], force: bool = False) -> None:
@@ -207,20 +207,16 @@ def array_slabs(array: Any, info: VolumeInfo) -> Slabs:
         axes = info.axes
     else:
         raise InputError(f"an array of shape {shape} is not the volume {info.squeezed_shape} ({info.axes})")
-    t_count, c_count, depth, height, width = info.shape
-    step = max(1, _SLAB_BYTES // max(1, height * width * info.dtype.itemsize))
-    for t in range(t_count):
-        for c in range(c_count):
-            for z in range(0, depth, step):
-                at = {"T": t, "C": c, "Z": slice(z, min(z + step, depth))}
-                yield np.asarray(array[tuple(at.get(a, slice(None)) for a in axes)])
+    for t, c, z in slabs(info.shape, info.dtype.itemsize, _SLAB_BYTES):
+        at = {"T": t, "C": c, "Z": z}
+        yield np.asarray(array[tuple(at.get(a, slice(None)) for a in axes)])
 
 
-def _checked(slabs: Iterable[npt.NDArray[np.generic]], info: VolumeInfo) -> Slabs:
+def _checked(parts: Iterable[npt.NDArray[np.generic]], info: VolumeInfo) -> Slabs:
     """Pass slabs on; raise where they are not the volume that `info` describes."""
     t_count, c_count, depth, height, width = info.shape
     z, images = 0, 0
-    for slab in slabs:
+    for slab in parts:
         if slab.ndim != 3 or slab.shape[1:] != (height, width) or z + slab.shape[0] > depth:
             raise InputError(
                 f"a slab of shape {slab.shape} at z {z} does not fit images of shape {(depth, height, width)}"

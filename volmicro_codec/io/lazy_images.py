@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..indexing import parse_index
 from .arrange import AnyArray, new_voxels
 
 KEPT_BYTES = 256 << 20
@@ -58,10 +59,10 @@ class LazyImages:
         return f"LazyImages(shape={self.shape}, dtype={self.dtype})"
 
     def __getitem__(self, key: Any) -> AnyArray:
-        ranges, flips, kept = self._parse(key)
-        times, channels, *inner = ranges
+        ranges = parse_index(key, self.shape)
+        times, channels, *inner = (r.indices for r in ranges)
         z, y, x = (slice(r.start, r.stop, r.step) for r in inner)
-        lengths = tuple(len(r) for r in ranges)
+        lengths = tuple(r.count for r in ranges)
         if lengths[0] == lengths[1] == 1:
             out = self._box(times[0], channels[0], (z, y, x))[None, None]
         else:
@@ -70,38 +71,14 @@ class LazyImages:
                 for i, t in enumerate(times):
                     for j, c in enumerate(channels):
                         out[i, j] = self._box(t, c, (z, y, x))
-        turned: AnyArray = out[flips][kept]
+        turned: AnyArray = out[tuple(slice(None, None, -1) if r.reverse else slice(None) for r in ranges)]
+        turned = turned[tuple(slice(None) if r.keep else 0 for r in ranges)]
         return turned
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> AnyArray:
         if copy is False:
             raise ValueError("voxels that are read when asked for cannot become an array without a copy")
         return np.asarray(self[...], dtype)
-
-    def _parse(self, key: Any) -> tuple[list[range], tuple[slice, ...], tuple[Any, ...]]:
-        """Ascending ranges on all axes, what turns those round that were descending, and what drops ints."""
-        given = list(key) if isinstance(key, tuple) else [key]
-        if any(k is Ellipsis for k in given):
-            at = next(n for n, k in enumerate(given) if k is Ellipsis)
-            given[at : at + 1] = [slice(None)] * (self.ndim - len(given) + 1)
-        if len(given) > self.ndim:
-            raise IndexError(f"{len(given)} indices for {self.ndim} axes")
-        given += [slice(None)] * (self.ndim - len(given))
-        ranges: list[range] = []
-        flips: list[slice] = []
-        kept: list[Any] = []
-        for k, n in zip(given, self.shape, strict=True):
-            if isinstance(k, slice):
-                r = range(n)[k]
-                flips.append(slice(None, None, -1 if r.step < 0 else 1))
-                ranges.append(r if r.step > 0 else r[::-1])
-                kept.append(slice(None))
-            else:
-                i = range(n)[k]  # raises IndexError, or TypeError for what is no index
-                ranges.append(range(i, i + 1))
-                flips.append(slice(None))
-                kept.append(0)
-        return ranges, tuple(flips), tuple(kept)
 
     def _box(self, t: int, c: int, box: Box) -> AnyArray:
         held = self._kept.get((t, c))

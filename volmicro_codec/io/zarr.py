@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import zarr
 
 from ..errors import DependencyError, InputError, RemoteError, VgmError
 from ..volume import Volume, VolumeInfo
-from .arrange import (
-    AnyArray,
-    Stored,
-    as_volume,
-    check_finite_image,
-    check_stored,
-    chosen,
-    fitting,
-    new_voxels,
-    volume_of,
-)
+from .arrange import Stored, as_volume, check_stored, chosen, fitting, volume_of
 from .axes import Choice, name_axes
-from .lazy_images import Box, LazyImages
+from .chunked import ChunkedArray
 from .zarr_open import open_image
 from .zarr_output import zarr_output
-from .zarr_pyramid import BLOCK_VOXELS, CHUNK, create, finish, halve, level_shapes, write_pyramid
+from .zarr_pyramid import CHUNK, create, finish, halve, level_shapes, write_pyramid
 
 __all__ = ["read", "write", "write_pyramid"]
 
@@ -58,10 +44,10 @@ def read(path: str, choice: Choice) -> Volume:
         stored = Stored(name, named.axes, named.sizes, np.dtype(array.dtype), about)
         check_stored(stored)
         at = chosen(stored, choice.channel, choice.time)
-        source = _Source(array, dict(zip(named.axes, named.places, strict=True)))
+        source = ChunkedArray(array, dict(zip(named.axes, named.places, strict=True)))
         left = {a: n for a, n in zip(named.axes, named.sizes, strict=True) if a not in at}
         if left.get("T", 1) * left.get("C", 1) > 1:
-            return volume_of(stored, _lazily(name, source, left, at), at)
+            return volume_of(stored, source.images(name, left, at, lambda: _damage(name)), at)
         return as_volume(stored, source.read({a: range(n) for a, n in left.items()}, at), at)
 
 
@@ -106,66 +92,6 @@ def _by_chunk_rows(
         held, start = [joined[end - start :]] if end < stop else [], end
         if end == depth:
             start, image = 0, image + 1
-
-
-@dataclass(frozen=True)
-class _Source:
-    """An array, and the dimension that each axis is; None for one of length 1 that it does not have."""
-
-    array: zarr.Array[Any]
-    places: dict[str, int | None]
-
-    def read(self, ranges: dict[str, range], at: dict[str, int]) -> AnyArray:
-        """The voxels over some axes, in their order, at an index on the others; some chunks at a time."""
-        dtype = np.dtype(self.array.dtype).newbyteorder("=")
-        out = new_voxels(tuple(len(r) for r in ranges.values()), dtype)
-        place = {a: k for a, k in self.places.items() if k is not None}
-        order = sorted(
-            (a for a in ranges if a in place), key=place.__getitem__
-        )  # in which the array gives them
-        block = {a: int(self.array.chunks[place[a]]) for a in order}
-        for a in reversed(order):  # as many whole chunks as a block may hold
-            held = math.prod(block.values())
-            block[a] *= min(max(1, BLOCK_VOXELS // held), -(-ranges[a].stop // block[a]))
-        for pieces in itertools.product(*(_cuts(ranges[a], block[a]) for a in order)):
-            to = {a: piece[0] for a, piece in zip(order, pieces, strict=True)}
-            key: list[int | slice] = [0] * self.array.ndim
-            for a, n in at.items():
-                if a in place:
-                    key[place[a]] = n
-            for a, (_, of) in zip(order, pieces, strict=True):
-                key[place[a]] = of
-            part = np.asarray(self.array[tuple(key)])
-            where = tuple(to.get(a, 0) for a in ranges)
-            out[where] = part.transpose([order.index(a) for a in ranges if a in place])
-        return out
-
-
-def _cuts(wanted: range, block: int) -> list[tuple[slice, slice]]:
-    """A range cut at multiples of ``block``: where each piece goes in the range, and where it comes from."""
-    out, done = [], 0
-    while done < len(wanted):
-        first = wanted[done]
-        room = -(-((first // block + 1) * block - first) // wanted.step)
-        n = min(room, len(wanted) - done)
-        out.append((slice(done, done + n), slice(first, wanted[done + n - 1] + 1, wanted.step)))
-        done += n
-    return out
-
-
-def _lazily(name: str, source: _Source, left: dict[str, int], at: dict[str, int]) -> LazyImages:
-    """The images over the axes of `left`, each read when it is asked for."""
-
-    def read(t: int, c: int, box: Box) -> AnyArray:
-        where = {**{a: n for a, n in (("T", t), ("C", c)) if a in left}, **at}
-        ranges = {a: range(b.start, b.stop, b.step) for a, b in zip("ZYX", box, strict=True)}
-        with _damage(name):
-            image = source.read(ranges, where)
-            check_finite_image(name, image, t, c, ranges["Z"])
-            return image
-
-    shape = (left.get("T", 1), left.get("C", 1), left["Z"], left["Y"], left["X"])
-    return LazyImages(shape, np.dtype(source.array.dtype).newbyteorder("="), read)
 
 
 @contextlib.contextmanager

@@ -15,12 +15,12 @@ from ..errors import InputError, UsageError
 from ..room import check_room
 from ..urls import local_path
 from ..volume import VolumeInfo
+from .chunked import BLOCK_VOXELS
 from .zarr_metadata import VERSIONS, describe
 from .zarr_output import zarr_output
 
 CHUNK = {"T": 1, "C": 1, "Z": 32, "Y": 256, "X": 256}
 SMALL = 256  # a level no longer than this on any axis is the last
-BLOCK_VOXELS = 16 << 20  # read and written at once
 
 LevelArray = zarr.Array[Any]
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..decoder.backend import cuda_there, parse_device, the_cuda_package
 from ..decoder.pool import default_threads, run_in_pool
 from . import binning, kernels
 
@@ -187,16 +186,3 @@ class CpuRasteriser:
         out = np.zeros((packed.means.shape[0], kernels.MOMENTS), np.float64)
         kernels.gather_moments(packed.ids, parts, out)
         return out
-
-
-def get_rasteriser(device: str, cutoff: float, threads: int | None = None) -> Any:
-    """What fits primitives on a device: `CpuRasteriser`, or the CUDA rasteriser with the same methods.
-
-    Parameters and errors are those of `decode.backend.get_backend`.
-    """
-    name = parse_device(device)
-    if name == "cpu" or (name == "auto" and not cuda_there()):
-        from .pyramid import PyramidRasteriser
-
-        return PyramidRasteriser(cutoff, threads)
-    return the_cuda_package(name).get_rasteriser("cuda" if name == "auto" else name, cutoff, threads)

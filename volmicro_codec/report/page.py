@@ -105,7 +105,7 @@ def report_page(original: str, file: str, reader: VgmReader, images: Sequence[Im
     str
         HTML that loads nothing.
     """
-    from .. import __version__
+    from ..version import __version__
 
     info = reader.meta.info
     shape = " x ".join(map(str, info.squeezed_shape))

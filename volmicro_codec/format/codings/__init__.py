@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Protocol, cast
 
 from ...errors import UnsupportedFeatureError
-from ...primitives import Records
+from ...primitives import MAX_PRIMITIVES_PER_BYTE, Records
 from ..chunk import ChunkEntry
 
 RAW, PLANES, LATTICE, POINTS = 0, 1, 2, 3
@@ -77,7 +77,6 @@ def encode_records(records: Records) -> tuple[int, bytes]:
     (int, bytes)
         Coding id and payload.
     """
-    from ..index import MAX_PRIMITIVES_PER_BYTE
     from . import planes, raw
 
     plain, packed = raw.encode(records), planes.encode(records)

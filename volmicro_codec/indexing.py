@@ -9,11 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UsageError
+from .errors import UsageError
 
 
 class BoundsError(UsageError, IndexError):
     """An index or a box that reaches past the end of an axis."""
+
+
+def whole(name: str, value: Any) -> int:
+    """A value as an int; `UsageError` where it is no whole number."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise UsageError(f"{name} {value!r}: expected a whole number") from None
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,11 @@ class AxisRange:
     count: int
     reverse: bool = False
     keep: bool = True
+
+    @property
+    def indices(self) -> range:
+        """The same as a range."""
+        return range(self.start, self.start + (self.count - 1) * self.step + 1, self.step)
 
 
 def parse_index(key: Any, shape: Sequence[int]) -> tuple[AxisRange, ...]:

@@ -1,4 +1,4 @@
-"""Records expand to exactly what they hold; values at points are the specification's."""
+"""Values at points are the specification's, of all primitives and of the nearest."""
 
 from __future__ import annotations
 
@@ -11,48 +11,7 @@ from tests.cuda import scenes
 from volmicro_codec.cuda import neighbours, sampling
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
 from volmicro_codec.decoder import oracle
-from volmicro_codec.primitives import RECORD_DTYPE, Primitives, records_to_primitives
-
-
-def test_every_finite_half_expands_to_its_value(raster: CudaRasteriser) -> None:
-    bits = np.arange(65536, dtype=np.uint16)
-    values = bits.view(np.float16)
-    bits, values = bits[np.isfinite(values)], values[np.isfinite(values)].astype(np.float64)
-    records = np.repeat(bits[:, None], 11, axis=1)
-    n = len(bits)
-    floats = raster.expand(records, np.array([0, n]), np.array([[0, 7, 2**32 - 1]]))
-    anchors, got = raster.device.host(floats.anchors), raster.device.host(floats.floats)
-    assert (got[:, 3:] == values[:, None]).all()
-    assert (np.signbit(got[:, 3:]) == np.signbit(values)[:, None]).all()
-    for k, centre in enumerate((0.0, 3.5, (2**32 - 1) / 2)):
-        assert (anchors[:, k] - centre + got[:, k] == values).all()
-        assert (np.abs(got[:, k]) <= 0.5).all()
-
-
-@pytest.mark.parametrize("counts", [(5,), (1, 1, 1), (3, 200, 7, 1)])
-def test_each_record_is_taken_about_its_own_bricks_centre(
-    raster: CudaRasteriser, counts: tuple[int, ...]
-) -> None:
-    r = np.random.default_rng(0)
-    n = sum(counts)
-    records = np.zeros(n, RECORD_DTYPE)
-    records["position"] = r.uniform(-40, 40, (n, 3))
-    records["scale"], records["rotation"], records["intensity"] = 1, r.normal(size=(n, 4)), r.normal(size=n)
-    first = np.cumsum([0, *counts])
-    centres = r.integers(0, 4000, (len(counts), 3))
-    floats = raster.expand(records, first, centres)
-    want = Primitives.concatenate(
-        [
-            records_to_primitives(records[a:b], tuple(c / 2))
-            for a, b, c in zip(first[:-1], first[1:], centres, strict=True)
-        ]
-    )
-    got = raster.device.host(floats.anchors) + raster.device.host(floats.floats)[:, :3].astype(np.float64)
-    assert (got == want.means).all()
-    # Which voxel is nearest is open where two are, so anchors alone need not be the same.
-    same = raster.upload(want)
-    assert (raster.device.host(floats.floats)[:, 3:] == raster.device.host(same.floats)[:, 3:]).all()
-    assert (raster.device.host(same.anchors) + raster.device.host(same.floats)[:, :3] == want.means).all()
+from volmicro_codec.primitives import Primitives
 
 
 def points_in(shape: tuple[int, int, int], m: int, around: float = 4.0) -> Any:

@@ -1,15 +1,7 @@
-// Records and covariances to the packed primitives of primitive.cuh.
+// Floats of records and covariances to the packed primitives of primitive.cuh.
 #include "primitive.cuh"
 
 enum { POSITION = 0, SCALE = 3, ROTATION = 6, INTENSITY = 10, FLOATS = 11 };
-
-// IEEE binary16 bits to float.
-__device__ __forceinline__ float half_to_float(unsigned bits) {
-    unsigned exponent = (bits >> 10) & 31u, fraction = bits & 1023u;
-    float value = exponent ? __int_as_float((int)((exponent + 112u) << 23 | fraction << 13))
-                           : (float)fraction * 5.9604644775390625e-8f;
-    return bits & 0x8000u ? -value : value;
-}
 
 __device__ __forceinline__ int to_int(double value) {
     return (int)fmin(fmax(value, -2147483647.0), 2147483647.0);
@@ -40,32 +32,8 @@ __device__ __forceinline__ void write_row(const double* mean, double azz, double
     for (int k = RATIO + 1; k < COLUMNS; k++) row[k] = 0.0f;
 }
 
-// Records to floats (spec, sections 7 and 8.1). One thread a record.
-//   records uint16 [n, 11] (binary16 bits); chunk_first int64 [chunks + 1]: first record of each chunk, and n;
-//   centres int64 [chunks, 3]: twice the centre of each chunk's brick, 2 brick_lo + brick_shape - 1;
-//   anchors int64 [n, 3]: nearest voxel of the volume; floats float32 [n, 11]: as the record, position relative to the anchor.
-extern "C" __global__ void __launch_bounds__(256)
-expand_records(const unsigned short* __restrict__ records, i64 n, const i64* __restrict__ chunk_first,
-               const i64* __restrict__ centres, i64 chunks, i64* __restrict__ anchors, float* __restrict__ floats) {
-    i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= n) return;
-    const unsigned short* record = records + i * FLOATS;
-    const i64* centre = centres + owner(chunk_first, chunks, i) * 3;
-    float* out = floats + i * FLOATS;
-    for (int k = SCALE; k < FLOATS; k++) out[k] = half_to_float(record[k]);
-    for (int k = 0; k < 3; k++) {
-        float position = half_to_float(record[POSITION + k]);
-        float nearest = rintf(position);
-        // Exact: a binary16 minus a whole number, then at most one half and one more rounding to a whole number.
-        float rest = position - nearest + (centre[k] & 1 ? 0.5f : 0.0f);
-        float carry = rintf(rest);
-        anchors[i * 3 + k] = (centre[k] >> 1) + (i64)nearest + (i64)carry;
-        out[POSITION + k] = rest - carry;
-    }
-}
-
 // Floats to packed primitives on a grid (spec, sections 8.1 and 8.4). One thread a primitive.
-//   anchors int64 [n, 3], floats float32 [n, 11]: as expand_records makes them; step: 2^level; lo_*: first voxel of the box
+//   anchors int64 [n, 3]: nearest voxel of the volume; floats float32 [n, 11]: as the record, position relative to the anchor; step: 2^level; lo_*: first voxel of the box
 //   on the grid; packed_anchors int32 [n, 3], table float32 [n, COLUMNS]: in voxels of the box.
 extern "C" __global__ void __launch_bounds__(128)
 pack_floats(const i64* __restrict__ anchors, const float* __restrict__ floats, i64 n, i64 step, i64 lo_z, i64 lo_y,
