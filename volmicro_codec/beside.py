@@ -34,6 +34,11 @@ def _stem(real: Path) -> str:
     return stem
 
 
+def resume_name(real: Path) -> Path:
+    """Where what an encode has done so far is kept beside its target."""
+    return real.with_name(f".{_stem(real)}.resume")
+
+
 @contextlib.contextmanager
 def claimed(real: Path, directory: bool = False) -> Iterator[Path]:
     """A new empty file or directory beside the target, locked; what is left of it afterwards is removed."""
@@ -42,7 +47,7 @@ def claimed(real: Path, directory: bool = False) -> Iterator[Path]:
     try:
         while True:
             fd = _make(temp, directory)
-            held = _locked(fd) if fd is not None else None
+            held = locked(fd) if fd is not None else None
             if held is None:
                 _close(fd)  # brings nothing without locks, and may bar a rename where there are none
                 fd = None
@@ -65,7 +70,7 @@ def _make(temp: Path, directory: bool) -> int | None:
     return os.open(temp, os.O_RDONLY) if os.name == "posix" else None
 
 
-def _locked(fd: int) -> bool | None:
+def locked(fd: int) -> bool | None:
     """Lock what is open: whether that went well; None where the system or the file system has no locks."""
     try:
         import fcntl
@@ -131,7 +136,7 @@ def _gone(path: Path) -> bool:
     except OSError:
         return False
     try:
-        if not _locked(fd):
+        if not locked(fd):
             return False
         _remove(path)
     finally:

@@ -18,6 +18,7 @@ from ..raster.rasteriser import CpuRasteriser
 from . import densify, initialise, matched, voxels
 from .device import adam_of, find_on, refiner_of
 from .image import Image, Part
+from .journal import Journal
 from .model import Model
 from .refine import Block, Refiner
 from .regularise import Regularisers
@@ -183,6 +184,7 @@ class ImageFit:
     model: Model = field(default_factory=Model.empty)
     sse: float = math.nan
     history: list[Step] = field(default_factory=list)
+    journal: Journal | None = None
     on_work: Callable[[int], None] | None = None
     on_restart: Callable[[], None] | None = None
 
@@ -289,6 +291,21 @@ class ImageFit:
 
         ``free`` is as in `Refiner.refine`.
         """
+        kept = self.journal.take("refit") if self.journal is not None else None
+        if kept is not None:
+            mu, b, w, sse = kept
+            self.model = Model(torch.as_tensor(mu), torch.as_tensor(b), torch.as_tensor(w))
+            self.sse, self._evaluated = float(sse), None
+            if self.on_work:
+                self.on_work(iterations * len(self.parts))
+        else:
+            self._refit(iterations, free, tolerance)
+            if self.journal is not None:
+                m = self.model
+                self.journal.keep("refit", [m.mu.numpy(), m.B.numpy(), m.w.numpy(), np.array(self.sse)])
+        self.history.append(Step(stage, len(self.model), 0.5 * self.sse, self.psnr))
+
+    def _refit(self, iterations: int, free: torch.Tensor | None, tolerance: float) -> None:
         each = self.voxel_count / max(1, len(self.model))
         alone = len(self.parts) == 1
 
@@ -310,9 +327,7 @@ class ImageFit:
                     index = torch.as_tensor(np.flatnonzero(own))
                     new.mu[index], new.B[index], new.w[index] = mine.mu, mine.B, mine.w
             self.model = new
-        total = math.fsum(sums.values())
-        self.sse, self._evaluated = total, self.model
-        self.history.append(Step(stage, len(self.model), 0.5 * total, self.psnr))
+        self.sse, self._evaluated = math.fsum(sums.values()), self.model
 
     def _refined(
         self,
@@ -429,7 +444,15 @@ class ImageFit:
 
     def propose(self, count: int) -> matched.Candidates:
         """The best ``count`` Gaussians to add, over all blocks."""
+        kept = self.journal.take("propose") if self.journal is not None else None
+        if kept is not None:
+            return matched.Candidates(*kept)
+        found = self._proposed(count)
+        if self.journal is not None:
+            self.journal.keep("propose", [found.centres, found.sigmas, found.amplitudes, found.gains])
+        return found
 
+    def _proposed(self, count: int) -> matched.Candidates:
 
         def of(part: Part, raster: Any) -> matched.Candidates:
             _, _, refiner = self._residual(part, raster)

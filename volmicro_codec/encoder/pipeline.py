@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import time
@@ -23,11 +24,12 @@ from ..noise_model import NoiseModel
 from ..progress import Progress, SilentProgress
 from ..volume import Volume
 from . import densify, growth, quality, rate
-from .coder import FILE_STEP, Coded
+from .coder import FILE_STEP
 from .device import rasteriser_on
 from .fit import EFFORTS, ImageFit, Method, Schedule, Weighting
 from .gate import Gate, no_gate, otsu_gate, train_gate
 from .image import MAX_BLOCK_VOXELS, Image, check_floats, mapping
+from .journal import KEY_BYTES, Journal, journal
 from .lattice_quantise import Lattice
 from .regularise import Regularisers
 from .settings import TARGETS, EncodeSettings
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 DEFAULT_RADIUS = math.sqrt(12.0)
 JUST_ROUNDING = 0.3  # grey values: the standard deviation of rounding to integers is 0.289
 UNKNOWN_NOISE = NoiseModel(1000.0, 99.9, 99.9)  # takes as many bytes as any that is not yet estimated
+SAMPLED = (16, 256, 256)  # planes, rows, columns, or up to twice as many, that tell an input from another
 UNSPENT = 0.97  # of the bytes asked for, under which a file ended because only noise is left
 PSNR_SHORT = 0.02  # dB
 ADAM_STEPS = 4
@@ -187,22 +190,44 @@ def encode_volume(
     OutputError
         Where the file cannot be written; found before any work is done, where it can be.
     """
-    check_output(dest, force)
+    real = check_output(dest, force)
     began = time.monotonic()
-    data, result = encode_bytes(volume, settings, progress)
-    with atomic_output(dest, force) as temp:
-        temp.write_bytes(data)
+    settings = settings or EncodeSettings()
+    with journal(real, _key(volume, settings)) as kept:
+        data, result = encode_bytes(volume, settings, progress, kept=kept)
+        with atomic_output(dest, force) as temp:
+            temp.write_bytes(data)
     return replace(result, seconds=time.monotonic() - began)
 
 
+def _key(volume: Volume, settings: EncodeSettings) -> bytes:
+    """What tells an encode from another: version, settings, description and a sample of the voxels."""
+    from .. import __version__
+
+    same = replace(settings, threads=None)
+    key = hashlib.blake2b(f"{__version__}\n{same}\n{volume.info}".encode(), digest_size=KEY_BYTES)
+    for t, c in np.ndindex(*volume.info.shape[:2]):
+        voxels = volume.data[t, c]
+        step = [max(1, n // most) for n, most in zip(voxels.shape, SAMPLED, strict=True)]
+        key.update(np.ascontiguousarray(voxels[:: step[0], :: step[1], :: step[2]]).tobytes())
+    return key.digest()
+
+
 def encode_bytes(
-    volume: Volume, settings: EncodeSettings | None = None, progress: Progress | None = None
+    volume: Volume,
+    settings: EncodeSettings | None = None,
+    progress: Progress | None = None,
+    *,
+    kept: Journal | None = None,
 ) -> tuple[bytes, EncodeResult]:
-    """Encode a volume into the bytes of a .vgm file; parameters and errors are those of `encode_volume`."""
+    """Encode a volume into the bytes of a .vgm file; parameters and errors are those of `encode_volume`.
+
+    ``kept`` holds what a run before has done, and is given what this one does.
+    """
     began = time.monotonic()
     settings = settings or EncodeSettings()
     shown: Progress = progress or SilentProgress()
-    job = _Job(volume, settings, shown, began)
+    job = _Job(volume, settings, shown, began, kept)
     with _one_torch_thread():
         data = job.run()
     shown.finish()
@@ -257,6 +282,33 @@ def _order(chunk: EncodedChunk) -> tuple[int, int, int]:
     return chunk.level, chunk.t, chunk.c
 
 
+def _arrays_of(chunks: Sequence[EncodedChunk]) -> list[npt.NDArray[Any]]:
+    """Chunks as arrays: their numbers [N, 17], the lengths of their payloads, and these."""
+    rows = [
+        (c.t, c.c, c.level, c.coding, *c.brick_lo, *c.brick_shape, c.count, *c.support_lo, *c.support_hi)
+        for c in chunks
+    ]
+    payloads = b"".join(c.payload for c in chunks)
+    lengths = np.array([len(c.payload) for c in chunks], np.int64)
+    return [np.array(rows, np.int64).reshape(-1, 17), lengths, np.frombuffer(payloads, np.uint8)]
+
+
+def _chunks_of(
+    rows: npt.NDArray[Any], lengths: npt.NDArray[Any], payloads: npt.NDArray[Any]
+) -> list[EncodedChunk]:
+    """The chunks of `_arrays_of`."""
+    out, data, at = [], payloads.tobytes(), 0
+    for row, length in zip(rows.tolist(), lengths.tolist(), strict=True):
+        t, c, level, coding = row[:4]
+        lo, shape, support_lo, support_hi = ((row[k], row[k + 1], row[k + 2]) for k in (4, 7, 11, 14))
+        payload = data[at : at + length]
+        out.append(
+            EncodedChunk(t, c, level, coding, lo, shape, row[10], support_lo, support_hi, payload)
+        )
+        at += length
+    return out
+
+
 class _OneImage:
     """One image of a file as an array [Z, Y, X] that is decoded where it is sliced."""
 
@@ -275,8 +327,16 @@ class _OneImage:
 class _Job:
     """One encode, image by image."""
 
-    def __init__(self, volume: Volume, settings: EncodeSettings, shown: Progress, began: float) -> None:
+    def __init__(
+        self,
+        volume: Volume,
+        settings: EncodeSettings,
+        shown: Progress,
+        began: float,
+        kept: Journal | None = None,
+    ) -> None:
         self.volume, self.settings, self.shown, self.began = volume, settings, shown, began
+        self.kept = kept
         radius = settings.cutoff or DEFAULT_RADIUS
         self.cutoff = float(np.float32(radius * radius))
         self.raster = rasteriser_on(settings.device, self.cutoff, settings.threads)
@@ -327,10 +387,9 @@ class _Job:
         for k, (t, c) in enumerate(images):
             spent = sum(len(c.payload) for c in self.chunks) + self._index_bytes(self.chunks)
             budget = None if total is None else (total - spent) / (len(images) - k)
-            coded = self._image(
+            self.chunks += self._image(
                 t, c, name, value, budget, f"{k + 1}/{len(images)} " if len(images) > 1 else ""
             )
-            self.chunks += coded.chunks
         self.chunks.sort(key=_order)
         self.meta = self._meta(self.meta.quality)
         return self._measure(total)
@@ -339,7 +398,9 @@ class _Job:
         """Bytes of an index of these chunks beyond those of an empty one."""
         return overhead(self.meta, sorted(chunks, key=_order)) - overhead(self.meta, [])
 
-    def _image(self, t: int, c: int, name: str, value: float, budget: float | None, label: str) -> Coded:
+    def _image(
+        self, t: int, c: int, name: str, value: float, budget: float | None, label: str
+    ) -> list[EncodedChunk]:
         s = self.settings
         voxels = self.volume.data[t, c]
         check_floats(voxels, f"time {t}, channel {c}")
@@ -351,7 +412,14 @@ class _Job:
         self.noise.append(gate.noise)
         noise = _noise_field(image, gate.noise, s)
         self.noisy |= noise is not None
-        fit = ImageFit(image, self.raster, _weighting(s), _method(s), noise)
+        done = self.kept.take("image") if self.kept is not None else None
+        if done is not None:
+            fields, lengths, payloads, unit, excess = done
+            self.mappings.append((base, float(np.float32(gain * float(unit)))))
+            self.references.append(image.reference)
+            self.excesses += [float(e) for e in excess]
+            return _chunks_of(fields, lengths, payloads)
+        fit = ImageFit(image, self.raster, _weighting(s), _method(s), noise, journal=self.kept)
         schedule = _schedule(s, fit.voxel_count)
         refits = rate.refits_for(s.effort, fit.voxel_count)
         work = (schedule.rounds * schedule.inner + schedule.final + refits.total) * len(fit.parts)
@@ -380,26 +448,30 @@ class _Job:
             max_edge=s.brick or 128,
             max_primitives=s.max_primitives, at=(t, c), index_bytes=index_bytes, refine=refine,
         )  # fmt: skip
+        excesses: list[float] = []
         if budget is not None:
             coded = rate.encode_to_bytes(fit, budget, plan)
         elif name == "psnr":
             coded = quality.encode_to_psnr(fit, value, plan, 64)
         elif name == "within_noise":
             coded = quality.encode_within_noise(fit, value, plan, 64)
-            self.excesses.append(fit.excess())
+            excesses = [fit.excess()]
         elif name == "slope":
             coded = encode_at_slope(fit, plan)
         else:
             coded = rate.encode_to_count(fit, int(value), plan)
+        self.excesses += excesses
         self.mappings.append((base, float(np.float32(gain * coded.unit))))
         self.references.append(image.reference)
+        if self.kept is not None:
+            self.kept.keep("image", [*_arrays_of(coded.chunks), np.array(coded.unit), np.array(excesses)])
         seconds = time.monotonic() - self.began
         self.history += [
             {"image": [t, c], "stage": h.stage, "primitives": h.primitives, "loss": h.loss, "psnr": h.psnr}
             for h in fit.history
         ]
         self.history[-1]["seconds"] = seconds
-        return coded
+        return coded.chunks
 
     def _measure(self, total: float | None) -> bytes:
         from ..decoder import open as open_vgm
