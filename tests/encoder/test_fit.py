@@ -12,6 +12,7 @@ pytest.importorskip("torch", reason="fits run on torch")
 import torch
 
 from tests.encoder.fits import fit_of, gaussians, rendered
+from volmicro_codec.encoder import fit as fits
 from volmicro_codec.encoder import image, voxels
 from volmicro_codec.encoder.fit import EFFORTS, Schedule, Weighting, edge_map
 from volmicro_codec.encoder.gate import no_gate, otsu_gate
@@ -343,3 +344,20 @@ def test_schedules_give_small_images_more_and_large_ones_no_less(effort):
     assert isinstance(small, Schedule)
     assert (large.rounds, large.inner, large.final) == (s.rounds, s.inner, s.final)
     assert small.final >= s.final
+
+
+def test_a_block_without_signal_is_looked_at_once(monkeypatch):
+    light = np.zeros((8, 16, 160), np.float32)
+    light[..., :40] = 400 * rendered(gaussians(6, (8, 16, 40), 2), (8, 16, 40))
+    noise = np.random.default_rng(1).normal(0, 2, light.shape)
+    voxels = np.rint(light + noise + 100).astype(np.uint16)
+    searched, plain = [], fits.find_on
+    fit = blocks_of(monkeypatch, voxels, light.size // 4, 4, noise=NoiseModel(100.0, 2.0))
+    monkeypatch.setattr(fits, "find_on", lambda *a, **k: (searched.append(a[1].shape), plain(*a, **k))[1])
+    greedy(fit, [4, 8, 12])
+    assert len(fit.parts) == 4
+    assert len(searched) <= 4 + 2 * 2  # all at first, then where there is signal and beside that
+    sse = fit.sse
+    fit._empty.clear()
+    fit.refit(0)
+    assert fit.sse == sse

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -197,6 +198,8 @@ class ImageFit:
         self._kept: Refiner | None = None
         self._evaluated: Model | None = None
         self._significance: tuple[Any, ...] | None = None
+        self._empty: dict[int, tuple[bytes, float]] = {}
+        self._exhausted: dict[int, bytes] = {}
 
     @property
     def voxel_count(self) -> int:
@@ -275,6 +278,14 @@ class ImageFit:
         near = ((mu + half >= lo) & (mu - half <= hi)).all(axis=1)
         return own, near & ~own
 
+    def _reached(self, which: npt.NDArray[np.bool_]) -> bytes:
+        """What tells the Gaussians of a mask from any others."""
+        m = self.model.take(which)
+        key = hashlib.blake2b(digest_size=16)
+        for a in (m.mu, m.B, m.w):
+            key.update(a.numpy().tobytes())
+        return key.digest()
+
     def _prepare(self, part: Part, refiner: Refiner, others: npt.NDArray[np.bool_]) -> None:
         if others.any():
             refiner.subtract(refiner.raster.render(refiner.pack(self.model.take(others))))
@@ -311,11 +322,18 @@ class ImageFit:
 
         def refit(part: Part, raster: Any) -> tuple[npt.NDArray[np.bool_], Model, float]:
             own, others = self._split(part)
+            if not own.any():  # what is known of a block without signal stays so until it is reached
+                reached, known = self._reached(others), self._empty.get(part.number)
+                if known is not None and known[0] == reached:
+                    return own, Model.empty(), known[1]
             refiner = self._refiner(part, raster)
             self._prepare(part, refiner, others)
             free_here = None if free is None else free[torch.as_tensor(own)]
             mine = self._refined(refiner, self.model.take(own), iterations, free_here, tolerance, each)
-            return own, mine, self._core_sse(part, refiner)
+            sse = self._core_sse(part, refiner)
+            if not len(mine):
+                self._empty[part.number] = reached, sse
+            return own, mine, sse
 
         sums = dict.fromkeys(range(len(self.parts)), 0.0)
         for turn in self._turns:
@@ -455,6 +473,10 @@ class ImageFit:
     def _proposed(self, count: int) -> matched.Candidates:
 
         def of(part: Part, raster: Any) -> matched.Candidates:
+            own, others = self._split(part)
+            reached = self._reached(own | others)
+            if self._exhausted.get(part.number) == reached:
+                return matched.Candidates.none()
             _, _, refiner = self._residual(part, raster)
             # What is significant is told from the voxels as they are, without the loss's weights.
             missing = refiner.residual if self.noise is not None else refiner.pull()
@@ -462,6 +484,8 @@ class ImageFit:
             c = find_on(
                 raster, field_, count, significant=self._significant(part), aspect=self.image.aspect
             )
+            if not len(c):
+                self._exhausted[part.number] = reached
             centres = c.centres + part.origin
             mine = part.owns(centres, self.image.shape)
             return matched.Candidates(centres[mine], c.sigmas[mine], c.amplitudes[mine], c.gains[mine])

@@ -38,11 +38,14 @@ class Part:
         The cores tile the image; a domain is its core and a halo of `HALO` voxels.
     turn : int
         Blocks of one turn do not touch.
+    number : int
+        Its place among the blocks.
     """
 
     core: Box
     domain: Box
     turn: int = 0
+    number: int = 0
 
     @property
     def origin(self) -> npt.NDArray[np.float64]:
@@ -139,7 +142,7 @@ class Image:
             longest = max(range(3), key=lambda k: self.shape[k] / counts[k])
             counts[longest] += 1
         edges = [[round(k * s / c) for k in range(c + 1)] for s, c in zip(self.shape, counts, strict=True)]
-        out = []
+        out: list[Part] = []
         for z in range(counts[0]):
             for y in range(counts[1]):
                 for x in range(counts[2]):
@@ -150,7 +153,8 @@ class Image:
                         for s, n in zip(core, self.shape, strict=True)
                     )
                     turn = 4 * (z % 2) + 2 * (y % 2) + x % 2
-                    out.append(Part((core[0], core[1], core[2]), (domain[0], domain[1], domain[2]), turn))
+                    cores, domains = (core[0], core[1], core[2]), (domain[0], domain[1], domain[2])
+                    out.append(Part(cores, domains, turn, len(out)))
         return out
 
 

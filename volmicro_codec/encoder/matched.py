@@ -64,6 +64,12 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.gains)
 
+    @classmethod
+    def none(cls) -> Candidates:
+        """No candidate."""
+        z = np.zeros((0, 3))
+        return cls(z, z, np.zeros(0), np.zeros(0))
+
 
 @njit(nogil=True, cache=True)
 def _peaks(
@@ -206,8 +212,7 @@ def find(
         centre = at * factor + (factor - 1) / 2
         found.append((centre, np.repeat(sig[None], len(gain), 0), amp, gain * volume))
     if not found:
-        z = np.zeros((0, 3))
-        return Candidates(z, z, np.zeros(0), np.zeros(0))
+        return Candidates.none()
     every = Candidates(*(np.concatenate(v) for v in zip(*found, strict=True)))
     return uncovered(every, (shape[0], shape[1], shape[2]), limit, significant, aspect)
 
