@@ -17,17 +17,18 @@ import torch
 from .. import evaluate
 from ..atomic import atomic_output, check_output
 from ..errors import UsageError
+from ..evaluate import Reference
 from ..evaluate.noise import estimate_noise
 from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead
 from ..noise_model import NoiseModel
 from ..progress import Progress, SilentProgress
-from ..volume import Volume
+from ..volume import Volume, VolumeInfo
 from . import densify, growth, quality, rate
 from .coder import FILE_STEP, Coded
 from .device import rasteriser_on
 from .fit import EFFORTS, ImageFit, Method, Schedule, Weighting
 from .gate import Gate, no_gate, otsu_gate, train_gate
-from .image import MAX_BLOCK_VOXELS, Image, check_floats, mapping
+from .image import MAX_BLOCK_VOXELS, Box, Image, check_floats, mapping
 from .lattice_quantise import Lattice
 from .regularise import Regularisers
 from .settings import TARGETS, EncodeSettings
@@ -166,8 +167,9 @@ def encode_volume(
     progress: Progress | None = None,
     *,
     force: bool = False,
+    window: Box | None = None,
 ) -> EncodeResult:
-    """Encode a volume into a .vgm file.
+    """Encode a volume, or a box of it, into a .vgm file.
 
     Parameters
     ----------
@@ -179,37 +181,44 @@ def encode_volume(
     progress : Progress, optional
     force : bool
         Replace a file that is there.
+    window : three slices, optional
+        On z, y and x: the file is of this box alone, and the voxels around it are there for the fit, so that
+        files of boxes that touch meet without a seam. Of the target slope and the coding lattice only.
 
     Raises
     ------
     UsageError
-        Where the target cannot be met (a size smaller than an empty file).
+        Where the target cannot be met (a size smaller than an empty file), or no window can be had.
     OutputError
         Where the file cannot be written; found before any work is done, where it can be.
     """
     check_output(dest, force)
     began = time.monotonic()
-    data, result = encode_bytes(volume, settings, progress)
+    data, result = encode_bytes(volume, settings, progress, window=window)
     with atomic_output(dest, force) as temp:
         temp.write_bytes(data)
     return replace(result, seconds=time.monotonic() - began)
 
 
 def encode_bytes(
-    volume: Volume, settings: EncodeSettings | None = None, progress: Progress | None = None
+    volume: Volume,
+    settings: EncodeSettings | None = None,
+    progress: Progress | None = None,
+    *,
+    window: Box | None = None,
 ) -> tuple[bytes, EncodeResult]:
     """Encode a volume into the bytes of a .vgm file; parameters and errors are those of `encode_volume`."""
     began = time.monotonic()
     settings = settings or EncodeSettings()
     shown: Progress = progress or SilentProgress()
-    job = _Job(volume, settings, shown, began)
+    job = _Job(volume, settings, shown, began, window)
     with _one_torch_thread():
         data = job.run()
     shown.finish()
     q = job.meta.quality
     return data, EncodeResult(
         bytes=len(data),
-        ratio=volume.info.nbytes / len(data),
+        ratio=job.info.nbytes / len(data),
         primitives=sum(c.count for c in job.chunks),
         points=sum(c.count for c in job.chunks if c.coding == codings.POINTS),
         seconds=time.monotonic() - began,
@@ -229,8 +238,8 @@ def _remark(job: _Job, size: int) -> str | None:
     if not job.noisy:
         return None
     go_on = "--objective voxels would spend the rest"
-    ratio = job.volume.info.nbytes / size
-    asked = {"ratio": job.volume.info.nbytes / value, "size": value}.get(name)
+    ratio = job.info.nbytes / size
+    asked = {"ratio": job.info.nbytes / value, "size": value}.get(name)
     if asked is not None and size < UNSPENT * asked:
         return f"residual is noise from ratio {ratio:,.0f} on; {go_on}"
     psnr = job.meta.quality["psnr"]
@@ -250,6 +259,17 @@ def _one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _within(info: VolumeInfo, window: Box | None) -> VolumeInfo:
+    """What is known of the box of a volume."""
+    if window is None:
+        return info
+    inside = zip(window, info.shape[2:], strict=True)
+    if not all(isinstance(s.start, int) and 0 <= s.start < s.stop <= n for s, n in inside):
+        raise UsageError(f"window {window}: expected a box within the volume {info.shape[2:]}")
+    z, y, x = (s.stop - s.start for s in window)
+    return replace(info, shape=(*info.shape[:2], z, y, x))
 
 
 def _order(chunk: EncodedChunk) -> tuple[int, int, int]:
@@ -275,8 +295,18 @@ class _OneImage:
 class _Job:
     """One encode, image by image."""
 
-    def __init__(self, volume: Volume, settings: EncodeSettings, shown: Progress, began: float) -> None:
+    def __init__(
+        self,
+        volume: Volume,
+        settings: EncodeSettings,
+        shown: Progress,
+        began: float,
+        window: Box | None = None,
+    ) -> None:
         self.volume, self.settings, self.shown, self.began = volume, settings, shown, began
+        self.window, self.info = window, _within(volume.info, window)
+        if window is not None and (settings.target[0] != "slope" or settings.coding != "lattice"):
+            raise UsageError("a window is of the target slope and the coding lattice only")
         radius = settings.cutoff or DEFAULT_RADIUS
         self.cutoff = float(np.float32(radius * radius))
         self.raster = rasteriser_on(settings.device, self.cutoff, settings.threads)
@@ -301,7 +331,7 @@ class _Job:
         known = self.mappings + [(0.0, 1.0)] * (len(self.images) - len(self.mappings))
         shared = {codings.LATTICE: Lattice(FILE_STEP).shared()} if self.settings.coding == "lattice" else {}
         return FileMeta(
-            info=self.volume.info, cutoff=self.cutoff, images=tuple(known), shared=shared,
+            info=self.info, cutoff=self.cutoff, images=tuple(known), shared=shared,
             software=f"volmicro-codec {__version__}", settings=_text(self.settings), quality=quality,
             noise=tuple(self.noise + [UNKNOWN_NOISE] * (len(self.images) - len(self.noise))),
         )  # fmt: skip
@@ -309,7 +339,7 @@ class _Job:
     def run(self) -> bytes:
         """Fit, code, measure; returns the file's bytes."""
         name, value = self.settings.target
-        raw = self.volume.info.nbytes
+        raw = self.info.nbytes
         total: float | None = None
         if name == "ratio":
             total = math.floor(raw / value)
@@ -330,10 +360,25 @@ class _Job:
             coded = self._image(
                 t, c, name, value, budget, f"{k + 1}/{len(images)} " if len(images) > 1 else ""
             )
-            self.chunks += coded.chunks
+            self.chunks += [self._placed(chunk) for chunk in coded.chunks]
         self.chunks.sort(key=_order)
         self.meta = self._meta(self.meta.quality)
         return self._measure(total)
+
+    def _placed(self, chunk: EncodedChunk) -> EncodedChunk:
+        """A chunk in voxels of the window."""
+        if self.window is None:
+            return chunk
+        lo = tuple(a - s.start for a, s in zip(chunk.brick_lo, self.window, strict=True))
+        limits = self.info.shape[2:]
+        box = (
+            tuple(min(max(a - s.start, 0), n) for a, s, n in zip(end, self.window, limits, strict=True))
+            for end in (chunk.support_lo, chunk.support_hi)
+        )
+        (z0, y0, x0), (z1, y1, x1) = box
+        return replace(
+            chunk, brick_lo=(lo[0], lo[1], lo[2]), support_lo=(z0, y0, x0), support_hi=(z1, y1, x1)
+        )
 
     def _index_bytes(self, chunks: Sequence[EncodedChunk]) -> int:
         """Bytes of an index of these chunks beyond those of an empty one."""
@@ -346,7 +391,7 @@ class _Job:
         base, gain = mapping(voxels)
         self.shown.start(f"{label}gate")
         gate = _gate(voxels, s)
-        image = Image(voxels, base, gain, gate, _aspect(self.volume))
+        image = Image(voxels, base, gain, gate, _aspect(self.volume), self.window)
         self.occupancy.append(float(image.open_cells.mean()))
         self.noise.append(gate.noise)
         noise = _noise_field(image, gate.noise, s)
@@ -392,7 +437,7 @@ class _Job:
         else:
             coded = rate.encode_to_count(fit, int(value), plan)
         self.mappings.append((base, float(np.float32(gain * coded.unit))))
-        self.references.append(image.reference)
+        self.references.append(image.reference if self.window is None else Reference.of(voxels[image.coded]))
         seconds = time.monotonic() - self.began
         self.history += [
             {"image": [t, c], "stage": h.stage, "primitives": h.primitives, "loss": h.loss, "psnr": h.psnr}
@@ -410,9 +455,10 @@ class _Job:
         array = open_vgm(data, threads=self.settings.threads, device=self.settings.device)
         for (t, c), reference in zip(self.images, self.references, strict=True):
             # Only blocks are held at a time where the fit does not hold an image whole either.
-            whole = math.prod(self.volume.info.shape[2:]) <= MAX_BLOCK_VOXELS
+            whole = math.prod(self.info.shape[2:]) <= MAX_BLOCK_VOXELS
             decoded: Any = array.read(channel=c, time=t) if whole else _OneImage(array, t, c)
-            rows.append(evaluate.compare(self.volume.data[t, c], decoded, reference=reference))
+            original = self.volume.data[t, c][self.window or ...]
+            rows.append(evaluate.compare(original, decoded, reference=reference))
             self.shown.advance(1)
         quality = {k: float(np.mean([r[k] for r in rows])) for k in ("psnr", "psnr_fg", "ssim", "mip_ssim")}
         quality["occupancy"] = float(np.mean(self.occupancy))
