@@ -26,7 +26,7 @@ LAYERS = (
     {"encoder"},
     {"convert"},
     {"integrations", "report"},
-    {"api"},
+    {"api", "store"},
     {"cli"},
 )
 """From the bottom up; a module or package may import from its own layer and those before it."""

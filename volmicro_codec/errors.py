@@ -55,6 +55,12 @@ class DependencyError(VgmError, ImportError):
     exit_code = 6
 
 
+class IncompleteError(VgmError, RuntimeError):
+    """A store whose bricks are not all there: some failed, or were not worked on yet."""
+
+    exit_code = 9
+
+
 class QualityError(VgmError, AssertionError):
     """A quality target that was asked for and not met (``vgm verify --min-psnr``)."""
 

@@ -26,6 +26,7 @@ from .terminal import replace_unknown_letters, say
 # Name, module, one line. The line stands here so that `vgm --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
     "encode": ("encode", "Encode a volume into a .vgm file."),
+    "finish": ("encode_store", "Check the bricks of a store, and make an OME-Zarr image of them."),
     "decode": ("decode", "Decode a .vgm file into a volume."),
     "roi": ("decode", "Decode a region of a .vgm file."),
     "info": ("info", "Say what .vgm files hold; reads their heads only."),
@@ -51,6 +52,7 @@ EXIT_CODES: tuple[tuple[int, str], ...] = (
     (6, "an optional package or a device that is not there"),
     (7, "a quality that was asked for and not met"),
     (8, "a remote file that could not be read"),
+    (9, "a store of which bricks are missing"),
     (130, "interrupted (Ctrl-C)"),
     (143, "terminated (or 129: the terminal was closed)"),
 )

@@ -27,6 +27,7 @@ from .options import (
 from .output import about, bytes_text, remark, shape_text
 from .progress import progress
 from .same_file import refuse_inputs
+from .spread import ALONE, Spread, cluster_options, is_store, refuse_options
 from .streams import STREAM, output_path, refuse_terminal_output, shown, vgm_source
 
 if TYPE_CHECKING:
@@ -99,14 +100,23 @@ format_option = click.option(
     show_default=True,
     help="Version of OME-Zarr, for .ome.zarr.",
 )
+@cluster_options
 @_shared_options
-def decode(file: str, output: str, kind: str | None, zarr_version: str, wanted: Wanted) -> None:
-    """Decode FILE (a .vgm path or URL, or - for stdin) into a volume.
+def decode(
+    file: str,
+    output: str,
+    kind: str | None,
+    zarr_version: str,
+    workers: int | None,
+    dask: str | None,
+    wanted: Wanted,
+) -> None:
+    """Decode FILE (a .vgm path or URL, or - for stdin) or a store of bricks into a volume.
 
     TIFF output is OME-TIFF, losslessly compressed, with the voxel size, channels and axes of the original.
     OME-Zarr output is a pyramid whose levels are each evaluated from the file.
     """
-    _write(file, output, kind, None, wanted, zarr_version)
+    _write(file, output, kind, None, wanted, zarr_version, Spread(workers, dask))
 
 
 @click.command("roi", cls=Command)
@@ -123,7 +133,7 @@ def decode(file: str, output: str, kind: str | None, zarr_version: str, wanted: 
 def roi(
     file: str, box: tuple[Bounds, ...] | None, output: str | None, kind: str | None, wanted: Wanted
 ) -> None:
-    """Decode a region of FILE (a .vgm path or URL, or - for stdin), reading only what it needs.
+    """Decode a region of FILE (a .vgm path or URL, or - for stdin) or of a store, reading only what it needs.
 
     With --level the box counts voxels of the coarser grid.
     """
@@ -137,7 +147,23 @@ def _write(
     box: tuple[Bounds, ...] | None,
     wanted: Wanted,
     zarr_version: str = "0.5",
+    spread: Spread = ALONE,
 ) -> None:
+    if is_store(file):
+        from .read_store import write_region
+
+        unused = {
+            "--budget": wanted.budget, "--grain": wanted.grain, "--grain-seed": wanted.grain_seed is not None,
+            "-o -": output == STREAM, "--format": kind, "--threads, VGM_THREADS says them": wanted.threads,
+            "--device": wanted.device != "auto",
+        }  # fmt: skip
+        refuse_options(f"{file}: a store", unused)
+        refuse_inputs(output, [file], directories=True)
+        at = (box, wanted.level, wanted.channel, wanted.time)
+        write_region(file, output, *at, spread, wanted.force, zarr_version)
+        return
+    if spread != ALONE:
+        raise UsageError("--workers and --dask are of stores")
     from ..io import check_volume_output, format_of, write_volume
 
     if wanted.grain_seed is not None and not wanted.grain:

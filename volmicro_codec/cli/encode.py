@@ -31,6 +31,7 @@ from .output import bytes_text, emit_json, emit_rows, plain, remark, shape_text
 from .progress import progress
 from .same_file import check_file_output, refuse_twice
 from .several import Failures, expand
+from .spread import ALONE, Spread, cluster_options, is_store, refuse_options
 from .streams import STREAM, output_path, shown, volume_path
 from .terminal import say
 
@@ -134,6 +135,9 @@ class EncodeCommand(Command):
     "--save-history", type=click.Path(), help="Also write loss, PSNR and primitives per step as JSON."
 )
 @click.option("--save-params", type=click.Path(), help="Also write the Gaussians as .npz.")
+@cluster_options
+@click.option("--task", metavar="I/N", help="Of a store: only the I-th, from 0, of N shares of its bricks.")
+@click.option("--plan", is_flag=True, help="Of a store: say what it would be and take; writes nothing.")
 @force_option
 @json_option
 def encode(
@@ -147,6 +151,10 @@ def encode(
     series: int | None,
     save_history: str | None,
     save_params: str | None,
+    workers: int | None,
+    dask: str | None,
+    task: str | None,
+    plan: bool,
     force: bool,
     as_json: bool,
     **given: Any,
@@ -161,10 +169,27 @@ def encode(
     200. The ratio is uncompressed bytes over bytes of the whole file; where only noise is left the file ends,
     and is smaller than asked for (--objective voxels goes on). Afterwards the file is decoded, and what it
     achieved is printed.
+
+    Where -o names an .ome.zarr (a path or URL) the volume may be of any size: it is read and encoded brick
+    by brick, each a .vgm file and a chunk of the store, by --workers processes, a --dask scheduler, or --task
+    I/N of N independent runs, after which 'vgm finish' makes an image of the store. What was begun is gone on
+    with. Without a target all that is not noise is coded.
     """
     settings = settings_from(config, given)
     reading = Choice(channel, time, axes, series)
     work = _work(volumes, output, output_dir)
+    spread = Spread(workers, dask, task, plan)
+    if output is not None and is_store(output):
+        from ..store.job import Input
+        from .encode_store import encode_store
+
+        saved = {"--save-history": save_history, "--save-params": save_params}
+        refuse_options(f"{output}: a store", {"--force": force, **saved})
+        original = Input(volumes[0], reading.channel, reading.time, reading.axes, reading.series)
+        encode_store(original, output.rstrip("/"), settings, spread, as_json)
+        return
+    if spread != ALONE:
+        raise UsageError("--workers, --dask, --task and --plan are of stores: -o OUT.ome.zarr")
     if len(work) > 1 and (save_history is not None or save_params is not None):
         raise UsageError("--save-history and --save-params are of one volume")
     if as_json and output == STREAM:

@@ -20,6 +20,7 @@ from .output import (
     voxel_size_text,
 )
 from .several import Failures, expand
+from .spread import is_store
 from .streams import shown, vgm_source
 from .terminal import say
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @file_argument("files", "FILE...", several=True)
 @json_option
 def info(files: tuple[str, ...], as_json: bool) -> None:
-    """Say what .vgm files hold: volume, voxel size, quality, and where the bytes go.
+    """Say what .vgm files, and stores of bricks, hold: volume, voxel size, quality, and where the bytes go.
 
     Reads the head of each FILE (a path, a pattern, a URL, or - for stdin) and decodes nothing. With --json
     prints an object for one file and a list for several. Goes on to the next FILE where one cannot be read.
@@ -43,6 +44,16 @@ def info(files: tuple[str, ...], as_json: bool) -> None:
     failures = Failures()
     for file in names:
         try:
+            if is_store(file):
+                from .read_store import info_of_store
+
+                document, rows = info_of_store(file)
+                if not as_json:
+                    if documents:
+                        say()
+                    emit_rows(rows)
+                documents.append(document)
+                continue
             with about(shown(file)), VgmReader.open(vgm_source(file)) as reader:
                 document = describe(shown(file), reader)
                 if not as_json:

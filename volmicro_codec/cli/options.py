@@ -76,7 +76,10 @@ class Seconds(float):
 
 def default_output(file: str, ending: str) -> str:
     """A name in the current directory after that of a .vgm file: ``<name>_roi.tif``."""
-    return os.path.basename(shown(file).rstrip("/")).removesuffix(".vgm") + ending
+    name = os.path.basename(shown(file).rstrip("/"))
+    for suffix in (".vgm", ".ome.zarr", ".zarr"):
+        name = name.removesuffix(suffix)
+    return name + ending
 
 
 def file_argument(name: str, metavar: str, several: bool = False) -> Callable[[F], F]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from .app import Command
@@ -17,6 +19,7 @@ from .options import (
 from .output import about, bytes_text, remark
 from .progress import progress
 from .same_file import check_file_output
+from .spread import is_store, refuse_options
 from .streams import STREAM, shown, vgm_source, write_bytes
 
 
@@ -88,8 +91,14 @@ def preview(
     limit = parse_size(budget, "budget") if budget is not None else None
     name = shown(file)
     with about(name), progress() as bar:
-        source = vgm_source(file, limit)
-        with open_vgm(source, threads=threads, device=device, budget=limit) as array:
+        if is_store(file):
+            from ..store.array import open_store
+
+            refuse_options(f"{file}: a store", {"--budget": budget})
+            opened: Any = open_store(file)
+        else:
+            opened = open_vgm(vgm_source(file, limit), threads=threads, device=device, budget=limit)
+        with opened as array:
             at = Region.of(name, array, None, 0, channel, time).at
             channels = [at["C"]] if "C" in at else list(range(array.info.shape[1]))
             bar.start(f"drawing {name}", None)

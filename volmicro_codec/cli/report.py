@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,7 +21,11 @@ from .options import (
 from .output import bytes_text, remark
 from .progress import progress
 from .same_file import check_file_output
+from .spread import is_store
 from .streams import STREAM, shown, write_bytes
+
+if TYPE_CHECKING:
+    from ..io.axes import Choice
 
 
 @click.command(cls=Command)
@@ -49,7 +54,8 @@ def report(
 
     The page holds everything it shows and loads nothing: projections and planes side by side, error maps,
     histograms, spectra, all that `vgm verify` measures, primitives per brick, and where the bytes go. Of
-    several time points all are measured and the first is drawn.
+    several time points all are measured and the first is drawn. Of a store the page is of one brick, the one
+    that took the most bytes.
     """
     from ..io.axes import Choice
     from ..report.page import ImageReport, report_image, report_page
@@ -61,6 +67,11 @@ def report(
     check_file_output(output, force, [original, file], ".html", ".htm")
     pillow()
     images: list[ImageReport] = []
+    if is_store(file):
+        page = _of_store(original, file, choice)
+        write_bytes(output, page, force)
+        remark(f"wrote {'to stdout' if output == STREAM else output}: {bytes_text(len(page))}")
+        return
     with progress() as bar, open_pair(original, file, choice, device, threads) as pair:
         for n, (t, c, before, after) in enumerate(pair.images(bar)):
             first = not images or t == images[0].time
@@ -69,3 +80,27 @@ def report(
         page = report_page(name, kept, pair.reader, images).encode()
         write_bytes(output, page, force)
     remark(f"wrote {'to stdout' if output == STREAM else output}: {bytes_text(len(page))}")
+
+
+def _of_store(original: str, store: str, choice: Choice) -> bytes:
+    """The page of the brick that took the most bytes."""
+    import numpy as np
+
+    from ..decoder import open as open_vgm
+    from ..format import VgmReader
+    from ..io import open_volume
+    from ..report.page import report_image, report_page
+    from ..store.array import open_store
+    from .read_store import largest_brick, refuse_choice
+
+    refuse_choice(None if choice.channel is None else str(choice.channel), choice.time)
+    volume = open_volume(original, axes=choice.axes, series=choice.series)
+    array = open_store(store)
+    number, chunk = largest_brick(array, store)
+    brick = array.grid.brick(number)
+    before = np.asarray(volume.data[brick.t, brick.c][brick.box])
+    with VgmReader.open(chunk) as reader:
+        after = open_vgm(reader)[...]
+        image = report_image(brick.t, brick.c, before, after, drawn=True, noise=reader.meta.noise_of(0, 0))
+        name = f"brick {number} of {os.path.basename(store.rstrip('/'))}"
+        return report_page(os.path.basename(original.rstrip("/")), name, reader, [image]).encode()

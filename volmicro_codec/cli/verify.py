@@ -9,6 +9,7 @@ import click
 from ..errors import QualityError
 from .app import Command
 from .options import (
+    Count,
     channel_option,
     device_options,
     file_argument,
@@ -18,6 +19,7 @@ from .options import (
 )
 from .output import bytes_text, emit_json, emit_rows
 from .progress import progress
+from .spread import is_store
 from .terminal import say
 
 WORST = {"psnr": min, "psnr_fg": min, "ssim": min, "mip_ssim": min, "max_error": max}
@@ -31,6 +33,9 @@ WIDTH = 21
 @click.option(
     "--quick", is_flag=True, help="Leave out segmentation and the denoised original: several times faster."
 )
+@click.option(
+    "--bricks", type=Count(1), default=32, show_default=True, help="Of a store: how many bricks are compared."
+)
 @channel_option
 @time_option
 @original_options
@@ -42,6 +47,7 @@ def verify(
     file: str,
     min_psnr: float | None,
     quick: bool,
+    bricks: int,
     channel: str | None,
     time: int | None,
     axes: str | None,
@@ -56,8 +62,22 @@ def verify(
     from the 0.01th to the 99.99th percentile of the original), PSNR against the denoised original, SSIM in
     3-D and of maximum projections, the largest error, the bias (mean of decoded minus original), and whether
     both segment alike. --channel and --time choose from the original, and from FILE where it has that axis.
+
+    Of a store a sample of bricks is compared, and the PSNR of all voxels is given with its 95 % confidence.
     """
     from ..io.axes import Choice
+
+    if is_store(file):
+        from .read_store import check_quality, refuse_choice, verify_store
+
+        refuse_choice(channel, time)
+        document, rows = verify_store(original, file, Choice(None, None, axes, series), bricks, min_psnr)
+        if as_json:
+            emit_json(document)
+        else:
+            emit_rows(rows)
+        check_quality(document)
+        return
     from ..report.measures import measure, why_noise_matters
     from .pair import open_pair
 
@@ -69,7 +89,7 @@ def verify(
             images.append({"time": t, "channel": c, **found})
         size = pair.reader.file_size
         ratio = pair.reader.meta.info.nbytes / size
-    document: dict[str, Any] = {
+    document = {
         "original": original,
         "file": file,
         "file_bytes": size,

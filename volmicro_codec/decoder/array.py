@@ -27,6 +27,7 @@ from .select import Grid
 
 Voxels = npt.NDArray[Any]
 SLAB_BYTES = 64 << 20
+COARSEST = 31
 
 
 class _OpenFile:
@@ -116,6 +117,11 @@ class VgmArray:
     def grid_level(self) -> int:
         """n of this grid, whose step is 2^n voxels of the file's."""
         return self._grid.level
+
+    @property
+    def coarsest(self) -> int:
+        """The largest n of `level`."""
+        return COARSEST - self.grid_level
 
     @property
     def quality(self) -> dict[str, float]:

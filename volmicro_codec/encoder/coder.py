@@ -9,9 +9,13 @@ import numpy.typing as npt
 import torch
 
 from ..format import EncodedChunk, codings, support_box
+from ..format.chunk import brick_centre
+from ..format.support import MARGIN
+from ..geometry import half_widths, rotation_matrices
 from ..primitives import Primitives, Records, primitives_to_records, records_to_primitives
 from .bricks import Brick, divide
 from .fit import ImageFit
+from .image import Box
 from .lattice_quantise import (
     Lattice,
     Shapes,
@@ -113,15 +117,17 @@ class Layout:
     bricks: list[tuple[int, Brick]]
 
     @classmethod
-    def of(cls, model: Model, shape: tuple[int, int, int], levels: int, max_edge: int) -> Layout:
-        """Levels by energy, bricks by centre."""
+    def of(cls, model: Model, box: Box, levels: int, max_edge: int) -> Layout:
+        """Levels by energy; bricks that tile a box, by centre: of one outside the brick that is nearest."""
         level = _levels(model, levels)
-        mu = model.mu.numpy()
+        lo, shape = tuple(s.start for s in box), tuple(s.stop - s.start for s in box)
+        mu = model.mu.numpy() - np.array(lo)
         out = []
         for k in range(levels):
             ids = np.flatnonzero(level == k)
-            for b in divide(mu[ids], shape, max_edge=max_edge):
-                out.append((k, Brick(b.lo, b.shape, ids[b.members])))
+            for b in divide(mu[ids], (shape[0], shape[1], shape[2]), max_edge=max_edge):
+                z, y, x = (a + n for a, n in zip(b.lo, lo, strict=True))
+                out.append((k, Brick((z, y, x), b.shape, ids[b.members])))
         return cls(out)
 
 
@@ -151,9 +157,19 @@ def _chunk(
     )
 
 
-def _decoded(parts: list[tuple[EncodedChunk, Records]]) -> Model:
-    prims = [records_to_primitives(r, c.brick_centre) for c, r in parts]
+def _decoded(parts: list[tuple[Brick, Records]]) -> Model:
+    prims = [records_to_primitives(r, brick_centre(b.lo, b.shape)) for b, r in parts]
     return model_of(Primitives.concatenate(prims))
+
+
+def _reaching(records: Records, brick: Brick, window: Box, cutoff: float) -> tuple[I64, I64]:
+    """Which records are not zero everywhere in a window, and which are."""
+    p = records_to_primitives(records, brick_centre(brick.lo, brick.shape))
+    half = half_widths(p.scales, rotation_matrices(p.rotations), cutoff) + MARGIN
+    lo = np.array([s.start for s in window])
+    hi = np.array([s.stop for s in window])
+    reaches = ((np.ceil(p.means - half) < hi) & (np.floor(p.means + half) >= lo)).all(axis=1)
+    return np.flatnonzero(reaches), np.flatnonzero(~reaches)
 
 
 def code_float16(
@@ -167,7 +183,7 @@ def code_float16(
         rotations.astype(np.float32),
         model.w.numpy().astype(np.float32),
     )
-    parts = []
+    chunks, decoded = [], []
     for level, brick in layout.bricks:
         mine = Primitives(
             p.means[brick.members],
@@ -175,11 +191,11 @@ def code_float16(
             p.rotations[brick.members],
             p.intensities[brick.members],
         )
-        centre = tuple((2 * a + n - 1) / 2 for a, n in zip(brick.lo, brick.shape, strict=True))
-        records = primitives_to_records(mine, (centre[0], centre[1], centre[2]))
+        records = primitives_to_records(mine, brick_centre(brick.lo, brick.shape))
         coding, payload = (codings.RAW, records.tobytes()) if plain else codings.encode_records(records)
-        parts.append((_chunk(*at, level, coding, brick, records, payload, shape, cutoff), records))
-    return Coded([c for c, _ in parts], _decoded(parts))
+        chunks.append(_chunk(*at, level, coding, brick, records, payload, shape, cutoff))
+        decoded.append((brick, records))
+    return Coded(chunks, _decoded(decoded))
 
 
 @dataclass
@@ -190,23 +206,40 @@ class Rounded:
     lattice: Lattice
     layout: Layout
 
-    def code(self, shape: tuple[int, int, int], cutoff: float, at: tuple[int, int]) -> Coded:
-        """Chunks; primitives whose amplitude rounded to nothing are left out."""
-        parts = []
+    def code(
+        self,
+        shape: tuple[int, int, int],
+        cutoff: float,
+        at: tuple[int, int],
+        window: Box | None = None,
+    ) -> Coded:
+        """Chunks; primitives whose amplitude rounded to nothing are left out.
+
+        With a window the chunks hold only what reaches into it, and the model all.
+        """
+        chunks = []
+        decoded = []
         stored = replace(self.lattice, dc=FILE_STEP)
         for level, brick in self.layout.bricks:
             keep = brick.members[self.symbols.amplitudes[brick.members] != 0]
             if not len(keep):
                 continue
             mine = self.symbols.select(keep)
+            if window is not None:
+                within, around = _reaching(records_of(mine, stored), brick, window, cutoff)
+                decoded.append((brick, records_of(mine.select(around), stored)))
+                mine = mine.select(within)
+                if not len(mine):
+                    continue
             coded = encode_chunk(mine, stored, brick.shape)
             records = records_of(mine, stored)[coded.order]
-            parts.append(
-                (_chunk(*at, level, codings.LATTICE, brick, records, coded.payload, shape, cutoff), records)
+            decoded.append((brick, records))
+            chunks.append(
+                _chunk(*at, level, codings.LATTICE, brick, records, coded.payload, shape, cutoff)
             )
         unit = self.lattice.parameters.dc / FILE_STEP
-        model = _decoded(parts)
-        return Coded([c for c, _ in parts], Model(model.mu, model.B, model.w * unit), unit)
+        model = _decoded(decoded)
+        return Coded(chunks, Model(model.mu, model.B, model.w * unit), unit)
 
     def bytes(self) -> int:
         """Payload bytes."""

@@ -89,7 +89,7 @@ def layout_of(fit: ImageFit, plan: Plan, model: Model | None = None) -> Layout:
     """Bricks of a fit's Gaussians, or of other ones."""
     m = fit.model if model is None else model
     levels = plan.levels or default_levels(len(m))
-    return Layout.of(m, fit.image.shape, levels, plan.max_edge)
+    return Layout.of(m, fit.image.coded, levels, plan.max_edge)
 
 
 def limited(count: int, plan: Plan) -> int:

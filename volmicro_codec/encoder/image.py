@@ -73,6 +73,8 @@ class Image:
     gate : Gate
     aspect : (z, y, x)
         Finest voxel size over each axis's voxel size: how a round feature's extent in voxels relates.
+    window : three slices, optional
+        The box that is to be coded, where it is not all: what is around it is there for the fit alone.
     """
 
     voxels: npt.NDArray[Any]
@@ -80,6 +82,7 @@ class Image:
     gain: float
     gate: Gate
     aspect: tuple[float, float, float]
+    window: Box | None = None
     _foreground: tuple[Box, npt.NDArray[np.bool_]] | None = field(default=None, init=False, repr=False)
 
     @property
@@ -87,6 +90,12 @@ class Image:
         """(Z, Y, X)."""
         s = self.voxels.shape
         return (int(s[0]), int(s[1]), int(s[2]))
+
+    @property
+    def coded(self) -> Box:
+        """The box of voxels that is to be coded."""
+        z, y, x = self.shape
+        return self.window or (slice(0, z), slice(0, y), slice(0, x))
 
     def target(self, box: Box) -> F32:
         """Normalised voxels of a box."""

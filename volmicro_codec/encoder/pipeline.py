@@ -18,17 +18,18 @@ import torch
 from .. import evaluate
 from ..atomic import atomic_output, check_output
 from ..errors import UsageError
+from ..evaluate import Reference
 from ..evaluate.noise import estimate_noise
 from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead
 from ..noise_model import NoiseModel
 from ..progress import Progress, SilentProgress
-from ..volume import Volume
+from ..volume import Volume, VolumeInfo
 from . import densify, growth, quality, rate
 from .coder import FILE_STEP
 from .device import rasteriser_on
 from .fit import EFFORTS, ImageFit, Method, Schedule, Weighting
 from .gate import Gate, no_gate, otsu_gate, train_gate
-from .image import MAX_BLOCK_VOXELS, Image, check_floats, mapping
+from .image import MAX_BLOCK_VOXELS, Box, Image, check_floats, mapping
 from .journal import KEY_BYTES, Journal, journal
 from .lattice_quantise import Lattice
 from .regularise import Regularisers
@@ -169,8 +170,9 @@ def encode_volume(
     progress: Progress | None = None,
     *,
     force: bool = False,
+    window: Box | None = None,
 ) -> EncodeResult:
-    """Encode a volume into a .vgm file.
+    """Encode a volume, or a box of it, into a .vgm file.
 
     Parameters
     ----------
@@ -182,30 +184,33 @@ def encode_volume(
     progress : Progress, optional
     force : bool
         Replace a file that is there.
+    window : three slices, optional
+        On z, y and x: the file is of this box alone, and the voxels around it are there for the fit, so that
+        files of boxes that touch meet without a seam. Of the target slope and the coding lattice only.
 
     Raises
     ------
     UsageError
-        Where the target cannot be met (a size smaller than an empty file).
+        Where the target cannot be met (a size smaller than an empty file), or no window can be had.
     OutputError
         Where the file cannot be written; found before any work is done, where it can be.
     """
     real = check_output(dest, force)
     began = time.monotonic()
     settings = settings or EncodeSettings()
-    with journal(real, _key(volume, settings)) as kept:
-        data, result = encode_bytes(volume, settings, progress, kept=kept)
+    with journal(real, _key(volume, settings, window)) as kept:
+        data, result = encode_bytes(volume, settings, progress, window=window, kept=kept)
         with atomic_output(dest, force) as temp:
             temp.write_bytes(data)
     return replace(result, seconds=time.monotonic() - began)
 
 
-def _key(volume: Volume, settings: EncodeSettings) -> bytes:
+def _key(volume: Volume, settings: EncodeSettings, window: Box | None) -> bytes:
     """What tells an encode from another: version, settings, description and a sample of the voxels."""
     from .. import __version__
 
     same = replace(settings, threads=None)
-    key = hashlib.blake2b(f"{__version__}\n{same}\n{volume.info}".encode(), digest_size=KEY_BYTES)
+    key = hashlib.blake2b(f"{__version__}\n{same}\n{volume.info}\n{window}".encode(), digest_size=KEY_BYTES)
     for t, c in np.ndindex(*volume.info.shape[:2]):
         voxels = volume.data[t, c]
         step = [max(1, n // most) for n, most in zip(voxels.shape, SAMPLED, strict=True)]
@@ -218,6 +223,7 @@ def encode_bytes(
     settings: EncodeSettings | None = None,
     progress: Progress | None = None,
     *,
+    window: Box | None = None,
     kept: Journal | None = None,
 ) -> tuple[bytes, EncodeResult]:
     """Encode a volume into the bytes of a .vgm file; parameters and errors are those of `encode_volume`.
@@ -227,14 +233,14 @@ def encode_bytes(
     began = time.monotonic()
     settings = settings or EncodeSettings()
     shown: Progress = progress or SilentProgress()
-    job = _Job(volume, settings, shown, began, kept)
+    job = _Job(volume, settings, shown, began, window, kept)
     with _one_torch_thread():
         data = job.run()
     shown.finish()
     q = job.meta.quality
     return data, EncodeResult(
         bytes=len(data),
-        ratio=volume.info.nbytes / len(data),
+        ratio=job.info.nbytes / len(data),
         primitives=sum(c.count for c in job.chunks),
         points=sum(c.count for c in job.chunks if c.coding == codings.POINTS),
         seconds=time.monotonic() - began,
@@ -254,8 +260,8 @@ def _remark(job: _Job, size: int) -> str | None:
     if not job.noisy:
         return None
     go_on = "--objective voxels would spend the rest"
-    ratio = job.volume.info.nbytes / size
-    asked = {"ratio": job.volume.info.nbytes / value, "size": value}.get(name)
+    ratio = job.info.nbytes / size
+    asked = {"ratio": job.info.nbytes / value, "size": value}.get(name)
     if asked is not None and size < UNSPENT * asked:
         return f"residual is noise from ratio {ratio:,.0f} on; {go_on}"
     psnr = job.meta.quality["psnr"]
@@ -275,6 +281,17 @@ def _one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _within(info: VolumeInfo, window: Box | None) -> VolumeInfo:
+    """What is known of the box of a volume."""
+    if window is None:
+        return info
+    inside = zip(window, info.shape[2:], strict=True)
+    if not all(isinstance(s.start, int) and 0 <= s.start < s.stop <= n for s, n in inside):
+        raise UsageError(f"window {window}: expected a box within the volume {info.shape[2:]}")
+    z, y, x = (s.stop - s.start for s in window)
+    return replace(info, shape=(*info.shape[:2], z, y, x))
 
 
 def _order(chunk: EncodedChunk) -> tuple[int, int, int]:
@@ -333,10 +350,14 @@ class _Job:
         settings: EncodeSettings,
         shown: Progress,
         began: float,
+        window: Box | None = None,
         kept: Journal | None = None,
     ) -> None:
         self.volume, self.settings, self.shown, self.began = volume, settings, shown, began
         self.kept = kept
+        self.window, self.info = window, _within(volume.info, window)
+        if window is not None and (settings.target[0] != "slope" or settings.coding != "lattice"):
+            raise UsageError("a window is of the target slope and the coding lattice only")
         radius = settings.cutoff or DEFAULT_RADIUS
         self.cutoff = float(np.float32(radius * radius))
         self.raster = rasteriser_on(settings.device, self.cutoff, settings.threads)
@@ -361,7 +382,7 @@ class _Job:
         known = self.mappings + [(0.0, 1.0)] * (len(self.images) - len(self.mappings))
         shared = {codings.LATTICE: Lattice(FILE_STEP).shared()} if self.settings.coding == "lattice" else {}
         return FileMeta(
-            info=self.volume.info, cutoff=self.cutoff, images=tuple(known), shared=shared,
+            info=self.info, cutoff=self.cutoff, images=tuple(known), shared=shared,
             software=f"volmicro-codec {__version__}", settings=_text(self.settings), quality=quality,
             noise=tuple(self.noise + [UNKNOWN_NOISE] * (len(self.images) - len(self.noise))),
         )  # fmt: skip
@@ -369,7 +390,7 @@ class _Job:
     def run(self) -> bytes:
         """Fit, code, measure; returns the file's bytes."""
         name, value = self.settings.target
-        raw = self.volume.info.nbytes
+        raw = self.info.nbytes
         total: float | None = None
         if name == "ratio":
             total = math.floor(raw / value)
@@ -387,16 +408,36 @@ class _Job:
         for k, (t, c) in enumerate(images):
             spent = sum(len(c.payload) for c in self.chunks) + self._index_bytes(self.chunks)
             budget = None if total is None else (total - spent) / (len(images) - k)
-            self.chunks += self._image(
+            chunks = self._image(
                 t, c, name, value, budget, f"{k + 1}/{len(images)} " if len(images) > 1 else ""
             )
+            self.chunks += [self._placed(chunk) for chunk in chunks]
         self.chunks.sort(key=_order)
         self.meta = self._meta(self.meta.quality)
         return self._measure(total)
 
+    def _placed(self, chunk: EncodedChunk) -> EncodedChunk:
+        """A chunk in voxels of the window."""
+        if self.window is None:
+            return chunk
+        lo = tuple(a - s.start for a, s in zip(chunk.brick_lo, self.window, strict=True))
+        limits = self.info.shape[2:]
+        box = (
+            tuple(min(max(a - s.start, 0), n) for a, s, n in zip(end, self.window, limits, strict=True))
+            for end in (chunk.support_lo, chunk.support_hi)
+        )
+        (z0, y0, x0), (z1, y1, x1) = box
+        return replace(
+            chunk, brick_lo=(lo[0], lo[1], lo[2]), support_lo=(z0, y0, x0), support_hi=(z1, y1, x1)
+        )
+
     def _index_bytes(self, chunks: Sequence[EncodedChunk]) -> int:
         """Bytes of an index of these chunks beyond those of an empty one."""
         return overhead(self.meta, sorted(chunks, key=_order)) - overhead(self.meta, [])
+
+    def _reference(self, image: Image) -> Reference:
+        """Of the voxels that are coded."""
+        return image.reference if self.window is None else Reference.of(image.voxels[image.coded])
 
     def _image(
         self, t: int, c: int, name: str, value: float, budget: float | None, label: str
@@ -407,7 +448,7 @@ class _Job:
         base, gain = mapping(voxels)
         self.shown.start(f"{label}gate")
         gate = _gate(voxels, s)
-        image = Image(voxels, base, gain, gate, _aspect(self.volume))
+        image = Image(voxels, base, gain, gate, _aspect(self.volume), self.window)
         self.occupancy.append(float(image.open_cells.mean()))
         self.noise.append(gate.noise)
         noise = _noise_field(image, gate.noise, s)
@@ -416,7 +457,7 @@ class _Job:
         if done is not None:
             fields, lengths, payloads, unit, excess = done
             self.mappings.append((base, float(np.float32(gain * float(unit)))))
-            self.references.append(image.reference)
+            self.references.append(self._reference(image))
             self.excesses += [float(e) for e in excess]
             return _chunks_of(fields, lengths, payloads)
         fit = ImageFit(image, self.raster, _weighting(s), _method(s), noise, journal=self.kept)
@@ -462,7 +503,7 @@ class _Job:
             coded = rate.encode_to_count(fit, int(value), plan)
         self.excesses += excesses
         self.mappings.append((base, float(np.float32(gain * coded.unit))))
-        self.references.append(image.reference)
+        self.references.append(self._reference(image))
         if self.kept is not None:
             self.kept.keep("image", [*_arrays_of(coded.chunks), np.array(coded.unit), np.array(excesses)])
         seconds = time.monotonic() - self.began
@@ -482,9 +523,10 @@ class _Job:
         array = open_vgm(data, threads=self.settings.threads, device=self.settings.device)
         for (t, c), reference in zip(self.images, self.references, strict=True):
             # Only blocks are held at a time where the fit does not hold an image whole either.
-            whole = math.prod(self.volume.info.shape[2:]) <= MAX_BLOCK_VOXELS
+            whole = math.prod(self.info.shape[2:]) <= MAX_BLOCK_VOXELS
             decoded: Any = array.read(channel=c, time=t) if whole else _OneImage(array, t, c)
-            rows.append(evaluate.compare(self.volume.data[t, c], decoded, reference=reference))
+            original = self.volume.data[t, c][self.window or ...]
+            rows.append(evaluate.compare(original, decoded, reference=reference))
             self.shown.advance(1)
         quality = {k: float(np.mean([r[k] for r in rows])) for k in ("psnr", "psnr_fg", "ssim", "mip_ssim")}
         quality["occupancy"] = float(np.mean(self.occupancy))

@@ -320,6 +320,6 @@ def code_with_step(fit: ImageFit, dc: float, plan: Plan, keep_all: bool = False)
         )
     else:
         rounded = rounded_with_step(fit, dc, plan, keep_all)
-        coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at)
+        coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at, fit.image.window)
     fit.model = coded.model
     return coded

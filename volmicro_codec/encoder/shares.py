@@ -154,9 +154,7 @@ def layer(
         z, y, x = (s.start for s in part.domain)
         weight = weight_of_voxels(fit, part, missing, foreground, care, step)
         core = core_in_domain(part)
-        lo = (core[0].start, core[1].start, core[2].start)
-        shape = missing[core].shape
-        every = list(boxes(lo, (shape[0], shape[1], shape[2])))
+        every = list(boxes(*_to_be_coded(fit, part)))
         chosen: dict[int, PointChunk | None] = {}
         for turn in turns(every):
 
@@ -176,6 +174,16 @@ def layer(
         sse += whole
         sse_foreground += inside
     return Layer(chunks, sum(c.size + INDEX_BYTES for c in chunks), sse, sse_foreground)
+
+
+def _to_be_coded(fit: ImageFit, part: Part) -> Box:
+    """What of a block's core is to be coded, as (lo, shape) in voxels of its domain."""
+    start, shape = [], []
+    for core, box, domain in zip(part.core, fit.image.coded, part.domain, strict=True):
+        first, last = max(core.start, box.start), min(core.stop, box.stop)
+        start.append(first - domain.start)
+        shape.append(max(last - first, 0))
+    return (start[0], start[1], start[2]), (shape[0], shape[1], shape[2])
 
 
 def weight_of_voxels(

@@ -11,6 +11,7 @@ _HOMES = {
     "VolumeFormat": "registry",
     "check_volume_output": "files",
     "format_of": "registry",
+    "open_volume": "files",
     "read_volume": "files",
     "register": "registry",
     "write_volume": "files",
@@ -22,13 +23,14 @@ __all__ = [
     "check_output",
     "check_volume_output",
     "format_of",
+    "open_volume",
     "read_volume",
     "register",
     "write_volume",
 ]
 
 if TYPE_CHECKING:
-    from .files import check_volume_output, read_volume, write_volume
+    from .files import check_volume_output, open_volume, read_volume, write_volume
     from .registry import VolumeFormat, format_of, register
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +18,15 @@ from ..urls import local_path
 from ..volume import Volume, VolumeInfo, slabs
 from . import stack_files
 from .axes import Choice
-from .registry import ZARR, DirectoryModule, VolumeFormat, format_by_content, format_of, known_suffixes
+from .registry import (
+    ZARR,
+    DirectoryModule,
+    LazyModule,
+    VolumeFormat,
+    format_by_content,
+    format_of,
+    known_suffixes,
+)
 
 _SLAB_BYTES = 32 << 20
 _VENDORS = (
@@ -83,10 +91,29 @@ def read_volume(
     UsageError
         Where the channel, time point or image is not in the file, or the axes do not fit it.
     """
-    name, choice = os.fspath(path), Choice(channel, time, axes, series)
+    return _read(os.fspath(path), Choice(channel, time, axes, series), lazy=False)
+
+
+def open_volume(
+    path: str | os.PathLike[str],
+    channel: int | str | None = None,
+    time: int | None = None,
+    *,
+    axes: str | None = None,
+    series: int | None = None,
+) -> Volume:
+    """A volume of any size, of which only the boxes are read that are sliced out of its data.
+
+    Parameters and errors are those of `read_volume`; values that are not finite are found when their box is
+    read. A stack of plane files, or an OME-XML file, is read as `read_volume` does.
+    """
+    return _read(os.fspath(path), Choice(channel, time, axes, series), lazy=True)
+
+
+def _read(name: str, choice: Choice, lazy: bool) -> Volume:
     try:
         if "://" in name:
-            return _of_url(name).load().read(name, choice)
+            return _reader(_of_url(name), lazy)(name, choice)
         if not os.path.exists(name):
             found = stack_files.matches(name)
             if not found:
@@ -99,9 +126,14 @@ def read_volume(
         kind = format_by_content(name) if os.path.isdir(name) else _format_of_file(name)
         if kind is None:
             return stack_files.read(name, stack_files.listed(name), choice)
-        return kind.load().read(name, choice)
+        return _reader(kind, lazy)(name, choice)
     except PermissionError as e:
         raise InputError(f"{e.filename or name}: no permission to read it") from e
+
+
+def _reader(kind: VolumeFormat, lazy: bool) -> Callable[[str, Choice], Volume]:
+    module = kind.load()
+    return module.read_lazily if lazy and isinstance(module, LazyModule) else module.read
 
 
 def _of_url(name: str) -> VolumeFormat:

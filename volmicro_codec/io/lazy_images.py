@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from ..indexing import parse_index
-from .arrange import AnyArray, new_voxels
+from ..volume import Volume
+from .arrange import (
+    AnyArray,
+    Source,
+    Stored,
+    check_finite_image,
+    check_stored,
+    chosen,
+    fitting,
+    new_voxels,
+    volume_of,
+)
+from .axes import Choice, name_axes
 
 KEPT_BYTES = 256 << 20
 """Whole images are kept after reading up to so many bytes, so that small volumes are read once."""
@@ -93,3 +106,49 @@ class LazyImages:
             if found.nbytes <= room:
                 self._kept[t, c] = found
         return found
+
+
+def arranged_lazily(
+    name: str, opened: Callable[[], contextlib.AbstractContextManager[Source]], choice: Choice
+) -> Volume:
+    """The chosen part of an image, as a volume whose voxels are read box by box, plane after plane.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    opened : callable
+        Gives the image while its file is open; called again for every box.
+    choice : Choice
+    """
+    with opened() as source:
+        named = name_axes(name, source.axes, source.shape, choice.axes)
+        stored = Stored(name, named.axes, named.sizes, source.dtype, fitting(source.described, named))
+        check_stored(stored)
+    at = chosen(stored, choice.channel, choice.time)
+    sizes = {a: n for a, n in zip(named.axes, named.sizes, strict=True) if a not in at}
+    places = dict(zip(named.axes, named.places, strict=True))
+    flat = [a for a in named.axes if a in "YX" and places[a] is not None]
+    native = source.dtype.newbyteorder("=")
+
+    def read(t: int, c: int, box: Box) -> AnyArray:
+        planes, rows, columns = box
+        depth = range(planes.start, planes.stop, planes.step)
+        lengths = [len(range(b.start, b.stop, b.step)) for b in box]
+        out = new_voxels((lengths[0], lengths[1], lengths[2]), native)
+        with opened() as source:
+            for k, z in enumerate(depth):
+                where = {"T": t, "C": c, "Z": z, **at}
+                key: list[int | slice] = [0] * len(source.shape)
+                for a, place in places.items():
+                    if place is not None:
+                        key[place] = slice(None) if a in flat else where[a]
+                plane = source.read(tuple(key)).reshape([sizes[a] for a in named.axes if a in "YX"])
+                if named.axes.index("X") < named.axes.index("Y"):
+                    plane = plane.T
+                out[k] = plane[rows, columns]
+        check_finite_image(name, out, t, c, depth)
+        return out
+
+    shape = (sizes.get("T", 1), sizes.get("C", 1), sizes["Z"], sizes["Y"], sizes["X"])
+    return volume_of(stored, LazyImages(shape, native, read), at)

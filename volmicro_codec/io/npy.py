@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ..errors import InputError
 from ..volume import Volume, VolumeInfo
 from .arrange import AnyArray, Key, Source, arranged, in_native_order
 from .axes import Choice
+from .lazy_images import arranged_lazily
 from .metadata import Described
 
 _AXES = {3: "ZYX", 4: "CZYX", 5: "TCZYX"}
@@ -20,6 +22,15 @@ _AXES = {3: "ZYX", 4: "CZYX", 5: "TCZYX"}
 
 def read(path: str, choice: Choice) -> Volume:
     """Map a .npy file of 3 to 5 dimensions into memory; see `volmicro_codec.io.read_volume`."""
+    return arranged(path, _image(path, choice), choice)
+
+
+def read_lazily(path: str, choice: Choice) -> Volume:
+    """The same with voxels that are read box by box; see `io.open_volume`."""
+    return arranged_lazily(path, lambda: contextlib.nullcontext(_image(path, choice)), choice)
+
+
+def _image(path: str, choice: Choice) -> Source:
     try:
         data = np.load(path, mmap_mode="r", allow_pickle=False)
     except PermissionError:
@@ -41,7 +52,7 @@ def read(path: str, choice: Choice) -> Volume:
     def voxels(key: Key) -> AnyArray:
         return in_native_order(np.asanyarray(data[key]))
 
-    return arranged(path, Source(axes, data.shape, data.dtype, Described(), voxels), choice)
+    return Source(axes, data.shape, data.dtype, Described(), voxels)
 
 
 def write(

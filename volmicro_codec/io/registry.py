@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,14 @@ class FormatModule(Protocol):
         description: str | None,
     ) -> Path:
         """Write slabs [z, Y, X], which run over t, then c, then z; all or nothing; return the target."""
+
+
+@runtime_checkable
+class LazyModule(FormatModule, Protocol):
+    """What a module of a format of which boxes can be read holds as well."""
+
+    def read_lazily(self, path: str, choice: Choice) -> Volume:
+        """What `read` gives, with voxels that are read when they are sliced."""
 
 
 class DirectoryModule(FormatModule, Protocol):

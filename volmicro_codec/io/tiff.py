@@ -21,6 +21,7 @@ from ..volume import Volume, VolumeInfo
 from . import imagej, ome_tiff
 from .arrange import AnyArray, Key, Source, arranged, in_native_order
 from .axes import Choice
+from .lazy_images import arranged_lazily
 from .metadata import Described, described
 from .ome_xml import to_ome
 from .tiff_pages import check_extent, ome_text, opened, planes
@@ -35,6 +36,11 @@ def read(path: str, choice: Choice) -> Volume:
     """Read a TIFF; see `volmicro_codec.io.read_volume`."""
     with image_of(path, choice) as source:
         return arranged(path, source, choice)
+
+
+def read_lazily(path: str, choice: Choice) -> Volume:
+    """The same with voxels that are read box by box; see `io.open_volume`."""
+    return arranged_lazily(path, lambda: image_of(path, choice), choice)
 
 
 @contextlib.contextmanager

@@ -33,8 +33,17 @@ def read(path: str, choice: Choice) -> Volume:
     or time points, the volume's data are `LazyImages`: damage, and values that are not finite, are then found
     when the image is read.
     """
+    return _read(path, choice, False)
+
+
+def read_lazily(path: str, choice: Choice) -> Volume:
+    """The same with voxels that are read box by box, also those of one image; see `io.open_volume`."""
+    return _read(path, choice, True)
+
+
+def _read(path: str, choice: Choice, lazy: bool) -> Volume:
     name = path.rstrip("/")
-    with _damage(name):
+    with damage_told(name):
         array, image = open_image(name, choice)
         shape = tuple(int(n) for n in array.shape)
         if len(image.axes) != len(shape):
@@ -46,8 +55,8 @@ def read(path: str, choice: Choice) -> Volume:
         at = chosen(stored, choice.channel, choice.time)
         source = ChunkedArray(array, dict(zip(named.axes, named.places, strict=True)))
         left = {a: n for a, n in zip(named.axes, named.sizes, strict=True) if a not in at}
-        if left.get("T", 1) * left.get("C", 1) > 1:
-            return volume_of(stored, source.images(name, left, at, lambda: _damage(name)), at)
+        if lazy or left.get("T", 1) * left.get("C", 1) > 1:
+            return volume_of(stored, source.images(name, left, at, lambda: damage_told(name)), at)
         return as_volume(stored, source.read({a: range(n) for a, n in left.items()}, at), at)
 
 
@@ -95,7 +104,7 @@ def _by_chunk_rows(
 
 
 @contextlib.contextmanager
-def _damage(name: str) -> Iterator[None]:
+def damage_told(name: str) -> Iterator[None]:
     """Whatever a damaged hierarchy or a failing server makes Zarr raise is an error of the project."""
     try:
         yield

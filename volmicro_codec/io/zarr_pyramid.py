@@ -138,11 +138,11 @@ def finish(
     version: str,
 ) -> None:
     """Write what makes a group an OME-Zarr image, with display windows measured on its last level."""
-    windows = [_window(arrays[-1], info, c) for c in range(info.shape[1])]
+    windows = [window_of(arrays[-1], info, c) for c in range(info.shape[1])]
     group.attrs.put(describe(info, len(arrays), windows, description, version))
 
 
-def _window(coarsest: LevelArray, info: VolumeInfo, c: int) -> tuple[float, float, float, float]:
+def window_of(coarsest: LevelArray, info: VolumeInfo, c: int) -> tuple[float, float, float, float]:
     """(min, max, start, end): the dtype's range, and all but a channel's darkest and brightest voxels."""
     at = {"T": info.shape[0] // 2, "C": c}
     values = np.asarray(coarsest[tuple(at.get(a, slice(None)) for a in info.axes)])
@@ -188,10 +188,10 @@ def halve(fine: LevelArray, coarse: LevelArray, info: VolumeInfo, shape: tuple[i
     """
     for key in blocks(info, shape):
         wider = tuple(slice(2 * k.start, 2 * k.stop) if isinstance(k, slice) else k for k in key)
-        coarse[key] = _means(np.asarray(fine[wider]), info.dtype)
+        coarse[key] = means(np.asarray(fine[wider]), info.dtype)
 
 
-def _means(part: npt.NDArray[Any], dtype: np.dtype) -> npt.NDArray[Any]:
+def means(part: npt.NDArray[Any], dtype: np.dtype) -> npt.NDArray[Any]:
     out: npt.NDArray[Any] = part.astype(np.float32 if dtype.itemsize < 4 else np.float64)
     for axis in range(3):
         n = out.shape[axis]

@@ -74,7 +74,7 @@ def suitable_level(array: VgmArray, pixels: float, channels: int) -> int:
     channels : int
         How many are to be evaluated; coarser still where they would be more than `MAX_VOXELS` together.
     """
-    n = max(0, math.floor(math.log2(1 / pixels)))
-    while math.prod(array.level(n).info.shape[2:]) * channels > MAX_VOXELS:
+    n = min(max(0, math.floor(math.log2(1 / pixels))), array.coarsest)
+    while n < array.coarsest and math.prod(array.level(n).info.shape[2:]) * channels > MAX_VOXELS:
         n += 1
     return n

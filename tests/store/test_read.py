@@ -1,0 +1,152 @@
+"""A store is read as a file is: the same voxels by every way, and no more bytes than they need."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import volmicro_codec as vgm
+from tests.store.conftest import SHAPE
+from volmicro_codec.cli.app import run
+from volmicro_codec.errors import FormatError, UsageError
+from volmicro_codec.io import read_volume
+from volmicro_codec.store.array import open_store
+from volmicro_codec.store.finish import finish
+from volmicro_codec.store.job import find_job
+
+zarr = pytest.importorskip("zarr")
+Say = Callable[[], Any]
+
+
+@pytest.fixture(scope="module")
+def store(begun: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The store, finished; not to be changed."""
+    path = tmp_path_factory.mktemp("finished") / "stack.ome.zarr"
+    shutil.copytree(begun, path)
+    job = find_job(str(path))
+    assert job is not None
+    finish(job)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def voxels(store: str, begun: Path) -> np.ndarray:
+    """What its bricks decode to, the one that is left out being the background."""
+    job = find_job(str(begun))
+    assert job is not None
+    out = np.full(SHAPE, job.fill, np.uint16)
+    for n in range(2):
+        brick = job.grid.brick(n)
+        out[brick.box] = vgm.open(Path(store) / job.grid.key(brick, 0))[...]
+    return out
+
+
+def test_zarr_dask_and_the_command_read_the_same_voxels(
+    store: str, voxels: np.ndarray, tmp_path: Path
+) -> None:
+    dask = pytest.importorskip("dask.array")
+    assert np.array_equal(zarr.open(store, mode="r")["0"][...], voxels)
+    assert np.array_equal(
+        dask.from_zarr(store, component="0")[5, 10:40, 100:200].compute(), voxels[5, 10:40, 100:200]
+    )
+    assert run(["decode", store, "-o", str(tmp_path / "a.tif")]) == 0
+    decoded = read_volume(tmp_path / "a.tif")
+    assert np.array_equal(decoded.data[0, 0], voxels)
+    assert decoded.info.voxel_size == (2.0, 0.5, 0.5)
+    assert run(["roi", store, "--box", "3:9,20:40,120:140", "-o", str(tmp_path / "b.npy")]) == 0
+    assert np.array_equal(np.load(tmp_path / "b.npy"), voxels[3:9, 20:40, 120:140])
+    assert run(["roi", store, "--level", "1", "--box", ":,:,60:70", "-o", str(tmp_path / "c.npy")]) == 0
+    assert np.array_equal(np.load(tmp_path / "c.npy"), zarr.open(store, mode="r")["1"][:, :, 60:70])
+
+
+@pytest.mark.parametrize("suffix", ["ome.zarr", "npy"])
+def test_workers_decode_it_to_the_same(store: str, voxels: np.ndarray, tmp_path: Path, suffix: str) -> None:
+    out = str(tmp_path / f"a.{suffix}")
+    assert run(["decode", store, "-o", out, "--workers", "2"]) == 0
+    assert np.array_equal(np.asarray(read_volume(out).data)[0, 0], voxels)
+    if suffix == "ome.zarr":
+        levels = zarr.open(out, mode="r")
+        assert np.array_equal(levels["1"][...], zarr.open(store, mode="r")["1"][...])
+
+
+def test_dask_decodes_it_to_the_same(store: str, voxels: np.ndarray, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL"
+    ) as cluster:
+        out = str(tmp_path / "a.ome.zarr")
+        assert run(["decode", store, "-o", out, "--dask", cluster.scheduler_address]) == 0
+    assert np.array_equal(zarr.open(out, mode="r")["0"][...], voxels)
+
+
+def test_a_damaged_chunk_is_told_and_leaves_no_output(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "a.ome.zarr"
+    shutil.copytree(store, damaged)
+    chunk = damaged / "0/c/0/0/1"
+    data = bytearray(chunk.read_bytes())
+    data[-5] ^= 255
+    chunk.write_bytes(bytes(data))
+    for name in ("b.npy", "b.ome.zarr"):
+        assert run(["decode", str(damaged), "-o", str(tmp_path / name)]) != 0
+        assert "checksum" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["a.ome.zarr"]
+
+
+def test_info_tells_it_from_its_metadata(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["info", store, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    sizes = [p.stat().st_size for p in Path(store).rglob("c/*/*/*")]
+    assert said["store_bytes"] == sum(sizes)
+    assert (said["shape"], said["bricks"], said["left_out"]) == ([16, 48, 288], 3, 1)
+    assert said["channels"] == [{"name": "DAPI", "color": "#0000ff"}]
+    assert run(["info", store]) == 0
+    assert "3 of 128^3 voxels, 1 left out" in capsys.readouterr().out
+
+
+def test_verify_compares_all_or_a_sample_with_its_confidence(
+    store: str, voxels: np.ndarray, original: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["verify", str(original), store, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    stack = np.asarray(read_volume(original).data)[0, 0].astype(float)
+    peak = np.subtract(*np.percentile(stack, [99.99, 0.01]))
+    exact = 10 * np.log10(peak**2 / np.mean((stack - voxels) ** 2))
+    assert (said["whole"], said["compared"]) == (True, 3)
+    assert said["psnr"] == pytest.approx(exact, abs=0.5)
+    assert run(["verify", str(original), store, "--json", "--bricks", "2"]) == 0
+    sampled = json.loads(capsys.readouterr().out)
+    assert (sampled["whole"], sampled["confidence"]) == (False, 0.95)
+    assert sampled["psnr_low"] < sampled["psnr"] < sampled["psnr_high"]
+    assert run(["verify", str(original), store, "--min-psnr", "60"]) == 7
+
+
+def test_preview_and_report_draw_it(store: str, original: Path, tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
+    assert run(["preview", store, "-o", str(tmp_path / "a.png")]) == 0
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert run(["report", str(original), store, "-o", str(tmp_path / "a.html")]) == 0
+    assert "brick 0 of stack.ome.zarr" in (tmp_path / "a.html").read_text()
+
+
+def test_what_a_store_does_not_have_is_refused(store: str, begun: Path, tmp_path: Path) -> None:
+    array = open_store(store)
+    with pytest.raises(UsageError, match="levels 0 to 1"):
+        array.level(2)
+    with pytest.raises(UsageError, match="noise models"):
+        array.with_grain()
+    plain = zarr.create_group(str(tmp_path / "plain.ome.zarr"))
+    assert plain is not None
+    for other in (str(tmp_path / "plain.ome.zarr"),):
+        with pytest.raises(FormatError, match="no store"):
+            open_store(other)
+    for flags in (["--budget", "64k"], ["--grain"], ["--threads", "2"]):
+        assert run(["decode", store, "-o", str(tmp_path / "a.tif"), *flags]) == 2
+    assert run(["decode", str(begun), "-o", str(tmp_path / "a.tif")]) != 0

@@ -1,0 +1,146 @@
+"""One brick, from the voxels to its chunks in the store; depends on no other brick."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..encoder.settings import EncodeSettings
+from ..errors import VgmError
+from ..format import VgmReader
+from ..volume import Volume, VolumeInfo
+from .grid import HALO, Box, Brick
+from .job import DONE, Done, Job
+
+Voxels = npt.NDArray[Any]
+
+
+def encode_brick(job: Job, number: int, threads: int | None = None) -> Done:
+    """Encode a brick's levels, write each, and last what says that it is done.
+
+    Parameters
+    ----------
+    job : Job
+    number : int
+    threads : int, optional
+        CPU threads; as many as the settings say.
+
+    Raises
+    ------
+    VgmError
+        Where the brick cannot be read, encoded or written.
+    """
+    began = time.monotonic()
+    brick = job.grid.brick(number)
+    settings = replace(job.settings, threads=threads or job.settings.threads)
+    around, within = job.grid.with_halo(brick.box)
+    voxels = np.asarray(job.open().data[brick.t, brick.c][around])
+    files = []
+    mse = 0.0
+    for level in range(job.grid.own_levels):
+        if level:
+            voxels, within = halved(voxels), _halved_box(within)
+        data, error = encode_box(voxels, within, level, job.info, settings)
+        mse = error if level == 0 else mse
+        files.append(b"" if is_fill(data, job.fill) else data)
+    # The full grid last: a reader that finds it finds the coarser ones.
+    for level in reversed(range(job.grid.own_levels)):
+        if files[level]:
+            job.place.put(job.grid.key(brick, level), files[level])
+    done = Done(number, tuple(len(f) for f in files), time.monotonic() - began, mse)
+    job.place.put(f"{DONE}/{number}", done.to_json())
+    return done
+
+
+def encode_box(
+    voxels: Voxels, within: Box, level: int, info: VolumeInfo, settings: EncodeSettings
+) -> tuple[bytes, float]:
+    """A box of an image as a .vgm file.
+
+    Parameters
+    ----------
+    voxels : [Z, Y, X]
+        The box and what is around it.
+    within : three slices
+        The box.
+    level : int
+        Of the grid. A byte takes off as much per voxel there as it does on the full grid, while the noise of
+        a voxel is the less the coarser the grid: so the slope, in units of the noise, grows with the voxel.
+    info : VolumeInfo
+        Of the volume: the size of its voxels and their unit are kept.
+    settings : EncodeSettings
+        With a slope.
+
+    Returns
+    -------
+    bytes
+    float
+        Mean squared error against the voxels.
+    """
+    from ..encoder.pipeline import encode_bytes
+    from ..encoder.slope import FLOOR
+
+    size = [None if v is None else v * (1 << level) for v in info.voxel_size]
+    volume = Volume.from_array(voxels, "ZYX", voxel_size=tuple(size), unit=info.unit)
+    slope = (settings.slope or FLOOR) * 8.0**level
+    data, _ = encode_bytes(volume, replace(settings, slope=slope), window=within)
+    from ..decoder import open as open_vgm
+
+    with open_vgm(data, threads=settings.threads) as array:
+        error = float(np.mean((array[...].astype(np.float32) - voxels[within].astype(np.float32)) ** 2))
+    return data, error
+
+
+def is_fill(data: bytes, fill: int | float) -> bool:
+    """Whether a file decodes to the fill value everywhere."""
+    with VgmReader.open(data) as reader:
+        base, dtype = reader.meta.images[0][0], reader.meta.info.dtype
+        if len(reader.index):
+            return False
+        value = np.float32(base) if dtype.kind == "f" else np.rint(base)
+        return bool(value == fill)
+
+
+def halved(voxels: Voxels) -> Voxels:
+    """Means of 2 x 2 x 2 voxels, fewer at the far walls, in the same dtype."""
+    from ..io.zarr_pyramid import means
+
+    return means(voxels, voxels.dtype)
+
+
+def _halved_box(box: Box) -> Box:
+    """A box of a grid twice as coarse. It begins at an even voxel: bricks and their halo are of 16."""
+    assert HALO % 16 == 0
+    z, y, x = (slice(s.start // 2, -(-s.stop // 2)) for s in box)
+    return z, y, x
+
+
+def is_done(job: Job, number: int) -> Done | None:
+    """What became of a brick that is there whole; None where it is not."""
+    data = job.place.get(f"{DONE}/{number}")
+    if data is None:
+        return None
+    try:
+        done = Done.from_json(data)
+    except VgmError:
+        return None
+    brick = job.grid.brick(number)
+    if done.number != number or len(done.sizes) != job.grid.own_levels:
+        return None
+    for level, size in enumerate(done.sizes):
+        if size and job.place.size(job.grid.key(brick, level)) != size:
+            return None
+    return done
+
+
+def damage(job: Job, brick: Brick, level: int) -> str | None:
+    """What is wrong with the head of a chunk; None where nothing is."""
+    try:
+        with VgmReader.open(job.place.location(job.grid.key(brick, level))):
+            return None
+    except VgmError as e:
+        return str(e)

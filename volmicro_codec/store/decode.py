@@ -1,0 +1,112 @@
+"""A store, or a box of it, into plain voxels: block by block, by any number of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import OutputError, RemoteError
+from ..volume import VolumeInfo
+from .array import StoreArray, open_store
+from .runners import Failure, Runner
+
+Key = tuple[int | slice, ...]
+Slab = npt.NDArray[np.generic]
+BATCH = 64
+"""Slabs that may wait for the one before them."""
+
+
+@lru_cache(maxsize=4)
+def _opened(name: str) -> StoreArray:
+    return open_store(name)
+
+
+def write_levels(
+    name: str,
+    output: str,
+    level: int,
+    info: VolumeInfo,
+    runner: Runner,
+    *,
+    force: bool,
+    note: str,
+    version: str,
+    begin: Callable[[int], None],
+    advance: Callable[[int], None],
+) -> None:
+    """Write a store as plain OME-Zarr: every level that it has, from one of them on.
+
+    Parameters
+    ----------
+    name, output : str
+        Of the store, and of the OME-Zarr.
+    level : int
+        Of the store, that becomes the full grid.
+    info : VolumeInfo
+        Of that level.
+    runner : Runner
+        Its workers see the directory of the output.
+    force : bool
+    note : str
+        A remark for the metadata.
+    version : str
+        Of OME-Zarr.
+    begin, advance : callable
+        Told how many blocks there are, and how many more are done.
+
+    Raises
+    ------
+    OutputError
+        Where a block cannot be decoded or written; nothing is left then.
+    """
+    from ..io.zarr_output import zarr_output
+    from ..io.zarr_pyramid import blocks, create, finish, level_shapes
+
+    shapes = level_shapes(info.shape[2:])[: open_store(name).levels - level]
+    todo = [(n, key) for n, shape in enumerate(shapes) for key in blocks(info, shape)]
+    begin(len(todo))
+    with zarr_output(output, force) as place:
+        group, arrays = create(place, info, shapes, version)
+        for _, result in runner.run(partial(_copy, name, level, place, todo), range(len(todo))):
+            if isinstance(result, Failure):
+                raise OutputError(f"{output}: block {result.item}: {result.error}")
+            advance(1)
+        finish(group, arrays, info, note, version)
+
+
+def _copy(name: str, level: int, place: str, todo: list[tuple[int, Key]], number: int) -> None:
+    import zarr
+
+    n, key = todo[number]
+    target: Any = zarr.open(place, mode="r+", path=str(n))
+    target[key] = _opened(name).level(level + n)[key]
+
+
+def slabs_of(name: str, level: int, keys: list[Key], runner: Runner) -> Iterator[Slab]:
+    """The voxels at some keys of a level, in their order.
+
+    Raises
+    ------
+    RemoteError
+        Where one of them cannot be had.
+    """
+    for first in range(0, len(keys), BATCH):
+        wanted = range(first, min(first + BATCH, len(keys)))
+        there: dict[int, Slab] = {}
+        found = runner.run(partial(_slab, name, level, keys), wanted)
+        for n in wanted:
+            while n not in there:
+                item, result = next(found)
+                if isinstance(result, Failure):
+                    raise RemoteError(f"{name}: slab {item}: {result.error}")
+                there[item] = result
+            yield there.pop(n)
+
+
+def _slab(name: str, level: int, keys: list[Key], number: int) -> Slab:
+    found: Slab = _opened(name).level(level)[keys[number]]
+    return found

@@ -1,0 +1,212 @@
+"""A volume into a store: what is to be done is settled once, then any number of workers do it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..encoder.settings import EncodeSettings
+from ..errors import OutputError, OutputExistsError, UsageError
+from ..volume import Volume
+from .brick import encode_brick, is_done
+from .foresee import Foreseen, foresee
+from .grid import EDGE, Grid
+from .job import FOLDER, RECORD, Done, Input, Job, find_job
+from .pilot import find_slope
+from .places import place_of
+from .runners import Failure, Here, Runner
+
+PROBES, PROBE = 16, 32
+"""Boxes that the background is looked for in, of which the quietest quarter tells it, and their edge."""
+
+
+def _nothing(text: str) -> None:
+    """Tells nobody."""
+
+
+def settle(
+    source: Input,
+    dest: str,
+    settings: EncodeSettings,
+    runner: Runner | None = None,
+    tell: Callable[[str], None] = _nothing,
+) -> Job:
+    """The job of a store: the one that was begun there, or a new one, written down.
+
+    Parameters
+    ----------
+    source : Input
+    dest : str
+        Path or URL of an OME-Zarr store.
+    settings : EncodeSettings
+        The target is a slope, or a ratio or size, for which a slope is found by a sample; with none
+        everything that is not noise is coded. ``brick`` is the edge of the bricks.
+    runner : Runner, optional
+        What works on the sample.
+    tell : callable, optional
+        Told in a line what is found.
+
+    Raises
+    ------
+    UsageError
+        Where the target is none for a store.
+    OutputError
+        Where something else lies there, or a job of other settings.
+    """
+    wanted = draft(source, dest, settings)
+    begun = find_job(dest)
+    if begun is not None:
+        _check_same(begun, wanted, settings)
+        tell(f"goes on with {dest}, slope {begun.settings.slope:.5g}")
+        return begun
+    _check_free(dest)
+    budget = budget_of(wanted, settings)
+    if budget is not None:
+        pilot = find_slope(wanted, budget, runner or Here(), tell)
+        wanted = with_slope(wanted, pilot.slope)
+    if not wanted.place.put_new(RECORD, wanted.to_json().encode()):
+        begun = find_job(dest)  # another task was first
+        if begun is not None:
+            return begun
+    return wanted
+
+
+def plan(
+    source: Input,
+    dest: str,
+    settings: EncodeSettings,
+    runner: Runner,
+    tell: Callable[[str], None] = _nothing,
+) -> tuple[Job, Foreseen]:
+    """What an encode would be and take; a sample is encoded, and nothing written."""
+    job = find_job(dest) or draft(source, dest, settings)
+    pilot = find_slope(job, budget_of(job, settings), runner, tell)
+    return with_slope(job, pilot.slope), foresee(job, pilot.size, pilot.error, pilot.seconds)
+
+
+def draft(source: Input, dest: str, settings: EncodeSettings) -> Job:
+    """A job with the least slope, of which nothing is written yet."""
+    from ..encoder.slope import FLOOR
+
+    name, _ = settings.target
+    if name not in ("ratio", "size", "slope") or settings.objective != "signal":
+        raise UsageError(
+            "a store is encoded to --slope, --ratio or --size, with --objective signal: other targets are of"
+            " whole volumes"
+        )
+    if settings.coding != "lattice":
+        raise UsageError("a store's bricks are of --coding lattice")
+    volume = source.open()
+    slope = settings.slope or FLOOR
+    of_bricks = replace(settings, ratio=None, size=None, slope=slope, brick=None)
+    edge = _edge(settings.brick or EDGE, volume)
+    Grid(volume.info, edge)
+    return Job(source, dest, volume.info, edge, of_bricks, background(volume, settings.seed))
+
+
+def with_slope(job: Job, slope: float) -> Job:
+    """The job at another slope."""
+    return replace(job, settings=replace(job.settings, slope=float(f"{slope:.6g}")))
+
+
+def budget_of(job: Job, settings: EncodeSettings) -> float | None:
+    """Bytes that are asked for; None where no ratio or size is."""
+    if settings.size is not None:
+        return float(settings.size)
+    return job.info.nbytes / settings.ratio if settings.ratio is not None else None
+
+
+def background(volume: Volume, seed: int) -> int | float:
+    """The value of a volume where it is quiet, from a few boxes: that of bricks which are left out."""
+    rng, shape = np.random.default_rng([seed, 0xB9]), volume.info.shape
+    found = []
+    for _ in range(PROBES):
+        t, c = (int(rng.integers(n)) for n in shape[:2])
+        box = []
+        for n in shape[2:]:
+            first = int(rng.integers(max(n - PROBE, 0) + 1))
+            box.append(slice(first, min(first + PROBE, n)))
+        voxels = np.asarray(volume.data[t, c][tuple(box)])
+        found.append((float(voxels.std()), float(np.median(voxels))))
+    value: Any = np.median([middle for _, middle in sorted(found)[: PROBES // 4]])
+    return float(np.float32(value)) if volume.info.dtype.kind == "f" else round(float(value))
+
+
+def _edge(edge: int, volume: Volume) -> int:
+    """No larger than the volume needs: chunks beyond its walls hold nothing."""
+    most = max(volume.info.shape[2:])
+    return min(edge, max(32, 16 * math.ceil(most / 16)))
+
+
+def _check_free(dest: str) -> None:
+    there = place_of(dest).names("")
+    if "zarr.json" in there or ".zgroup" in there or ".zattrs" in there:
+        raise OutputExistsError(f"{dest}: exists already; remove it first, a store is not replaced")
+    if there - {FOLDER}:
+        raise OutputError(f"{dest}: is there and no store that was begun, and will not be replaced")
+
+
+def _check_same(begun: Job, wanted: Job, settings: EncodeSettings) -> None:
+    same = begun.same_work(wanted) and begun.source == wanted.source
+    if not same or (settings.slope is not None and settings.slope != begun.settings.slope):
+        raise OutputError(
+            f"{begun.dest}: was begun of another volume, or with other settings; remove it, or ask the same"
+        )
+
+
+@dataclass(frozen=True)
+class Worked:
+    """What a run did.
+
+    Attributes
+    ----------
+    there : int
+        Bricks that were there before.
+    done : list of Done
+    failures : list of Failure
+    """
+
+    there: int
+    done: list[Done]
+    failures: list[Failure]
+
+
+def encode_bricks(
+    job: Job,
+    runner: Runner,
+    numbers: Sequence[int] | None = None,
+    advance: Callable[[int], None] = lambda n: None,
+) -> Worked:
+    """Encode the bricks of a job, or some of them, that are not there yet.
+
+    Parameters
+    ----------
+    job : Job
+    runner : Runner
+    numbers : sequence of int, optional
+    advance : callable, optional
+        Told how many bricks more are settled.
+    """
+    every = range(len(job.grid)) if numbers is None else numbers
+    todo = [n for n in every if is_done(job, n) is None]
+    there = len(every) - len(todo)
+    advance(there)
+    done: list[Done] = []
+    failures: list[Failure] = []
+    for _, result in runner.run(partial(encode_brick, job, threads=runner.threads), todo):
+        if isinstance(result, Failure):
+            failures.append(result)
+        else:
+            done.append(result)
+        advance(1)
+    return Worked(there, done, failures)
+
+
+def share_of_task(job: Job, task: int, tasks: int) -> range:
+    """The bricks of one of several tasks; together they have all, and no two the same."""
+    return range(task, len(job.grid), tasks)

@@ -1,0 +1,155 @@
+"""The end of a store: every brick looked at, the coarsest levels joined, the metadata written last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import DependencyError, IncompleteError
+from ..version import __version__
+from .brick import damage, is_done
+from .job import FOLDER, Done, Job
+
+SHOWN = 10
+OVERVIEW_CHUNK = 128
+"""Voxels a side of the chunks of the levels that are joined from bricks."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a finished store is.
+
+    Attributes
+    ----------
+    bricks, empty : int
+        All, and those left out.
+    size : int
+        Bytes of all chunks.
+    full_size : int
+        Of those of the full grid.
+    mse : float
+        Against the input, over all voxels.
+    """
+
+    bricks: int
+    empty: int
+    size: int
+    full_size: int
+    mse: float
+
+
+def missing_bricks(job: Job) -> tuple[dict[int, Done], list[int]]:
+    """What became of the bricks that are there whole, and the numbers of the others."""
+    done: dict[int, Done] = {}
+    missing = []
+    for number in range(len(job.grid)):
+        found = is_done(job, number)
+        if found is None:
+            missing.append(number)
+        else:
+            done[number] = found
+    return done, missing
+
+
+def finish(job: Job, advance: Callable[[int], None] = lambda n: None) -> Finished:
+    """Check every brick, and make an OME-Zarr image of them.
+
+    Raises
+    ------
+    IncompleteError
+        Where bricks are missing or damaged, with their numbers; the store is left as it is.
+    """
+    done, missing = missing_bricks(job)
+    damaged = []
+    for number, found in done.items():
+        brick = job.grid.brick(number)
+        for level, size in enumerate(found.sizes):
+            if size and damage(job, brick, level) is not None:
+                damaged.append(number)
+                break
+        advance(1)
+    lost = sorted([*missing, *damaged])
+    if lost:
+        raise IncompleteError(f"{job.dest}: {listed(lost)} of {len(job.grid)} bricks missing or damaged")
+    sizes = np.array([done[n].sizes for n in range(len(job.grid))], np.int64)
+    voxels = np.array([job.grid.brick(n).voxels for n in range(len(job.grid))], np.float64)
+    mse = np.array([done[n].mse for n in range(len(job.grid))])
+    result = Finished(
+        len(done), int((sizes[:, 0] == 0).sum()), int(sizes.sum()), int(sizes[:, 0].sum()),
+        float((mse * voxels).sum() / voxels.sum()),
+    )  # fmt: skip
+    _describe(job, result, sizes)
+    job.place.remove(FOLDER)
+    return result
+
+
+def listed(numbers: Sequence[int]) -> str:
+    """How many there are, and the first of them: ``3 (4, 7, 9)``."""
+    shown = ", ".join(str(n) for n in numbers[:SHOWN])
+    return f"{len(numbers)} ({shown}{', ...' if len(numbers) > SHOWN else ''})"
+
+
+def runs(numbers: Sequence[int]) -> list[list[int]]:
+    """Ascending numbers as runs [first, last]."""
+    out: list[list[int]] = []
+    for n in numbers:
+        if out and out[-1][1] == n - 1:
+            out[-1][1] = n
+        else:
+            out.append([n, n])
+    return out
+
+
+def _describe(job: Job, result: Finished, sizes: Any) -> None:
+    """Arrays of all levels; then the group, which makes an image of them."""
+    try:
+        import zarr
+
+        from ..integrations.zarr_codec import VgmCodec
+        from ..io.zarr_metadata import describe
+        from ..io.zarr_pyramid import halve, window_of
+    except ImportError as e:
+        raise DependencyError(
+            f"{job.dest}: OME-Zarr needs the package {e.name!r}, which is not installed"
+        ) from e
+
+    grid, info = job.grid, job.info
+    lead = {"T": 1, "C": 1}
+    kept = [k for k, a in enumerate("TCZYX") if a in info.axes]
+    settings = {k: v for k, v in job.settings.changed().items() if k not in ("threads", "device", "slope")}
+    arrays: list[Any] = []
+    for level, shape in enumerate(grid.levels):
+        own = level < grid.own_levels
+        edge = job.edge >> level if own else OVERVIEW_CHUNK
+        full = (*info.shape[:2], *shape)
+        codec = VgmCodec(slope=_plain((job.settings.slope or 0.0) * 8.0**level), **settings)
+        coding: dict[str, Any] = {"serializer": codec, "compressors": None, "filters": None} if own else {}
+        array = zarr.create_array(
+            job.place.location(str(level)),
+            shape=tuple(full[k] for k in kept),
+            chunks=tuple(lead.get("TCZYX"[k], edge) for k in kept),
+            dtype=info.dtype,
+            fill_value=job.fill if own else 0,
+            dimension_names=[a.lower() for a in info.axes],
+            chunk_key_encoding={"name": "default", "separator": "/"},
+            **coding,
+        )
+        if not own:
+            halve(arrays[-1], array, info, shape)
+        arrays.append(array)
+    windows = [window_of(arrays[-1], info, c) for c in range(info.shape[1])]
+    attributes = describe(info, len(arrays), windows, None, "0.5")
+    attributes["vgm"] = {
+        "version": 1, "software": f"volmicro-codec {__version__}", "brick": job.edge,
+        "slope": job.settings.slope, "settings": settings, "bricks": result.bricks, "bytes": result.size,
+        "bytes_of_full_grid": result.full_size, "mse": result.mse,
+        "left_out": [runs(np.flatnonzero(sizes[:, n] == 0).tolist()) for n in range(sizes.shape[1])],
+    }  # fmt: skip
+    zarr.create_group(job.dest, attributes=attributes, overwrite=False)
+
+
+def _plain(value: float) -> float:
+    return float(f"{value:.6g}")

@@ -1,0 +1,157 @@
+"""Where bricks are worked on: here, in processes of this machine, or by a dask scheduler."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from importlib import import_module
+from multiprocessing import get_context
+from typing import Any, Protocol, TypeVar
+
+from ..errors import DependencyError, UsageError, VgmError
+
+T = TypeVar("T")
+PATIENCE = 30.0
+"""Seconds that a scheduler has to answer."""
+RETRIES = 2
+"""Of an item that failed, before it is given up."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An item that was given up, and why."""
+
+    item: int
+    error: str
+
+
+Outcome = tuple[int, Any]
+"""An item, and its result or a `Failure`."""
+
+
+class Runner(Protocol):
+    """Calls a function on items, in any order."""
+
+    def run(self, function: Callable[[int], T], items: Sequence[int]) -> Iterator[tuple[int, T | Failure]]:
+        """Each item and its result, as they come."""
+
+    @property
+    def threads(self) -> int | None:
+        """CPU threads for one call; None where the function is to know."""
+
+
+class Here:
+    """This process, one item after the other."""
+
+    threads: int | None = None
+
+    def run(self, function: Callable[[int], T], items: Sequence[int]) -> Iterator[tuple[int, T | Failure]]:
+        for item in items:
+            for left in reversed(range(RETRIES + 1)):
+                try:
+                    yield item, function(item)
+                    break
+                except (VgmError, OSError, MemoryError) as e:
+                    if not left:
+                        yield item, Failure(item, _told(e))
+
+
+class Processes:
+    """Processes of this machine; one that dies costs what it was at."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    @property
+    def threads(self) -> int | None:
+        return max(1, len(os.sched_getaffinity(0)) // self.workers)
+
+    def run(self, function: Callable[[int], T], items: Sequence[int]) -> Iterator[tuple[int, T | Failure]]:
+        waiting, tries = deque(items), dict.fromkeys(items, 0)
+        while waiting:
+            # No more than there are workers are handed out: when one dies all that are out are lost.
+            with ProcessPoolExecutor(self.workers, mp_context=get_context("spawn")) as pool:
+                out: dict[Any, int] = {}
+                try:
+                    while waiting or out:
+                        while waiting and len(out) < self.workers:
+                            item = waiting.popleft()
+                            out[pool.submit(function, item)] = item
+                        for future in wait(out, return_when=FIRST_COMPLETED).done:
+                            item = out[future]
+                            try:
+                                result = future.result()
+                            except BrokenProcessPool:
+                                raise
+                            except (VgmError, OSError, MemoryError) as e:
+                                del out[future]
+                                yield from _again(item, tries, waiting, _told(e))
+                                continue
+                            del out[future]
+                            yield item, result
+                except BrokenProcessPool:
+                    for item in out.values():
+                        yield from _again(item, tries, waiting, "its process died")
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+
+
+class Dask:
+    """Whatever a dask scheduler has; it gives a lost worker's items to others.
+
+    Parameters
+    ----------
+    where : str
+        Its address, or the path of its scheduler file.
+    """
+
+    threads: int | None = None
+
+    def __init__(self, where: str) -> None:
+        try:
+            self._distributed: Any = import_module("distributed")
+        except ImportError as e:
+            raise DependencyError(f"--dask needs the package {e.name!r} (the extra 'cluster' has it)") from e
+        kind = {"scheduler_file": where} if os.path.isfile(where) else {"address": where}
+        try:
+            self._client = self._distributed.Client(**kind, timeout=PATIENCE)
+        except (OSError, ValueError, TimeoutError) as e:
+            raise UsageError(f"--dask {where}: no scheduler answers there ({type(e).__name__}: {e})") from e
+
+    def run(self, function: Callable[[int], T], items: Sequence[int]) -> Iterator[tuple[int, T | Failure]]:
+        futures = {self._client.submit(function, item, pure=False, retries=RETRIES): item for item in items}
+        for future in self._distributed.as_completed(list(futures)):
+            item = futures.pop(future)
+            error = future.exception()
+            yield item, future.result() if error is None else Failure(item, _told(error))
+            future.release()
+
+    def close(self) -> None:
+        """Leave the scheduler, which goes on."""
+        self._client.close()
+
+
+def runner_of(workers: int, dask: str | None) -> Here | Processes | Dask:
+    """The runner that options ask for."""
+    if dask is not None:
+        return Dask(dask)
+    return Processes(workers) if workers > 1 else Here()
+
+
+def _again(
+    item: int, tries: dict[int, int], waiting: deque[int], error: str
+) -> Iterable[tuple[int, Failure]]:
+    tries[item] += 1
+    if tries[item] <= RETRIES:
+        waiting.append(item)
+        return ()
+    return ((item, Failure(item, error)),)
+
+
+def _told(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,165 @@
+"""How near a store is to its original, from a sample of its bricks, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError
+from ..volume import Volume
+from .array import StoreArray
+from .grid import Box
+
+CONFIDENCE = 0.95
+BOX = 256
+"""Voxels a side at most of what of a brick is compared."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One brick of the sample.
+
+    Attributes
+    ----------
+    number, t, c : int
+    box : three slices
+    mse, bias, max_error : float
+    """
+
+    number: int
+    t: int
+    c: int
+    box: Box
+    mse: float
+    bias: float
+    max_error: float
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a sample tells.
+
+    Attributes
+    ----------
+    bricks, compared : int
+        All, and of how many a box was compared.
+    whole : bool
+        Whether every voxel was.
+    peak : float
+        p99.99 - p0.01 of the original's voxels in the sample.
+    psnr : float
+    low, high : float
+        Between which the PSNR of all voxels lies, with `CONFIDENCE`.
+    bias, max_error : float
+    samples : list of Compared
+    """
+
+    bricks: int
+    compared: int
+    whole: bool
+    peak: float
+    psnr: float
+    low: float
+    high: float
+    bias: float
+    max_error: float
+    samples: list[Compared]
+
+
+def verify(
+    original: Volume,
+    array: StoreArray,
+    count: int,
+    seed: int = 0,
+    advance: Callable[[int], None] = lambda n: None,
+) -> Verified:
+    """Compare boxes of bricks, drawn evenly over the store, with the original.
+
+    Parameters
+    ----------
+    original : Volume
+        Of which boxes are read.
+    array : StoreArray
+    count : int
+        Bricks.
+    seed : int
+    advance : callable, optional
+        Told how many bricks more are compared.
+
+    Raises
+    ------
+    InputError
+        Where the original has another shape.
+    FormatError
+        Where a chunk is damaged.
+    """
+    if original.info.shape != array.info.shape or original.info.dtype != array.dtype:
+        raise InputError(
+            f"the store holds {array.info.shape} of {array.dtype}, the original is {original.info.shape} of"
+            f" {original.info.dtype}"
+        )
+    grid = array.grid
+    rng = np.random.default_rng([seed, 0x7E])
+    numbers = list(range(len(grid)))
+    if count < len(grid):
+        numbers = sorted(rng.choice(len(grid), count, replace=False).tolist())
+    samples, tails, sizes = [], [], []
+    for n in numbers:
+        brick = grid.brick(n)
+        box = _part(brick.box, rng)
+        before = np.asarray(original.data[brick.t, brick.c][box]).astype(np.float32)
+        after = array.read(box, time=brick.t, channel=brick.c).reshape(before.shape).astype(np.float32)
+        error = after - before
+        sizes.append(error.size)
+        tails.append(np.quantile(before, np.linspace(0, 1, 4001)))
+        samples.append(
+            Compared(
+                n,
+                brick.t,
+                brick.c,
+                box,
+                float(np.mean(error**2)),
+                float(error.mean()),
+                float(np.abs(error).max()),
+            )
+        )
+        advance(1)
+    whole = sum(sizes) == math.prod(array.info.shape)
+    return _concluded(samples, np.array(sizes, float), np.concatenate(tails), len(grid), whole)
+
+
+def _part(box: Box, rng: np.random.Generator) -> Box:
+    out = []
+    for s in box:
+        edge = min(s.stop - s.start, BOX)
+        first = s.start + int(rng.integers(0, s.stop - s.start - edge + 1))
+        out.append(slice(first, first + edge))
+    return out[0], out[1], out[2]
+
+
+def _concluded(
+    samples: list[Compared], sizes: npt.NDArray[Any], values: npt.NDArray[Any], bricks: int, whole: bool
+) -> Verified:
+    low, high = np.percentile(values, [0.01, 99.99])
+    peak = max(float(high - low), 1e-30)
+    errors = np.array([s.mse for s in samples])
+    mse = float(np.average(errors, weights=sizes))
+    spread = 0.0
+    if not whole:
+        deviation = float(errors.std(ddof=1)) if len(samples) > 1 else mse
+        spread = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2) * deviation / math.sqrt(len(samples))
+
+    def psnr(e: float) -> float:
+        return 10 * math.log10(peak**2 / e) if e > 0 else math.inf
+
+    return Verified(
+        bricks, len(samples), whole, peak, psnr(mse), psnr(mse + spread), psnr(max(mse - spread, 0.0)),
+        float(np.average([s.bias for s in samples], weights=sizes)), max(s.max_error for s in samples),
+        samples,
+    )  # fmt: skip
