@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 GPU_STAMP := $(VENV)/.installed-gpu
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo native libvgm wheel test lint types unit gpu-check gpu-bench clean help
+.PHONY: demo native libvgm wheel docs test test-fast lint types unit gpu-check gpu-bench clean help
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:\t/' | expand -t 14
@@ -68,6 +68,17 @@ wheel: ## an sdist, a wheel of it in dist/, and both tried in fresh environments
 	  build/wheel/try/bin/python scripts/check_install.py spec/vectors && \
 	  build/wheel/try/bin/vgm test spec/vectors/valid/*.vgm >/dev/null || exit 1; \
 	done
+
+DOCS := build/docs-env
+
+$(DOCS)/.installed: constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt \
+	  $$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
+	@touch $@
+
+docs: $(DOCS)/.installed ## the documentation as pages in build/docs
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build -q
 
 test: lint types unit ## what continuous integration runs
 
