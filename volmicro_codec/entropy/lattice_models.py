@@ -1,6 +1,7 @@
 """Adaptive integer models: bits that learn, and numbers made of them.
 
-Normative text: spec/vgm-1-lattice.md, "Models".
+Normative text: spec/vgm-1-lattice.md, "Models". Numbers without a model are exp-Golomb codes (Teuhola,
+Information Processing Letters 7, 308, 1978).
 """
 
 from __future__ import annotations

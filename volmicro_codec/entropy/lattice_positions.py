@@ -1,6 +1,7 @@
 """The code of an unordered set of centres: counts down a kd tree, then lattice points inside the leaves.
 
-Normative text: spec/vgm-1-lattice.md, "Cells" and "Centre".
+Normative text: spec/vgm-1-lattice.md, "Cells" and "Centre". Counts down a tree are the code of Devillers and
+Gandoin ("Geometric compression for interactive transmission", IEEE Visualization 2000).
 """
 
 from __future__ import annotations

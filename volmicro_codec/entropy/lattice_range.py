@@ -1,6 +1,7 @@
 """The binary range coder of the lattice coding: integer arithmetic only, one routine for both directions.
 
-Normative text: spec/vgm-1-lattice.md, "Range coder". A coder is an int64 array (see the index
+Normative text: spec/vgm-1-lattice.md, "Range coder" (Martin, "Range encoding: an algorithm for
+removing redundancy from a digitised message", 1979). A coder is an int64 array (see the index
 constants); its mode decides whether a routine writes the bit it is given or returns the one it read.
 """
 
