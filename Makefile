@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 GPU_STAMP := $(VENV)/.installed-gpu
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo native libvgm wheel test lint types unit gpu-check gpu-bench clean help
+.PHONY: demo native libvgm wheel docs test test-fast lint types unit gpu-check gpu-bench clean help
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:\t/' | expand -t 14
@@ -69,10 +69,25 @@ wheel: ## an sdist, a wheel of it in dist/, and both tried in fresh environments
 	  build/wheel/try/bin/vgm test spec/vectors/valid/*.vgm >/dev/null || exit 1; \
 	done
 
+DOCS := build/docs-env
+
+$(DOCS)/.installed: constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt \
+	  $$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
+	@touch $@
+
+docs: $(DOCS)/.installed ## the documentation as pages in build/docs
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build -q
+
 test: lint types unit ## what continuous integration runs
 
-lint: $(STAMP) ## ruff
+test-fast: lint types $(STAMP) ## lint, types, and the tests that are not slow: a minute and a half on two processors
+	VGM_HYPOTHESIS=quick $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow and not gpu" $(PYTEST_ARGS)
+
+lint: $(STAMP) ## ruff: rules, and how code is set
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 types: $(STAMP) ## mypy --strict
 	$(BIN)/mypy

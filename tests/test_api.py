@@ -77,9 +77,9 @@ def test_dask_and_xarray_say_the_same_as_the_array_they_hold(
     lazy = da.from_array(array, chunks=chunk)
     expected = array_volume(array, axes)
     if named:
-        volume = _volume(xr.DataArray(lazy, dims=list(axes.lower())), {})
+        volume = _volume(xr.DataArray(lazy, dims=list(axes.lower())), None, {})
     else:
-        volume = _volume(lazy, {"axes": axes})
+        volume = _volume(lazy, axes, {})
     assert volume.info == expected.info
     np.testing.assert_array_equal(np.asarray(volume.data), expected.data)
 
@@ -118,13 +118,13 @@ def test_what_xarray_says_of_a_file_goes_into_the_next_one() -> None:
     )
     for axis, unit in (("t", "min"), ("z", "um"), ("y", "um"), ("x", "um")):
         array[axis].attrs["units"] = unit
-    info = _volume(array, {}).info
+    info = _volume(array, None, {}).info
     assert (info.voxel_size, info.unit) == ((2.0, 0.5, 0.25), "µm")
     assert (info.time_interval, info.time_unit) == (2.5, "min")
     assert [c.name for c in info.channels] == ["DAPI", "GFP"]
-    said = _volume(array, {"voxel_size": (1, 1, 1), "channels": ["a", vgm.ChannelInfo("b", 0xFF)]}).info
+    said = _volume(array, None, {"voxel_size": (1, 1, 1)}).info
     assert said.voxel_size == (1, 1, 1)
-    assert said.channels == (vgm.ChannelInfo("a"), vgm.ChannelInfo("b", 0xFF))
+    assert said.unit == "µm"
 
 
 @pytest.mark.parametrize("level", [0, 1])
@@ -134,7 +134,7 @@ def test_a_file_that_xarray_shows_is_described_as_the_file_is(level: int) -> Non
     for file in sorted(VECTORS.rglob("*.vgm")):
         with vgm.open(file) as opened:
             array = opened.level(level)
-            info, shown = array.info, _volume(array.to_xarray(), {}).info
+            info, shown = array.info, _volume(array.to_xarray(), None, {}).info
             assert (shown.shape, shown.axes, shown.dtype) == (info.shape, info.axes, info.dtype)
             for said, known in zip(shown.voxel_size, info.voxel_size, strict=True):
                 assert said is None or known is None or said == pytest.approx(known, rel=1e-6)
@@ -143,7 +143,7 @@ def test_a_file_that_xarray_shows_is_described_as_the_file_is(level: int) -> Non
 def test_uneven_coordinates_are_no_voxel_size() -> None:
     xr = pytest.importorskip("xarray")
     array = xr.DataArray(numbered((3, 4, 5)), dims=("z", "y", "x"), coords={"z": [0.0, 1.0, 5.0]})
-    assert _volume(array, {}).info.voxel_size == (None, None, None)
+    assert _volume(array, None, {}).info.voxel_size == (None, None, None)
 
 
 VOXELS = np.zeros((2, 3, 4), np.uint16)
@@ -197,7 +197,10 @@ def test_dimensions_of_other_names_are_refused_until_they_are_said() -> None:
     array = xr.DataArray(VOXELS, dims=("plane", "row", "col"))
     with pytest.raises(UsageError, match="dimensions plane, row, col: expected names of t, c, z, y, x"):
         vgm.encode(array)
-    assert _volume(array, {"axes": "ZYX"}).info.shape == (1, 1, 2, 3, 4)
+    assert _volume(array, "zyx", {}).info.shape == (1, 1, 2, 3, 4)
+    for axes in ("ZY", "CZYX", "ZYY", 3):
+        with pytest.raises(UsageError, match="axes"):
+            vgm.encode(array, axes=axes)  # type: ignore[arg-type]
 
 
 def test_every_setting_of_an_encode_is_a_keyword() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -61,23 +62,6 @@ class EncodeOptions(TypedDict, total=False):
     threads: int | None
 
 
-class Description(TypedDict, total=False):
-    """What is known of an array besides its voxels; see `encode`."""
-
-    axes: str | None
-    voxel_size: VoxelSize | None
-    unit: str | None
-    channels: Sequence[str | ChannelInfo] | None
-    time_interval: float | None
-    time_unit: str | None
-
-
-class EncodeKeywords(Description, EncodeOptions, total=False):
-    """All keywords of `encode`."""
-
-    progress: Progress | None
-
-
 class DecodeKeywords(TypedDict, total=False):
     """Keywords of `decode` after ``level`` and ``out``."""
 
@@ -89,7 +73,19 @@ class DecodeKeywords(TypedDict, total=False):
     device: str
 
 
-def encode(array: Any, /, **keywords: Unpack[EncodeKeywords]) -> bytes:
+def encode(
+    array: Any,
+    /,
+    *,
+    axes: str | None = None,
+    voxel_size: VoxelSize | None = None,
+    unit: str | None = None,
+    channels: Sequence[str | ChannelInfo] | None = None,
+    time_interval: float | None = None,
+    time_unit: str | None = None,
+    progress: Progress | None = None,
+    **options: Unpack[EncodeOptions],
+) -> bytes:
     """Encode an array into the bytes of a .vgm file.
 
     Parameters
@@ -138,7 +134,8 @@ def encode(array: Any, /, **keywords: Unpack[EncodeKeywords]) -> bytes:
     >>> bool((vgm.decode(data) == stack).all())
     True
     """
-    volume, settings, progress = _asked(array, keywords)
+    about = _about(voxel_size, unit, channels, time_interval, time_unit)
+    settings, volume = _settings(options), _volume(array, axes, about)
     from .encoder import encode_bytes
 
     data, _ = encode_bytes(volume, settings, progress)
@@ -146,7 +143,19 @@ def encode(array: Any, /, **keywords: Unpack[EncodeKeywords]) -> bytes:
 
 
 def imwrite(
-    path: str | os.PathLike[str], array: Any, /, *, force: bool = False, **keywords: Unpack[EncodeKeywords]
+    path: str | os.PathLike[str],
+    array: Any,
+    /,
+    *,
+    force: bool = False,
+    axes: str | None = None,
+    voxel_size: VoxelSize | None = None,
+    unit: str | None = None,
+    channels: Sequence[str | ChannelInfo] | None = None,
+    time_interval: float | None = None,
+    time_unit: str | None = None,
+    progress: Progress | None = None,
+    **options: Unpack[EncodeOptions],
 ) -> EncodeResult:
     """Encode an array into a .vgm file, written whole or not at all.
 
@@ -157,7 +166,7 @@ def imwrite(
         As for `encode`.
     force : bool
         Replace a file that is there.
-    **keywords
+    axes, voxel_size, unit, channels, time_interval, time_unit, progress, **options
         Those of `encode`.
 
     Returns
@@ -175,7 +184,8 @@ def imwrite(
         As `encode`.
     """
     check_output(path, force)
-    volume, settings, progress = _asked(array, keywords)
+    about = _about(voxel_size, unit, channels, time_interval, time_unit)
+    settings, volume = _settings(options), _volume(array, axes, about)
     from .encoder import encode_volume
 
     return encode_volume(volume, path, settings, progress, force=force)
@@ -256,41 +266,50 @@ def imread(
     return decode(path, level, out, **keywords)
 
 
-def _asked(array: Any, keywords: EncodeKeywords) -> tuple[Volume, EncodeSettings, Progress | None]:
-    """The volume, the settings and the progress that the keywords of `encode` describe."""
-    known = EncodeKeywords.__annotations__
-    for name in keywords:
-        if name not in known:
+def _settings(options: EncodeOptions) -> EncodeSettings:
+    """The settings of keywords; `UsageError` for one that there is not."""
+    known = [*EncodeOptions.__annotations__, *inspect.signature(encode).parameters]
+    for name in options:
+        if name not in EncodeOptions.__annotations__:
             near = difflib.get_close_matches(name, known, 1)
             raise UsageError(f"unknown keyword {name!r}" + (f", did you mean {near[0]!r}?" if near else ""))
-    options = {name: value for name, value in keywords.items() if name in EncodeOptions.__annotations__}
-    about = {
-        name: value
-        for name, value in keywords.items()
-        if name in Description.__annotations__ and value is not None
+    return EncodeSettings.from_mapping(options)
+
+
+def _about(
+    voxel_size: VoxelSize | None,
+    unit: str | None,
+    channels: Sequence[str | ChannelInfo] | None,
+    time_interval: float | None,
+    time_unit: str | None,
+) -> dict[str, Any]:
+    """Fields of `VolumeInfo`, those that were given."""
+    given = {
+        "voxel_size": voxel_size,
+        "unit": unit,
+        "channels": None if channels is None else _channels(channels),
+        "time_interval": time_interval,
+        "time_unit": time_unit,
     }
-    return _volume(array, about), EncodeSettings.from_mapping(options), keywords.get("progress")
-
-
-def _volume(array: Any, about: dict[str, Any]) -> Volume:
-    """The array as a volume, with what is said of it, by keyword or by itself."""
-    from .integrations.xarray import axes_of, description, is_xarray
-    from .io.arrays import array_volume
-
-    if "channels" in about:
-        about["channels"] = _channels(about["channels"])
-    axes = about.pop("axes", None)
-    if isinstance(array, Volume):
-        if axes is not None:
-            raise UsageError("axes: those of a Volume are known")
-        return replace(array, info=replace(array.info, **about))
-    if is_xarray(array):
-        axes = axes if axes is not None else axes_of(array)
-        about = {**vars(description(array, axes)), **about}
-    return array_volume(array, axes, **about)
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _channels(channels: Any) -> tuple[Any, ...]:
     if isinstance(channels, str) or not isinstance(channels, Sequence | np.ndarray):
         raise UsageError(f"channels {channels!r}: expected a list of names, or of ChannelInfo")
     return tuple(ChannelInfo(str(c)) if isinstance(c, str) else c for c in channels)
+
+
+def _volume(array: Any, axes: str | None, about: dict[str, Any]) -> Volume:
+    """The array as a volume, with what is said of it, by keyword or by itself."""
+    from .integrations.xarray import axes_of, description, is_xarray
+    from .io.arrays import array_volume, checked_axes
+
+    if isinstance(array, Volume):
+        if axes is not None:
+            raise UsageError("axes: those of a Volume are known")
+        return replace(array, info=replace(array.info, **about))
+    if is_xarray(array):
+        axes = checked_axes(axes if axes is not None else axes_of(array), array.shape)
+        about = {**vars(description(array, axes)), **about}
+    return array_volume(array, axes, **about)

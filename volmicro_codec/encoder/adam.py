@@ -1,4 +1,4 @@
-"""Adam in whitened frames: the published optimiser, on the kernels of the conjugate gradients."""
+"""Adam (Kingma and Ba, ICLR 2015) in whitened frames: on the kernels of the conjugate gradients."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Density control between refits: clone, split, prune and relocate, keeping the number of Gaussians.
 
+After Kerbl et al., "3D Gaussian splatting for real-time radiance field rendering", 2023.
+
 After greedy rounds it was measured to bring nothing; after a published start it moves Gaussians to where
 the residual is.
 """

@@ -212,7 +212,7 @@ def no_gate(volume: Array, tau: float = 0.5) -> Gate:
 
 
 def otsu_gate(volume: Array, *, noise: NoiseModel | None = None, tau: float = 0.5) -> Gate:
-    """The gate that holds occupied what is above Otsu's threshold after smoothing over about three cells."""
+    """The gate that holds occupied what is above Otsu's threshold (1979) after smoothing over three cells."""
     noise = estimate_noise(volume) if noise is None else noise
     stride = cell_stride(volume.shape)
     threshold = survey(volume, noise, stride).level

@@ -212,7 +212,7 @@ def _centre(brick_lo: Shape3, brick_shape: Shape3) -> F64:
 
 
 def _nearest_even(reals: F64) -> I64:
-    """The nearest points [N, D] of the lattice D_n: integers of even sum."""
+    """The nearest points [N, D] of the lattice D_n: integers of even sum (Conway and Sloane, 1982)."""
     n = np.rint(reals).astype(np.int64)
     error = reals - n
     rows = np.nonzero(n.sum(axis=1) & 1)[0]

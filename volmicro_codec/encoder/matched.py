@@ -2,7 +2,8 @@
 
 For a Gaussian phi of scale s at x, the best amplitude is <r, phi>/<phi, phi> and what it takes off the
 squared error is <r, phi>^2/<phi, phi>; both come from one smoothing a scale. Norms count only voxels
-inside the block, so borders and blocks a few planes thick are treated right.
+inside the block, so borders and blocks a few planes thick are treated right. Rounds of it are a
+matching pursuit (Mallat and Zhang, IEEE Trans. Signal Process. 41, 3397, 1993).
 """
 
 from __future__ import annotations

@@ -224,6 +224,6 @@ def encode_points(
     start_encoding(rc)
     count = int(np.count_nonzero(q))
     buf = np.zeros(room_for(count) + q.size // 8, np.uint8)
-    code_points(rc, buf, models_for_points(), blocks, q, q.size, np.zeros(0, np.int32))
+    code_points(rc, buf, models_for_points(), blocks, q)
     length = int(finish_encoding(rc, buf))
     return HEAD.pack(spacing, scale, step) + buf[1 : 1 + length].tobytes()

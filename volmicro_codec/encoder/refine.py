@@ -1,4 +1,7 @@
-"""Joint refit of Gaussians to a block of voxels: nonlinear conjugate gradients in whitened frames."""
+"""Joint refit of Gaussians to a block of voxels: nonlinear conjugate gradients in whitened frames.
+
+Directions are those of Polak and Ribiere (1969), preconditioned, begun anew where they would turn back.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Constant quality: everything that takes off more than a slope's worth of squared error, and nothing else.
 
 No bytes, counts or errors are searched for, so what one image is given depends on no other; the same slope
-for a series, or for the blocks of a volume, is the same quality for all of them.
+for a series, or for the blocks of a volume, is the same quality for all of them. At one slope everywhere the
+bytes are best shared (Shoham and Gersho, IEEE Trans. Acoust. Speech Signal Process. 36, 1445, 1988).
 """
 
 from __future__ import annotations

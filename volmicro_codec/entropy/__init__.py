@@ -1,1 +1,1 @@
-"""The compiled coders of chunks, in both directions: what encoding and its estimates of bits are made of."""
+"""The compiled coders of chunks: what encoding, and its estimates of bits, are made of (libvgm reads)."""

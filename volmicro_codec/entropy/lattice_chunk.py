@@ -1,4 +1,4 @@
-"""The order of a lattice chunk's streams; routines that each write or read them.
+"""The order of a lattice chunk's streams, and the routines that write them.
 
 Normative text: spec/vgm-1-lattice.md, "Chunk" and "Primitive".
 """
@@ -21,7 +21,7 @@ from .lattice_models import (
 )
 from .lattice_positions import code_cells, code_centre, new_mixture, split_tables
 from .lattice_priors import CHANNELS, SIGN_PRIOR, WEIGHTS
-from .lattice_range import code_uniform, past_the_end
+from .lattice_range import code_uniform
 from .lattice_steps import geometry
 
 I64 = npt.NDArray[np.int64]
@@ -50,26 +50,28 @@ def _clip(v, limit):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _code_amplitude(rc, buf, models, j, k):  # type: ignore[no-untyped-def]
-    """Code the magnitude k >= 1 of an amplitude of class j, near 2^j; below 1 is one that cannot be."""
+    """Code the magnitude k >= 1 of an amplitude of class j, near 2^j; False where it cannot be."""
     context = min(j, np.int64(3))
     shift = j - context
     top = min(k >> shift, np.int64(31))
     node = np.int64(1)
     for b in range(4, -1, -1):
-        node = node * 2 + code_learned(rc, buf, models, context * 32 + node, (top >> b) & 1)
-    top = node - 32
+        bit = (top >> b) & 1
+        code_learned(rc, buf, models, context * 32 + node, bit)
+        node = node * 2 + bit
     if top == 31:
         if (k >> shift) - 31 > LONGEST_EXCESS:
-            return np.int64(-1)
-        top += code_excess(rc, buf, (k >> shift) - 31)
-    if top >= np.int64(1) << (AMPLITUDE_BITS - shift):
-        return np.int64(-1)
-    return (top << shift) | code_uniform(rc, buf, np.int64(1) << shift, k & ((1 << shift) - 1))
+            return False
+        code_excess(rc, buf, (k >> shift) - 31)
+    if k >> shift >= np.int64(1) << (AMPLITUDE_BITS - shift):
+        return False
+    code_uniform(rc, buf, np.int64(1) << shift, k & ((1 << shift) - 1))
+    return k >= 1
 
 
 @njit(cache=True, nogil=True)
 def code_places(rc, buf, models, shape, margins, order, centres, cells):  # type: ignore[no-untyped-def]
-    """Write or read the start of a chunk: which cell each primitive is in.
+    """Write the start of a chunk: which cell each primitive is in.
 
     Parameters
     ----------
@@ -78,9 +80,9 @@ def code_places(rc, buf, models, shape, margins, order, centres, cells):  # type
     margins : int64 [6]
         z, y, x below, then above, in voxels.
     order : int64 [N]
-        Permuted into the decoder's order when encoding.
+        Permuted into the decoder's order.
     centres : int64 [N, 3]
-        In 2^-16 voxel, relative to the brick's centre; read when encoding.
+        In 2^-16 voxel, relative to the brick's centre.
     cells : int64 [N, 6], out
         Low and high of each cell, in the decoder's order.
 
@@ -91,12 +93,13 @@ def code_places(rc, buf, models, shape, margins, order, centres, cells):  # type
     """
     half = np.empty(3, np.int64)
     for a in range(6):
-        margins[a] = code_excess(rc, buf, margins[a])
+        code_excess(rc, buf, margins[a])
         if margins[a] > MAX_MARGIN:
             return False
     for a in range(3):
         half[a] = shape[a] << 15
-    return code_cells(rc, buf, models[0], models[1], half, margins, centres, order, cells)
+    code_cells(rc, buf, models[0], models[1], half, margins, centres, order, cells)
+    return True
 
 
 def new_late() -> I64:
@@ -108,7 +111,7 @@ def new_late() -> I64:
 def code_primitives(  # type: ignore[no-untyped-def]
     rc, buf, models, steps, recent, cells, order, classes, amplitudes, shapes, lattice, centres, factors,
 ):
-    """Write or read the next N primitives of a chunk, in the decoder's order.
+    """Write the next N primitives of a chunk, in the decoder's order.
 
     Parameters
     ----------
@@ -117,7 +120,7 @@ def code_primitives(  # type: ignore[no-untyped-def]
     cells : int64 [N, 6]
         From `code_places`.
     order : int64 [N]
-        Index of each primitive in the arrays below (identity when reading).
+        Index of each primitive in the arrays below.
     classes, amplitudes : int64
     shapes : int64 [.., 6]
     lattice : int64 [.., 3]
@@ -144,8 +147,6 @@ def code_primitives(  # type: ignore[no-untyped-def]
     sizes = np.zeros(3, np.int64)
     wide = ONE * 4
     for i in range(total):
-        if past_the_end(rc):
-            return i
         at = order[i]
         extent = np.int64(0)
         for a in range(3):
@@ -154,24 +155,21 @@ def code_primitives(  # type: ignore[no-untyped-def]
 
         x[0, 1] = room
         x[0, 2] = _clip((recent[0] >> 4) - 10240, wide)
-        j = code_predicted(
-            rc, buf, weights[0], seen[0], x, 3, 1, np.int64(65536), np.int64(32768), classes[at]
-        )
+        j = classes[at]
+        code_predicted(rc, buf, weights[0], seen[0], x, 3, 1, np.int64(65536), np.int64(32768), j)
         if j < 0 or j >= steps.shape[0]:
             return i
-        classes[at] = j
         recent[0] += ((j << 16) - recent[0]) >> 2
 
         strength = _clip((j << 12) // 3 - 3277, wide)
         sx[1] = strength
         sx[2] = recent[1] >> 4
-        positive = code_sign(rc, buf, signs, sx, 3, np.int64(amplitudes[at] > 0))
+        positive = np.int64(amplitudes[at] > 0)
+        code_sign(rc, buf, signs, sx, 3, positive)
         sign = 2 * positive - 1
         recent[1] += (sign * 65536 - recent[1]) >> 2
-        k = _code_amplitude(rc, buf, models[2], j, abs(amplitudes[at]))
-        if k < 1:
+        if not _code_amplitude(rc, buf, models[2], j, abs(amplitudes[at])):
             return i
-        amplitudes[at] = sign * k
 
         for s in range(3):
             x[0, 1] = strength
@@ -183,10 +181,8 @@ def code_primitives(  # type: ignore[no-untyped-def]
             x[1, 1] = strength
             x[1, 2] = room
             step = steps[j, 0]
-            q = code_predicted(
-                rc, buf, weights[1 + s], seen[1 + s], x, 5 + s, 3, step, step >> 1, shapes[at, s]
-            )
-            shapes[at, s] = q
+            q = shapes[at, s]
+            code_predicted(rc, buf, weights[1 + s], seen[1 + s], x, 5 + s, 3, step, step >> 1, q)
             logs[s] = q * step
             recent[2 + s] += (_clip(logs[s], np.int64(16 << 16)) - recent[2 + s]) >> 2
         for s in range(3):
@@ -202,21 +198,16 @@ def code_primitives(  # type: ignore[no-untyped-def]
             for a in range(s):
                 x[1, 6 + a] = (sizes[a] >> 4) + 2048
             step = steps[j, 1]
+            q = shapes[at, 3 + s]
             if s < 2:
-                q = code_predicted(
-                    rc, buf, weights[4 + s], seen[4 + s], x, 2, 6 + s, step, step >> 1, shapes[at, 3 + s]
-                )
+                code_predicted(rc, buf, weights[4 + s], seen[4 + s], x, 2, 6 + s, step, step >> 1, q)
             else:
                 odd = np.int64(0)  # the six sum to an even number
                 for a in range(5):
                     odd += shapes[at, a]
                 odd &= 1
-                q = code_predicted(
-                    rc, buf, weights[6], seen[6], x, 3, 8, 2 * step, (1 - odd) * step,
-                    (shapes[at, 5] - odd) >> 1,
-                )
-                q = 2 * q + odd
-            shapes[at, 3 + s] = q
+                start = (1 - odd) * step
+                code_predicted(rc, buf, weights[6], seen[6], x, 3, 8, 2 * step, start, (q - odd) >> 1)
             skews[s] = q * step
             sizes[s] = _clip(log2_fixed(abs(skews[s]) + 16384) - (16 << 16), np.int64(2 << 16))
             recent[5 + s] += (_clip(skews[s], np.int64(2 << 16)) - recent[5 + s]) >> 2

@@ -1,6 +1,7 @@
 """Adaptive integer models: bits that learn, and numbers made of them.
 
-Normative text: spec/vgm-1-lattice.md, "Models".
+Normative text: spec/vgm-1-lattice.md, "Models". Numbers without a model are exp-Golomb codes (Teuhola,
+Information Processing Letters 7, 308, 1978).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from ..jit import njit
 from .lattice_priors import AMPLITUDE_PRIOR
-from .lattice_range import DECODE, MODE, code_bit, code_part, code_uniform, decode_target
+from .lattice_range import code_bit, code_part, code_uniform
 from .lattice_steps import exp2_fixed
 
 I64 = npt.NDArray[np.int64]
@@ -31,13 +32,12 @@ def amplitude_models() -> I64:
 def code_learned(rc, buf, models, at, bit):  # type: ignore[no-untyped-def]
     """Code one bit by the model `at`, and let the model learn it."""
     p = models[at, 0]
-    bit = code_bit(rc, buf, p, bit)
+    code_bit(rc, buf, p, bit)
     n = models[at, 1]
     p += (((bit << 16) - p) * RATES[n]) >> 16
     models[at, 0] = min(max(p, np.int64(64)), np.int64(65536 - 64))
     if n < LIMIT:
         models[at, 1] = n + 1
-    return bit
 
 
 # --- numbers with a predicted distribution ---------------------------------------------------------
@@ -73,10 +73,13 @@ def code_excess(rc, buf, value):  # type: ignore[no-untyped-def]
     """Code value >= 0 as exp-Golomb in plain bits."""
     v = value + 1
     prefix = np.int64(0)
-    while prefix < 24 and code_uniform(rc, buf, np.int64(2), np.int64(v >> (prefix + 1) > 0)) == 1:
+    while prefix < 24:
+        more = np.int64(v >> (prefix + 1) > 0)
+        code_uniform(rc, buf, np.int64(2), more)
+        if more == 0:
+            break
         prefix += 1
-    rest = code_uniform(rc, buf, np.int64(1) << prefix, v - (np.int64(1) << prefix))
-    return (np.int64(1) << prefix) + rest - 1
+    code_uniform(rc, buf, np.int64(1) << prefix, v - (np.int64(1) << prefix))
 
 
 @njit(cache=True, nogil=True)
@@ -111,17 +114,6 @@ def code_predicted(rc, buf, weights, seen, x, mean_count, spread_count, step, st
     last = first + 2 * reach
     room = 2 * reach + 3
     coarse = value >> fine
-    if rc[MODE] == DECODE:
-        target = decode_target(rc)
-        low = first - 1
-        high = last + 1
-        while low < high:
-            middle = (low + high + 1) >> 1
-            if _cumulative(middle, width, start, mean, inverse, first, room) <= target:
-                low = middle
-            else:
-                high = middle - 1
-        coarse = low
     bin_ = min(max(coarse, first - 1), last + 1)
     below = np.int64(0)
     above = np.int64(TOTAL)
@@ -131,10 +123,10 @@ def code_predicted(rc, buf, weights, seen, x, mean_count, spread_count, step, st
         above = _cumulative(bin_ + 1, width, start, mean, inverse, first, room)
     code_part(rc, buf, below, above)
     if bin_ < first:
-        coarse = bin_ - code_excess(rc, buf, bin_ - coarse)
+        code_excess(rc, buf, bin_ - coarse)
     elif bin_ > last:
-        coarse = bin_ + code_excess(rc, buf, coarse - bin_)
-    value = (coarse << fine) | code_uniform(rc, buf, np.int64(1) << fine, value & ((1 << fine) - 1))
+        code_excess(rc, buf, coarse - bin_)
+    code_uniform(rc, buf, np.int64(1) << fine, value & ((1 << fine) - 1))
 
     # learn: the gradient of the logarithm of the probability of the bin
     za = ((bin_ * width - start - mean) * inverse) >> 24
@@ -156,7 +148,6 @@ def code_predicted(rc, buf, weights, seen, x, mean_count, spread_count, step, st
     weights[1, 0] += (widen * rate) >> 16
     for k in range(1, spread_count):
         weights[1, k] += (widen * x[1, k]) >> 20
-    return value
 
 
 @njit(cache=True, nogil=True)
@@ -166,11 +157,10 @@ def code_sign(rc, buf, weights, x, count, bit):  # type: ignore[no-untyped-def]
     for k in range(count):
         z += weights[k] * x[k]
     p = min(max(logistic(z >> 12) >> 4, np.int64(256)), np.int64(65536 - 256))
-    bit = code_bit(rc, buf, p, bit)
+    code_bit(rc, buf, p, bit)
     error = (bit << 16) - p
     for k in range(count):
         weights[k] += (error * x[k]) >> 17
-    return bit
 
 
 @njit(cache=True, nogil=True)

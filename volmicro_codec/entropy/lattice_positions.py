@@ -1,6 +1,7 @@
 """The code of an unordered set of centres: counts down a kd tree, then lattice points inside the leaves.
 
-Normative text: spec/vgm-1-lattice.md, "Cells" and "Centre".
+Normative text: spec/vgm-1-lattice.md, "Cells" and "Centre". Counts down a tree are the code of Devillers and
+Gandoin ("Geometric compression for interactive transmission", IEEE Visualization 2000).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from ..jit import njit
 from .lattice_models import TOTAL, code_excess
-from .lattice_range import DECODE, MODE, code_part, code_uniform, decode_target, past_the_end
+from .lattice_range import code_part, code_uniform
 
 I64 = npt.NDArray[np.int64]
 
@@ -73,22 +74,13 @@ def _mixed(tables, weights, total, n, k):  # type: ignore[no-untyped-def]
 def _code_split(rc, buf, tables, mixture, n, left):  # type: ignore[no-untyped-def]
     """Code how many of n >= 2 are in the first half."""
     if n > TABLED:
-        return code_uniform(rc, buf, n + 1, left)
+        code_uniform(rc, buf, n + 1, left)
+        return
     bucket = 0 if n < 4 else (1 if n < 8 else (2 if n < 32 else 3))
     weights = mixture[bucket]
     total = np.int64(0)
     for a in range(weights.shape[0]):
         total += weights[a]
-    if rc[MODE] == DECODE:
-        target = decode_target(rc)
-        left = np.int64(0)
-        high = n
-        while left < high:
-            middle = (left + high + 1) >> 1
-            if _mixed(tables, weights, total, n, middle) <= target:
-                left = middle
-            else:
-                high = middle - 1
     code_part(
         rc, buf, _mixed(tables, weights, total, n, left), _mixed(tables, weights, total, n, left + 1)
     )
@@ -98,7 +90,6 @@ def _code_split(rc, buf, tables, mixture, n, left):  # type: ignore[no-untyped-d
         total += weights[a]
     for a in range(weights.shape[0]):
         weights[a] = max((weights[a] << 16) // total, np.int64(LEAST))
-    return left
 
 
 @njit(cache=True, nogil=True)
@@ -130,18 +121,12 @@ def code_cells(rc, buf, tables, mixture, half, margins, points, order, cells):  
     margins : int64 [6]
         Voxels that the domain reaches over the brick: z, y, x below, then above.
     points : int64 [N, 3]
-        Centres in 2^-16 voxel (read when encoding).
-    order : int64 [N], in and out when encoding
+        Centres in 2^-16 voxel.
+    order : int64 [N], in and out
         Permuted into the decoder's order.
     cells : int64 [N, 6], out
         Per primitive in decoder's order: low and high of its cell.
-
-    Returns
-    -------
-    bool
-        False where the counts cannot be.
     """
-    encoding = rc[MODE] != DECODE
     stack = np.empty((256, 8), np.int64)
     box = np.empty(8, np.int64)
     for a in range(3):
@@ -155,14 +140,10 @@ def code_cells(rc, buf, tables, mixture, half, margins, points, order, cells):  
             continue
         axis = side % 3
         wall = -half[axis] if side < 3 else half[axis]
-        inside = np.int64(0)
-        if encoding:
-            inside = _partition(points, order, box[6], box[7], axis, wall)
-            if side < 3:
-                inside = box[7] - inside
-        outside = code_excess(rc, buf, box[7] - inside)
-        if outside > box[7]:
-            return False
+        outside = _partition(points, order, box[6], box[7], axis, wall)
+        if side >= 3:
+            outside = box[7] - outside
+        code_excess(rc, buf, outside)
         stack[depth] = box
         stack[depth, 7] = outside
         if side < 3:
@@ -178,8 +159,6 @@ def code_cells(rc, buf, tables, mixture, half, margins, points, order, cells):  
     stack[depth] = box
     depth += 1
     while depth > 0:
-        if past_the_end(rc):
-            return False
         depth -= 1
         box[:] = stack[depth]
         first = box[6]
@@ -198,10 +177,8 @@ def code_cells(rc, buf, tables, mixture, half, margins, points, order, cells):  
                     cells[i, a] = box[a]
             continue
         middle = box[axis] + (size >> 1)
-        left = np.int64(0)
-        if encoding:
-            left = _partition(points, order, first, n, axis, middle)
-        left = _code_split(rc, buf, tables, mixture, n, left)
+        left = _partition(points, order, first, n, axis, middle)
+        _code_split(rc, buf, tables, mixture, n, left)
         stack[depth] = box
         stack[depth, axis] = middle
         stack[depth, 6] = first + left
@@ -211,7 +188,6 @@ def code_cells(rc, buf, tables, mixture, half, margins, points, order, cells):  
         stack[depth, 3 + axis] = middle
         stack[depth, 7] = left
         depth += 1
-    return True
 
 
 @njit(cache=True, nogil=True)
@@ -221,7 +197,7 @@ def _ceil_div(a, b):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def code_centre(rc, buf, basis, cell, n, centre):  # type: ignore[no-untyped-def]
-    """Code the lattice point of one centre inside its cell; sets `n` and `centre`; False if impossible."""
+    """Code the lattice point `n` of one centre inside its cell; sets `centre`; False if impossible."""
     for a in range(3):
         offset = np.int64(0)
         stride = 1
@@ -239,7 +215,7 @@ def code_centre(rc, buf, basis, cell, n, centre):  # type: ignore[no-untyped-def
         count = _ceil_div(cell[3 + a] - offset, side) - first
         if count <= 0:
             return False
-        m = first + code_uniform(rc, buf, count, (n[a] - odd) // stride - first)
-        n[a] = stride * m + odd
+        m = (n[a] - odd) // stride
+        code_uniform(rc, buf, count, m - first)
         centre[a] = offset + m * side
     return True

@@ -1,7 +1,7 @@
-"""The binary range coder of the lattice coding: integer arithmetic only, one routine for both directions.
+"""The writing half of the range coder of both chunk codings, in integers; libvgm reads.
 
-Normative text: spec/vgm-1-lattice.md, "Range coder". A coder is an int64 array (see the index
-constants); its mode decides whether a routine writes the bit it is given or returns the one it read.
+Normative text: spec/vgm-1-lattice.md, "Range coder" (Martin, "Range encoding: an algorithm for removing
+redundancy from a digitised message", 1979). A coder is an int64 array (see the index constants).
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from ..jit import njit
 I64 = npt.NDArray[np.int64]
 U8 = npt.NDArray[np.uint8]
 
-LOW, RANGE, CODE, AT, CACHE, PENDING, LENGTH, MODE, STATE_WORDS = 0, 1, 2, 3, 4, 5, 6, 7, 8
-DECODE, ENCODE = 0, 1
+LOW, RANGE, AT, CACHE, PENDING, STATE_WORDS = 0, 1, 2, 3, 4, 5
 WORD = 5  # bytes of the interval's registers
 FULL = (1 << 8 * WORD) - 1
 TOP = 1 << 8 * (WORD - 1)
@@ -23,37 +22,9 @@ SLACK = WORD  # zero bytes that an encoder may leave off the end, and a decoder 
 
 
 @njit(cache=True, nogil=True)
-def _next_byte(rc, buf):  # type: ignore[no-untyped-def]
-    at = rc[AT]
-    rc[AT] = at + 1
-    if at < rc[LENGTH]:
-        return np.int64(buf[at])
-    return np.int64(0)
-
-
-@njit(cache=True, nogil=True)
-def start_decoding(rc, buf, length):  # type: ignore[no-untyped-def]
-    """Set up `rc` to read the first `length` bytes of `buf`; False where no encoder starts like that."""
-    rc[:] = 0
-    rc[MODE] = DECODE
-    rc[LENGTH] = length
-    rc[RANGE] = FULL
-    for _ in range(WORD):
-        rc[CODE] = (rc[CODE] << 8) | _next_byte(rc, buf)
-    return rc[CODE] < rc[RANGE]
-
-
-@njit(cache=True, nogil=True)
-def past_the_end(rc):  # type: ignore[no-untyped-def]
-    """Whether a decoder has taken more bytes than its payload can have left off: it cannot be valid."""
-    return rc[MODE] == DECODE and rc[AT] > rc[LENGTH] + SLACK
-
-
-@njit(cache=True, nogil=True)
 def start_encoding(rc):  # type: ignore[no-untyped-def]
     """Set up `rc` to write; the caller's buffer must be long enough (see `room_for`)."""
     rc[:] = 0
-    rc[MODE] = ENCODE
     rc[RANGE] = FULL
     rc[PENDING] = 1
 
@@ -81,10 +52,7 @@ def _shift_low(rc, buf):  # type: ignore[no-untyped-def]
 def _renormalise(rc, buf):  # type: ignore[no-untyped-def]
     while rc[RANGE] < TOP:
         rc[RANGE] <<= 8
-        if rc[MODE] == DECODE:
-            rc[CODE] = ((rc[CODE] << 8) | _next_byte(rc, buf))
-        else:
-            _shift_low(rc, buf)
+        _shift_low(rc, buf)
 
 
 @njit(cache=True, nogil=True)
@@ -114,63 +82,44 @@ def finish_encoding(rc, buf):  # type: ignore[no-untyped-def]
 def code_bit(rc, buf, p_one, bit):  # type: ignore[no-untyped-def]
     """Code one bit whose probability of being 1 is `p_one` / 65536, 0 < p_one < 65536."""
     bound = (rc[RANGE] * p_one) >> 16
-    if rc[MODE] == DECODE:
-        bit = 1 if rc[CODE] < bound else 0
-        if bit == 0:
-            rc[CODE] -= bound
-    elif bit == 0:
-        rc[LOW] += bound
     if bit == 1:
         rc[RANGE] = bound
     else:
+        rc[LOW] += bound
         rc[RANGE] -= bound
     if rc[RANGE] < TOP:
         _renormalise(rc, buf)
-    return bit
 
 
 @njit(cache=True, nogil=True)
 def _code_uniform_16(rc, buf, n, value):  # type: ignore[no-untyped-def]
     part = rc[RANGE] // n
-    if rc[MODE] == DECODE:
-        value = min(rc[CODE] // part, n - 1)
-        rc[CODE] -= part * value
-    else:
-        rc[LOW] += part * value
+    rc[LOW] += part * value
     if value == n - 1:
         rc[RANGE] -= part * (n - 1)
     else:
         rc[RANGE] = part
     _renormalise(rc, buf)
-    return value
 
 
 @njit(cache=True, nogil=True)
 def code_uniform(rc, buf, n, value):  # type: ignore[no-untyped-def]
     """Code `value`, 0 <= value < n, all values equally likely; 1 <= n < 2^48."""
     if n <= 1:
-        return np.int64(0)
+        return
     if n <= 65536:
-        return _code_uniform_16(rc, buf, n, value)
-    high = code_uniform(rc, buf, (n + 65535) >> 16, value >> 16)
-    rest = min(n - (high << 16), np.int64(65536))
-    return (high << 16) | code_uniform(rc, buf, rest, value & 65535)
-
-
-@njit(cache=True, nogil=True)
-def decode_target(rc):  # type: ignore[no-untyped-def]
-    """Which of 2^20 equal parts of the interval the code is in; then call `code_part` with the part found."""
-    return min(rc[CODE] // (rc[RANGE] >> 20), np.int64((1 << 20) - 1))
+        _code_uniform_16(rc, buf, n, value)
+        return
+    high = value >> 16
+    code_uniform(rc, buf, (n + 65535) >> 16, high)
+    code_uniform(rc, buf, min(n - (high << 16), np.int64(65536)), value & 65535)
 
 
 @njit(cache=True, nogil=True)
 def code_part(rc, buf, low, high):  # type: ignore[no-untyped-def]
     """Narrow the interval to the parts low <= part < high of 2^20 (the last part takes the remainder)."""
     part = rc[RANGE] >> 20
-    if rc[MODE] == DECODE:
-        rc[CODE] -= part * low
-    else:
-        rc[LOW] += part * low
+    rc[LOW] += part * low
     if high == 1 << 20:
         rc[RANGE] -= part * low
     else:

@@ -24,7 +24,7 @@ ROOT_I0 = float.fromhex("0x1.2e0ba61625c5dp+1")  # pi^0.75
 
 @njit(cache=True, nogil=True)
 def _orthogonalise(m):  # type: ignore[no-untyped-def]
-    """One-sided Jacobi: rotate the columns of `m` [3, 3] until they are orthogonal."""
+    """One-sided Jacobi (Hestenes 1958): rotate the columns of `m` [3, 3] until they are orthogonal."""
     for _ in range(SWEEPS):
         for pair in range(3):
             p = 0 if pair < 2 else 1

@@ -1,6 +1,6 @@
 """The symbols of a points chunk: which blocks hold any, and each node's integer, by contexts that learn.
 
-Normative text: spec/vgm-1-points.md, "Chunk". One routine serves both directions (see `lattice_range`).
+Normative text: spec/vgm-1-points.md, "Chunk". This writes; libvgm reads.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..jit import njit
 from .lattice_models import code_excess, code_learned
-from .lattice_range import DECODE, MODE, code_uniform, past_the_end
+from .lattice_range import code_uniform
 
 I64 = npt.NDArray[np.int64]
 
@@ -114,45 +114,24 @@ def zero_model(e, quiet):  # type: ignore[no-untyped-def]
     return ZERO_AT + (quiet if n == 0 else QUIET + n - 1)
 
 
-TOO_LARGE, TOO_LONG = -1, -2
-
-
 @njit(cache=True, nogil=True)
-def code_points(rc, buf, models, blocks, q, limit, nodes):  # type: ignore[no-untyped-def]
-    """Code, or read into, the integers of a grid of nodes.
-
-    Reading ends at the first row of nodes after the code or the limit has been passed: its work follows
-    from the bytes there are, not from the nodes they speak of.
+def code_points(rc, buf, models, blocks, q):  # type: ignore[no-untyped-def]
+    """Code the integers of a grid of nodes, up to one that no decoder takes.
 
     Parameters
     ----------
     blocks : uint8 [Bz + 2, By + 2, Bx + 2]
         1 where a block of `BLOCK` nodes a side may hold points; a border of 0.
     q : int32 [Z + 1, Y + 2, X + 2]
-        The integers; borders of 0 before every axis and after y and x.
-    limit : int
-        How many may be other than 0.
-    nodes : int32 [limit or 0], out
-        Numbers, in raster order, of the nodes that are not 0 when reading.
-
-    Returns
-    -------
-    int
-        How many are not 0, more than `limit` if there are too many; `TOO_LARGE` if a read one is; `TOO_LONG`
-        if the code is shorter than what is read from it.
+        The integers, of at most `LARGEST`; borders of 0 before every axis and after y and x.
     """
-    reading = rc[MODE] == DECODE
     nz, ny, nx = q.shape[0] - 1, q.shape[1] - 2, q.shape[2] - 2
     wide = np.zeros(blocks.shape[1], np.uint8)  # rows of blocks with anything in them
     for bz in range(1, blocks.shape[0] - 1):
         for by in range(1, blocks.shape[1] - 1):
             for bx in range(1, blocks.shape[2] - 1):
                 n = np.int64(blocks[bz - 1, by, bx]) + blocks[bz, by - 1, bx] + blocks[bz, by, bx - 1]
-                flag = code_learned(rc, buf, models, BLOCKS_AT + n, np.int64(blocks[bz, by, bx]))
-                blocks[bz, by, bx] = flag
-                if past_the_end(rc):
-                    return np.int64(TOO_LONG)
-    count = np.int64(0)
+                code_learned(rc, buf, models, BLOCKS_AT + n, np.int64(blocks[bz, by, bx]))
     for bz in range(1, blocks.shape[0] - 1):
         slab = False
         for by in range(1, blocks.shape[1] - 1):
@@ -172,28 +151,18 @@ def code_points(rc, buf, models, blocks, q, limit, nodes):  # type: ignore[no-un
                     for x in range((bx - 1) * BLOCK + 1, min(bx * BLOCK, nx) + 1):
                         value = np.int64(q[z, y, x])
                         e = energy(q, z, y, x)
-                        if code_learned(rc, buf, models, zero_model(e, quiet), np.int64(value != 0)) == 0:
+                        code_learned(rc, buf, models, zero_model(e, quiet), np.int64(value != 0))
+                        if value == 0:
                             continue
-                        sign = code_learned(rc, buf, models, SIGN_AT + lean(q, z, y, x), np.int64(value > 0))
+                        code_learned(rc, buf, models, SIGN_AT + lean(q, z, y, x), np.int64(value > 0))
                         low = shift_of(e)
                         rest = abs(value) - 1
                         high = rest >> low
                         at = MAGNITUDE_AT + level_of(e) * UNARY
-                        n = np.int64(0)
-                        while n < UNARY and code_learned(rc, buf, models, at + n, np.int64(high > n)) == 1:
-                            n += 1
-                        if n == UNARY:
-                            n += code_excess(rc, buf, high - UNARY)
-                        plain = code_uniform(rc, buf, np.int64(1) << low, rest & ((1 << low) - 1))
-                        rest = (n << low) | plain
+                        for n in range(min(high + 1, UNARY)):
+                            code_learned(rc, buf, models, at + n, np.int64(high > n))
+                        if high >= UNARY:
+                            code_excess(rc, buf, high - UNARY)
+                        code_uniform(rc, buf, np.int64(1) << low, rest & ((1 << low) - 1))
                         if rest >= LARGEST:
-                            return np.int64(TOO_LARGE)
-                        count += 1
-                        if count > limit:
-                            return count
-                        if reading:
-                            q[z, y, x] = rest + 1 if sign == 1 else -1 - rest
-                            nodes[count - 1] = ((z - 1) * ny + y - 1) * nx + x - 1
-                    if past_the_end(rc):
-                        return np.int64(TOO_LONG)
-    return count
+                            return

@@ -47,7 +47,7 @@ def array_volume(array: Any, axes: str | None = None, **about: Any) -> Volume:
     """
     array = _with_shape(array)
     shape = tuple(int(n) for n in array.shape)
-    letters = _axes(axes, shape)
+    letters = checked_axes(axes, shape)
     dtype = np.dtype(array.dtype)
     check_stored(Stored(NAME, letters, shape, dtype, Described()))
     order = [letters.index(a) for a in "TCZYX" if a in letters]
@@ -82,8 +82,8 @@ def _with_shape(array: Any) -> Any:
         raise InputError(f"{NAME}: {type(array).__name__} does not become a numpy array: {e}") from e
 
 
-def _axes(axes: Any, shape: tuple[int, ...]) -> str:
-    """One letter of TCZYX for each dimension."""
+def checked_axes(axes: Any, shape: tuple[int, ...]) -> str:
+    """One letter of TCZYX for each dimension, in capitals; see `array_volume`."""
     if axes is None:
         if len(shape) not in BY_DIMENSIONS:
             raise InputError(

@@ -2,7 +2,7 @@
 
 Node j of the coarse grid lies at 2 (j - `MARGIN`) of the fine one. Every second voxel is a node; one between
 two nodes is the quintic Lagrange polynomial's value through its six neighbours (weights `NEAR`, `MIDDLE`,
-`FAR`), which is right to the sixth order of the spacing.
+`FAR`), which is right to the sixth order of the spacing (Deslauriers and Dubuc, Constr. Approx. 5, 49, 1989).
 """
 
 from __future__ import annotations
