@@ -322,7 +322,7 @@ class ImageFit:
 
         def refit(part: Part, raster: Any) -> tuple[npt.NDArray[np.bool_], Model, float]:
             own, others = self._split(part)
-            if not own.any():  # what is known of a block without signal stays so until it is reached
+            if not own.any() and not alone:  # what is known of a block without signal stays so until it is reached
                 reached, known = self._reached(others), self._empty.get(part.number)
                 if known is not None and known[0] == reached:
                     return own, Model.empty(), known[1]
@@ -331,7 +331,7 @@ class ImageFit:
             free_here = None if free is None else free[torch.as_tensor(own)]
             mine = self._refined(refiner, self.model.take(own), iterations, free_here, tolerance, each)
             sse = self._core_sse(part, refiner)
-            if not len(mine):
+            if not len(mine) and not alone:
                 self._empty[part.number] = reached, sse
             return own, mine, sse
 

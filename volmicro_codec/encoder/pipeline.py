@@ -23,6 +23,7 @@ from ..evaluate.noise import estimate_noise
 from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead
 from ..noise_model import NoiseModel
 from ..progress import Progress, SilentProgress
+from ..version import __version__
 from ..volume import Volume, VolumeInfo
 from . import densify, growth, quality, rate
 from .coder import FILE_STEP
@@ -207,8 +208,6 @@ def encode_volume(
 
 def _key(volume: Volume, settings: EncodeSettings, window: Box | None) -> bytes:
     """What tells an encode from another: version, settings, description and a sample of the voxels."""
-    from .. import __version__
-
     same = replace(settings, threads=None)
     key = hashlib.blake2b(f"{__version__}\n{same}\n{volume.info}\n{window}".encode(), digest_size=KEY_BYTES)
     for t, c in np.ndindex(*volume.info.shape[:2]):
@@ -377,8 +376,6 @@ class _Job:
         return [(i, j) for i in range(t) for j in range(c)]
 
     def _meta(self, quality: dict[str, float]) -> FileMeta:
-        from ..version import __version__
-
         known = self.mappings + [(0.0, 1.0)] * (len(self.images) - len(self.mappings))
         shared = {codings.LATTICE: Lattice(FILE_STEP).shared()} if self.settings.coding == "lattice" else {}
         return FileMeta(
