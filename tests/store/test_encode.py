@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +20,10 @@ from tests.store.conftest import SETTINGS, contents
 from volmicro_codec.cli.app import run
 from volmicro_codec.errors import IncompleteError, OutputError, UsageError
 from volmicro_codec.io import read_volume
+from volmicro_codec.io.lazy_images import LazyImages
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.store.brick import encode_brick, is_done
-from volmicro_codec.store.encode import encode_bricks, settle, share_of_task
+from volmicro_codec.store.encode import background, encode_bricks, settle, share_of_task
 from volmicro_codec.store.finish import finish
 from volmicro_codec.store.grid import Grid
 from volmicro_codec.store.job import DONE, FOLDER, Input, Job, find_job
@@ -230,6 +233,27 @@ def test_a_store_that_was_begun_otherwise_is_left_alone(copied: Job, original: P
     (tmp_path / "mine.ome.zarr" / "notes.txt").write_text("dear")
     with pytest.raises(OutputError, match="no store"):
         settle(Input(str(original)), str(tmp_path / "mine.ome.zarr"), SETTINGS)
+
+
+def test_of_a_volume_of_any_size_no_more_is_read_than_a_brick_and_its_halo(
+    copied: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = []
+    volume = copied.open()
+
+    def read(t: int, c: int, box: tuple[slice, slice, slice]) -> np.ndarray:
+        boxes.append(math.prod(s.stop - s.start for s in box))
+        return volume.data[(t, c, *box)]
+
+    lazy: Any = LazyImages(copied.info.shape, copied.info.dtype, read)
+    monkeypatch.setattr(Input, "open", lambda self: replace(volume, data=lazy))
+    around, _ = copied.grid.with_halo(copied.grid.brick(2).box)
+    forget(copied, 2)
+    encode_brick(copied, 2)
+    assert boxes == [math.prod(s.stop - s.start for s in around)]
+    boxes.clear()
+    background(copied.open(), 0)
+    assert max(boxes) <= 32**3
 
 
 def test_bricks_tile_every_image_once(copied: Job) -> None:

@@ -98,7 +98,7 @@ def _of_store(original: str, store: str, choice: Choice) -> bytes:
     array = open_store(store)
     number, chunk = largest_brick(array, store)
     brick = array.grid.brick(number)
-    before = np.asarray(volume.data[brick.t, brick.c][brick.box])
+    before = np.asarray(volume.data[(brick.t, brick.c, *brick.box)])
     with VgmReader.open(chunk) as reader:
         after = open_vgm(reader)[...]
         image = report_image(brick.t, brick.c, before, after, drawn=True, noise=reader.meta.noise_of(0, 0))

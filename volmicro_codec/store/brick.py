@@ -38,7 +38,7 @@ def encode_brick(job: Job, number: int, threads: int | None = None) -> Done:
     brick = job.grid.brick(number)
     settings = replace(job.settings, threads=threads or job.settings.threads)
     around, within = job.grid.with_halo(brick.box)
-    voxels = np.asarray(job.open().data[brick.t, brick.c][around])
+    voxels = np.asarray(job.open().data[(brick.t, brick.c, *around)])
     files = []
     mse = 0.0
     for level in range(job.grid.own_levels):

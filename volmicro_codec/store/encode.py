@@ -131,7 +131,7 @@ def background(volume: Volume, seed: int) -> int | float:
         for n in shape[2:]:
             first = int(rng.integers(max(n - PROBE, 0) + 1))
             box.append(slice(first, min(first + PROBE, n)))
-        voxels = np.asarray(volume.data[t, c][tuple(box)])
+        voxels: Any = np.asarray(volume.data[(t, c, *box)])
         found.append((float(voxels.std()), float(np.median(voxels))))
     value: Any = np.median([middle for _, middle in sorted(found)[: PROBES // 4]])
     return float(np.float32(value)) if volume.info.dtype.kind == "f" else round(float(value))

@@ -82,7 +82,7 @@ def try_box(job: Job, sample: Sequence[tuple[int, Box]], slope: float, k: int) -
     number, box = sample[k]
     brick = job.grid.brick(number)
     around, within = job.grid.with_halo(box)
-    voxels = np.asarray(job.open().data[brick.t, brick.c][around])
+    voxels = np.asarray(job.open().data[(brick.t, brick.c, *around)])
     size = 0
     for level in range(job.grid.own_levels):
         if level:

@@ -113,7 +113,7 @@ def verify(
     for n in numbers:
         brick = grid.brick(n)
         box = _part(brick.box, rng)
-        before = np.asarray(original.data[brick.t, brick.c][box]).astype(np.float32)
+        before = np.asarray(original.data[(brick.t, brick.c, *box)]).astype(np.float32)
         after = array.read(box, time=brick.t, channel=brick.c).reshape(before.shape).astype(np.float32)
         error = after - before
         sizes.append(error.size)
