@@ -322,7 +322,8 @@ class ImageFit:
 
         def refit(part: Part, raster: Any) -> tuple[npt.NDArray[np.bool_], Model, float]:
             own, others = self._split(part)
-            if not own.any() and not alone:  # what is known of a block without signal stays so until it is reached
+            if not own.any() and not alone:
+                # What is known of a block without signal stays so until other Gaussians reach it.
                 reached, known = self._reached(others), self._empty.get(part.number)
                 if known is not None and known[0] == reached:
                     return own, Model.empty(), known[1]

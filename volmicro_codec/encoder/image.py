@@ -83,7 +83,9 @@ class Image:
     gate: Gate
     aspect: tuple[float, float, float]
     window: Box | None = None
-    _foreground: tuple[Box, npt.NDArray[np.bool_]] | None = field(default=None, init=False, repr=False)
+    _foreground: dict[tuple[tuple[int, int], ...], npt.NDArray[np.uint8]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -136,11 +138,13 @@ class Image:
         return Reference.of(self.voxels)
 
     def foreground(self, box: Box) -> npt.NDArray[np.bool_]:
-        """Where in a box the foreground is, as the metrics see it, bool; the last box's is kept."""
-        kept = self._foreground
-        if kept is None or kept[0] != box:
-            self._foreground = kept = box, foreground_mask(self.voxels, self.reference, box)
-        return kept[1]
+        """Where in a box the foreground is, as the metrics see it, bool; kept as bits for each box."""
+        key = tuple((s.start, s.stop) for s in box)
+        shape = tuple(s.stop - s.start for s in box)
+        if key not in self._foreground:
+            self._foreground[key] = np.packbits(foreground_mask(self.voxels, self.reference, box))
+        bits = np.unpackbits(self._foreground[key], count=math.prod(shape))
+        return bits.view(bool).reshape(shape)
 
     def parts(self) -> list[Part]:
         """Blocks of at most `MAX_BLOCK_VOXELS` whose cores tile the image; one where that is small."""
