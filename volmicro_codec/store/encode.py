@@ -124,6 +124,7 @@ def budget_of(job: Job, settings: EncodeSettings) -> float | None:
 def background(volume: Volume, seed: int) -> int | float:
     """The value of a volume where it is quiet, from a few boxes: that of bricks which are left out."""
     rng, shape = np.random.default_rng([seed, 0xB9]), volume.info.shape
+    data: Any = volume.data
     found = []
     for _ in range(PROBES):
         t, c = (int(rng.integers(n)) for n in shape[:2])
@@ -131,7 +132,7 @@ def background(volume: Volume, seed: int) -> int | float:
         for n in shape[2:]:
             first = int(rng.integers(max(n - PROBE, 0) + 1))
             box.append(slice(first, min(first + PROBE, n)))
-        voxels: Any = np.asarray(volume.data[(t, c, *box)])
+        voxels = np.asarray(data[(t, c, *box)])
         found.append((float(voxels.std()), float(np.median(voxels))))
     value: Any = np.median([middle for _, middle in sorted(found)[: PROBES // 4]])
     return float(np.float32(value)) if volume.info.dtype.kind == "f" else round(float(value))
