@@ -268,8 +268,9 @@ def describe(
         "coarser_levels_over_full_grid": (size - full) / full,
         "ratio": job.info.nbytes / size,
         "finish_seconds": round(finish_seconds, 1),
-        "simulated": [simulate([r["cpu"] for r in rows], len(job.grid), w) for w in WORKERS],
-        "simulated_5_tb_in_bricks_of_512": [simulate(per_large, of_5_tb, w) for w in WORKERS],
+        "simulated_brick": large,
+        "simulated": [simulate(per_large, -(-int(np.prod(SHAPE)) // large**3), w) for w in WORKERS],
+        "simulated_5_tb": [simulate(per_large, of_5_tb, w) for w in WORKERS],
         "machine": f"{platform.machine()} {os.cpu_count()} cores",
         "date": datetime.date.today().isoformat(),
     }

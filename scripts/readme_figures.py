@@ -141,11 +141,48 @@ def large() -> list[str]:
     return out
 
 
+def scale() -> list[str]:
+    """A store of 100 Gvoxel, and what schedulers need for it."""
+    path = RESULTS / "scale.json"
+    if not path.exists():
+        return ["Not measured."]
+    s: dict[str, Any] = json.loads(path.read_text())
+    rate, http = s["cpu_seconds_a_megavoxel"], s["http"]
+    rates = f"{rate['mean']:.2f} CPU seconds a megavoxel read ({rate['least']:.2f} to {rate['most']:.2f})"
+    out = [
+        f"Measured (`python benchmarks/scale.py`, effort {s['effort']}): {len(s['encoded'])} bricks of"
+        f" {s['brick']}^3 of a made-up volume of {s['voxels'] / 1e9:.0f} Gvoxel took {rates}",
+        f"and at most {s['worker_peak_bytes'] / 1e6:,.0f} MB each. The store made whole of them has"
+        f" {s['bricks']:,} bricks and {s['metadata_bytes']:,} bytes of metadata;",
+        f"its coarser levels add {100 * s['coarser_levels_over_full_grid']:.0f} % to the bytes of the full grid,"
+        f" and `vgm finish` took {s['finish_seconds']:.0f} seconds.",
+        "",
+        "| over http, 50 ms a request | requests | bytes | seconds |",
+        "|---|---|---|---|",
+    ]
+    for name, r in http.items():
+        out.append(f"| {name} | {r['requests']} | {r['bytes']:,} | {r['seconds_at_50_ms']:.2f} |")
+    out += [
+        "",
+        "Simulated from these times, bricks of 512^3, 1 % of the workers three times as slow and 1 % lost:",
+        "",
+        "| workers | 100 Gvoxel, hours | of ideal | 5 TB of uint16, hours | of ideal | bricks done again |",
+        "|---|---|---|---|---|---|",
+    ]
+    for a, b in zip(s["simulated"], s["simulated_5_tb"], strict=True):
+        out.append(
+            f"| {a['workers']:,} | {a['hours']:,.1f} | {100 * a['of_ideal']:.0f} % | {b['hours']:,.1f}"
+            f" | {100 * b['of_ideal']:.0f} % | {b['done_again']} |"
+        )
+    return out
+
+
 def main() -> None:
     """Put the tables into README.md."""
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
-    for name, lines in (("truth", truth()), ("quality", quality()), ("cost", cost()), ("phantom", large())):
+    tables = {"truth": truth(), "quality": quality(), "cost": cost(), "phantom": large(), "scale": scale()}
+    for name, lines in tables.items():
         begin, end = BEGIN.format(name), END.format(name)
         head, rest = text.split(begin, 1)
         _, tail = rest.split(end, 1)

@@ -235,6 +235,27 @@ def test_a_store_that_was_begun_otherwise_is_left_alone(copied: Job, original: P
         settle(Input(str(original)), str(tmp_path / "mine.ome.zarr"), SETTINGS)
 
 
+def test_every_channel_and_time_point_has_bricks_of_its_own(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    images = np.stack([make_phantom((8, 32, 48), k, photons=500) + 50 * k for k in range(4)])
+    np.save(tmp_path / "a.npy", images.reshape(2, 2, 8, 32, 48).astype(np.uint16))
+    store = str(tmp_path / "a.ome.zarr")
+    settings = ["--brick", "48", "--effort", "fast", "-q"]
+    assert run(["encode", str(tmp_path / "a.npy"), "-o", store, *settings]) == 0
+    decoded = zarr.open(store, mode="r")["0"]
+    assert decoded.chunks == (1, 1, 48, 48, 48)
+    for k, (t, c) in enumerate(np.ndindex(2, 2)):
+        error = np.mean((decoded[t, c].astype(float) - images[k]) ** 2)
+        assert error < 0.6 * images[k].var()
+    assert run(["decode", store, "--time", "1", "--channel", "0", "-o", str(tmp_path / "b.npy")]) == 0
+    assert np.array_equal(np.load(tmp_path / "b.npy"), decoded[1, 0])
+
+
+def test_a_pipe_is_no_input_of_a_store(tmp_path: Path) -> None:
+    assert run(["encode", "-", "-o", str(tmp_path / "a.ome.zarr")]) == 2
+    assert not list(tmp_path.iterdir())
+
+
 def test_of_a_volume_of_any_size_no_more_is_read_than_a_brick_and_its_halo(
     copied: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ from .output import bytes_text, emit_json, emit_rows, plain, remark, shape_text
 from .progress import progress
 from .same_file import check_file_output, refuse_twice
 from .several import Failures, expand
-from .spread import ALONE, Spread, cluster_options, is_store, refuse_options
+from .spread import ALONE, Spread, absolute, cluster_options, is_store, refuse_options
 from .streams import STREAM, output_path, shown, volume_path
 from .terminal import say
 
@@ -185,8 +185,10 @@ def encode(
 
         saved = {"--save-history": save_history, "--save-params": save_params}
         refuse_options(f"{output}: a store", {"--force": force, **saved})
-        original = Input(volumes[0], reading.channel, reading.time, reading.axes, reading.series)
-        encode_store(original, output.rstrip("/"), settings, spread, as_json)
+        if volumes[0] == STREAM:
+            raise UsageError("-: a pipe is read once, the bricks of a store need a file")
+        original = Input(absolute(volumes[0]), reading.channel, reading.time, reading.axes, reading.series)
+        encode_store(original, absolute(output.rstrip("/")), settings, spread, as_json)
         return
     if spread != ALONE:
         raise UsageError("--workers, --dask, --task and --plan are of stores: -o OUT.ome.zarr")

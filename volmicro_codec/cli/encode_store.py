@@ -13,7 +13,7 @@ from .app import Command
 from .options import Seconds, json_option
 from .output import bytes_text, emit_json, emit_rows, remark, shape_text
 from .progress import progress
-from .spread import Spread
+from .spread import Spread, absolute
 
 if TYPE_CHECKING:
     from ..encoder.settings import EncodeSettings
@@ -83,7 +83,7 @@ def finish(store: str, as_json: bool) -> None:
     from ..store.job import find_job
 
     began = time.monotonic()
-    dest = store.rstrip("/")
+    dest = absolute(store.rstrip("/"))
     job = find_job(dest)
     if job is None:
         raise FormatError(f"{store}: no store that was begun and not finished")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,6 +59,11 @@ ALONE = Spread()
 def is_store(name: str) -> bool:
     """Whether a name is that of a store of bricks (.zarr) and not of a file."""
     return name.rstrip("/").lower().endswith(".zarr")
+
+
+def absolute(name: str) -> str:
+    """A path as every worker understands it; a URL as it is."""
+    return name if "://" in name else os.path.abspath(name)
 
 
 def refuse_options(what: str, given: Mapping[str, Any]) -> None:
