@@ -10,8 +10,6 @@ import torch
 
 from ..format import EncodedChunk, codings, support_box
 from ..format.chunk import brick_centre
-from ..format.support import MARGIN
-from ..geometry import half_widths, rotation_matrices
 from ..primitives import Primitives, Records, primitives_to_records, records_to_primitives
 from .bricks import Brick, divide
 from .fit import ImageFit
@@ -162,16 +160,6 @@ def _decoded(parts: list[tuple[Brick, Records]]) -> Model:
     return model_of(Primitives.concatenate(prims))
 
 
-def _reaching(records: Records, brick: Brick, window: Box, cutoff: float) -> tuple[I64, I64]:
-    """Which records are not zero everywhere in a window, and which are."""
-    p = records_to_primitives(records, brick_centre(brick.lo, brick.shape))
-    half = half_widths(p.scales, rotation_matrices(p.rotations), cutoff) + MARGIN
-    lo = np.array([s.start for s in window])
-    hi = np.array([s.stop for s in window])
-    reaches = ((np.ceil(p.means - half) < hi) & (np.floor(p.means + half) >= lo)).all(axis=1)
-    return np.flatnonzero(reaches), np.flatnonzero(~reaches)
-
-
 def code_float16(
     model: Model, layout: Layout, shape: tuple[int, int, int], cutoff: float, at: tuple[int, int], plain: bool
 ) -> Coded:
@@ -211,28 +199,28 @@ class Rounded:
         shape: tuple[int, int, int],
         cutoff: float,
         at: tuple[int, int],
-        window: Box | None = None,
+        stored: npt.NDArray[np.bool_] | None = None,
     ) -> Coded:
         """Chunks; primitives whose amplitude rounded to nothing are left out.
 
-        With a window the chunks hold only what reaches into it, and the model all.
+        With a mask of what is to be stored the chunks hold only that, and the model all.
         """
         chunks = []
         decoded = []
-        stored = replace(self.lattice, dc=FILE_STEP)
+        lattice = replace(self.lattice, dc=FILE_STEP)
         for level, brick in self.layout.bricks:
             keep = brick.members[self.symbols.amplitudes[brick.members] != 0]
             if not len(keep):
                 continue
-            mine = self.symbols.select(keep)
-            if window is not None:
-                within, around = _reaching(records_of(mine, stored), brick, window, cutoff)
-                decoded.append((brick, records_of(mine.select(around), stored)))
-                mine = mine.select(within)
-                if not len(mine):
+            if stored is not None:
+                left_out = self.symbols.select(keep[~stored[keep]])
+                decoded.append((brick, records_of(left_out, lattice)))
+                keep = keep[stored[keep]]
+                if not len(keep):
                     continue
-            coded = encode_chunk(mine, stored, brick.shape)
-            records = records_of(mine, stored)[coded.order]
+            mine = self.symbols.select(keep)
+            coded = encode_chunk(mine, lattice, brick.shape)
+            records = records_of(mine, lattice)[coded.order]
             decoded.append((brick, records))
             chunks.append(
                 _chunk(*at, level, codings.LATTICE, brick, records, coded.payload, shape, cutoff)

@@ -53,6 +53,7 @@ from .shares import (
     model_of_points,
 )
 from .significance import step_at_noise
+from .window import to_be_stored
 
 MOST_GROUPS = 6
 REFITS = {"fast": Refits(1, 6, 4, 0), "balanced": Refits(3, 6, 4, 3), "best": Refits(6, 8, 6, 4)}
@@ -320,6 +321,6 @@ def code_with_step(fit: ImageFit, dc: float, plan: Plan, keep_all: bool = False)
         )
     else:
         rounded = rounded_with_step(fit, dc, plan, keep_all)
-        coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at, fit.image.window)
+        coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at, to_be_stored(fit))
     fit.model = coded.model
     return coded
