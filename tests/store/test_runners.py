@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import pytest
 
 from volmicro_codec.errors import DependencyError, InputError, UsageError
 from volmicro_codec.store.runners import RETRIES, Failure, Here, Processes, Runner, runner_of
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def noted(directory: Path, item: int) -> int:
@@ -46,6 +50,35 @@ def test_here_what_fails_is_tried_twice_more(tmp_path: Path) -> None:
 def test_a_process_that_is_killed_costs_nothing_but_what_it_was_at(tmp_path: Path) -> None:
     (tmp_path / "kills").touch()
     check(Processes(2), tmp_path)
+
+
+# Starts a worker, which then waits for more, and is killed.
+LEAVES = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from tests.store.test_runners import pid
+from volmicro_codec.store.runners import Processes
+if __name__ == "__main__":
+    for _, found in Processes(1).run(pid, range(2)):
+        print(found, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def pid(item: int) -> int:
+    return os.getpid()
+
+
+def test_workers_end_with_the_run_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "leaves.py"
+    script.write_text(LEAVES)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # The worker holds the pipes as well: they are read to their end only when both are gone.
+    killed = subprocess.run(
+        [sys.executable, str(script), str(ROOT)], capture_output=True, env=env, timeout=120
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert killed.stdout.strip().isdigit()
 
 
 def always_dies(item: int) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from importlib import import_module
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any, Protocol, TypeVar
 
 from ..errors import DependencyError, UsageError, VgmError
@@ -74,7 +75,8 @@ class Processes:
         waiting, tries = deque(items), dict.fromkeys(items, 0)
         while waiting:
             # No more than there are workers are handed out: when one dies all that are out are lost.
-            with ProcessPoolExecutor(self.workers, mp_context=get_context("spawn")) as pool:
+            spawn = get_context("spawn")
+            with ProcessPoolExecutor(self.workers, mp_context=spawn, initializer=_end_with_parent) as pool:
                 out: dict[Any, int] = {}
                 try:
                     while waiting or out:
@@ -151,6 +153,18 @@ def _again(
         waiting.append(item)
         return ()
     return ((item, Failure(item, error)),)
+
+
+def _end_with_parent() -> None:
+    """Make this process end where the one that started it is killed: it would wait for work for ever."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _told(error: BaseException) -> str:
