@@ -13,7 +13,7 @@ from volumes import ROOT, Image
 from .contract import FitPeer, Fitted
 
 # What decides over a file's bytes: rows measured with other sources are measured again.
-_SOURCES = ("encode", "format", "primitives.py")
+_SOURCES = ("encoder", "entropy", "raster", "format", "primitives.py")
 
 
 class Vgm(FitPeer):
