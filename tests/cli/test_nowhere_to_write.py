@@ -76,10 +76,10 @@ def test_doctor_runs_the_kernels_of_the_cpu(vgm: Callable[..., Any], monkeypatch
 def test_a_kernel_is_compiled_where_it_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     real = numba.njit
 
-    def no_place(*, cache: bool = False, **options: Any) -> Any:
+    def no_place(*function: Any, cache: bool = False, **options: Any) -> Any:
         if cache:
             raise RuntimeError("cannot cache function 'f': no locator available for file 'f.py'")
-        return real(**options)
+        return real(*function, **options)
 
     monkeypatch.setattr(numba, "njit", no_place)
     assert jit.njit(cache=True, nogil=True)(lambda x: x + 1)(2) == 3
