@@ -277,7 +277,6 @@ def blobs(*shape: int) -> Any:
     return np.stack([100 + n * 400 * np.exp(-distance / 12) for n in (1, 2)]).astype(np.uint16)
 
 
-@pytest.mark.slow
 def test_bytes_and_file_are_the_same_and_keep_what_was_said(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="encoding needs torch")
     da = pytest.importorskip("dask.array")
