@@ -31,6 +31,7 @@ sys.exit(codes != [0, 0])
 """
 
 
+@pytest.mark.slow
 def test_without_a_place_for_compiled_kernels_regions_are_decoded_and_doctor_says_so(file: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", NO_PLACE],
