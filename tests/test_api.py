@@ -156,7 +156,6 @@ class OnDevice:
     __cuda_array_interface__: dict[str, Any] = {}  # noqa: RUF012 - as CuPy has it
 
 
-
 @pytest.mark.parametrize(
     ("array", "keywords", "error", "said"),
     [
