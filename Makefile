@@ -82,7 +82,7 @@ docs: $(DOCS)/.installed ## the documentation as pages in build/docs
 
 test: lint types unit ## what continuous integration runs
 
-test-fast: lint types $(STAMP) ## lint, types, and the tests that are not slow: a minute and a half on two processors
+test-fast: lint $(STAMP) ## lint, and the tests that are not slow: within a minute and a half on two processors
 	VGM_HYPOTHESIS=quick $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow and not gpu" $(PYTEST_ARGS)
 
 lint: $(STAMP) ## ruff: rules, and how code is set

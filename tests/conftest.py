@@ -20,6 +20,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 settings.register_profile(
     "default", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
+settings.register_profile("quick", settings.get_profile("default"), max_examples=20)
 settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("VGM_HYPOTHESIS", "default"))
 

@@ -156,7 +156,6 @@ class OnDevice:
     __cuda_array_interface__: dict[str, Any] = {}  # noqa: RUF012 - as CuPy has it
 
 
-
 @pytest.mark.parametrize(
     ("array", "keywords", "error", "said"),
     [
@@ -260,7 +259,7 @@ def test_out_is_filled_and_is_what_is_returned() -> None:
         (lambda: vgm.imread(FILE.read_bytes()), UsageError, "expected a path or a URL, got bytes"),
         (lambda: vgm.imread(FILE, level=-1), UsageError, "level -1"),
         (lambda: vgm.imread(FILE, level=0.5), UsageError, "level 0.5: expected a whole number"),
-        (lambda: vgm.imread(FILE, channel="DAPI"), UsageError, "channel 'DAPI': expected a whole number"),
+        (lambda: vgm.imread(FILE, channel="DAPI"), UsageError, "no single channel is called 'DAPI'"),
         (lambda: vgm.imread(FILE, time=99), UsageError, "time 99"),
         (lambda: vgm.imread(FILE, box=(1, 2)), UsageError, "a box is"),
     ],
@@ -294,6 +293,7 @@ def test_bytes_and_file_are_the_same_and_keep_what_was_said(tmp_path: Path) -> N
     with vgm.open(data) as array:
         assert (array.info.voxel_size, array.info.unit) == ((2, 0.5, 0.5), "µm")
         assert [c.name for c in array.info.channels] == ["DAPI", "GFP"]
+    np.testing.assert_array_equal(vgm.decode(data, channel="GFP"), found[1])
     turned = vgm.encode(voxels.transpose(1, 2, 0, 3), axes="ZYCX", **quick, **said)
     assert turned == data
     with pytest.raises(OutputExistsError):

@@ -13,6 +13,8 @@ import pytest
 
 pytest.importorskip("torch", reason="the gallery encodes")
 
+pytestmark = pytest.mark.slow
+
 GALLERY = Path(__file__).resolve().parents[1] / "docs" / "gallery"
 FIRST = "arrays.md"  # makes the file that the others open
 PAGES = sorted(p.name for p in GALLERY.glob("*.md") if "```pycon" in p.read_text(encoding="utf-8"))

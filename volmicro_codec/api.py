@@ -66,7 +66,7 @@ class DecodeKeywords(TypedDict, total=False):
     """Keywords of `decode` after ``level`` and ``out``."""
 
     box: Any
-    channel: int | None
+    channel: int | str | None
     time: int | None
     grain: bool
     threads: int | None
@@ -198,7 +198,7 @@ def decode(
     out: Voxels | None = None,
     *,
     box: Any = None,
-    channel: int | None = None,
+    channel: int | str | None = None,
     time: int | None = None,
     grain: bool = False,
     threads: int | None = None,
@@ -216,8 +216,10 @@ def decode(
         Where to put the voxels; of the result's shape and dtype.
     box : three of (lo, hi), slice without a step, or None
         On z, y, x, in voxels of the level's grid; all by default.
-    channel, time : int, optional
-        Only this one, without its axis.
+    channel : int or str, optional
+        Only this one, by number or name, without its axis.
+    time : int, optional
+        As ``channel``.
     grain : bool
         Put noise like the original's back; see `VgmArray.with_grain`.
     threads : int, optional

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import InputError, UsageError
+from .text import whole_number
 from .units import length_unit, time_unit
 
 SUPPORTED_DTYPES = ("uint8", "uint16", "float32", "int16")
@@ -104,6 +105,24 @@ class VolumeInfo:
     def squeezed_shape(self) -> tuple[int, ...]:
         """The shape over ``axes`` only."""
         return tuple(s for a, s in zip("TCZYX", self.shape, strict=True) if a in self.axes)
+
+
+def channel_number(name: str, channels: Sequence[ChannelInfo]) -> int:
+    """The number of the channel that is called so, or of that number where none is: "DAPI", "2".
+
+    Raises
+    ------
+    UsageError
+        Where no single channel is called that.
+    """
+    names = [c.name for c in channels]
+    if names.count(name) == 1:
+        return names.index(name)
+    number = whole_number(name) if name.isdecimal() else None
+    if number is None:
+        known = ", ".join(str(n) for n in names if n is not None) or "none"
+        raise UsageError(f"no single channel is called {name!r}; the file names: {known}")
+    return number
 
 
 def slabs(

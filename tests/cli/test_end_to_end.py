@@ -15,6 +15,8 @@ import pytest
 
 from volmicro_codec.io import read_volume
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

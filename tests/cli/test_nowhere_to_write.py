@@ -31,6 +31,7 @@ sys.exit(codes != [0, 0])
 """
 
 
+@pytest.mark.slow
 def test_without_a_place_for_compiled_kernels_regions_are_decoded_and_doctor_says_so(file: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", NO_PLACE],
@@ -76,10 +77,10 @@ def test_doctor_runs_the_kernels_of_the_cpu(vgm: Callable[..., Any], monkeypatch
 def test_a_kernel_is_compiled_where_it_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     real = numba.njit
 
-    def no_place(*, cache: bool = False, **options: Any) -> Any:
+    def no_place(*function: Any, cache: bool = False, **options: Any) -> Any:
         if cache:
             raise RuntimeError("cannot cache function 'f': no locator available for file 'f.py'")
-        return real(**options)
+        return real(*function, **options)
 
     monkeypatch.setattr(numba, "njit", no_place)
     assert jit.njit(cache=True, nogil=True)(lambda x: x + 1)(2) == 3

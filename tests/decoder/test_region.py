@@ -203,6 +203,7 @@ def test_volumes_far_larger_than_memory_open_and_read() -> None:
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.slow
 def test_tiles_with_more_primitives_than_fit_in_memory_are_summed_in_groups(
     dtype: str, level: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

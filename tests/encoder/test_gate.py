@@ -181,6 +181,7 @@ def test_a_very_large_volume_is_learned_from_boxes_spread_over_it(monkeypatch):
         ("nucleus-conf-wf-neubias.ome.tif", 0.05, 0.4),
     ],
 )
+@pytest.mark.slow
 def test_occupancy_of_real_stacks(name, low, high):
     import tifffile
 

@@ -13,6 +13,8 @@ from volmicro_codec.encoder.pipeline import encode_volume
 from volmicro_codec.encoder.settings import EncodeSettings
 from volmicro_codec.volume import Volume
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (24, 64, 64)
 NOISE = 10.0
 WIDTH = 1.4

@@ -18,6 +18,8 @@ from volmicro_codec.format import FileMeta, overhead
 from volmicro_codec.noise_model import NoiseModel
 from volmicro_codec.volume import Volume, VolumeInfo
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (10, 14, 16)
 
 

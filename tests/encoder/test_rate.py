@@ -19,6 +19,8 @@ from volmicro_codec.encoder.settings import EncodeSettings
 from volmicro_codec.errors import UsageError
 from volmicro_codec.volume import Volume
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (16, 24, 28)
 SMALL = (12, 18, 20)
 CODINGS = ("lattice", "float16", "raw")

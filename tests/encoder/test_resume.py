@@ -19,6 +19,8 @@ from volmicro_codec.encoder.pipeline import encode_volume
 from volmicro_codec.encoder.settings import EncodeSettings
 from volmicro_codec.volume import Volume, VolumeInfo
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (12, 28, 40)
 SETTINGS = EncodeSettings(ratio=20, effort="fast", iterations=3, gate="none", objective="voxels")
 LEFT = ".a.vgm.resume"

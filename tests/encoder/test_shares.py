@@ -19,6 +19,8 @@ from volmicro_codec.encoder.shares import layer, loss_of, model_of_points
 from volmicro_codec.format import VgmReader, codings
 from volmicro_codec.volume import Volume
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (16, 32, 36)
 
 

@@ -14,6 +14,8 @@ from volmicro_codec.noise_model import NoiseModel
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.volume import Volume, VolumeInfo
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (24, 64, 64)
 
 

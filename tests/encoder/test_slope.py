@@ -14,6 +14,8 @@ from volmicro_codec.errors import UsageError
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.volume import Volume
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (16, 64, 64)
 
 

@@ -22,6 +22,7 @@ def cell() -> np.ndarray:
     return (400 + 9000 * body * (1 + 0.12 * grain / grain.std())).astype(np.uint16)
 
 
+@pytest.mark.slow
 def test_a_smooth_image_is_not_given_up_after_its_first_peaks(tmp_path) -> None:
     """Growing once ended where a round found few: 62.7 dB instead of 73, and half of the bytes unused."""
     settings = EncodeSettings(ratio=50, effort="fast", gate="none", threads=1)

@@ -16,6 +16,8 @@ from volmicro_codec.format import VgmReader
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.volume import Volume
 
+pytestmark = pytest.mark.slow
+
 SLOPE = EncodeSettings(slope=11.09, effort="fast")
 HALO, WALL, EDGE = 16, 40, 80
 

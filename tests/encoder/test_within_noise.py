@@ -16,6 +16,8 @@ from volmicro_codec.evaluate.excess import excess
 from volmicro_codec.evaluate.noise import estimate_noise
 from volmicro_codec.volume import Volume
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (16, 48, 48)
 
 

@@ -143,6 +143,7 @@ METADATA = {
 
 
 @pytest.mark.parametrize("name", METADATA)
+@pytest.mark.slow
 def test_opening_takes_memory_and_time_in_proportion_to_the_metadata(name: str) -> None:
     data = metadata_of(METADATA[name]())
     seconds, peak = measured(data)

@@ -58,6 +58,7 @@ def test_a_pyramid_holds_the_files_own_levels_and_says_that_it_is_lossy(
 
 
 @pytest.mark.volumes
+@pytest.mark.slow
 def test_the_real_stacks_go_through_ome_zarr_unchanged(volumes: Path, tmp_path: Path) -> None:
     from volmicro_codec.io import write_volume
 

@@ -94,6 +94,7 @@ def test_time_points_are_an_axis_and_a_small_file_is_one_level(make_file: MakeFi
     assert arguments["colormap"] == "gray"
 
 
+@pytest.mark.slow
 def test_the_sample_is_the_phantom() -> None:
     ((data, arguments, kind),) = plugin.phantom()
     np.testing.assert_array_equal(data, volmicro_codec.make_phantom())

@@ -214,7 +214,7 @@ def test_a_name_that_the_locale_does_not_know_can_be_written(tmp_path: Path) -> 
 def test_where_there_are_no_locks_nothing_is_removed_and_all_else_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(beside, "_locked", lambda fd: None)
+    monkeypatch.setattr(beside, "locked", lambda fd: None)
     left = tmp_path / ".v.npy.0123abcd.part"
     left.write_bytes(b"perhaps of a run on another machine")
     write_volume(tmp_path / "v.npy", stack(3).data, stack(3).info)

@@ -167,6 +167,7 @@ def test_a_damaged_chunk_is_found_where_it_is_read(tmp_path: Path) -> None:
         volume.data[2, 1]
 
 
+@pytest.mark.slow
 def test_channels_are_encoded_from_it_and_verified_against_it(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="encoding needs torch")
     z, y, x = np.indices((12, 24, 24))

@@ -163,6 +163,7 @@ def test_without_levels_coarser_ones_are_means(tmp_path: Path) -> None:
 
 
 @given(depth=st.integers(1, 100), cuts=st.lists(st.integers(1, 40), min_size=1, max_size=6))
+@pytest.mark.slow
 def test_slabs_of_any_depth_make_the_same_volume(
     tmp_path_factory: pytest.TempPathFactory, depth: int, cuts: list[int]
 ) -> None:

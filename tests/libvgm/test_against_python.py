@@ -57,6 +57,7 @@ def mended(data: bytearray) -> bytes:
 
 
 @pytest.mark.parametrize("path", VALID, ids=lambda p: p.stem)
+@pytest.mark.slow
 def test_the_same_damaged_heads_are_taken(path: Path, library: ctypes.CDLL) -> None:
     data = path.read_bytes()
     rng = np.random.default_rng(len(data))

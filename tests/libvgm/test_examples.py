@@ -19,9 +19,12 @@ VALID = sorted(p.stem for p in (VECTORS / "valid").glob("*.vgm"))
 INVALID = sorted(p.stem for p in (VECTORS / "invalid").glob("*.vgm"))
 USAGE = 4
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("cmake") and shutil.which("cc")), reason="needs CMake and a C compiler"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (shutil.which("cmake") and shutil.which("cc")), reason="needs CMake and a C compiler"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

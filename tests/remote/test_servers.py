@@ -152,9 +152,7 @@ def test_a_server_without_ranges_is_read_no_further_than_needed(
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "soon", "inf", "nan", ""])
-def test_a_time_out_that_is_no_time_is_refused(
-    url: str, monkeypatch: pytest.MonkeyPatch, text: str
-) -> None:
+def test_a_time_out_that_is_no_time_is_refused(url: str, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("VGM_TIMEOUT", text)
     with pytest.raises(UsageError, match="VGM_TIMEOUT"):
         UrlSource(url)

@@ -29,6 +29,8 @@ from volmicro_codec.store.grid import Grid
 from volmicro_codec.store.job import DONE, FOLDER, Input, Job, find_job
 from volmicro_codec.store.runners import Failure, Here
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # Goes on with a store and dies at the n-th object that it writes, before or after.

@@ -75,6 +75,7 @@ def test_workers_decode_it_to_the_same(store: str, voxels: np.ndarray, tmp_path:
         assert np.array_equal(levels["1"][...], zarr.open(store, mode="r")["1"][...])
 
 
+@pytest.mark.slow
 def test_dask_decodes_it_to_the_same(store: str, voxels: np.ndarray, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(

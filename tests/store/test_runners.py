@@ -92,6 +92,7 @@ def test_an_item_that_kills_every_process_is_given_up(tmp_path: Path) -> None:
     assert found == {0: 0, 1: Failure(1, "its process died"), 2: 2}
 
 
+@pytest.mark.slow
 def test_a_dask_worker_that_is_killed_costs_nothing_but_what_it_was_at(tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     (tmp_path / "kills").touch()

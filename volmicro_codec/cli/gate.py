@@ -30,12 +30,8 @@ from .same_file import check_file_output
     show_default=True,
     help="Occupancy from which on the gate is open.",
 )
-@click.option(
-    "--iterations", type=Count(1), default=300, show_default=True, help="Steps of training."
-)
-@click.option(
-    "--seed", type=Count(0), default=0, show_default=True, help="Seed of all that is random."
-)
+@click.option("--iterations", type=Count(1), default=300, show_default=True, help="Steps of training.")
+@click.option("--seed", type=Count(0), default=0, show_default=True, help="Seed of all that is random.")
 @channel_option
 @time_option
 @original_options

@@ -118,9 +118,8 @@ def channel_option(f: F) -> F:
 
 def original_options(f: F) -> F:
     """``--axes`` and ``--series``: how the file of an original volume is to be read."""
-    f = click.option(
-        "--series", type=Count(0), metavar="N", help="This image of a file of several, from 0."
-    )(f)
+    series = "This image of a file of several, from 0."
+    f = click.option("--series", type=Count(0), metavar="N", help=series)(f)
     return click.option(
         "--axes",
         metavar="LETTERS",

@@ -19,9 +19,7 @@ WORKING_BYTES = 8
 @click.option(
     "--shape", callback=parse_shape, default="64,256,256", show_default=True, metavar="Z,Y,X", help="Voxels."
 )
-@click.option(
-    "--seed", type=Count(0), default=0, show_default=True, help="Same seed, same stack."
-)
+@click.option("--seed", type=Count(0), default=0, show_default=True, help="Same seed, same stack.")
 @click.option(
     "--kind",
     type=click.Choice(["mixed", "neurites", "nuclei"]),

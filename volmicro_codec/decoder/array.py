@@ -16,7 +16,7 @@ from ..errors import UsageError
 from ..format import FileMeta, VgmReader, metadata
 from ..indexing import AxisRange, BoundsError, parse_box, parse_index, whole
 from ..native import TILE
-from ..volume import VolumeInfo, VoxelSize, slabs
+from ..volume import VolumeInfo, VoxelSize, channel_number, slabs
 from .backend import get_backend
 from .chunk_cache import ChunkCache
 from .grain import add_grain
@@ -172,7 +172,7 @@ class VgmArray:
         box: Any = None,
         *,
         level: int = 0,
-        channel: int | None = None,
+        channel: int | str | None = None,
         time: int | None = None,
         out: Voxels | None = None,
         grain: bool = False,
@@ -185,8 +185,10 @@ class VgmArray:
             On z, y, x, in voxels of the grid that is read; None is all.
         level : int
             Read a grid 2^level coarser than this one.
-        channel, time : int, optional
-            Only this one, without its axis. All, where not given.
+        channel : int or str, optional
+            Only this one, by number or name, without its axis. All, where not given.
+        time : int, optional
+            As ``channel``.
         out : numpy.ndarray, C-contiguous, optional
             Where to put the voxels; of the result's shape and dtype.
         grain : bool
@@ -212,7 +214,7 @@ class VgmArray:
         ranges.update(zip("ZYX", parse_box(box, self.info.shape[2:]), strict=True))
         return self._evaluate(ranges, out)
 
-    def _images(self, channel: int | None, time: int | None) -> dict[str, AxisRange]:
+    def _images(self, channel: int | str | None, time: int | None) -> dict[str, AxisRange]:
         """Ranges of the T and C axes; a chosen one is an axis that is not kept."""
         ranges = {}
         for axis, name, chosen, size in (
@@ -220,6 +222,8 @@ class VgmArray:
             ("C", "channel", channel, self.info.shape[1]),
         ):
             if chosen is not None:
+                if isinstance(chosen, str) and axis == "C":
+                    chosen = channel_number(chosen, self.info.channels)
                 chosen = whole(name, chosen)
                 if not 0 <= chosen < size:
                     raise BoundsError(f"{name} {chosen}: the volume has {name}s 0 to {size - 1}")
@@ -257,7 +261,7 @@ class VgmArray:
                     add_grain(images[nt, nc], noise, zyx, *at, self._grain_seed)
         return out
 
-    def sample(self, points: npt.ArrayLike, channel: int = 0, time: int = 0) -> npt.NDArray[np.float32]:
+    def sample(self, points: npt.ArrayLike, channel: int | str = 0, time: int = 0) -> npt.NDArray[np.float32]:
         """Values at arbitrary real coordinates, before rounding to the dtype.
 
         Parameters
@@ -281,7 +285,7 @@ class VgmArray:
         return self._file.sample(images["T"].start, images["C"].start, self._grid, check_points(points))
 
     def iter_slabs(
-        self, max_bytes: int = SLAB_BYTES, *, channel: int | None = None, time: int | None = None
+        self, max_bytes: int = SLAB_BYTES, *, channel: int | str | None = None, time: int | None = None
     ) -> Iterator[tuple[tuple[int | slice, ...], Voxels]]:
         """The volume slab by slab, in the order of its axes and in bounded memory.
 

@@ -113,7 +113,6 @@ class CpuBackend:
 
         run_in_pool(threads, tiles_of, len(bounds) - 1)
 
-
     def _touched(
         self,
         threads: int,

@@ -110,7 +110,7 @@ def new_late() -> I64:
 @njit(cache=True, nogil=True)
 def code_primitives(  # type: ignore[no-untyped-def]
     rc, buf, models, steps, recent, cells, order, classes, amplitudes, shapes, lattice, centres, factors,
-):
+):  # fmt: skip
     """Write the next N primitives of a chunk, in the decoder's order.
 
     Parameters

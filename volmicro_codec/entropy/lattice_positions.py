@@ -81,9 +81,7 @@ def _code_split(rc, buf, tables, mixture, n, left):  # type: ignore[no-untyped-d
     total = np.int64(0)
     for a in range(weights.shape[0]):
         total += weights[a]
-    code_part(
-        rc, buf, _mixed(tables, weights, total, n, left), _mixed(tables, weights, total, n, left + 1)
-    )
+    code_part(rc, buf, _mixed(tables, weights, total, n, left), _mixed(tables, weights, total, n, left + 1))
     total = np.int64(0)
     for a in range(weights.shape[0]):
         weights[a] *= tables[a, n, left + 1] - tables[a, n, left]

@@ -47,6 +47,7 @@ WEIGHTS = np.array(
 SIGN_PRIOR = np.array([0, 19661, 0], np.int64)
 
 # [min(class, 3)][node of the tree], probability of a 1 in 1/256; node 0 is not used
+# fmt: off
 AMPLITUDE_PRIOR = np.array(
     [
         [
@@ -68,3 +69,4 @@ AMPLITUDE_PRIOR = np.array(
     ],
     np.int64,
 )
+# fmt: on

@@ -37,8 +37,7 @@ class Tile:
 
 def _padded(core: tuple[slice, ...], shape: tuple[int, ...], halo: tuple[int, int, int]) -> Tile:
     padded = tuple(
-        slice(max(0, s.start - h), min(int(n), s.stop + h))
-        for s, n, h in zip(core, shape, halo, strict=True)
+        slice(max(0, s.start - h), min(int(n), s.stop + h)) for s, n, h in zip(core, shape, halo, strict=True)
     )
     inner = tuple(slice(s.start - p.start, s.stop - p.start) for s, p in zip(core, padded, strict=True))
     return Tile(

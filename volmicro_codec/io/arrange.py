@@ -14,8 +14,7 @@ import numpy.typing as npt
 
 from ..errors import InputError, UsageError
 from ..room import check_scratch, total_memory
-from ..text import whole_number
-from ..volume import SUPPORTED_DTYPES, Volume
+from ..volume import SUPPORTED_DTYPES, Volume, channel_number
 from .axes import Choice, Named, name_axes
 from .metadata import Described
 
@@ -124,16 +123,10 @@ def chosen(stored: Stored, channel: int | str | None, time: int | None) -> dict[
     sizes = dict(zip(stored.axes, stored.shape, strict=True))
     at: dict[str, int] = {}
     if isinstance(channel, str):
-        names = [c.name for c in stored.described.channels]
-        if names.count(channel) == 1:
-            channel = names.index(channel)
-        elif (number := whole_number(channel)) is not None and channel.isdecimal():
-            channel = number
-        else:
-            known = ", ".join(str(n) for n in names if n is not None) or "none"
-            raise UsageError(
-                f"{stored.name}: no single channel is called {channel!r}; the file names: {known}"
-            )
+        try:
+            channel = channel_number(channel, stored.described.channels)
+        except UsageError as e:
+            raise UsageError(f"{stored.name}: {e}") from None
     for axis, index, word in (("C", channel, "channel"), ("T", time, "time point")):
         if index is None:
             continue
