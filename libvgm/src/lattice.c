@@ -4,26 +4,23 @@
 #include "lattice_record.h"
 #include "range_decoder.h"
 
-enum { MAX_BRICK = 16384, MAX_MARGIN = 16384, MAX_CLASS = 40, CELL_FLOOR = 32768, SPLITS = 5, TABLED = 255, ONE = 4096 };
+enum { MAX_BRICK = 16384, MAX_MARGIN = 16384, MAX_CLASS = 40, CELL_FLOOR = 32768, SPLITS = 5, TABLED = 255, ONE = 4096, TABLED_BITS = 12 };
 #define FARTHEST ((int64_t)1 << 34)
 #define WIDE (4 * ONE)
 
 struct vgm_lattice_tables {
     int32_t below[TABLED + 1][TABLED + 2][8]; /* C[s][n][k] of section 4.4 as [n][k][s] */
-    int64_t powers[256];                      /* what exp2 of the bits 15 to 8 of e is */
+    uint32_t powers[1 << TABLED_BITS];        /* what exp2 of the highest bits of a fraction of 16 is */
     int32_t z[256];                           /* where the logistic function is about (k + 1/2) / 256 */
     int32_t rates[257];                       /* of a number seen so often */
 };
 
-/* exp2_fixed, with its first eight factors looked up. */
+/* exp2_fixed, with its first factors looked up; where a bit is not set, the factor is 1, which takes less time than to leave it out. */
 static inline int64_t power_of(const vgm_lattice_tables *tables, int64_t e)
 {
-    int64_t r = tables->powers[e >> 8 & 255], w = e >> 16;
-    for (unsigned bits = (unsigned)(e & 255); bits != 0;) {
-        int b = VGM_HIGHEST_BIT(bits);
-        r = (r * EXP2[b] + (1 << 29)) >> 30;
-        bits &= ~(1u << b);
-    }
+    int64_t r = tables->powers[(e & 65535) >> (16 - TABLED_BITS)], w = e >> 16;
+    for (int b = 15 - TABLED_BITS; b >= 0; b--)
+        r = (r * (e >> b & 1 ? EXP2[b] : 1 << 30) + (1 << 29)) >> 30;
     return w >= 0 ? r << w : r >> -w;
 }
 
@@ -34,8 +31,9 @@ vgm_lattice_tables *vgm_new_lattice_tables(const vgm_allocator *allocator, vgm_e
     int32_t z = -12 * 65536;
     if (tables == NULL)
         return NULL;
+    for (int k = 0; k < 1 << TABLED_BITS; k++)
+        tables->powers[k] = (uint32_t)exp2_fixed(k << (16 - TABLED_BITS));
     for (int k = 0; k < 256; k++) {
-        tables->powers[k] = exp2_fixed(k << 8);
         while (logistic(z) < (2 * k + 1) * 2048)
             z += 256;
         tables->z[k] = z;

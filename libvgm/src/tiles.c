@@ -3,11 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "instructions.h"
 #include "vgm.h"
-
-#if !defined(__GNUC__)
-#error "libvgm is written with the compiler's vectors: GCC or Clang (on Windows clang-cl) is needed"
-#endif
 
 static const double WALK_LIMIT = 80.0;    /* largest sum of magnitudes of the exponent's terms that a walk may meet */
 static const double COLUMN_LIMIT = 400.0; /* largest offset, in conditional standard deviations, that a column may meet */
@@ -102,7 +99,7 @@ static slices slices_of(const vgm_gaussian *g, double cutoff)
 #undef LANES_AVX
 #undef NAME
 
-#if (defined(__x86_64__) || defined(__i386__)) && !defined(VGM_GENERIC_ONLY)
+#if VGM_HAVE_AVX2
 #define TARGET __attribute__((target("avx2")))
 #define LANES_AVX 1
 #define NAME(x) x##_avx2
@@ -110,16 +107,13 @@ static slices slices_of(const vgm_gaussian *g, double cutoff)
 #undef TARGET
 #undef LANES_AVX
 #undef NAME
-#define HAVE_AVX2 1
-#else
-#define HAVE_AVX2 0
 #endif
 
 typedef void tile_function(const vgm_block *block, uint64_t tile, const wanted *want, vgm_tile_room *room);
 
 static tile_function *best_function(void)
 {
-#if HAVE_AVX2
+#if VGM_HAVE_AVX2
     if (__builtin_cpu_supports("avx2"))
         return evaluate_tile_avx2;
 #endif
