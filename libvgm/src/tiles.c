@@ -26,7 +26,6 @@ typedef struct {
     int64_t first[3], from[3], to[3];
 } wanted;
 
-enum { QUARTER_Z = VGM_PATCH_Z / 2 + 5, QUARTER_Y = VGM_PATCH_Y / 2 + 5, QUARTER_X = VGM_PATCH_X / 2 + 5 };
 static const float MIDDLE_0 = 150.0f / 256.0f, MIDDLE_1 = -25.0f / 256.0f, MIDDLE_2 = 3.0f / 256.0f;
 static const double ERROR_ROOM = 4e-5; /* of 1e-4: what midpoints may add to a sum */
 enum { WORTH_A_PATCH = 8 };            /* Gaussians that take longer at every voxel than a patch and the way back */
@@ -138,7 +137,7 @@ static void fetch_plane(const vgm_block *b, const wanted *want, int64_t z)
 
 typedef struct {
     void (*tile)(const vgm_block *block, uint64_t tile, const wanted *want, const vgm_patch *patch, vgm_tile_room *room);
-    void (*patch)(const vgm_block *block, int z_first, int z_stop, vgm_patch *patch);
+    void (*patch)(const vgm_block *block, const int first[3], const int stop[3], vgm_patch *patch);
     const char *name;
 } functions;
 
@@ -239,6 +238,7 @@ void vgm_evaluate_tiles(const vgm_block *b, uint64_t first, uint64_t last, vgm_t
     for (uint64_t n = first, stop; n < last; n = stop) {
         uint64_t place[3] = {n / wide / high, n / wide % high, n % wide};
         int64_t tile[3], at[3], from, to;
+        int begin[3], end[3], any = 1;
         const vgm_patch *patch = NULL;
         for (int a = 0; a < 3; a++) {
             tile[a] = 2 * (b->group_lo[a] + (int64_t)place[a]);
@@ -248,13 +248,18 @@ void vgm_evaluate_tiles(const vgm_block *b, uint64_t first, uint64_t last, vgm_t
         if (b->offsets[tiles + n + 1] == b->offsets[tiles + n])
             while (stop < last && stop - n < wide - place[2] && b->offsets[tiles + stop + 1] == b->offsets[tiles + n])
                 stop++;
-        wanted_of(b->lo[0], b->step[0], b->count[0], at[0], 2 * SIZE[0], &from, &to);
-        if (from >= to)
+        for (int a = 0; a < 3; a++) {
+            wanted_of(b->lo[a], b->step[a], b->count[a], at[a], 2 * SIZE[a] * (a == 2 ? (int64_t)(stop - n) : 1), &from, &to);
+            any = any && from < to;
+            begin[a] = (int)(b->lo[a] + from * b->step[a] - at[a]);
+            end[a] = (int)(b->lo[a] + (to - 1) * b->step[a] - at[a]) + 1;
+        }
+        if (!any)
             continue;
         if (b->offsets[tiles + n + 1] > b->offsets[tiles + n]) {
             begin_patch(b, tiles + n, at, &room->patch);
             if (room->patch.filled)
-                f->patch(b, (int)(b->lo[0] + from * b->step[0] - at[0]), (int)(b->lo[0] + (to - 1) * b->step[0] - at[0]) + 1, &room->patch);
+                f->patch(b, begin, end, &room->patch);
             patch = &room->patch;
         }
         for (int64_t z = tile[0]; z < tile[0] + 2; z++)

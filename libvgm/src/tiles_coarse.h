@@ -33,38 +33,44 @@ PART void NAME(prolong_row)(const float *restrict in, float *restrict out, int n
     }
 }
 
-/* From the patch of every fourth voxel to planes [first, stop) of that of every second, or one more. */
-PART void NAME(prolong_patch)(vgm_patch *p, int first, int stop)
+/* From the patch of every fourth voxel to planes [first, stop) and rows [0, rows) of that of every second, or one more. */
+PART void NAME(prolong_patch)(vgm_patch *p, int first, int stop, int rows)
 {
     enum { PLANE = VGM_PATCH_Y * VGM_PATCH_STRIDE };
-    int low = first >> 1, high = (stop + 1) >> 1;
+    int low = first >> 1, high = (stop + 1) >> 1, pairs = (rows + 1) >> 1;
     for (int z = low; z < high + 5; z++) {
-        for (int y = 0; y < QUARTER_Y; y++)
+        for (int y = 0; y < pairs + 5; y++)
             NAME(prolong_row)(p->quarter + z * PLANE + y * VGM_PATCH_STRIDE, p->rows + y * VGM_PATCH_STRIDE, VGM_PATCH_STRIDE);
-        NAME(prolong_lines)(p->rows, VGM_PATCH_STRIDE, p->planes + z * PLANE, VGM_PATCH_STRIDE, VGM_PATCH_STRIDE, 0, VGM_PATCH_Y / 2);
+        NAME(prolong_lines)(p->rows, VGM_PATCH_STRIDE, p->planes + z * PLANE, VGM_PATCH_STRIDE, VGM_PATCH_STRIDE, 0, pairs);
     }
-    NAME(prolong_lines)(p->planes, PLANE, p->half, PLANE, PLANE, low, high);
+    NAME(prolong_lines)(p->planes, PLANE, p->half, PLANE, 2 * pairs * VGM_PATCH_STRIDE, low, high);
 }
 
-/* Sum the large Gaussians of a group that its patch takes, in planes [z_first, z_stop) of the group's voxels. */
-static TARGET void NAME(fill_patch)(const vgm_block *b, int z_first, int z_stop, vgm_patch *p)
+/* Sum the large Gaussians of a group that its patch takes, for the voxels numbered [first, stop) on each axis of the group. */
+static TARGET void NAME(fill_patch)(const vgm_block *b, const int first[3], const int stop[3], vgm_patch *p)
 {
-    int half_first = z_first >> 1, half_stop = ((z_stop + 1) >> 1) + 5, quarters = 0;
+    int start[3], end[3], quarters = 0;
     tile_part t;
     t.cutoff = b->cutoff;
     t.edge = vgm_exp(-0.5 * b->cutoff);
-    t.x_start = 0;
     for (int coarseness = 2; coarseness > 0; coarseness--) {
         double room = ERROR_ROOM;
+        for (int a = 0; a < 3; a++) {
+            start[a] = first[a] >> coarseness;
+            end[a] = ((stop[a] + 1) >> 1) + 5;
+            if (coarseness == 2)
+                end[a] = ((end[a] + 1) >> 1) + 5;
+        }
         t.sum = coarseness == 2 ? p->quarter : p->half;
-        t.z_start = coarseness == 2 ? half_first >> 1 : half_first;
-        t.z_stop = coarseness == 2 ? ((half_stop + 1) >> 1) + 5 : half_stop;
-        t.y_stop = coarseness == 2 ? QUARTER_Y : VGM_PATCH_Y;
-        t.x_stop = coarseness == 2 ? QUARTER_X : VGM_PATCH_X;
+        t.z_start = start[0];
+        t.z_stop = end[0];
+        t.y_stop = end[1];
+        t.x_start = start[2];
+        t.x_stop = end[2];
         for (int a = 0; a < 3; a++)
             t.at[a] = (double)((p->at[a] >> coarseness) - coarseness - 1);
         if (coarseness == 1 && quarters)
-            NAME(prolong_patch)(p, half_first, half_stop);
+            NAME(prolong_patch)(p, start[0], end[0], end[1]);
         else
             for (int z = t.z_start; z < t.z_stop; z++)
                 memset(t.sum + z * VGM_PATCH_Y * VGM_PATCH_STRIDE, 0, (size_t)(t.y_stop * VGM_PATCH_STRIDE) * sizeof *t.sum);
