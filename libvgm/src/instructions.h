@@ -6,10 +6,16 @@
 #error "libvgm is written with the compiler's vectors: GCC or Clang (on Windows clang-cl) is needed"
 #endif
 
-#if (defined(__x86_64__) || defined(__i386__)) && !defined(VGM_GENERIC_ONLY)
-#define VGM_HAVE_AVX2 1
+#ifndef VGM_INSTRUCTIONS /* the most that may be used: 0 none, 1 AVX2, 2 AVX-512 */
+#define VGM_INSTRUCTIONS 2
+#endif
+
+#if defined(__x86_64__) || defined(__i386__)
+#define VGM_HAVE_AVX2 (VGM_INSTRUCTIONS >= 1)
+#define VGM_HAVE_AVX512 (VGM_INSTRUCTIONS >= 2)
 #else
 #define VGM_HAVE_AVX2 0
+#define VGM_HAVE_AVX512 0
 #endif
 
 #endif

@@ -135,6 +135,16 @@ static void fetch_plane(const vgm_block *b, const wanted *want, int64_t z)
 #undef NAME
 #endif
 
+#if VGM_HAVE_AVX512 /* with vectors of eight lanes still: more registers, and masks */
+#define TARGET __attribute__((target("avx2,avx512f,avx512vl,avx512dq,avx512bw")))
+#define LANES_AVX 1
+#define NAME(x) x##_avx512
+#include "tiles_template.h"
+#undef TARGET
+#undef LANES_AVX
+#undef NAME
+#endif
+
 typedef struct {
     void (*tile)(const vgm_block *block, uint64_t tile, const wanted *want, const vgm_patch *patch, vgm_tile_room *room);
     void (*patch)(const vgm_block *block, const int first[3], const int stop[3], vgm_patch *patch);
@@ -146,6 +156,12 @@ static const functions *best_functions(void)
     static const functions generic = {evaluate_tile_generic, fill_patch_generic, "generic"};
 #if VGM_HAVE_AVX2
     static const functions avx2 = {evaluate_tile_avx2, fill_patch_avx2, "avx2"};
+#if VGM_HAVE_AVX512
+    static const functions avx512 = {evaluate_tile_avx512, fill_patch_avx512, "avx512"};
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512bw"))
+        return &avx512;
+#endif
     if (__builtin_cpu_supports("avx2"))
         return &avx2;
 #endif

@@ -66,7 +66,7 @@ typedef struct {
 /* Write the wanted voxels of groups [first, last) of a block. */
 void vgm_evaluate_tiles(const vgm_block *block, uint64_t first, uint64_t last, vgm_tile_room *room);
 
-/* Which instructions that uses here: "avx2", "generic". */
+/* Which instructions that uses here: "avx512", "avx2", "generic". */
 const char *vgm_instructions(void);
 
 #endif
