@@ -1,6 +1,6 @@
 """Fuzz libvgm: damaged and made-up files under the address and undefined behaviour sanitizers.
 
-    python scripts/fuzz_libvgm.py [--runs 100000] [--seed 1] [-o OUT.json]
+    python scripts/fuzz_libvgm.py [--runs 100000] [--minutes 60] [--seed 1] [-o OUT.json]
 
 Builds ``libvgm/fuzz/fuzz_decode.c`` with Clang and its libFuzzer in ``build/fuzz``, starts from the files of
 ``spec/vectors``, and stops at the first finding, whose input is kept in ``build/fuzz/findings``:
@@ -41,13 +41,13 @@ def output(*command: str) -> str:
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")[0]
 
 
-def campaign(target: Path, corpus: Path, runs: int, length: int, seed: int) -> dict[str, Any]:
-    """Run a number of inputs of at most ``length`` bytes; what came of it."""
+def campaign(target: Path, corpus: Path, runs: int, seconds: int, length: int, seed: int) -> dict[str, Any]:
+    """Run so many inputs of at most ``length`` bytes, or for so long; what came of it."""
     findings = BUILD / "findings"
     findings.mkdir(exist_ok=True)
     options = {
-        "runs": runs, "max_len": length, "seed": seed, "timeout": 20, "rss_limit_mb": 2048,
-        "print_final_stats": 1, "artifact_prefix": f"{findings}/",
+        "runs": runs, "max_total_time": seconds, "max_len": length, "seed": seed, "timeout": 20,
+        "rss_limit_mb": 2048, "print_final_stats": 1, "artifact_prefix": f"{findings}/",
     }  # fmt: skip
     command = [target, *(f"-{key}={value}" for key, value in options.items()), corpus]
     start = time.monotonic()
@@ -70,6 +70,7 @@ def main() -> int:
     """Build, run, keep what was found; 1 where there is a finding."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--runs", type=int, default=100_000)
+    parser.add_argument("--minutes", type=float, default=600.0, help="end then, however many were run")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("-o", "--output", type=Path, default=BUILD / "fuzz.json")
     given = parser.parse_args()
@@ -93,7 +94,8 @@ def main() -> int:
     }
     campaigns: list[dict[str, Any]] = []
     for length, share in LENGTHS:
-        campaigns.append(campaign(target, corpus, round(given.runs * share), length, given.seed))
+        seconds = max(1, round(60 * given.minutes * share))
+        campaigns.append(campaign(target, corpus, round(given.runs * share), seconds, length, given.seed))
         if campaigns[-1]["findings"]:
             break
     runs, findings = sum(c["runs"] for c in campaigns), sum(len(c["findings"]) for c in campaigns)
