@@ -79,4 +79,21 @@ def add_to_points(
     sums: Any,
     /,
 ) -> None: ...
+def add_grain(
+    voxels: Any,
+    type: int,
+    background: float,
+    sigma: float,
+    gain: float,
+    correlation: Triple,
+    time: int,
+    channel: int,
+    seed: int,
+    lo: Triple,
+    step: Triple,
+    count: Triple,
+    first: int,
+    last: int,
+    /,
+) -> None: ...
 def instructions() -> str: ...

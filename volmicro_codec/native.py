@@ -29,6 +29,7 @@ list_pairs = _native.list_pairs
 sort_pairs = _native.sort_pairs
 evaluate_tiles = _native.evaluate_tiles
 add_to_points = _native.add_to_points
+add_grain = _native.add_grain
 instructions = _native.instructions
 
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "../src/codings.h"
+#include "../src/grain.h"
 #include "../src/sample.h"
 #include "../src/tiles.h"
 
@@ -260,6 +261,41 @@ static PyObject *add_to_points(PyObject *module, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+static PyObject *add_grain(PyObject *module, PyObject *arguments)
+{
+    Py_buffer voxels;
+    vgm_noise noise;
+    vgm_grain g;
+    vgm_error error;
+    vgm_status status = VGM_USAGE;
+    double background;
+    long long lo[3], step[3], count[3], first, last;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "w*iddd(iii)III(LLL)(LLL)(LLL)LL", &voxels, &g.type, &background, &noise.sigma, &noise.gain,
+                          &noise.correlation[0], &noise.correlation[1], &noise.correlation[2], &g.time, &g.channel, &g.seed, &lo[0],
+                          &lo[1], &lo[2], &step[0], &step[1], &step[2], &count[0], &count[1], &count[2], &first, &last))
+        return NULL;
+    noise.background = (float)background;
+    g.noise = &noise;
+    g.voxels = voxels.buf;
+    for (int a = 0; a < 3; a++) {
+        g.lo[a] = lo[a];
+        g.step[a] = step[a];
+        g.count[a] = count[a];
+    }
+    if (fits(&voxels, count[0] * count[1] * count[2], g.type == VGM_UINT8 ? 1 : g.type == VGM_FLOAT32 ? 4 : 2, "voxels")) {
+        Py_BEGIN_ALLOW_THREADS
+        status = vgm_grain_planes(&g, first, last, &vgm_malloc_allocator, &error);
+        Py_END_ALLOW_THREADS
+        if (status != VGM_OK)
+            raise(&error);
+    }
+    PyBuffer_Release(&voxels);
+    if (status != VGM_OK)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyObject *instructions(PyObject *module, PyObject *arguments)
 {
     (void)module;
@@ -271,7 +307,8 @@ static PyMethodDef methods[] = {
     {"decode_payload", decode_payload, METH_VARARGS, NULL}, {"gather", gather, METH_VARARGS, NULL},
     {"list_pairs", list_pairs, METH_VARARGS, NULL},         {"sort_pairs", sort_pairs, METH_VARARGS, NULL},
     {"evaluate_tiles", evaluate_tiles, METH_VARARGS, NULL}, {"add_to_points", add_to_points, METH_VARARGS, NULL},
-    {"instructions", instructions, METH_NOARGS, NULL},      {NULL, NULL, 0, NULL},
+    {"add_grain", add_grain, METH_VARARGS, NULL},           {"instructions", instructions, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
 };
 
 static int start(PyObject *module)
