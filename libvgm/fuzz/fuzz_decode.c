@@ -91,6 +91,8 @@ static void read_box(const vgm_file *file, unsigned level)
             uint64_t to = ((z - in_lo[0]) * (in_hi[1] - in_lo[1]) + y - in_lo[1]) * n;
             require(memcmp(whole + from * size, part + to * size, (size_t)n * size) == 0, "a part has the bytes of the whole");
         }
+    if (level == 0)
+        vgm_add_grain(file, 0, 0, 1, lo, hi, whole, sizeof whole, NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
