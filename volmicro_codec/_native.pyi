@@ -25,6 +25,8 @@ def gather(
     widening: float,
     group_lo: Triple,
     group_hi: Triple,
+    first: Triple,
+    last: Triple,
     gaussians: Any,
     /,
 ) -> int: ...

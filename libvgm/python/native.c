@@ -114,17 +114,19 @@ static PyObject *gather(PyObject *module, PyObject *arguments)
     primitive_buffers b;
     vgm_grid grid;
     Py_buffer gaussians;
-    long long lo[3], hi[3];
+    long long lo[3], hi[3], first[3], last[3];
     unsigned long long entries = 0;
     int done = 0;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "y*y*y*y*dddd(LLL)(LLL)w*", &b.means, &b.scales, &b.rotations, &b.intensities, &grid.cutoff,
-                          &grid.origin, &grid.step, &grid.widening, &lo[0], &lo[1], &lo[2], &hi[0], &hi[1], &hi[2], &gaussians))
+    if (!PyArg_ParseTuple(arguments, "y*y*y*y*dddd(LLL)(LLL)(LLL)(LLL)w*", &b.means, &b.scales, &b.rotations, &b.intensities, &grid.cutoff,
+                          &grid.origin, &grid.step, &grid.widening, &lo[0], &lo[1], &lo[2], &hi[0], &hi[1], &hi[2], &first[0],
+                          &first[1], &first[2], &last[0], &last[1], &last[2], &gaussians))
         return NULL;
     if (primitives_of(&b) && fits(&gaussians, (int64_t)b.primitives.count, sizeof(vgm_gaussian), "gaussians")) {
         int64_t group_lo[3] = {lo[0], lo[1], lo[2]}, group_hi[3] = {hi[0], hi[1], hi[2]};
+        int64_t from[3] = {first[0], first[1], first[2]}, to[3] = {last[0], last[1], last[2]};
         Py_BEGIN_ALLOW_THREADS
-        entries = vgm_gather(&b.primitives, &grid, group_lo, group_hi, gaussians.buf);
+        entries = vgm_gather(&b.primitives, &grid, group_lo, group_hi, from, to, gaussians.buf);
         Py_END_ALLOW_THREADS
         done = 1;
     }

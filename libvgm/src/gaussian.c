@@ -202,22 +202,35 @@ static uint64_t touched_by(const vgm_gaussian *g)
     return n;
 }
 
-uint64_t vgm_gather(const vgm_primitives *p, const vgm_grid *grid, const int64_t lo[3], const int64_t hi[3], vgm_gaussian *gaussians)
+uint64_t vgm_gather(const vgm_primitives *p, const vgm_grid *grid, const int64_t lo[3], const int64_t hi[3], const int64_t first[3],
+                    const int64_t last[3], vgm_gaussian *gaussians)
 {
-    int64_t tile_lo[3] = {2 * lo[0], 2 * lo[1], 2 * lo[2]}, tile_hi[3] = {2 * hi[0], 2 * hi[1], 2 * hi[2]};
+    int64_t of_groups[2][3], of_wanted[2][3]; /* tiles: first, last plus one */
     double norm = 1.0 / (1.0 - vgm_exp(-0.5 * grid->cutoff)), reach = sqrt(grid->cutoff);
     uint64_t entries = 0;
     vgm_gaussian round = {0}; /* the last round one: most follow others of their size */
+    for (int a = 0; a < 3; a++) {
+        int64_t start = first[a] / TILE[a], stop = last[a] / TILE[a] + 1;
+        of_groups[0][a] = 2 * lo[a];
+        of_groups[1][a] = 2 * hi[a];
+        of_wanted[0][a] = start > 2 * lo[a] ? start : 2 * lo[a];
+        of_wanted[1][a] = stop < 2 * hi[a] ? stop : 2 * hi[a];
+    }
     for (size_t n = 0; n < p->count; n++) {
         vgm_gaussian *g = gaussians + n;
         const float *scales = p->scales + 3 * n;
         double s[3], r[3][3], half[3], largest, factor = vgm_widen(scales, grid, s);
         int inside = 1, is_round = scales[0] == scales[1] && scales[1] == scales[2];
+        int64_t(*tiles)[3];
+        for (int a = 0; a < 3; a++)
+            g->s[a] = (float)s[a];
+        g->coarseness = coarseness_of(g);
+        tiles = g->coarseness > 0 ? of_groups : of_wanted;
         largest = s[0] > s[1] ? s[0] : s[1];
         largest = (largest > s[2] ? largest : s[2]) * reach * (1.0 + MARGIN);
         for (int a = 0; a < 3; a++) {
             g->m[a] = (p->means[3 * n + (size_t)a] - grid->origin) / grid->step;
-            if (g->m[a] + largest < (double)(tile_lo[a] * TILE[a]) || g->m[a] - largest > (double)(tile_hi[a] * TILE[a] - 1))
+            if (g->m[a] + largest < (double)(tiles[0][a] * TILE[a]) || g->m[a] - largest > (double)(tiles[1][a] * TILE[a] - 1))
                 inside = 0;
         }
         g->span[0] = g->span[1] = 0;
@@ -234,8 +247,8 @@ uint64_t vgm_gather(const vgm_primitives *p, const vgm_grid *grid, const int64_t
         }
         for (int a = 0; a < 3 && inside; a++) {
             g->h[a] = rounded_up(half[a]);
-            g->span[2 * a] = (int32_t)tile_lo[a];
-            g->span[2 * a + 1] = (int32_t)tile_hi[a];
+            g->span[2 * a] = (int32_t)tiles[0][a];
+            g->span[2 * a + 1] = (int32_t)tiles[1][a];
             inside = tile_range(g->m[a] - g->h[a], g->m[a] + g->h[a], TILE[a], &g->span[2 * a], &g->span[2 * a + 1]);
         }
         if (!inside) {
@@ -243,8 +256,6 @@ uint64_t vgm_gather(const vgm_primitives *p, const vgm_grid *grid, const int64_t
             continue;
         }
         g->weight = (float)((double)p->intensities[n] * norm * factor);
-        for (int a = 0; a < 3; a++)
-            g->s[a] = (float)s[a];
         for (int a = 0; a < 4; a++)
             g->rotation[a] = p->rotations[4 * n + (size_t)a];
         if (!is_round) {
@@ -260,7 +271,6 @@ uint64_t vgm_gather(const vgm_primitives *p, const vgm_grid *grid, const int64_t
             g->czz = g->cyy = round.cyy;
             g->czy = 1.0f;
         }
-        g->coarseness = coarseness_of(g);
         entries += touched_by(g);
     }
     return entries;

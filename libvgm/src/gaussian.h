@@ -54,9 +54,10 @@ typedef struct {
     double cutoff, origin, step, widening; /* of section 8.4: the centre of voxel 0, 2^n, (4^n - 1) / 12 */
 } vgm_grid;
 
-/* Prepare primitives for the groups [lo, hi); returns how many tiles, or for large ones groups, are in all their spans. */
+/* Prepare primitives for the groups [lo, hi), of which voxels [first, last] are wanted: small ones only for tiles that hold some. Returns how many
+ * tiles, or for large ones groups, are in all their spans. */
 uint64_t vgm_gather(const vgm_primitives *primitives, const vgm_grid *grid, const int64_t lo[3], const int64_t hi[3],
-                    vgm_gaussian *gaussians);
+                    const int64_t first[3], const int64_t last[3], vgm_gaussian *gaussians);
 
 /* A tile of a block, or (numbered after all tiles) a group, and a Gaussian that touches it. */
 typedef struct {

@@ -253,6 +253,7 @@ static void cut(vgm_region *r, group_box *b)
 static uint64_t gather(vgm_region *r, const group_box *b)
 {
     uint64_t pairs = 0;
+    int64_t last[3] = {r->hi[0] - 1, r->hi[1] - 1, r->hi[2] - 1};
     for (uint64_t n = 0; n < r->count; n++) {
         const part *p = r->parts + n;
         uint64_t at = p->first;
@@ -263,7 +264,7 @@ static uint64_t gather(vgm_region *r, const group_box *b)
             lo[a] = p->group_lo[a] > b->lo[a] ? p->group_lo[a] : b->lo[a];
             hi[a] = p->group_hi[a] < b->hi[a] ? p->group_hi[a] : b->hi[a];
         }
-        pairs += vgm_gather(&primitives, &r->grid, lo, hi, r->gaussians + at);
+        pairs += vgm_gather(&primitives, &r->grid, lo, hi, r->lo, last, r->gaussians + at);
     }
     return pairs;
 }

@@ -79,13 +79,15 @@ class CpuBackend:
         runs = max(1, min(len(primed.parts), 4 * threads, n // 1000))
         chunk_cuts = np.searchsorted(starts, np.linspace(0, n, runs + 1)).tolist()
 
+        first, last = triple(block.lo), triple(block.lo + (block.count - 1) * block.step)
+
         def gather(r: int) -> int:
             touched = 0
             for k in range(chunk_cuts[r], chunk_cuts[r + 1]):
                 p = primed.parts[k]
                 touched += native.gather(
                     p.means, p.scales, p.rotations, p.intensities, self.cutoff, grid.origin, float(grid.step),
-                    grid.widening, triple(primed.tile_lo[k]), triple(primed.tile_hi[k]),
+                    grid.widening, triple(primed.tile_lo[k]), triple(primed.tile_hi[k]), first, last,
                     gaussians[starts[k] : starts[k + 1]],
                 )  # fmt: skip
             return touched
