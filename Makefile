@@ -7,13 +7,14 @@ TORCH_PIP ?=
 PYTEST_ARGS ?=
 # Tests run side by side, one a processor, at most eight; TEST_JOBS=0 runs them one after another.
 TEST_JOBS ?= auto
+RUNS ?= 100000
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 GPU_STAMP := $(VENV)/.installed-gpu
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo native libvgm wheel docs test test-fast lint types unit gpu-check gpu-bench clean help
+.PHONY: demo native libvgm fuzz wheel docs test test-fast lint types unit gpu-check gpu-bench clean help
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:\t/' | expand -t 14
@@ -79,6 +80,9 @@ $(DOCS)/.installed: constraints.txt pyproject.toml
 
 docs: $(DOCS)/.installed ## the documentation as pages in build/docs
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build -q
+
+fuzz: ## fuzz libvgm under sanitizers, with Clang; RUNS=10000000 tries so many files
+	$(PYTHON) scripts/fuzz_libvgm.py --runs $(RUNS)
 
 test: lint types unit ## what continuous integration runs
 

@@ -6,9 +6,10 @@ Triple = tuple[int, int, int]
 
 GAUSSIAN_BYTES: int
 PAIR_BYTES: int
-TILE_Z: int
-TILE_Y: int
-TILE_X: int
+GROUP_TILES: int
+GROUP_Z: int
+GROUP_Y: int
+GROUP_X: int
 
 def decode_payload(
     coding: int, payload: Any, count: int, shared: Any, brick_shape: Triple, where: str, records: Any, /
@@ -22,8 +23,10 @@ def gather(
     origin: float,
     step: float,
     widening: float,
-    tile_lo: Triple,
-    tile_hi: Triple,
+    group_lo: Triple,
+    group_hi: Triple,
+    first: Triple,
+    last: Triple,
     gaussians: Any,
     /,
 ) -> int: ...
@@ -32,8 +35,8 @@ def list_pairs(
     first: int,
     last: int,
     cutoff: float,
-    tile_lo: Triple,
-    tiles: Triple,
+    group_lo: Triple,
+    groups: Triple,
     room: int,
     pairs: Any,
     counts: Any,
@@ -47,8 +50,8 @@ def evaluate_tiles(
     ids: Any,
     gaussians: Any,
     cutoff: float,
-    tile_lo: Triple,
-    tiles: Triple,
+    group_lo: Triple,
+    groups: Triple,
     lo: Triple,
     step: Triple,
     count: Triple,
@@ -76,6 +79,23 @@ def add_to_points(
     z_lo: int,
     z_hi: int,
     sums: Any,
+    /,
+) -> None: ...
+def add_grain(
+    voxels: Any,
+    type: int,
+    background: float,
+    sigma: float,
+    gain: float,
+    correlation: Triple,
+    time: int,
+    channel: int,
+    seed: int,
+    lo: Triple,
+    step: Triple,
+    count: Triple,
+    first: int,
+    last: int,
     /,
 ) -> None: ...
 def instructions() -> str: ...

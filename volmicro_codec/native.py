@@ -18,13 +18,18 @@ except ImportError as exc:  # a checkout that was never installed, or an interpr
 GAUSSIAN = np.dtype((np.void, _native.GAUSSIAN_BYTES))  # prepared for a grid, read by native code only
 PAIR = np.dtype((np.void, _native.PAIR_BYTES))
 FEW = 1 << 21  # records that any payload may be asked for: 46 MB
-TILE = (_native.TILE_Z, _native.TILE_Y, _native.TILE_X)
+TILE = (_native.GROUP_Z, _native.GROUP_Y, _native.GROUP_X)
+"""Voxels that are evaluated as a whole: what libvgm calls a group, of tiles of its own."""
+
+LISTS = _native.GROUP_TILES + 1
+"""Lists of Gaussians that a tile has: one for each of libvgm's tiles in it, and one of large ones."""
 
 gather = _native.gather
 list_pairs = _native.list_pairs
 sort_pairs = _native.sort_pairs
 evaluate_tiles = _native.evaluate_tiles
 add_to_points = _native.add_to_points
+add_grain = _native.add_grain
 instructions = _native.instructions
 
 

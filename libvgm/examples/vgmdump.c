@@ -152,7 +152,7 @@ static vgm_status put_records(const vgm_file *file, vgm_error *error)
     return status;
 }
 
-static vgm_status put_voxels(const vgm_file *file, unsigned level, vgm_error *error)
+static vgm_status put_voxels(const vgm_file *file, unsigned level, const char *seed, vgm_error *error)
 {
     static const size_t sizes[] = {0, 1, 2, 4, 2};
     const vgm_info *info = vgm_get_info(file);
@@ -169,6 +169,8 @@ static vgm_status put_voxels(const vgm_file *file, unsigned level, vgm_error *er
     for (uint64_t t = 0; t < info->shape[0]; t++)
         for (uint64_t c = 0; c < info->shape[1] && status == VGM_OK; c++) {
             status = vgm_read(file, t, c, level, lo, hi, voxels, bytes, error);
+            if (status == VGM_OK && seed != NULL)
+                status = vgm_add_grain(file, t, c, (uint32_t)strtoul(seed, NULL, 10), lo, hi, voxels, bytes, error);
             if (status == VGM_OK)
                 fwrite(voxels, 1, bytes, stdout);
         }
@@ -205,7 +207,7 @@ int main(int argc, char **argv)
     void *data = argc > 1 ? all_of(argv[1], &length) : NULL;
     vgm_status status;
     if (data == NULL) {
-        fprintf(stderr, "usage: vgmdump FILE.vgm [records | voxels LEVEL]\n");
+        fprintf(stderr, "usage: vgmdump FILE.vgm [records | voxels LEVEL | grain SEED]\n");
         return VGM_USAGE;
     }
     status = vgm_open_memory(data, length, NULL, 0, &file, &error);
@@ -213,8 +215,10 @@ int main(int argc, char **argv)
         status = put_json(file, &error);
     else if (status == VGM_OK && strcmp(argv[2], "records") == 0)
         status = put_records(file, &error);
+    else if (status == VGM_OK && strcmp(argv[2], "grain") == 0)
+        status = put_voxels(file, 0, argc > 3 ? argv[3] : "0", &error);
     else if (status == VGM_OK)
-        status = put_voxels(file, argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 0, &error);
+        status = put_voxels(file, argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 0, NULL, &error);
     if (status != VGM_OK)
         fprintf(stderr, "%s\n", error.text);
     vgm_close(file);

@@ -1,13 +1,23 @@
-/* libFuzzer: any bytes are rejected, or decode, in bounded memory and time. Seeds: the files of spec/vectors.
+/* libFuzzer: any bytes are rejected, or decode, in bounded memory and time, and a part of a box has the bytes of the whole. Seeds: the
+ * files of spec/vectors.
  *
  * The checksums would keep the fuzzer from all that lies behind them, so they are made right first: of the head, and of each chunk. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../src/cursor.h"
-#include "../src/codings.h"
+#include "../src/file.h"
+#include "counted.h"
 
-enum { MAX_RECORDS = 1 << 16, EDGE = 24 };
+enum { MAX_RECORDS = 1 << 14, MAX_EVALUATED = 1 << 9, MAX_CHUNKS = 32, EDGE = 20, INNER = 3 };
+
+static void require(int holds, const char *what)
+{
+    if (!holds) {
+        fprintf(stderr, "broken: %s\n", what);
+        abort();
+    }
+}
 
 static void put_u32(uint8_t *to, uint32_t v)
 {
@@ -42,47 +52,76 @@ static void mend_chunks(uint8_t *data, size_t size, const vgm_file *file)
     mend_head(data, size);
 }
 
-static void decode(const vgm_file *file)
+static uint64_t decode_records(const vgm_file *file)
 {
-    const vgm_info *info = vgm_get_info(file);
     static uint8_t records[MAX_RECORDS * VGM_RECORD_BYTES];
-    static float voxels[EDGE * EDGE * EDGE];
+    const vgm_info *info = vgm_get_info(file);
     uint64_t primitives = 0;
-    for (uint64_t k = 0; k < info->chunks && k < 64; k++) {
+    for (uint64_t k = 0; k < info->chunks; k++) {
         vgm_chunk c;
         vgm_get_chunk(file, k, &c, NULL);
         primitives += c.count;
-        if (c.count <= MAX_RECORDS)
+        if (c.count <= MAX_RECORDS && k < MAX_CHUNKS)
             vgm_read_records(file, k, records, NULL);
     }
-    for (unsigned level = 0; level < 3 && primitives < 4096; level++) {
-        uint64_t lo[3], hi[3], shape[3];
-        vgm_get_grid(file, level, shape, NULL);
-        for (int a = 0; a < 3; a++) {
-            lo[a] = shape[a] / 3;
-            hi[a] = lo[a] + EDGE < shape[a] ? lo[a] + EDGE : shape[a];
-        }
-        vgm_read(file, 0, 0, level, lo, hi, voxels, sizeof voxels, NULL);
+    return primitives;
+}
+
+/* One grid of the four finest is as good as another, and all four would take most of the time. */
+static void read_box(const vgm_file *file, unsigned level)
+{
+    static uint8_t whole[EDGE * EDGE * EDGE * sizeof(float)], part[sizeof whole];
+    static const size_t sizes[] = {0, 1, 2, 4, 2};
+    size_t size = sizes[vgm_get_info(file)->type];
+    uint64_t lo[3], hi[3], shape[3], in_lo[3], in_hi[3];
+    vgm_get_grid(file, level, shape, NULL);
+    for (int a = 0; a < 3; a++) {
+        lo[a] = shape[a] / 3;
+        hi[a] = lo[a] + EDGE < shape[a] ? lo[a] + EDGE : shape[a];
+        in_lo[a] = hi[a] - lo[a] > 2 * INNER ? lo[a] + INNER : lo[a];
+        in_hi[a] = hi[a] - lo[a] > 2 * INNER ? hi[a] - INNER + 1 : hi[a];
     }
+    if (vgm_read(file, 0, 0, level, lo, hi, whole, sizeof whole, NULL) != VGM_OK)
+        return;
+    require(vgm_read(file, 0, 0, level, in_lo, in_hi, part, sizeof part, NULL) == VGM_OK, "a part of a box that could be read");
+    for (uint64_t z = in_lo[0]; z < in_hi[0]; z++)
+        for (uint64_t y = in_lo[1]; y < in_hi[1]; y++) {
+            uint64_t n = in_hi[2] - in_lo[2];
+            uint64_t from = ((z - lo[0]) * (hi[1] - lo[1]) + y - lo[1]) * (hi[2] - lo[2]) + in_lo[2] - lo[2];
+            uint64_t to = ((z - in_lo[0]) * (in_hi[1] - in_lo[1]) + y - in_lo[1]) * n;
+            require(memcmp(whole + from * size, part + to * size, (size_t)n * size) == 0, "a part has the bytes of the whole");
+        }
+    if (level == 0)
+        vgm_add_grain(file, 0, 0, 1, lo, hi, whole, sizeof whole, NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-    uint8_t *data = malloc(size + 1);
+    static vgm_lattice_tables *tables;
+    counted count;
+    vgm_allocator allocator = counted_allocator(&count);
     vgm_file *file;
-    vgm_error error;
-    if (data == NULL)
+    uint8_t *data = malloc(size + 1);
+    if (tables == NULL)
+        tables = vgm_new_lattice_tables(&vgm_malloc_allocator, NULL);
+    if (data == NULL || tables == NULL)
         return 0;
     memcpy(data, bytes, size);
     mend_head(data, size);
-    if (vgm_open_memory(data, size, NULL, VGM_PREFIX, &file, &error) == VGM_OK) {
+    if (vgm_open_with_tables(data, size, tables, &allocator, VGM_PREFIX, &file, NULL) == VGM_OK) {
         mend_chunks(data, size, file);
         vgm_close(file);
-        if (vgm_open_memory(data, size, NULL, VGM_PREFIX, &file, &error) == VGM_OK) {
-            decode(file);
+        require(count.now == 0, "all memory is given back");
+        if (vgm_open_with_tables(data, size, tables, &allocator, VGM_PREFIX, &file, NULL) == VGM_OK) {
+            uint64_t primitives = decode_records(file);
+            require(count.peak <= COUNTED_RECORDS * size + COUNTED_FIXED + COUNTED_NODES, "memory for records follows the bytes");
+            if (primitives <= MAX_EVALUATED)
+                read_box(file, get_u32(data + 28) % 4);
             vgm_close(file);
         }
     }
+    require(count.now == 0, "all memory is given back");
+    require(count.peak <= COUNTED_VOXELS * size + COUNTED_FIXED + COUNTED_NODES + COUNTED_PASS, "memory follows the bytes");
     free(data);
     return 0;
 }

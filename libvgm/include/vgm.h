@@ -123,7 +123,12 @@ VGM_API vgm_status vgm_get_grid(const vgm_file *file, unsigned level, uint64_t s
 VGM_API vgm_status vgm_read(const vgm_file *file, uint64_t t, uint64_t c, unsigned level, const uint64_t lo[3], const uint64_t hi[3],
                             void *out, size_t bytes, vgm_error *error);
 
-/* The same in steps, for callers with threads of their own. In this order: open; decode every chunk 0 .. vgm_region_chunks - 1; then, as
+/* Put grain of a seed into voxels lo .. hi of grid 0 of one image, as vgm_read gave them: noise like the original's (section 8.6). VGM_USAGE where the
+ * file does not say what that was. */
+VGM_API vgm_status vgm_add_grain(const vgm_file *file, uint64_t t, uint64_t c, uint32_t seed, const uint64_t lo[3], const uint64_t hi[3],
+                                 void *voxels, size_t bytes, vgm_error *error);
+
+/* vgm_read in steps, for callers with threads of their own. In this order: open; decode every chunk 0 .. vgm_region_chunks - 1; then, as
  * long as vgm_region_next gives tiles, render each of the tiles 0 .. *tiles - 1, a range at a time. vgm_region_decode and
  * vgm_region_render are thread-safe, each chunk and each tile being one thread's. The voxels do not depend on how the tiles are shared
  * out. `out` is as in vgm_read, and the same in every call. The file stays open as long as the region. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "../src/codings.h"
+#include "../src/grain.h"
 #include "../src/sample.h"
 #include "../src/tiles.h"
 
@@ -113,17 +114,19 @@ static PyObject *gather(PyObject *module, PyObject *arguments)
     primitive_buffers b;
     vgm_grid grid;
     Py_buffer gaussians;
-    long long lo[3], hi[3];
+    long long lo[3], hi[3], first[3], last[3];
     unsigned long long entries = 0;
     int done = 0;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "y*y*y*y*dddd(LLL)(LLL)w*", &b.means, &b.scales, &b.rotations, &b.intensities, &grid.cutoff,
-                          &grid.origin, &grid.step, &grid.widening, &lo[0], &lo[1], &lo[2], &hi[0], &hi[1], &hi[2], &gaussians))
+    if (!PyArg_ParseTuple(arguments, "y*y*y*y*dddd(LLL)(LLL)(LLL)(LLL)w*", &b.means, &b.scales, &b.rotations, &b.intensities, &grid.cutoff,
+                          &grid.origin, &grid.step, &grid.widening, &lo[0], &lo[1], &lo[2], &hi[0], &hi[1], &hi[2], &first[0],
+                          &first[1], &first[2], &last[0], &last[1], &last[2], &gaussians))
         return NULL;
     if (primitives_of(&b) && fits(&gaussians, (int64_t)b.primitives.count, sizeof(vgm_gaussian), "gaussians")) {
-        int64_t tile_lo[3] = {lo[0], lo[1], lo[2]}, tile_hi[3] = {hi[0], hi[1], hi[2]};
+        int64_t group_lo[3] = {lo[0], lo[1], lo[2]}, group_hi[3] = {hi[0], hi[1], hi[2]};
+        int64_t from[3] = {first[0], first[1], first[2]}, to[3] = {last[0], last[1], last[2]};
         Py_BEGIN_ALLOW_THREADS
-        entries = vgm_gather(&b.primitives, &grid, tile_lo, tile_hi, gaussians.buf);
+        entries = vgm_gather(&b.primitives, &grid, group_lo, group_hi, from, to, gaussians.buf);
         Py_END_ALLOW_THREADS
         done = 1;
     }
@@ -143,12 +146,11 @@ static PyObject *list_pairs(PyObject *module, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "y*KKd(LLL)(LLL)Kw*w*", &gaussians, &first, &last, &cutoff, &lo[0], &lo[1], &lo[2], &n[0], &n[1], &n[2], &room,
                           &pairs, &counts))
         return NULL;
-    if (fits(&pairs, (int64_t)room, sizeof(vgm_pair), "pairs") && fits(&counts, n[0] * n[1] * n[2], sizeof(uint64_t), "counts") &&
+    if (fits(&pairs, (int64_t)room, sizeof(vgm_pair), "pairs") && fits(&counts, (VGM_GROUP_TILES + 1) * n[0] * n[1] * n[2], sizeof(uint64_t), "counts") &&
         fits(&gaussians, (int64_t)last, sizeof(vgm_gaussian), "gaussians")) {
-        int64_t tile_lo[3] = {lo[0], lo[1], lo[2]}, tiles[3] = {n[0], n[1], n[2]};
+        int64_t group_lo[3] = {lo[0], lo[1], lo[2]}, groups[3] = {n[0], n[1], n[2]};
         Py_BEGIN_ALLOW_THREADS
-        entries = vgm_list_pairs(gaussians.buf, first, last, cutoff, tile_lo, tiles, pairs.buf,
-                                 counts.buf);
+        entries = vgm_list_pairs(gaussians.buf, first, last, cutoff, group_lo, groups, pairs.buf, counts.buf);
         Py_END_ALLOW_THREADS
         done = 1;
     }
@@ -193,15 +195,15 @@ static PyObject *evaluate_tiles(PyObject *module, PyObject *arguments)
                           &count[0], &count[1], &count[2], &b.base, &b.gain, &b.type, &out, &pitch[0], &pitch[1], &pitch[2]))
         return NULL;
     for (int a = 0; a < 3; a++) {
-        b.tile_lo[a] = lo[a];
-        b.tiles[a] = n[a];
+        b.group_lo[a] = lo[a];
+        b.groups[a] = n[a];
         b.lo[a] = v[a];
         b.step[a] = step[a];
         b.count[a] = count[a];
         b.pitch[a] = pitch[a];
     }
-    if (fits(&offsets, n[0] * n[1] * n[2] + 1, sizeof(uint64_t), "offsets") &&
-        fits(&offsets, (int64_t)last + 1, sizeof(uint64_t), "offsets") &&
+    if (fits(&offsets, (VGM_GROUP_TILES + 1) * n[0] * n[1] * n[2] + 1, sizeof(uint64_t), "offsets") &&
+        fits(&offsets, VGM_GROUP_TILES * n[0] * n[1] * n[2] + (int64_t)last + 1, sizeof(uint64_t), "offsets") &&
         fits(&out, pitch[2] + (count[0] - 1) * pitch[0] + (count[1] - 1) * pitch[1] + count[2],
              b.type == VGM_UINT8 ? 1 : b.type == VGM_FLOAT32 ? 4 : 2, "out")) {
         vgm_tile_room *room = malloc(sizeof *room);
@@ -261,6 +263,41 @@ static PyObject *add_to_points(PyObject *module, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+static PyObject *add_grain(PyObject *module, PyObject *arguments)
+{
+    Py_buffer voxels;
+    vgm_noise noise;
+    vgm_grain g;
+    vgm_error error;
+    vgm_status status = VGM_USAGE;
+    double background;
+    long long lo[3], step[3], count[3], first, last;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "w*iddd(iii)III(LLL)(LLL)(LLL)LL", &voxels, &g.type, &background, &noise.sigma, &noise.gain,
+                          &noise.correlation[0], &noise.correlation[1], &noise.correlation[2], &g.time, &g.channel, &g.seed, &lo[0],
+                          &lo[1], &lo[2], &step[0], &step[1], &step[2], &count[0], &count[1], &count[2], &first, &last))
+        return NULL;
+    noise.background = (float)background;
+    g.noise = &noise;
+    g.voxels = voxels.buf;
+    for (int a = 0; a < 3; a++) {
+        g.lo[a] = lo[a];
+        g.step[a] = step[a];
+        g.count[a] = count[a];
+    }
+    if (fits(&voxels, count[0] * count[1] * count[2], g.type == VGM_UINT8 ? 1 : g.type == VGM_FLOAT32 ? 4 : 2, "voxels")) {
+        Py_BEGIN_ALLOW_THREADS
+        status = vgm_grain_planes(&g, first, last, &vgm_malloc_allocator, &error);
+        Py_END_ALLOW_THREADS
+        if (status != VGM_OK)
+            raise(&error);
+    }
+    PyBuffer_Release(&voxels);
+    if (status != VGM_OK)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyObject *instructions(PyObject *module, PyObject *arguments)
 {
     (void)module;
@@ -272,7 +309,8 @@ static PyMethodDef methods[] = {
     {"decode_payload", decode_payload, METH_VARARGS, NULL}, {"gather", gather, METH_VARARGS, NULL},
     {"list_pairs", list_pairs, METH_VARARGS, NULL},         {"sort_pairs", sort_pairs, METH_VARARGS, NULL},
     {"evaluate_tiles", evaluate_tiles, METH_VARARGS, NULL}, {"add_to_points", add_to_points, METH_VARARGS, NULL},
-    {"instructions", instructions, METH_NOARGS, NULL},      {NULL, NULL, 0, NULL},
+    {"add_grain", add_grain, METH_VARARGS, NULL},           {"instructions", instructions, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
 };
 
 static int start(PyObject *module)
@@ -281,8 +319,8 @@ static int start(PyObject *module)
     state->tables = NULL;
     return PyModule_AddIntConstant(module, "GAUSSIAN_BYTES", sizeof(vgm_gaussian)) ||
            PyModule_AddIntConstant(module, "PAIR_BYTES", sizeof(vgm_pair)) ||
-           PyModule_AddIntConstant(module, "TILE_Z", VGM_TILE_Z) || PyModule_AddIntConstant(module, "TILE_Y", VGM_TILE_Y) ||
-           PyModule_AddIntConstant(module, "TILE_X", VGM_TILE_X);
+           PyModule_AddIntConstant(module, "GROUP_TILES", VGM_GROUP_TILES) || PyModule_AddIntConstant(module, "GROUP_Z", VGM_GROUP_Z) ||
+           PyModule_AddIntConstant(module, "GROUP_Y", VGM_GROUP_Y) || PyModule_AddIntConstant(module, "GROUP_X", VGM_GROUP_X);
 }
 
 static void end(void *module)

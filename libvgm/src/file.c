@@ -84,16 +84,16 @@ static vgm_status open_source(vgm_file *f, unsigned flags, vgm_error *error)
     f->info.chunks_missing = all - f->info.chunks;
     for (uint64_t i = 0; i < f->info.chunks; i++)
         lattice |= f->chunks[i].coding == VGM_CODING_LATTICE;
-    if (lattice) {
-        f->tables = vgm_new_lattice_tables(&f->allocator, error);
+    if (lattice && f->tables == NULL) {
+        f->tables = f->own_tables = vgm_new_lattice_tables(&f->allocator, error);
         if (f->tables == NULL)
             return VGM_MEMORY;
     }
     return vgm_ok(error);
 }
 
-static vgm_status new_file(const vgm_source *source, const uint8_t *memory, const vgm_allocator *allocator, unsigned flags,
-                           vgm_file **file, vgm_error *error)
+static vgm_status new_file(const vgm_source *source, const uint8_t *memory, const vgm_lattice_tables *tables,
+                           const vgm_allocator *allocator, unsigned flags, vgm_file **file, vgm_error *error)
 {
     vgm_status status;
     vgm_file *f;
@@ -106,6 +106,7 @@ static vgm_status new_file(const vgm_source *source, const uint8_t *memory, cons
     f->source = *source;
     f->allocator = *allocator;
     f->memory = memory;
+    f->tables = tables;
     if (memory != NULL)
         f->source.state = f;
     status = open_source(f, flags, error);
@@ -118,7 +119,7 @@ static vgm_status new_file(const vgm_source *source, const uint8_t *memory, cons
 
 vgm_status vgm_open(const vgm_source *source, const vgm_allocator *allocator, unsigned flags, vgm_file **file, vgm_error *error)
 {
-    return new_file(source, NULL, allocator, flags, file, error);
+    return new_file(source, NULL, NULL, allocator, flags, file, error);
 }
 
 static int copy_memory(void *state, uint64_t offset, size_t length, void *to)
@@ -128,13 +129,19 @@ static int copy_memory(void *state, uint64_t offset, size_t length, void *to)
     return 0;
 }
 
-vgm_status vgm_open_memory(const void *data, size_t length, const vgm_allocator *allocator, unsigned flags, vgm_file **file,
-                           vgm_error *error)
+vgm_status vgm_open_with_tables(const void *data, size_t length, const vgm_lattice_tables *tables, const vgm_allocator *allocator,
+                                unsigned flags, vgm_file **file, vgm_error *error)
 {
     static const uint8_t nothing = 0;
     vgm_source source = {copy_memory, NULL, 0};
     source.size = length;
-    return new_file(&source, length > 0 ? data : &nothing, allocator, flags, file, error);
+    return new_file(&source, length > 0 ? data : &nothing, tables, allocator, flags, file, error);
+}
+
+vgm_status vgm_open_memory(const void *data, size_t length, const vgm_allocator *allocator, unsigned flags, vgm_file **file,
+                           vgm_error *error)
+{
+    return vgm_open_with_tables(data, length, NULL, allocator, flags, file, error);
 }
 
 void vgm_close(vgm_file *f)
@@ -143,7 +150,7 @@ void vgm_close(vgm_file *f)
     if (f == NULL)
         return;
     allocator = f->allocator;
-    vgm_give(&allocator, f->tables);
+    vgm_give(&allocator, f->own_tables);
     vgm_give(&allocator, f->chunks);
     vgm_give(&allocator, f->shared);
     vgm_give(&allocator, f->qualities);

@@ -36,8 +36,13 @@ struct vgm_file {
     vgm_quality *qualities;
     vgm_shared *shared;
     vgm_chunk *chunks;
-    vgm_lattice_tables *tables; /* where there are lattice chunks */
+    const vgm_lattice_tables *tables; /* where there are lattice chunks */
+    vgm_lattice_tables *own_tables;   /* the same, where the file made them */
 };
+
+/* vgm_open_memory with tables made before (NULL: none), which outlive the file: making them takes longer than opening it. */
+vgm_status vgm_open_with_tables(const void *data, size_t length, const vgm_lattice_tables *tables, const vgm_allocator *allocator,
+                                unsigned flags, vgm_file **file, vgm_error *error);
 
 vgm_status vgm_read_metadata(vgm_file *file, const uint8_t *data, size_t length, vgm_error *error);
 vgm_status vgm_read_index(vgm_file *file, const uint8_t *data, size_t length, uint64_t payload_start, vgm_error *error);

@@ -4,6 +4,10 @@
 #include <string.h>
 
 static const double MARGIN = 1e-6; /* voxels, and relative: which tiles are touched is rounded outwards */
+static const double LARGE = 3.0; /* smallest standard deviation of a large Gaussian in steps of its grid */
+/* Largest errors of midpoints for a weight of 1, from random Gaussians of all shapes (benchmarks/coarse_error.py): that of a kink goes with its
+ * slope over the standard deviation, that of a smooth Gaussian with the sixth power of the distance of samples; and what binary32 loses. */
+static const double KINK_ERROR = 0.22, SMOOTH_ERROR = 0.25, ARITHMETIC_ERROR = 2.5e-5;
 static const int TILE[3] = {VGM_TILE_Z, VGM_TILE_Y, VGM_TILE_X};
 
 double vgm_exp(double x)
@@ -129,6 +133,46 @@ static void fill_rotated(double r[3][3], const double s[3], vgm_gaussian *g)
     fill(a, g);
 }
 
+double vgm_kink(double cutoff)
+{
+    double edge = vgm_exp(-0.5 * cutoff);
+    return sqrt(cutoff) * edge / (1.0 - edge);
+}
+
+static double smallest(const float s[3])
+{
+    float least = s[0] < s[1] ? s[0] : s[1];
+    return (double)(least < s[2] ? least : s[2]);
+}
+
+double vgm_coarse_error(const vgm_gaussian *g, double kink)
+{
+    double s = smallest(g->s) / (double)(1 << g->coarseness), square = s * s, weight = (double)g->weight;
+    return (weight < 0.0 ? -weight : weight) * (KINK_ERROR * kink / s + SMOOTH_ERROR / (square * square * square) + ARITHMETIC_ERROR);
+}
+
+void vgm_coarsen(vgm_gaussian *g)
+{
+    double step = (double)(1 << g->coarseness), square = step * step, a[6] = {g->azz, g->azy, g->azx, g->ayy, g->ayx, g->axx};
+    for (int k = 0; k < 6; k++)
+        a[k] *= square;
+    for (int k = 0; k < 3; k++) {
+        g->m[k] /= step;
+        g->h[k] /= (float)step;
+        g->s[k] /= (float)step;
+    }
+    fill(a, g);
+}
+
+static int coarseness_of(const vgm_gaussian *g)
+{
+    double s = smallest(g->s);
+    int coarseness = 0;
+    while (coarseness < VGM_COARSEST && s >= LARGE * (double)(2 << coarseness))
+        coarseness++;
+    return coarseness;
+}
+
 /* Tiles of [first, stop) with a voxel in [lo, hi], the last plus one in `stop`; 0 where there is none. */
 static int tile_range(double lo, double hi, int tile, int32_t *first, int32_t *stop)
 {
@@ -149,22 +193,44 @@ static float rounded_up(double v)
     return (double)f < v ? f * (1.0f + 0x1p-23f) : f;
 }
 
-uint64_t vgm_gather(const vgm_primitives *p, const vgm_grid *grid, const int64_t tile_lo[3], const int64_t tile_hi[3],
-                    vgm_gaussian *gaussians)
+/* How many tiles, or groups of them, are in the span of a Gaussian. */
+static uint64_t touched_by(const vgm_gaussian *g)
 {
+    uint64_t n = 1;
+    for (int a = 0; a < 3; a++)
+        n *= (uint64_t)(g->coarseness > 0 ? ((g->span[2 * a + 1] - 1) >> 1) - (g->span[2 * a] >> 1) + 1 : g->span[2 * a + 1] - g->span[2 * a]);
+    return n;
+}
+
+uint64_t vgm_gather(const vgm_primitives *p, const vgm_grid *grid, const int64_t lo[3], const int64_t hi[3], const int64_t first[3],
+                    const int64_t last[3], vgm_gaussian *gaussians)
+{
+    int64_t of_groups[2][3], of_wanted[2][3]; /* tiles: first, last plus one */
     double norm = 1.0 / (1.0 - vgm_exp(-0.5 * grid->cutoff)), reach = sqrt(grid->cutoff);
     uint64_t entries = 0;
     vgm_gaussian round = {0}; /* the last round one: most follow others of their size */
+    for (int a = 0; a < 3; a++) {
+        int64_t start = first[a] / TILE[a], stop = last[a] / TILE[a] + 1;
+        of_groups[0][a] = 2 * lo[a];
+        of_groups[1][a] = 2 * hi[a];
+        of_wanted[0][a] = start > 2 * lo[a] ? start : 2 * lo[a];
+        of_wanted[1][a] = stop < 2 * hi[a] ? stop : 2 * hi[a];
+    }
     for (size_t n = 0; n < p->count; n++) {
         vgm_gaussian *g = gaussians + n;
         const float *scales = p->scales + 3 * n;
         double s[3], r[3][3], half[3], largest, factor = vgm_widen(scales, grid, s);
         int inside = 1, is_round = scales[0] == scales[1] && scales[1] == scales[2];
+        int64_t(*tiles)[3];
+        for (int a = 0; a < 3; a++)
+            g->s[a] = (float)s[a];
+        g->coarseness = coarseness_of(g);
+        tiles = g->coarseness > 0 ? of_groups : of_wanted;
         largest = s[0] > s[1] ? s[0] : s[1];
         largest = (largest > s[2] ? largest : s[2]) * reach * (1.0 + MARGIN);
         for (int a = 0; a < 3; a++) {
             g->m[a] = (p->means[3 * n + (size_t)a] - grid->origin) / grid->step;
-            if (g->m[a] + largest < (double)(tile_lo[a] * TILE[a]) || g->m[a] - largest > (double)(tile_hi[a] * TILE[a] - 1))
+            if (g->m[a] + largest < (double)(tiles[0][a] * TILE[a]) || g->m[a] - largest > (double)(tiles[1][a] * TILE[a] - 1))
                 inside = 0;
         }
         g->span[0] = g->span[1] = 0;
@@ -181,18 +247,15 @@ uint64_t vgm_gather(const vgm_primitives *p, const vgm_grid *grid, const int64_t
         }
         for (int a = 0; a < 3 && inside; a++) {
             g->h[a] = rounded_up(half[a]);
-            g->span[2 * a] = (int32_t)tile_lo[a];
-            g->span[2 * a + 1] = (int32_t)tile_hi[a];
+            g->span[2 * a] = (int32_t)tiles[0][a];
+            g->span[2 * a + 1] = (int32_t)tiles[1][a];
             inside = tile_range(g->m[a] - g->h[a], g->m[a] + g->h[a], TILE[a], &g->span[2 * a], &g->span[2 * a + 1]);
         }
         if (!inside) {
             g->span[0] = g->span[1] = 0;
             continue;
         }
-        entries += (uint64_t)(g->span[1] - g->span[0]) * (uint64_t)(g->span[3] - g->span[2]) * (uint64_t)(g->span[5] - g->span[4]);
         g->weight = (float)((double)p->intensities[n] * norm * factor);
-        for (int a = 0; a < 3; a++)
-            g->s[a] = (float)s[a];
         for (int a = 0; a < 4; a++)
             g->rotation[a] = p->rotations[4 * n + (size_t)a];
         if (!is_round) {
@@ -208,6 +271,7 @@ uint64_t vgm_gather(const vgm_primitives *p, const vgm_grid *grid, const int64_t
             g->czz = g->cyy = round.cyy;
             g->czy = 1.0f;
         }
+        entries += touched_by(g);
     }
     return entries;
 }
@@ -234,45 +298,83 @@ static void slab_range(double m, double h, double d0, double d1, double hd, doub
     *lo = m + slope * low - root((cutoff - inv_d * low * low) / inv) - slack;
 }
 
-uint64_t vgm_list_pairs(const vgm_gaussian *gaussians, uint64_t first, uint64_t last, double cutoff, const int64_t tile_lo[3], const int64_t tiles[3],
-                        vgm_pair *pairs, uint64_t *counts)
+/* Boxes of `edge` voxels, those from `lo` on numbered from `base`. */
+typedef struct {
+    int edge[3];
+    int64_t lo[3], count[3];
+    uint64_t base;
+} boxes;
+
+/* Pairs of one Gaussian, which touches boxes of `span` only. With `quick` there may be some that it does not touch, where it takes longer to find out
+ * than to find nothing in them; which these are depends on the span. */
+static uint64_t list_touched(const vgm_gaussian *g, uint32_t id, const int32_t span[6], const boxes *b, double cutoff, int quick,
+                             vgm_pair *pairs, uint64_t *counts)
 {
     uint64_t entries = 0;
-    for (uint64_t i = first; i < last; i++) {
-        const vgm_gaussian *g = gaussians + i;
-        vgm_squares f;
-        int few = (g->span[1] - g->span[0]) * (int64_t)(g->span[3] - g->span[2]) * (g->span[5] - g->span[4]) <= 2;
-        if (!few)
-            vgm_squares_of(g, &f);
-        for (int32_t z = g->span[0]; z < g->span[1]; z++) {
-            int32_t ya = g->span[2], yb = g->span[3], xa = g->span[4], xb = g->span[5];
-            double lo, hi;
-            if (!few) {
-                double d0 = (double)z * VGM_TILE_Z - g->m[0], d1 = (double)(z + 1) * VGM_TILE_Z - 1 - g->m[0];
-                slab_range(g->m[1], g->h[1], d0, d1, g->h[0], f.yz, f.iz, f.iy, cutoff, &lo, &hi);
-                if (!tile_range(lo, hi, VGM_TILE_Y, &ya, &yb))
-                    continue;
-                slab_range(g->m[2], g->h[2], d0, d1, g->h[0], f.jxz, f.iz, f.jx, cutoff, &lo, &hi);
-                if (!tile_range(lo, hi, VGM_TILE_X, &xa, &xb))
+    vgm_squares f;
+    int few = quick && (span[1] - span[0]) * (int64_t)(span[3] - span[2]) * (span[5] - span[4]) <= 2;
+    if (!few)
+        vgm_squares_of(g, &f);
+    for (int32_t z = span[0]; z < span[1]; z++) {
+        int32_t ya = span[2], yb = span[3], xa = span[4], xb = span[5];
+        double lo, hi;
+        if (!few) {
+            double d0 = (double)z * b->edge[0] - g->m[0], d1 = d0 + b->edge[0] - 1;
+            slab_range(g->m[1], g->h[1], d0, d1, g->h[0], f.yz, f.iz, f.iy, cutoff, &lo, &hi);
+            if (!tile_range(lo, hi, b->edge[1], &ya, &yb))
+                continue;
+            slab_range(g->m[2], g->h[2], d0, d1, g->h[0], f.jxz, f.iz, f.jx, cutoff, &lo, &hi);
+            if (!tile_range(lo, hi, b->edge[2], &xa, &xb))
+                continue;
+        }
+        for (int32_t y = ya; y < yb; y++) {
+            int32_t from = xa, to = xb;
+            uint64_t row;
+            if (!few && !(quick && to - from <= 1)) {
+                double d0 = (double)y * b->edge[1] - g->m[1], d1 = d0 + b->edge[1] - 1;
+                slab_range(g->m[2], g->h[2], d0, d1, g->h[1], f.kxy, cutoff / ((double)g->h[1] * g->h[1]), f.kx, cutoff, &lo, &hi);
+                if (!tile_range(lo, hi, b->edge[2], &from, &to))
                     continue;
             }
-            for (int32_t y = ya; y < yb; y++) {
-                int32_t a = xa, b = xb;
-                uint32_t row;
-                if (!few && b - a > 1) {
-                    double d0 = (double)y * VGM_TILE_Y - g->m[1], d1 = (double)(y + 1) * VGM_TILE_Y - 1 - g->m[1];
-                    slab_range(g->m[2], g->h[2], d0, d1, g->h[1], f.kxy, cutoff / ((double)g->h[1] * g->h[1]), f.kx, cutoff, &lo, &hi);
-                    if (!tile_range(lo, hi, VGM_TILE_X, &a, &b))
-                        continue;
-                }
-                row = (uint32_t)(((z - tile_lo[0]) * tiles[1] + y - tile_lo[1]) * tiles[2] - tile_lo[2]);
-                for (int32_t x = a; x < b; x++) {
-                    pairs[entries].tile = row + (uint32_t)x;
-                    pairs[entries++].gaussian = (uint32_t)i;
-                    counts[row + (uint32_t)x]++;
-                }
+            row = b->base + (uint64_t)(((z - b->lo[0]) * b->count[1] + y - b->lo[1]) * b->count[2] - b->lo[2]);
+            for (int32_t x = from; x < to; x++) {
+                pairs[entries].tile = (uint32_t)(row + (uint64_t)x);
+                pairs[entries++].gaussian = id;
+                counts[row + (uint64_t)x]++;
             }
         }
+    }
+    return entries;
+}
+
+uint64_t vgm_list_pairs(const vgm_gaussian *gaussians, uint64_t first, uint64_t last, double cutoff, const int64_t lo[3],
+                        const int64_t groups[3], vgm_pair *pairs, uint64_t *counts)
+{
+    uint64_t entries = 0;
+    boxes single = {{0}, {0}, {0}, 0}, grouped = {{0}, {0}, {0}, 0};
+    for (int a = 0; a < 3; a++) {
+        single.edge[a] = TILE[a];
+        single.lo[a] = 2 * lo[a];
+        single.count[a] = 2 * groups[a];
+        grouped.edge[a] = 2 * TILE[a];
+        grouped.lo[a] = lo[a];
+        grouped.count[a] = groups[a];
+    }
+    grouped.base = (uint64_t)(single.count[0] * single.count[1] * single.count[2]);
+    for (uint64_t i = first; i < last; i++) {
+        const vgm_gaussian *g = gaussians + i;
+        int32_t span[6];
+        if (g->span[0] == g->span[1])
+            continue;
+        if (g->coarseness == 0) {
+            entries += list_touched(g, (uint32_t)i, g->span, &single, cutoff, 1, pairs + entries, counts);
+            continue;
+        }
+        for (int a = 0; a < 3; a++) {
+            span[2 * a] = g->span[2 * a] >> 1;
+            span[2 * a + 1] = ((g->span[2 * a + 1] - 1) >> 1) + 1;
+        }
+        entries += list_touched(g, (uint32_t)i, span, &grouped, cutoff, 0, pairs + entries, counts);
     }
     return entries;
 }

@@ -4,26 +4,23 @@
 #include "lattice_record.h"
 #include "range_decoder.h"
 
-enum { MAX_BRICK = 16384, MAX_MARGIN = 16384, MAX_CLASS = 40, CELL_FLOOR = 32768, SPLITS = 5, TABLED = 255, ONE = 4096 };
+enum { MAX_BRICK = 16384, MAX_MARGIN = 16384, MAX_CLASS = 40, CELL_FLOOR = 32768, SPLITS = 5, TABLED = 255, ONE = 4096, TABLED_BITS = 12 };
 #define FARTHEST ((int64_t)1 << 34)
 #define WIDE (4 * ONE)
 
 struct vgm_lattice_tables {
     int32_t below[TABLED + 1][TABLED + 2][8]; /* C[s][n][k] of section 4.4 as [n][k][s] */
-    int64_t powers[256];                      /* what exp2 of the bits 15 to 8 of e is */
+    uint32_t powers[1 << TABLED_BITS];        /* what exp2 of the highest bits of a fraction of 16 is */
     int32_t z[256];                           /* where the logistic function is about (k + 1/2) / 256 */
     int32_t rates[257];                       /* of a number seen so often */
 };
 
-/* exp2_fixed, with its first eight factors looked up. */
+/* exp2_fixed, with its first factors looked up; where a bit is not set, the factor is 1, which takes less time than to leave it out. */
 static inline int64_t power_of(const vgm_lattice_tables *tables, int64_t e)
 {
-    int64_t r = tables->powers[e >> 8 & 255], w = e >> 16;
-    for (unsigned bits = (unsigned)(e & 255); bits != 0;) {
-        int b = VGM_HIGHEST_BIT(bits);
-        r = (r * EXP2[b] + (1 << 29)) >> 30;
-        bits &= ~(1u << b);
-    }
+    int64_t r = tables->powers[(e & 65535) >> (16 - TABLED_BITS)], w = e >> 16;
+    for (int b = 15 - TABLED_BITS; b >= 0; b--)
+        r = (r * (e >> b & 1 ? EXP2[b] : 1 << 30) + (1 << 29)) >> 30;
     return w >= 0 ? r << w : r >> -w;
 }
 
@@ -34,8 +31,9 @@ vgm_lattice_tables *vgm_new_lattice_tables(const vgm_allocator *allocator, vgm_e
     int32_t z = -12 * 65536;
     if (tables == NULL)
         return NULL;
+    for (int k = 0; k < 1 << TABLED_BITS; k++)
+        tables->powers[k] = (uint32_t)exp2_fixed(k << (16 - TABLED_BITS));
     for (int k = 0; k < 256; k++) {
-        tables->powers[k] = exp2_fixed(k << 8);
         while (logistic(z) < (2 * k + 1) * 2048)
             z += 256;
         tables->z[k] = z;
@@ -197,36 +195,26 @@ typedef struct {
     int64_t mean, inverse, width, start, first, room;
 } bins;
 
-static inline int64_t bin_below(const bins *b, int64_t i)
+/* Where a bin starts: the logistic function's argument, its value, and how many parts lie below. */
+typedef struct {
+    int64_t z, f, below;
+} edge;
+
+static inline edge edge_of(const bins *b, int64_t i)
 {
-    int64_t z = ((i * b->width - b->start - b->mean) * b->inverse) >> 24;
-    return ((logistic(z) * (VGM_TOTAL - b->room)) >> 20) + i - b->first + 1;
+    edge e;
+    e.z = ((i * b->width - b->start - b->mean) * b->inverse) >> 24;
+    e.f = logistic(e.z);
+    e.below = ((e.f * (VGM_TOTAL - b->room)) >> 20) + i - b->first + 1;
+    return e;
 }
 
-/* The bin that holds the target: by steps that double from a guess, then by bisection. */
-static int64_t find_bin(const bins *b, int64_t guess, int64_t last, int64_t target)
+/* The last bin of [low, high] that starts at or below the target; that `low` does is known. */
+static int64_t bisect(const bins *b, int64_t low, int64_t high, int64_t target)
 {
-    int64_t low = b->first - 1, high = last + 1, at = guess, step = 1;
-    if (bin_below(b, guess) <= target) {
-        for (low = guess; (at = low + step) <= high; step *= 2) {
-            if (bin_below(b, at) > target) {
-                high = at - 1;
-                break;
-            }
-            low = at;
-        }
-    } else {
-        for (high = guess - 1; (at = guess - step) > low; step *= 2) {
-            if (bin_below(b, at) <= target) {
-                low = at;
-                break;
-            }
-            high = at - 1;
-        }
-    }
     while (low < high) {
         int64_t middle = (low + high + 1) >> 1;
-        if (bin_below(b, middle) <= target)
+        if (edge_of(b, middle).below <= target)
             low = middle;
         else
             high = middle - 1;
@@ -234,12 +222,40 @@ static int64_t find_bin(const bins *b, int64_t guess, int64_t last, int64_t targ
     return low;
 }
 
+/* The bin that holds the target, with both its edges: most often the one guessed or its neighbour. */
+static int64_t find_bin(const bins *b, int64_t guess, int64_t last, int64_t target, edge *start, edge *end)
+{
+    edge at = edge_of(b, guess), next;
+    int64_t i;
+    if (at.below <= target) {
+        next = edge_of(b, guess + 1);
+        if (next.below > target) {
+            *start = at;
+            *end = next;
+            return guess;
+        }
+        i = bisect(b, guess + 1, last + 1, target);
+    } else {
+        next = edge_of(b, guess - 1);
+        if (guess == b->first || next.below <= target) {
+            *start = next;
+            *end = at;
+            return guess - 1;
+        }
+        i = bisect(b, b->first - 1, guess - 2, target);
+    }
+    *start = edge_of(b, i);
+    *end = edge_of(b, i + 1);
+    return i;
+}
+
 /* Section 3.3. */
 static int64_t decode_number(decoder *d, number_model *model, const int64_t *x, int nx, const int64_t *y, int ny, int64_t step,
                              int64_t start)
 {
     bins b;
-    int64_t spread = 0, scale, reach, last, target, i, h, q, fa, fb, za, zb, da, db, pull, widen, rate;
+    int64_t spread = 0, scale, reach, last, target, i, h, q, za, zb, da, db, pull, widen, rate;
+    edge e, f;
     int fine = 0;
     b.mean = 0;
     for (int k = 0; k < nx; k++)
@@ -261,8 +277,8 @@ static int64_t decode_number(decoder *d, number_model *model, const int64_t *x, 
     target = vgm_decode_target(&d->code);
     /* near where the logistic function alone would put it */
     i = limited(floor_div(((d->tables->z[target >> 12] * scale) >> 16) + b.mean + start, b.width), b.first, last);
-    i = find_bin(&b, i, last, target);
-    vgm_take_part(&d->code, i < b.first ? 0 : bin_below(&b, i), i > last ? VGM_TOTAL : bin_below(&b, i + 1));
+    i = find_bin(&b, i, last, target, &e, &f);
+    vgm_take_part(&d->code, i < b.first ? 0 : e.below, i > last ? VGM_TOTAL : f.below);
     h = i;
     if (i < b.first)
         h -= vgm_decode_excess(&d->code);
@@ -270,14 +286,12 @@ static int64_t decode_number(decoder *d, number_model *model, const int64_t *x, 
         h += vgm_decode_excess(&d->code);
     q = h * ((int64_t)1 << fine) + vgm_decode_uniform(&d->code, (int64_t)1 << fine);
 
-    za = clip(((i * b.width - start - b.mean) * b.inverse) >> 24, 16 * 65536);
-    zb = clip((((i + 1) * b.width - start - b.mean) * b.inverse) >> 24, 16 * 65536);
-    fa = logistic(za);
-    fb = logistic(zb);
-    pull = (3 * scale * (fa + fb - VGM_TOTAL)) >> 20;
-    da = (fa * (VGM_TOTAL - fa)) >> 20;
-    db = (fb * (VGM_TOTAL - fb)) >> 20;
-    widen = limited(floor_div(za * da - zb * db, fb - fa > 1 ? fb - fa : 1), -65536, 3 * 65536);
+    za = clip(e.z, 16 * 65536); /* where the function has long reached its ends */
+    zb = clip(f.z, 16 * 65536);
+    pull = (3 * scale * (e.f + f.f - VGM_TOTAL)) >> 20;
+    da = (e.f * (VGM_TOTAL - e.f)) >> 20;
+    db = (f.f * (VGM_TOTAL - f.f)) >> 20;
+    widen = limited(floor_div(za * da - zb * db, f.f - e.f > 1 ? f.f - e.f : 1), -65536, 3 * 65536);
     rate = d->tables->rates[model->seen < 256 ? model->seen : 256];
     model->seen++;
     model->a[0] += (pull * rate) >> 16;

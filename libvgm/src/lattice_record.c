@@ -3,15 +3,19 @@
 #include <math.h>
 
 #include "half.h"
+#include "instructions.h"
 
 /* Lanes go through the same operations together, each rounded on its own: the file is compiled without contraction. */
 typedef double column[VGM_BATCH];
 
 #define EACH for (int i = 0; i < VGM_BATCH; i++)
 
+/* Becomes a part of functions for the instructions that the machine has; the operations stay the same. */
+#define ANY_TARGET static inline __attribute__((always_inline))
+
 static const double ROOT_I0 = 0x1.2e0ba61625c5dp+1; /* pi^0.75 */
 
-static void rotate_columns(column m[3][3], int p, int q)
+ANY_TARGET void rotate_columns(column m[3][3], int p, int q)
 {
     column c, s;
     EACH
@@ -37,7 +41,7 @@ static void rotate_columns(column m[3][3], int p, int q)
 }
 
 /* (w, i, j, k) of a rotation matrix, the first that is not 0 positive. */
-static void quaternion(double r[3][3], double q[4])
+ANY_TARGET void quaternion(double r[3][3], double q[4])
 {
     double trace = r[0][0] + r[1][1] + r[2][2], d, first = 0.0;
     if (trace > r[0][0] && trace > r[1][1] && trace > r[2][2]) {
@@ -72,7 +76,7 @@ static void quaternion(double r[3][3], double q[4])
             q[k] = -q[k];
 }
 
-int vgm_lattice_records(const vgm_lattice_batch *batch, double step, uint8_t *records)
+ANY_TARGET int records_of(const vgm_lattice_batch *batch, double step, uint8_t *records)
 {
     static const int places[3][2] = {{0, 1}, {1, 2}, {0, 1}};
     column m[3][3], scale[3], intensity;
@@ -132,4 +136,25 @@ int vgm_lattice_records(const vgm_lattice_batch *batch, double step, uint8_t *re
         }
     }
     return -1;
+}
+
+static int records_generic(const vgm_lattice_batch *batch, double step, uint8_t *records)
+{
+    return records_of(batch, step, records);
+}
+
+#if VGM_HAVE_AVX2
+__attribute__((target("avx2"))) static int records_avx2(const vgm_lattice_batch *batch, double step, uint8_t *records)
+{
+    return records_of(batch, step, records);
+}
+#endif
+
+int vgm_lattice_records(const vgm_lattice_batch *batch, double step, uint8_t *records)
+{
+#if VGM_HAVE_AVX2
+    if (__builtin_cpu_supports("avx2"))
+        return records_avx2(batch, step, records);
+#endif
+    return records_generic(batch, step, records);
 }

@@ -6,19 +6,19 @@
 #include "half.h"
 #include "tiles.h"
 
-static const uint64_t MAX_PAIRS = (uint64_t)1 << 24; /* of tiles and Gaussians in one pass, unless one tile has more */
-static const uint64_t MAX_TILES = (uint64_t)1 << 14;
-static const int64_t TILE[3] = {VGM_TILE_Z, VGM_TILE_Y, VGM_TILE_X};
+static const uint64_t MAX_PAIRS = (uint64_t)1 << 24; /* of tiles and Gaussians in one pass, unless one group has more */
+static const uint64_t MAX_GROUPS = (uint64_t)1 << 11;
+static const int64_t GROUP[3] = {VGM_GROUP_Z, VGM_GROUP_Y, VGM_GROUP_X};
 
 typedef struct {
     uint64_t chunk;
-    int64_t tile_lo[3], tile_hi[3]; /* where it may be */
+    int64_t group_lo[3], group_hi[3]; /* where it may be */
     uint64_t first;                 /* of its primitives in the arrays of the region */
 } part;
 
 typedef struct {
     int64_t lo[3], hi[3];
-} tile_box;
+} group_box;
 
 enum { DEPTH = 256 }; /* of boxes yet to do: each is at most half of the one that it was cut from */
 
@@ -31,7 +31,7 @@ struct vgm_region {
     uint64_t count, primitives;
     double *means;
     float *scales, *rotations, *intensities;
-    tile_box todo[DEPTH];
+    group_box todo[DEPTH];
     int depth;
     /* of the pass that is being rendered */
     vgm_gaussian *gaussians;
@@ -71,7 +71,7 @@ static void reach_of(const vgm_file *f, const vgm_chunk *k, unsigned level, cons
     }
 }
 
-static vgm_status select_chunks(vgm_region *r, uint64_t t, uint64_t c, unsigned level, const tile_box *box, vgm_error *error)
+static vgm_status select_chunks(vgm_region *r, uint64_t t, uint64_t c, unsigned level, const group_box *box, vgm_error *error)
 {
     const vgm_file *f = r->file;
     uint64_t many = 0;
@@ -89,10 +89,10 @@ static vgm_status select_chunks(vgm_region *r, uint64_t t, uint64_t c, unsigned 
             continue;
         reach_of(f, k, level, &r->grid, lo, hi);
         for (int a = 0; a < 3; a++) {
-            int64_t first = box->lo[a] * TILE[a], stop = box->hi[a] * TILE[a];
+            int64_t first = box->lo[a] * GROUP[a], stop = box->hi[a] * GROUP[a];
             meets = meets && (lo[a] > first ? lo[a] : first) < (hi[a] < stop ? hi[a] : stop);
-            p->tile_lo[a] = lo[a] / TILE[a];
-            p->tile_hi[a] = (hi[a] - 1) / TILE[a] + 1;
+            p->group_lo[a] = lo[a] / GROUP[a];
+            p->group_hi[a] = (hi[a] - 1) / GROUP[a] + 1;
         }
         if (!meets)
             continue;
@@ -118,7 +118,7 @@ vgm_status vgm_open_region(const vgm_file *f, uint64_t t, uint64_t c, unsigned l
     vgm_region *r;
     uint64_t shape[3];
     float base, gain;
-    tile_box box;
+    group_box box;
     vgm_status status = vgm_get_grid(f, level, shape, error);
     *region = NULL;
     if (status == VGM_OK)
@@ -129,8 +129,8 @@ vgm_status vgm_open_region(const vgm_file *f, uint64_t t, uint64_t c, unsigned l
         if (lo[a] >= hi[a] || hi[a] > shape[a])
             return vgm_fail(error, VGM_USAGE, "box %llu to %llu on axis %d of a grid of %llu voxels", (unsigned long long)lo[a],
                             (unsigned long long)hi[a], a, (unsigned long long)shape[a]);
-        box.lo[a] = (int64_t)lo[a] / TILE[a];
-        box.hi[a] = ((int64_t)hi[a] - 1) / TILE[a] + 1;
+        box.lo[a] = (int64_t)lo[a] / GROUP[a];
+        box.hi[a] = ((int64_t)hi[a] - 1) / GROUP[a] + 1;
     }
     if ((hi[0] - lo[0]) * (hi[1] - lo[1]) > ((uint64_t)1 << 60) / (hi[2] - lo[2]))
         return vgm_fail(error, VGM_USAGE, "a box of more than 2^60 voxels");
@@ -234,25 +234,26 @@ vgm_status vgm_region_decode(vgm_region *r, uint64_t number, vgm_error *error)
     return status;
 }
 
-static uint64_t tiles_in(const tile_box *b)
+static uint64_t groups_in(const group_box *b)
 {
     uint64_t yx = (uint64_t)(b->hi[1] - b->lo[1]) * (uint64_t)(b->hi[2] - b->lo[2]);
     return (uint64_t)(b->hi[0] - b->lo[0]) > UINT64_MAX / yx ? UINT64_MAX : (uint64_t)(b->hi[0] - b->lo[0]) * yx;
 }
 
-/* Cut a box in two along its first axis of more than one tile, the second half to be done later. */
-static void cut(vgm_region *r, tile_box *b)
+/* Cut a box in two along its first axis of more than one group, the second half to be done later. */
+static void cut(vgm_region *r, group_box *b)
 {
     int axis = b->hi[0] - b->lo[0] > 1 ? 0 : b->hi[1] - b->lo[1] > 1 ? 1 : 2;
-    tile_box rest = *b;
+    group_box rest = *b;
     b->hi[axis] = rest.lo[axis] = b->lo[axis] + (b->hi[axis] - b->lo[axis]) / 2;
     r->todo[r->depth++] = rest;
 }
 
-/* Gaussians for the tiles of a box; returns how many pairs there can be. */
-static uint64_t gather(vgm_region *r, const tile_box *b)
+/* Gaussians for the groups of a box; returns how many pairs there can be. */
+static uint64_t gather(vgm_region *r, const group_box *b)
 {
     uint64_t pairs = 0;
+    int64_t last[3] = {r->hi[0] - 1, r->hi[1] - 1, r->hi[2] - 1};
     for (uint64_t n = 0; n < r->count; n++) {
         const part *p = r->parts + n;
         uint64_t at = p->first;
@@ -260,19 +261,19 @@ static uint64_t gather(vgm_region *r, const tile_box *b)
         int64_t lo[3], hi[3];
         primitives.count = (size_t)r->file->chunks[p->chunk].count;
         for (int a = 0; a < 3; a++) {
-            lo[a] = p->tile_lo[a] > b->lo[a] ? p->tile_lo[a] : b->lo[a];
-            hi[a] = p->tile_hi[a] < b->hi[a] ? p->tile_hi[a] : b->hi[a];
+            lo[a] = p->group_lo[a] > b->lo[a] ? p->group_lo[a] : b->lo[a];
+            hi[a] = p->group_hi[a] < b->hi[a] ? p->group_hi[a] : b->hi[a];
         }
-        pairs += vgm_gather(&primitives, &r->grid, lo, hi, r->gaussians + at);
+        pairs += vgm_gather(&primitives, &r->grid, lo, hi, r->lo, last, r->gaussians + at);
     }
     return pairs;
 }
 
-static vgm_status sort_pairs(vgm_region *r, uint64_t room, uint64_t tiles, const tile_box *b, vgm_error *error)
+static vgm_status sort_pairs(vgm_region *r, uint64_t room, const group_box *b, vgm_error *error)
 {
     const vgm_allocator *a = &r->file->allocator;
     int64_t size[3];
-    uint64_t pairs, *cursor;
+    uint64_t pairs, *cursor, tiles = (VGM_GROUP_TILES + 1) * groups_in(b);
     for (int k = 0; k < 3; k++)
         size[k] = b->hi[k] - b->lo[k];
     r->pairs = vgm_take(a, (size_t)room, sizeof *r->pairs, error);
@@ -298,7 +299,7 @@ static vgm_status sort_pairs(vgm_region *r, uint64_t room, uint64_t tiles, const
 
 vgm_status vgm_region_next(vgm_region *r, uint64_t *tiles, vgm_error *error)
 {
-    tile_box b;
+    group_box b;
     uint64_t pairs;
     vgm_status status;
     end_pass(r);
@@ -309,11 +310,11 @@ vgm_status vgm_region_next(vgm_region *r, uint64_t *tiles, vgm_error *error)
     r->gaussians = vgm_take(&r->file->allocator, (size_t)r->primitives, sizeof *r->gaussians, error);
     if (r->gaussians == NULL)
         return VGM_MEMORY;
-    while (tiles_in(&b) > MAX_TILES)
+    while (groups_in(&b) > MAX_GROUPS)
         cut(r, &b);
-    while ((pairs = gather(r, &b)) > MAX_PAIRS && tiles_in(&b) > 1)
+    while ((pairs = gather(r, &b)) > MAX_PAIRS && groups_in(&b) > 1)
         cut(r, &b);
-    status = sort_pairs(r, pairs, tiles_in(&b), &b, error);
+    status = sort_pairs(r, pairs, &b, error);
     if (status != VGM_OK)
         return status;
     r->block.offsets = r->offsets;
@@ -324,9 +325,9 @@ vgm_status vgm_region_next(vgm_region *r, uint64_t *tiles, vgm_error *error)
     r->block.gain = r->gain;
     r->block.type = r->file->info.type;
     for (int a = 0; a < 3; a++) {
-        int64_t first = b.lo[a] * TILE[a], stop = b.hi[a] * TILE[a];
-        r->block.tile_lo[a] = b.lo[a];
-        r->block.tiles[a] = b.hi[a] - b.lo[a];
+        int64_t first = b.lo[a] * GROUP[a], stop = b.hi[a] * GROUP[a];
+        r->block.group_lo[a] = b.lo[a];
+        r->block.groups[a] = b.hi[a] - b.lo[a];
         r->block.step[a] = 1;
         r->block.lo[a] = first > r->lo[a] ? first : r->lo[a];
         r->block.count[a] = (stop < r->hi[a] ? stop : r->hi[a]) - r->block.lo[a];
@@ -335,7 +336,7 @@ vgm_status vgm_region_next(vgm_region *r, uint64_t *tiles, vgm_error *error)
     r->block.pitch[0] = r->block.pitch[1] * (r->hi[1] - r->lo[1]);
     r->block.pitch[2] = (r->block.lo[0] - r->lo[0]) * r->block.pitch[0] + (r->block.lo[1] - r->lo[1]) * r->block.pitch[1] +
                         r->block.lo[2] - r->lo[2];
-    *tiles = tiles_in(&b);
+    *tiles = groups_in(&b);
     return vgm_ok(error);
 }
 
@@ -344,8 +345,7 @@ vgm_status vgm_region_render(const vgm_region *r, uint64_t first, uint64_t last,
     vgm_block block = r->block;
     const vgm_allocator *a = &r->file->allocator;
     vgm_tile_room *room;
-    if (r->offsets == NULL || first > last ||
-        last > (uint64_t)block.tiles[0] * (uint64_t)block.tiles[1] * (uint64_t)block.tiles[2])
+    if (r->offsets == NULL || first > last || last > (uint64_t)block.groups[0] * (uint64_t)block.groups[1] * (uint64_t)block.groups[2])
         return vgm_fail(error, VGM_USAGE, "tiles %llu to %llu: there are none of these now", (unsigned long long)first,
                         (unsigned long long)last);
     room = a->take(a->state, sizeof *room);

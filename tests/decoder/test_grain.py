@@ -7,12 +7,14 @@ import pickle
 import numpy as np
 import pytest
 
+from volmicro_codec.decoder import grain, grain_reference
 from volmicro_codec.decoder import open as open_vgm
-from volmicro_codec.decoder.grain import FIXED, QUANTILES, SUM_VARIANCE, UNIT, field, philox, taps
+from volmicro_codec.decoder.grain_reference import FIXED, QUANTILES, SUM_VARIANCE, UNIT, field, philox, taps
 from volmicro_codec.errors import UsageError
 from volmicro_codec.evaluate.noise import estimate_noise
 from volmicro_codec.evaluate.spectrum import spectra
 from volmicro_codec.format import FileMeta, encode_file
+from volmicro_codec.indexing import AxisRange
 from volmicro_codec.noise_model import NoiseModel
 from volmicro_codec.volume import VolumeInfo
 
@@ -73,8 +75,29 @@ def test_threads_do_not_matter():
 
 def test_a_volume_larger_than_a_part_has_the_noise_of_its_parts(monkeypatch):
     whole = open_vgm(file_of()).read(grain=True)
-    monkeypatch.setattr("volmicro_codec.decoder.grain.MOST_VOXELS", 70)
+    monkeypatch.setattr(grain, "PLANES_AT_ONCE", 5)
     np.testing.assert_array_equal(open_vgm(file_of()).read(grain=True), whole)
+
+
+@pytest.mark.parametrize(
+    "correlation", [(0.0, 0.0, 0.0), (0.3, -0.5, 0.67), (0.67, 0.6, 0.2), (-0.2, 0.51, 0.0)]
+)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+def test_native_grain_is_that_of_the_reference(dtype, correlation):
+    rng = np.random.default_rng(5)
+    model = NoiseModel(90.0, 3.7, 0.31, correlation)
+    for shape, start, step in (
+        ((9, 40, 70), (0, 0, 0), (1, 1, 1)),
+        ((5, 7, 11), (3, 1 << 20, 5), (1, 2, 3)),
+        ((1, 33, 517), (7, 2, (1 << 30) + 3), (1, 1, 1)),
+        ((20, 3, 4), (100, 9, 1), (5, 700, 2)),
+    ):
+        ranges = [AxisRange(a, s, n) for a, s, n in zip(start, step, shape, strict=True)]
+        voxels = rng.uniform(0, 300, shape).clip(0, 255 if dtype == "uint8" else 300).astype(dtype)
+        expected = voxels.copy()
+        grain_reference.add_grain(expected, model, ranges, 3, 1, 0xFFFFFFF0)
+        grain.add_grain(voxels, model, ranges, 3, 1, 0xFFFFFFF0)
+        np.testing.assert_array_equal(voxels, expected)
 
 
 def test_images_and_seeds_have_noise_of_their_own():

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.decoder.models import one_chunk, random_records
 from volmicro_codec.decoder import open as open_vgm
 from volmicro_codec.errors import FormatError
 from volmicro_codec.format import VgmReader
@@ -27,11 +28,11 @@ class Error(ctypes.Structure):
     _fields_ = (("status", ctypes.c_int), ("text", ctypes.c_char * 232))
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    """libvgm by CMake, without the instructions that only some machines have."""
+@pytest.fixture(scope="module", params=[0, 1], ids=["any machine", "AVX2"])
+def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """libvgm by CMake, with fewer instructions than the extension module takes."""
     folder = tmp_path_factory.mktemp("libvgm")
-    options = ["-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_C_FLAGS=-O1", "-DVGM_GENERIC_ONLY=ON"]
+    options = ["-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_C_FLAGS=-O1", f"-DVGM_INSTRUCTIONS={request.param}"]
     configure = ["cmake", "-S", ROOT / "libvgm", "-B", folder, *options]
     subprocess.run(configure, check=True, capture_output=True)
     subprocess.run(["cmake", "--build", folder, "-j2", "--target", "vgm"], check=True, capture_output=True)
@@ -77,9 +78,26 @@ def test_the_same_damaged_heads_are_taken(path: Path, library: ctypes.CDLL) -> N
         assert (complaint == "") == expected, (complaint, bad.hex())
 
 
-@pytest.mark.parametrize("path", VALID, ids=lambda p: p.stem)
-def test_voxels_are_the_same_bytes_by_any_instructions(path: Path, library: ctypes.CDLL) -> None:
-    data = path.read_bytes()
+def random_file(low: float, high: float, weight: float) -> bytes:
+    """A file of Gaussians with standard deviations between two bounds, of weights of about ``weight``."""
+    shape = (40, 50, 90)
+    records = random_records(150, [0.8 * n for n in shape], (low, high), seed=7)
+    records["intensity"] *= weight
+    return one_chunk(records, shape, dtype="float32").data
+
+
+FILES = {
+    **{path.stem: path.read_bytes() for path in VALID},
+    "large": random_file(7, 60, 0.002),
+    "large and bright": random_file(7, 60, 0.1),
+    "needles": random_file(0.3, 20, 1),
+    "everything": random_file(0.05, 300, 1),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_voxels_are_the_same_bytes_by_any_instructions(name: str, library: ctypes.CDLL) -> None:
+    data = FILES[name]
     file, _ = opened(library, data)
     three = ctypes.c_uint64 * 3
     with open_vgm(data, device="cpu") as array:

@@ -81,6 +81,15 @@ def test_a_valid_file_has_the_records_and_the_voxels_of_its_vector(built: Path, 
             assert dumped(built, path, "voxels", level) == voxels.tobytes()
 
 
+@pytest.mark.parametrize("name", [n for n in VALID if (VECTORS / "valid" / f"{n}.grain.npy").exists()])
+def test_grain_is_that_of_the_vector(built: Path, name: str) -> None:
+    expected = np.load(VECTORS / "valid" / f"{name}.grain.npy")
+    found = np.frombuffer(dumped(built, VECTORS / "valid" / f"{name}.vgm", "grain", 1234567), expected.dtype)
+    off = np.abs(found.reshape(expected.shape).astype(float) - expected)
+    assert (off <= (1e-3 if expected.dtype.kind == "f" else 1)).all()  # as far as the voxels may be off
+    assert (off > 1e-3).mean() < 0.01
+
+
 @pytest.mark.parametrize("name", INVALID)
 def test_an_invalid_file_is_rejected_with_one_line(built: Path, name: str) -> None:
     status, _, complaint = run(built, "vgmdump", VECTORS / "invalid" / f"{name}.vgm", "records")

@@ -258,7 +258,8 @@ class VgmArray:
                 self._file.evaluator.voxels(*at, self._grid, zyx, images[nt, nc])
                 noise = self.meta.noise_of(*at)
                 if self._grain_seed is not None and noise is not None:
-                    add_grain(images[nt, nc], noise, zyx, *at, self._grain_seed)
+                    threads = self._file.options["threads"]
+                    add_grain(images[nt, nc], noise, zyx, *at, self._grain_seed, threads)
         return out
 
     def sample(self, points: npt.ArrayLike, channel: int | str = 0, time: int = 0) -> npt.NDArray[np.float32]:

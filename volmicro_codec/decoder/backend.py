@@ -79,13 +79,15 @@ class CpuBackend:
         runs = max(1, min(len(primed.parts), 4 * threads, n // 1000))
         chunk_cuts = np.searchsorted(starts, np.linspace(0, n, runs + 1)).tolist()
 
+        first, last = triple(block.lo), triple(block.lo + (block.count - 1) * block.step)
+
         def gather(r: int) -> int:
             touched = 0
             for k in range(chunk_cuts[r], chunk_cuts[r + 1]):
                 p = primed.parts[k]
                 touched += native.gather(
                     p.means, p.scales, p.rotations, p.intensities, self.cutoff, grid.origin, float(grid.step),
-                    grid.widening, triple(primed.tile_lo[k]), triple(primed.tile_hi[k]),
+                    grid.widening, triple(primed.tile_lo[k]), triple(primed.tile_hi[k]), first, last,
                     gaussians[starts[k] : starts[k + 1]],
                 )  # fmt: skip
             return touched
@@ -99,9 +101,8 @@ class CpuBackend:
         cuts = [int(starts[k]) for k in chunk_cuts]
         offsets, ids = self._touched(threads, gaussians, cuts, rooms, tile_lo, size)
 
-        runs = min(tiles, 1 if threads == 1 else 8 * threads)
-        cost = offsets.astype(np.int64) + np.arange(tiles + 1) * 4
-        bounds = sorted({0, *np.searchsorted(cost, np.linspace(0, cost[-1], runs + 1)[1:-1]).tolist(), tiles})
+        runs = min(tiles, 1 if threads == 1 else 16 * threads)
+        bounds = [tiles * r // runs for r in range(runs + 1)]
         kind = DTYPE_IDS[out.dtype.name]
         wanted = triple(block.lo), triple(block.step), triple(block.count)
 
@@ -111,7 +112,7 @@ class CpuBackend:
                 gain, kind, out, triple(pitch),
             )  # fmt: skip
 
-        run_in_pool(threads, tiles_of, len(bounds) - 1)
+        run_in_pool(threads, tiles_of, runs)
 
     def _touched(
         self,
@@ -122,13 +123,13 @@ class CpuBackend:
         tile_lo: tuple[int, int, int],
         size: tuple[int, int, int],
     ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint32]]:
-        """Which Gaussians touch each tile, in order: where each tile's start [tiles + 1], their numbers.
+        """Which Gaussians touch each tile, in order: where lists start [LISTS x tiles + 1], their numbers.
 
         ``cuts`` [runs + 1] shares them out; ``rooms`` [runs]: pairs of tile and Gaussian that there can be.
         """
-        tiles, runs = math.prod(size), len(rooms)
+        lists, runs = native.LISTS * math.prod(size), len(rooms)
         pairs = [np.empty(room, native.PAIR) for room in rooms]
-        counts = np.zeros((runs, tiles), np.uint64)
+        counts = np.zeros((runs, lists), np.uint64)
 
         def list_pairs(r: int) -> int:
             return native.list_pairs(
@@ -136,7 +137,7 @@ class CpuBackend:
             )
 
         entries = run_in_pool(threads, list_pairs, runs)
-        offsets = np.zeros(tiles + 1, np.uint64)
+        offsets = np.zeros(lists + 1, np.uint64)
         np.cumsum(counts.sum(axis=0), out=offsets[1:])
         cursors = np.cumsum(counts, axis=0) - counts + offsets[:-1]
         ids = np.empty(sum(entries), np.uint32)

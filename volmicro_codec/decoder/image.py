@@ -19,9 +19,9 @@ from .select import Grid, chunks_of_image, meeting, reach
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
-BLOCK_TILES = 1 << 14  # of one pass: 134 million voxels
+BLOCK_TILES = 1 << 11  # of one pass: 134 million voxels
 BLOCK_PRIMITIVES = 1 << 20  # of one pass, unless a few tiles alone have more: some 300 MB of tables
-FEW_TILES = 64
+FEW_TILES = 8
 # Chunks that meet one tile with more primitives than this are read and summed group by group: their tables
 # would be ten times the records. No encoder writes as many in one place; a hostile file can, in a megabyte.
 MANY_PRIMITIVES = 1 << 21

@@ -121,7 +121,7 @@ def sample(
     low, high = open_reach(index, ids, meta.info.shape[2:], meta.cutoff, grid)
     ids = ids[cells.met_by((low - grid.origin) / grid.step, (high - grid.origin) / grid.step)]
     sums = np.zeros(len(points))
-    layers = cells.layers(4 * threads if len(points) > 1000 else 1)
+    layers = cells.layers(2 * threads if len(points) > 1000 else 1)
     corner, edge, count = (tuple(a.tolist()) for a in (cells.first, cells.edge, cells.count))
     batches = np.cumsum(index.count[ids]) // PRIMITIVES_AT_ONCE
     for batch in np.unique(batches):

@@ -21,7 +21,7 @@ class Coding(Protocol):
     id: int
 
     def decode(self, payload: bytes, count: int, shared: bytes, entry: ChunkEntry) -> Records:
-        """Records [count] of a payload.
+        """Records [count] of a payload, each one that can be evaluated (spec, section 7).
 
         Parameters
         ----------
