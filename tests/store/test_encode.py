@@ -251,6 +251,19 @@ def test_every_channel_and_time_point_has_bricks_of_its_own(tmp_path: Path) -> N
     assert np.array_equal(np.load(tmp_path / "b.npy"), decoded[1, 0])
 
 
+def test_bricks_that_memory_does_not_hold_are_refused_with_those_that_fit(
+    original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("volmicro_codec.room.total_memory", lambda: 640 << 20)
+    store = str(tmp_path / "a.ome.zarr")
+    settle(Input(str(original)), store, SETTINGS, workers=1)
+    with pytest.raises(UsageError, match="fewer workers"):
+        settle(Input(str(original)), store, SETTINGS, workers=2)
+    monkeypatch.setattr("volmicro_codec.room.total_memory", lambda: 1203 << 19)
+    with pytest.raises(UsageError, match="--brick 64 fits"):
+        settle(Input(str(original)), store, SETTINGS, workers=1)
+
+
 def test_a_pipe_is_no_input_of_a_store(tmp_path: Path) -> None:
     assert run(["encode", "-", "-o", str(tmp_path / "a.ome.zarr")]) == 2
     assert not list(tmp_path.iterdir())
