@@ -3,7 +3,7 @@
     python benchmarks/scale.py [--bricks 8] [--edge 128] [--effort fast] [--shape 2048,2048,2560]
 
 Bricks are encoded one after the other, each in a process of its own, as a worker has it. A store is then made
-whole of their chunks: of 100 Gvoxel, or of the corner of them that --shape says, so that its metadata, opening
+whole of their chunks: of 100 Gvoxel, or of the corner that --shape says, so that its metadata, opening
 and overview can be counted. What 1 to 4096 workers need is simulated from the measured times: 1 % of the
 workers are three times as slow, 1 % die and lose their brick.
 """
