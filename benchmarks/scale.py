@@ -1,11 +1,11 @@
 """A store of 100 Gvoxel: some of its bricks are encoded, the rest repeated; schedulers are simulated.
 
-    python benchmarks/scale.py [--bricks 8] [--edge 128] [--effort fast]
+    python benchmarks/scale.py [--bricks 8] [--edge 128] [--effort fast] [--shape 2048,2048,2560]
 
-Bricks are encoded one after the other, each in a process of its own, as a worker has it. The store is then
-made whole of their chunks, so that its metadata, opening and overview are those of a store of 100
-Gvoxel. What 1 to 4096 workers need is simulated from the measured times: 1 % of the workers are three times
-as slow, 1 % die and lose their brick.
+Bricks are encoded one after the other, each in a process of its own, as a worker has it. A store is then made
+whole of their chunks: of 100 Gvoxel, or of the corner that --shape says, so that its metadata, opening
+and overview can be counted. What 1 to 4096 workers need is simulated from the measured times: 1 % of the
+workers are three times as slow, 1 % die and lose their brick.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from volmicro_codec.store.array import open_store
 from volmicro_codec.store.brick import encode_brick
 from volmicro_codec.store.finish import finish
 from volmicro_codec.store.foresee import foresee
-from volmicro_codec.store.grid import HALO
+from volmicro_codec.store.grid import HALO, Shape3
 from volmicro_codec.store.job import DONE, Done, Job
 
 HERE = Path(__file__).resolve().parent
@@ -48,16 +48,16 @@ REQUEST_SECONDS = 0.05
 TOGETHER = 10
 
 
-def job_of(dest: str, edge: int, effort: str) -> Job:
+def job_of(dest: str, edge: int, effort: str, shape: Shape3 = SHAPE) -> Job:
     """The job of the whole volume."""
-    source = Generated()
+    source = Generated(shape=shape)
     settings = EncodeSettings(slope=FLOOR, effort=effort)
     return Job(source, dest, source.open().info, edge, settings, 112)
 
 
-def one_brick(dest: str, edge: int, effort: str, number: int) -> None:
+def one_brick(dest: str, edge: int, effort: str, shape: Shape3, number: int) -> None:
     """Encode one brick in this process and print what it took."""
-    job = job_of(dest, edge, effort)
+    job = job_of(dest, edge, effort, shape)
     began = time.process_time()
     done = encode_brick(job, number, threads=1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -66,23 +66,14 @@ def one_brick(dest: str, edge: int, effort: str, number: int) -> None:
     )
 
 
-def measured(dest: str, edge: int, effort: str, count: int) -> list[dict[str, Any]]:
+def measured(job: Job, count: int) -> list[dict[str, Any]]:
     """Bricks spread over the volume, each in a process of its own."""
-    job = job_of(dest, edge, effort)
     rows = []
+    given = {"--edge": job.edge, "--effort": job.settings.effort, "--dest": job.dest}
+    options = [str(v) for pair in given.items() for v in pair]
+    options += ["--shape", ",".join(map(str, job.grid.shape))]
     for number in np.linspace(0, len(job.grid) - 1, count).astype(int).tolist():
-        args = [
-            sys.executable,
-            __file__,
-            "--one",
-            str(number),
-            "--edge",
-            str(edge),
-            "--effort",
-            effort,
-            "--dest",
-            dest,
-        ]
+        args = [sys.executable, __file__, "--one", str(number), *options]
         found = subprocess.run(args, check=True, capture_output=True, text=True)
         rows.append(json.loads(found.stdout))
         print(rows[-1], flush=True)
@@ -200,7 +191,7 @@ def over_http(store: Path) -> dict[str, dict[str, float]]:
     count("open", len(Counting.requests))
     _ = array.level(array.coarsest)[...]
     count("overview", 1)
-    _ = array[2000, 1000:1512, 1000:1512]
+    _ = array[1000, 1000:1512, 1000:1512]
     count("slice of 512 x 512", 2)
     server.shutdown()
     return out
@@ -212,17 +203,21 @@ def main() -> None:
     parser.add_argument("--bricks", type=int, default=8)
     parser.add_argument("--edge", type=int, default=128)
     parser.add_argument("--effort", default="fast")
+    parser.add_argument(
+        "--shape", default=",".join(map(str, SHAPE)), help="of the store that is made whole; z,y,x"
+    )
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--dest", help="keep the store here")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "scale.json")
     args = parser.parse_args()
+    z, y, x = (int(n) for n in args.shape.split(","))
     if args.one is not None:
-        one_brick(args.dest, args.edge, args.effort, args.one)
+        one_brick(args.dest, args.edge, args.effort, (z, y, x), args.one)
         return
     with tempfile.TemporaryDirectory() as folder:
         dest = args.dest or str(Path(folder) / "scale.ome.zarr")
-        rows = measured(dest, args.edge, args.effort, args.bricks)
-        job = job_of(dest, args.edge, args.effort)
+        job = job_of(dest, args.edge, args.effort, (z, y, x))
+        rows = measured(job, args.bricks)
         repeat(job, rows)
         began = time.monotonic()
         finished = finish(job)
@@ -253,6 +248,7 @@ def describe(
     per_large = [rate * (large + 2 * HALO) ** 3 for rate in rates]
     return {
         "voxels": int(np.prod(SHAPE)),
+        "voxels_of_the_store": int(np.prod(job.grid.shape)),
         "effort": effort,
         "brick": job.edge,
         "bricks": len(job.grid),

@@ -15,6 +15,7 @@ from volmicro_codec.store.job import Input
 from volmicro_codec.volume import Volume, VolumeInfo
 
 SHAPE = (4096, 5120, 5120)
+"""Voxels: 107 Gvoxel."""
 CELL = 256
 EMPTY = 0.4
 """Share of the cells that hold nothing but background."""
@@ -60,12 +61,13 @@ def read(t: int, c: int, box: Box) -> npt.NDArray[Any]:
 
 @dataclass(frozen=True)
 class Generated(Input):
-    """The volume as the input of a store."""
+    """The volume, or its first corner, as the input of a store."""
 
     path: str = "generated"
+    shape: tuple[int, int, int] = SHAPE
 
     def open(self) -> Volume:
         """The volume, made where it is sliced."""
-        info = VolumeInfo((1, 1, *SHAPE), np.dtype("uint16"), voxel_size=(1.0, 0.5, 0.5), unit="µm")
-        data: Any = LazyImages((1, 1, *SHAPE), np.dtype("uint16"), read)
+        info = VolumeInfo((1, 1, *self.shape), np.dtype("uint16"), voxel_size=(1.0, 0.5, 0.5), unit="µm")
+        data: Any = LazyImages((1, 1, *self.shape), np.dtype("uint16"), read)
         return Volume(data, info)

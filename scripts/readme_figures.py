@@ -152,10 +152,11 @@ def scale() -> list[str]:
     out = [
         f"Measured (`python benchmarks/scale.py`, effort {s['effort']}): {len(s['encoded'])} bricks of"
         f" {s['brick']}^3 of a made-up volume of {s['voxels'] / 1e9:.0f} Gvoxel took {rates}",
-        f"and at most {s['worker_peak_bytes'] / 1e6:,.0f} MB each. The store made whole of them has"
-        f" {s['bricks']:,} bricks and {s['metadata_bytes']:,} bytes of metadata;",
-        f"its coarser levels add {100 * s['coarser_levels_over_full_grid']:.0f} % to the full grid's bytes,"
-        f" and `vgm finish` took {s['finish_seconds']:.0f} seconds.",
+        f"and at most {s['worker_peak_bytes'] / 1e6:,.0f} MB each. A store of"
+        f" {s['voxels_of_the_store'] / 1e9:.0f} Gvoxel made of them has {s['bricks']:,} bricks and",
+        f"{s['metadata_bytes']:,} bytes of metadata; its coarser levels add"
+        f" {100 * s['coarser_levels_over_full_grid']:.0f} % to the full grid's bytes, and `vgm finish` took"
+        f" {s['finish_seconds']:.0f} seconds.",
         "",
         "| over http, 50 ms a request | requests | bytes | seconds |",
         "|---|---|---|---|",

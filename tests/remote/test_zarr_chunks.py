@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 
 import volmicro_codec as vgm
+from volmicro_codec.cli.app import run
 from volmicro_codec.errors import FormatError
 from volmicro_codec.format import VgmReader
+from volmicro_codec.io import write_volume
 from volmicro_codec.io.zarr_store import store_of
+from volmicro_codec.phantom import make_phantom
+from volmicro_codec.volume import Volume
 
 zarr = pytest.importorskip("zarr")
 
@@ -55,6 +59,17 @@ def test_a_slice_reads_the_head_and_the_parts_that_it_meets(server: Any, url: st
     with vgm.open(url.replace("a.zarr", "v.vgm")) as alone:
         assert np.array_equal(alone[BOX], found)
     assert zarr_requests == len(server.gets)
+
+
+def test_a_store_is_encoded_from_an_image_behind_a_url(server: Any, tmp_path: Path) -> None:
+    stack = make_phantom((8, 32, 32), 1, photons=500)
+    write_volume(server.root / "in.ome.zarr", stack, Volume.from_array(stack).info)
+    out = str(tmp_path / "out.ome.zarr")
+    assert run(["encode", f"{server.url}/in.ome.zarr", "-o", out, "--effort", "fast", "-q"]) == 0
+    assert np.mean((zarr.open(out, mode="r")["0"][...].astype(float) - stack) ** 2) < 0.6 * stack.var()
+    shutil.copytree(out, server.root / "out.ome.zarr")
+    assert run(["roi", f"{server.url}/out.ome.zarr", "--box", "2:5,:,:", "-o", str(tmp_path / "a.npy")]) == 0
+    assert np.array_equal(np.load(tmp_path / "a.npy"), zarr.open(out, mode="r")["0"][2:5])
 
 
 def test_a_chunk_that_is_not_there_costs_a_request(server: Any, url: str) -> None:

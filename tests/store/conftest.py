@@ -15,7 +15,7 @@ from volmicro_codec.encoder.settings import EncodeSettings
 from volmicro_codec.io import write_volume
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.store.encode import encode_bricks, settle
-from volmicro_codec.store.job import Input, Job, find_job
+from volmicro_codec.store.job import DONE, Input, Job, find_job
 from volmicro_codec.store.runners import Here
 from volmicro_codec.volume import ChannelInfo, Volume
 
@@ -61,3 +61,11 @@ def contents(store: Path) -> dict[str, bytes]:
     """The chunks of a store."""
     files = (p for p in store.rglob("*") if p.is_file() and "/c/" in p.as_posix())
     return {p.relative_to(store).as_posix(): p.read_bytes() for p in files}
+
+
+def forget(job: Job, *numbers: int) -> None:
+    """Take bricks out of a store, as if they had not been worked on."""
+    for n in numbers:
+        (Path(job.dest) / DONE / str(n)).unlink()
+        for level in range(job.grid.own_levels):
+            (Path(job.dest) / job.grid.key(job.grid.brick(n), level)).unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.store.conftest import SETTINGS, contents
+from tests.store.conftest import SETTINGS, contents, forget
 from volmicro_codec.cli.app import run
 from volmicro_codec.errors import IncompleteError, OutputError, UsageError
 from volmicro_codec.io import read_volume
@@ -51,14 +51,7 @@ encode.encode_bricks(job.find_job(store), runners.Here())
 """
 
 
-def forget(job: Job, *numbers: int) -> None:
-    """Take bricks out of a store, as if they had not been worked on."""
-    for n in numbers:
-        (Path(job.dest) / DONE / str(n)).unlink()
-        for level in range(job.grid.own_levels):
-            (Path(job.dest) / job.grid.key(job.grid.brick(n), level)).unlink(missing_ok=True)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(("at", "when"), [(1, "after"), (3, "before")])
 def test_killed_at_any_moment_it_goes_on_and_has_the_same_bytes(
     copied: Job, begun: Path, at: int, when: str
@@ -73,6 +66,7 @@ def test_killed_at_any_moment_it_goes_on_and_has_the_same_bytes(
     assert contents(Path(copied.dest)) == contents(begun)
 
 
+@pytest.mark.slow
 def test_tasks_have_all_bricks_and_none_twice(copied: Job, begun: Path) -> None:
     assert sorted(n for i in range(2) for n in share_of_task(copied, i, 2)) == [0, 1, 2]
     forget(copied, 0, 1, 2)
@@ -118,6 +112,7 @@ def test_its_levels_show_the_same(copied: Job, original: Path) -> None:
     assert noise < 0.5 * stack.var()
 
 
+@pytest.mark.slow
 def test_levels_coarser_than_bricks_are_joined_from_them(original: Path, tmp_path: Path, begun: Path) -> None:
     zarr = pytest.importorskip("zarr")
     source, dest = Input(str(original)), str(tmp_path / "a.ome.zarr")
@@ -204,6 +199,7 @@ def test_a_plan_says_what_it_would_take_and_writes_nothing(
     assert plan["bytes_to_read"] > plan["uncompressed_bytes"]
 
 
+@pytest.mark.slow
 def test_the_bytes_asked_for_are_met(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", make_phantom((16, 32, 64), 1, photons=2000))
     source, settings = Input(str(tmp_path / "a.npy")), replace(SETTINGS, brick=32)
@@ -237,6 +233,7 @@ def test_a_store_that_was_begun_otherwise_is_left_alone(copied: Job, original: P
         settle(Input(str(original)), str(tmp_path / "mine.ome.zarr"), SETTINGS)
 
 
+@pytest.mark.slow
 def test_every_channel_and_time_point_has_bricks_of_its_own(tmp_path: Path) -> None:
     zarr = pytest.importorskip("zarr")
     images = np.stack([make_phantom((8, 32, 48), k, photons=500) + 50 * k for k in range(4)])
@@ -251,6 +248,19 @@ def test_every_channel_and_time_point_has_bricks_of_its_own(tmp_path: Path) -> N
         assert error < 0.6 * images[k].var()
     assert run(["decode", store, "--time", "1", "--channel", "0", "-o", str(tmp_path / "b.npy")]) == 0
     assert np.array_equal(np.load(tmp_path / "b.npy"), decoded[1, 0])
+
+
+def test_bricks_that_memory_does_not_hold_are_refused_with_those_that_fit(
+    original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("volmicro_codec.room.total_memory", lambda: 640 << 20)
+    store = str(tmp_path / "a.ome.zarr")
+    settle(Input(str(original)), store, SETTINGS, workers=1)
+    with pytest.raises(UsageError, match="fewer workers"):
+        settle(Input(str(original)), store, SETTINGS, workers=2)
+    monkeypatch.setattr("volmicro_codec.room.total_memory", lambda: 1203 << 19)
+    with pytest.raises(UsageError, match="--brick 64 fits"):
+        settle(Input(str(original)), store, SETTINGS, workers=1)
 
 
 def test_a_pipe_is_no_input_of_a_store(tmp_path: Path) -> None:

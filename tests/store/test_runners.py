@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.store.conftest import contents, forget
 from volmicro_codec.errors import DependencyError, InputError, UsageError
-from volmicro_codec.store.runners import RETRIES, Failure, Here, Processes, Runner, runner_of
+from volmicro_codec.store.encode import encode_bricks
+from volmicro_codec.store.job import Job
+from volmicro_codec.store.runners import RETRIES, Dask, Failure, Here, Processes, Runner, runner_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -102,6 +105,28 @@ def test_a_dask_worker_that_is_killed_costs_nothing_but_what_it_was_at(tmp_path:
         runner = runner_of(1, cluster.scheduler_address)
         check(runner, tmp_path)
         runner.close()
+
+
+@pytest.mark.slow
+def test_dask_encodes_the_bricks_that_are_missing_to_the_same_bytes(copied: Job, begun: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    forget(copied, 0, 1)
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL"
+    ) as cluster:
+        runner = Dask(cluster.scheduler_address)
+        worked = encode_bricks(copied, runner)
+        runner.close()
+    assert (sorted(d.number for d in worked.done), worked.there, worked.failures) == ([0, 1], 1, [])
+    assert contents(Path(copied.dest)) == contents(begun)
+
+
+@pytest.mark.slow
+def test_processes_encode_them_to_the_same_bytes(copied: Job, begun: Path) -> None:
+    forget(copied, 0, 1)
+    worked = encode_bricks(copied, Processes(2))
+    assert (sorted(d.number for d in worked.done), worked.failures) == ([0, 1], [])
+    assert contents(Path(copied.dest)) == contents(begun)
 
 
 def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def encode_store(source: Input, dest: str, settings: EncodeSettings, spread: Spr
             bar.finish()
             _emit_plan(job, foreseen, as_json)
             return
-        job = bricks.settle(source, dest, settings, runner, remark)
+        job = bricks.settle(source, dest, settings, runner, remark, spread.here)
         numbers = range(len(job.grid)) if share is None else bricks.share_of_task(job, *share)
         bar.start("encoding bricks", len(numbers))
         worked = bricks.encode_bricks(job, runner, numbers, bar.advance)

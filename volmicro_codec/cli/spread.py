@@ -42,6 +42,11 @@ class Spread:
             raise UsageError("expected one of --workers and --dask, got both")
         return runner_of(self.workers or 1, self.dask)
 
+    @property
+    def here(self) -> int | None:
+        """Workers on this machine; None where they are a scheduler's."""
+        return None if self.dask is not None else self.workers or 1
+
     def share(self) -> tuple[int, int] | None:
         """(i, n) of ``--task i/n``; None where all is to be done."""
         if self.task is None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +19,22 @@ from .grid import Grid
 
 Voxels = npt.NDArray[Any]
 SLAB_BYTES = 128 << 20
+
+
+class Levels:
+    """The arrays of a store's levels, each opened when it is first asked for."""
+
+    def __init__(self, openers: list[Callable[[], Any]]) -> None:
+        self._openers = openers
+        self._opened: dict[int, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self._openers)
+
+    def __getitem__(self, n: int) -> Any:
+        if n not in self._opened:
+            self._opened[n] = self._openers[n]()
+        return self._opened[n]
 
 
 class StoreArray:
@@ -34,15 +51,11 @@ class StoreArray:
     grain_seed = None
     chunks_missing = 0
 
-    def __init__(
-        self, levels: list[Any], info: VolumeInfo, record: Mapping[str, Any], level: int = 0
-    ) -> None:
+    def __init__(self, levels: Levels, info: VolumeInfo, record: Mapping[str, Any], level: int = 0) -> None:
         self._levels, self._whole, self.record, self.grid_level = levels, info, dict(record), level
-        shape = info.shape
-        if level:
-            z, y, x = (int(n) for n in levels[level].shape[-3:])
-            shape = (*shape[:2], z, y, x)
         step = 1 << level
+        z, y, x = (-(-n // step) for n in info.shape[2:])
+        shape = (*info.shape[:2], z, y, x)
         size = [None if v is None else v * step for v in info.voxel_size]
         self.info: VolumeInfo = replace(info, shape=shape, voxel_size=(size[0], size[1], size[2]))
 
@@ -179,16 +192,31 @@ def open_store(name: str) -> StoreArray:
         import zarr
 
         from ..integrations import zarr_codec  # noqa: F401 - makes the codec known to Zarr
-        from ..io import open_volume
+        from ..io.arrange import Stored, fitting, volume_of
+        from ..io.axes import Choice, name_axes
+        from ..io.chunked import ChunkedArray
         from ..io.zarr import damage_told
+        from ..io.zarr_metadata import parse
         from ..io.zarr_store import store_of
     except ImportError as e:
         raise DependencyError(f"{name}: OME-Zarr needs the package {e.name!r}, which is not installed") from e
     name = name.rstrip("/")
     with damage_told(name):
-        group = zarr.open(store_of(name), mode="r")
-        if not isinstance(group, zarr.Group) or "vgm" not in group.attrs:
-            raise FormatError(f"{name}: no store of .vgm bricks that was finished")
+        # Zarr's version is known: each thing that is opened is then one request.
+        store = store_of(name)
+        group = zarr.open_group(store, mode="r", zarr_format=3, use_consolidated=False)
         attributes: dict[str, Any] = dict(group.attrs)
-        levels = [group[d["path"]] for d in attributes["ome"]["multiscales"][0]["datasets"]]
-    return StoreArray(levels, open_volume(name).info, attributes["vgm"])
+        if "vgm" not in attributes:
+            raise FormatError(f"{name}: no store of .vgm bricks that was finished")
+        paths = [str(d["path"]) for d in attributes["ome"]["multiscales"][0]["datasets"]]
+        levels = Levels([partial(zarr.open_array, store, path=p, mode="r", zarr_format=3) for p in paths])
+        image = parse(name, attributes, Choice())
+        found = levels[0]
+        named = name_axes(name, image.axes, tuple(int(n) for n in found.shape), None)
+        about = fitting(image.described, named)
+        stored = Stored(name, named.axes, named.sizes, np.dtype(found.dtype), about)
+        images = ChunkedArray(found, dict(zip(named.axes, named.places, strict=True)))
+        info = volume_of(
+            stored, images.images(name, dict(zip(named.axes, named.sizes, strict=True)), {}), {}
+        ).info
+    return StoreArray(levels, info, attributes["vgm"])

@@ -14,7 +14,7 @@ from ..encoder.settings import EncodeSettings
 from ..errors import OutputError, OutputExistsError, UsageError
 from ..volume import Volume
 from .brick import encode_brick, is_done
-from .foresee import Foreseen, foresee
+from .foresee import Foreseen, check_memory, foresee
 from .grid import EDGE, Grid
 from .job import FOLDER, RECORD, Done, Input, Job, find_job
 from .pilot import find_slope
@@ -35,6 +35,7 @@ def settle(
     settings: EncodeSettings,
     runner: Runner | None = None,
     tell: Callable[[str], None] = _nothing,
+    workers: int | None = None,
 ) -> Job:
     """The job of a store: the one that was begun there, or a new one, written down.
 
@@ -50,15 +51,19 @@ def settle(
         What works on the sample.
     tell : callable, optional
         Told in a line what is found.
+    workers : int, optional
+        Of this machine, where it is to hold their bricks.
 
     Raises
     ------
     UsageError
-        Where the target is none for a store.
+        Where the target is none for a store, or the bricks are too large for this machine.
     OutputError
         Where something else lies there, or a job of other settings.
     """
     wanted = draft(source, dest, settings)
+    if workers is not None:
+        check_memory(wanted, workers)
     begun = find_job(dest)
     if begun is not None:
         _check_same(begun, wanted, settings)

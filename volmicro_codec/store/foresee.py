@@ -6,14 +6,15 @@ import math
 import os
 from dataclasses import dataclass
 
+from ..errors import UsageError
 from .grid import HALO
 from .job import Job
 
-BYTES_A_VOXEL = 34.0
-"""Of memory at most for each voxel of a block that is fitted, its halo included (measured)."""
-BLOCK_VOXELS = 64 << 20
-BASE_BYTES = 450 << 20
-"""Of a process that has loaded what encoding takes."""
+BYTES_A_VOXEL = 10.5
+"""Of memory for each voxel of a brick and its halo, beside the voxel itself (measured up to 17 Mvoxel)."""
+BASE_BYTES = 600 << 20
+"""Of a process that has loaded what encoding takes, and of the block that is being fitted."""
+SMALLER = (512, 256, 128, 64)
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,35 @@ def foresee(
         around, _ = grid.with_halo(grid.brick(number).box)
         read += math.prod(s.stop - s.start for s in around)
     domain = math.prod(min(grid.edge + 2 * HALO, n) for n in grid.shape)
-    memory = BASE_BYTES + domain * item + int(BYTES_A_VOXEL * min(domain, BLOCK_VOXELS))
+    memory = memory_of(domain, item)
     return Foreseen(
         len(grid), job.info.nbytes, read * images * item, size, error, seconds, memory,
         len(grid) * grid.own_levels + len(grid.levels) + 1,
     )  # fmt: skip
+
+
+def memory_of(domain: int, item: int) -> int:
+    """Bytes of a worker for a brick that with its halo has so many voxels, of so many bytes each."""
+    return BASE_BYTES + int((BYTES_A_VOXEL + item) * domain)
+
+
+def check_memory(job: Job, workers: int) -> None:
+    """Raise `UsageError` where this machine does not hold the bricks that so many workers are at."""
+    from ..room import total_memory
+    from ..text import size_text
+
+    def needed(edge: int) -> int:
+        domain = math.prod(min(edge + 2 * HALO, n) for n in job.grid.shape)
+        return workers * memory_of(domain, job.info.dtype.itemsize)
+
+    have = total_memory()
+    if needed(job.edge) > have:
+        fits = next((e for e in SMALLER if e < job.edge and needed(e) <= have), None)
+        how = f"--brick {fits} fits" if fits is not None else "fewer workers may fit"
+        raise UsageError(
+            f"bricks of {job.edge} voxels a side take {size_text(needed(job.edge))} of memory with {workers}"
+            f" workers, this machine has {size_text(have)}: {how}"
+        )
 
 
 def workers_that_fit(foreseen: Foreseen) -> int:
