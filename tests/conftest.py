@@ -25,6 +25,10 @@ settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("VGM_HYPOTHESIS", "default"))
 
 
+KERNELS = {"device", "host", "raster"}
+"""Fixtures of tests that run CUDA kernels, under sanitisers where there is no device: these are slow."""
+
+
 def volumes_directory() -> Path:
     """Where the real volumes are, or would be."""
     return Path(os.environ.get("VGM_VOLUMES") or ROOT.parent / "shared" / "volumes")
@@ -53,6 +57,9 @@ def volumes() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if KERNELS & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return

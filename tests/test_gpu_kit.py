@@ -13,6 +13,8 @@ import pytest
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 KIT = ROOT / "benchmarks" / "gpu_kit"
 
 

@@ -9,6 +9,8 @@ from tests.decoder.models import Model, Triple, one_chunk
 from volmicro_codec.decoder import open as open_vgm
 from volmicro_codec.primitives import RECORD_DTYPE, Records
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (44, 70, 90)  # some groups of tiles, of which the last are cut
 MIDPOINT = np.array([3, -25, 150, 150, -25, 3]) / 256
 

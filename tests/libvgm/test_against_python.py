@@ -19,9 +19,12 @@ from volmicro_codec.format import VgmReader
 ROOT = Path(__file__).resolve().parents[2]
 VALID = sorted((ROOT / "spec" / "vectors" / "valid").glob("*.vgm"))
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("cmake") and shutil.which("cc")), reason="needs CMake and a C compiler"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (shutil.which("cmake") and shutil.which("cc")), reason="needs CMake and a C compiler"
+    ),
+]
 
 
 class Error(ctypes.Structure):

@@ -17,9 +17,12 @@ SECONDS_PER_BYTE = 1e-3  # 5700 symbols of some 15 ns
 VOXEL_SECONDS_PER_BYTE = 1e-4  # 8 primitives of some 400 ns
 SECONDS = 0.5
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("cmake") and shutil.which("cc")), reason="needs CMake and a C compiler"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (shutil.which("cmake") and shutil.which("cc")), reason="needs CMake and a C compiler"
+    ),
+]
 
 FILES = {
     **WORST,

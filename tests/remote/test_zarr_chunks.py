@@ -61,6 +61,7 @@ def test_a_slice_reads_the_head_and_the_parts_that_it_meets(server: Any, url: st
     assert zarr_requests == len(server.gets)
 
 
+@pytest.mark.slow
 def test_a_store_is_encoded_from_an_image_behind_a_url(server: Any, tmp_path: Path) -> None:
     stack = make_phantom((8, 32, 32), 1, photons=500)
     write_volume(server.root / "in.ome.zarr", stack, Volume.from_array(stack).info)
