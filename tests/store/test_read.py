@@ -151,3 +151,20 @@ def test_what_a_store_does_not_have_is_refused(store: str, begun: Path, tmp_path
     for flags in (["--budget", "64k"], ["--grain"], ["--threads", "2"]):
         assert run(["decode", store, "-o", str(tmp_path / "a.tif"), *flags]) == 2
     assert run(["decode", str(begun), "-o", str(tmp_path / "a.tif")]) != 0
+
+
+def test_napari_shows_its_levels_in_its_colours(store: str, voxels: np.ndarray, tmp_path: Path) -> None:
+    pytest.importorskip("dask.array")
+    from volmicro_codec.store import napari
+
+    reader = napari.get_reader(store)
+    assert reader is not None
+    ((data, arguments, kind),) = reader(store)
+    assert kind == "image"
+    assert [level.shape for level in data] == [(16, 48, 288), (8, 24, 144)]
+    assert np.array_equal(data[0][5, 3:9, 100:200].compute(), voxels[5, 3:9, 100:200])
+    assert arguments["scale"] == (2.0, 0.5, 0.5)
+    assert (arguments["colormap"], arguments["name"]) == ("#0000ff", "stack DAPI")
+    zarr.create_group(str(tmp_path / "other.zarr"))
+    assert napari.get_reader(str(tmp_path / "other.zarr")) is None
+    assert napari.get_reader(str(tmp_path / "none.zarr")) is None
