@@ -112,6 +112,14 @@ def test_info_tells_it_from_its_metadata(store: str, capsys: pytest.CaptureFixtu
     assert "3 of 128^3 voxels, 1 left out" in capsys.readouterr().out
 
 
+def test_info_tells_how_far_a_store_is(begun: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["info", str(begun), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["finished"], said["bricks_there"], said["bricks"]) == (False, 3, 3)
+    assert run(["info", str(begun)]) == 0
+    assert "3 of 3 of 128^3 voxels are there" in capsys.readouterr().out
+
+
 def test_verify_compares_all_or_a_sample_with_its_confidence(
     store: str, voxels: np.ndarray, original: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
