@@ -112,6 +112,14 @@ def test_info_tells_it_from_its_metadata(store: str, capsys: pytest.CaptureFixtu
     assert "3 of 128^3 voxels, 1 left out" in capsys.readouterr().out
 
 
+def test_info_tells_how_far_a_store_is(begun: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["info", str(begun), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["finished"], said["bricks_there"], said["bricks"]) == (False, 3, 3)
+    assert run(["info", str(begun)]) == 0
+    assert "3 of 3 of 128^3 voxels are there" in capsys.readouterr().out
+
+
 def test_verify_compares_all_or_a_sample_with_its_confidence(
     store: str, voxels: np.ndarray, original: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,3 +159,20 @@ def test_what_a_store_does_not_have_is_refused(store: str, begun: Path, tmp_path
     for flags in (["--budget", "64k"], ["--grain"], ["--threads", "2"]):
         assert run(["decode", store, "-o", str(tmp_path / "a.tif"), *flags]) == 2
     assert run(["decode", str(begun), "-o", str(tmp_path / "a.tif")]) != 0
+
+
+def test_napari_shows_its_levels_in_its_colours(store: str, voxels: np.ndarray, tmp_path: Path) -> None:
+    pytest.importorskip("dask.array")
+    from volmicro_codec.store import napari
+
+    reader = napari.get_reader(store)
+    assert reader is not None
+    ((data, arguments, kind),) = reader(store)
+    assert kind == "image"
+    assert [level.shape for level in data] == [(16, 48, 288), (8, 24, 144)]
+    assert np.array_equal(data[0][5, 3:9, 100:200].compute(), voxels[5, 3:9, 100:200])
+    assert arguments["scale"] == (2.0, 0.5, 0.5)
+    assert (arguments["colormap"], arguments["name"]) == ("#0000ff", "stack DAPI")
+    zarr.create_group(str(tmp_path / "other.zarr"))
+    assert napari.get_reader(str(tmp_path / "other.zarr")) is None
+    assert napari.get_reader(str(tmp_path / "none.zarr")) is None

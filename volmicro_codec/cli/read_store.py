@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FormatError, QualityError, UsageError
+from ..errors import FormatError, InputError, QualityError, UsageError
 from .options import Bounds
 from .output import (
     bytes_text,
@@ -22,6 +22,7 @@ from .spread import Spread
 if TYPE_CHECKING:
     from ..io.axes import Choice
     from ..store.array import StoreArray
+    from ..store.job import Job
 
 PLANES = 16
 SLAB_BYTES = 64 << 20
@@ -92,13 +93,21 @@ def _keys(region: Region) -> list[tuple[int | slice, ...]]:
 def info_of_store(name: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """What a store holds, for JSON and for people, from its metadata alone."""
     from ..store.array import open_store
+    from ..store.job import find_job
 
-    array = open_store(name)
+    try:
+        array = open_store(name)
+    except (FormatError, InputError):
+        job = find_job(name.rstrip("/"))
+        if job is None:
+            raise
+        return _begun(name, job)
     record, info = array.record, array.info
     size = int(record["bytes"])
     document: dict[str, Any] = {
         "file": name,
         **info_document(info),
+        "finished": True,
         "store_bytes": size,
         "ratio": info.nbytes / max(size, 1),
         "levels": [list(array.level(n).shape) for n in range(array.levels)],
@@ -126,6 +135,32 @@ def info_of_store(name: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         ("quality", f"RMS error {record['mse'] ** 0.5:.4g} grey values, noise included"),
         ("slope", f"{record['slope']:.5g}"),
         ("software", record["software"]),
+    ]
+    return document, rows
+
+
+def _begun(name: str, job: Job) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """The same of a store that is not finished: how far it is."""
+    from ..store.job import DONE
+
+    there = len(job.place.names(DONE))
+    slope = job.settings.slope or 0.0
+    document = {
+        "file": name,
+        **info_document(job.info),
+        "finished": False,
+        "bricks": len(job.grid),
+        "bricks_there": there,
+        "brick": job.edge,
+        "slope": slope,
+        "original": job.source.path,
+    }
+    rows = [
+        ("store", name),
+        ("volume", shape_text(job.info)),
+        ("bricks", f"{there:,} of {len(job.grid):,} of {job.edge}^3 voxels are there"),
+        ("made from", job.source.path),
+        ("slope", f"{slope:.5g}"),
     ]
     return document, rows
 

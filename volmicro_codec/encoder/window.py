@@ -13,7 +13,7 @@ from .significance import BIT, covariances, worth
 TAIL = 0.1
 """Of what its bytes are worth, that a Gaussian centred elsewhere must take off inside the box. Tails left out
 are of one sign and add up: at 1 the error next to a wall grows by 0.4 dB, at 0.1 by nothing measured,
-and a wall every 256 voxels costs 1 % of the bytes instead of 3."""
+and a wall every 256 voxels costs a phantom 1 % of the bytes instead of 3."""
 
 
 def to_be_stored(fit: ImageFit) -> npt.NDArray[np.bool_] | None:

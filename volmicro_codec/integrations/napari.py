@@ -27,14 +27,14 @@ _PALETTE = ("#00ff00", "#ff00ff", "#00ffff", "#ffff00", "#ff0000", "#0000ff")
 
 def get_reader(path: Paths) -> Callable[[Paths], list[Layer]] | None:
     """A function that reads ``path``, or None where that is no .vgm file, as napari asks for it."""
-    return read if all(p.lower().endswith(".vgm") for p in _as_list(path)) else None
+    return read if all(p.lower().endswith(".vgm") for p in as_list(path)) else None
 
 
 def read(path: Paths) -> list[Layer]:
     """The layers of .vgm files: one a channel, evaluated where and when napari looks."""
     from ..decoder import open as open_vgm
 
-    return [layer for p in _as_list(path) for layer in layers(open_vgm(p), p)]
+    return [layer for p in as_list(path) for layer in layers(open_vgm(p), p)]
 
 
 def layers(array: VgmArray, path: str) -> list[Layer]:
@@ -47,12 +47,39 @@ def layers(array: VgmArray, path: str) -> list[Layer]:
     path : str
         What it was opened from, for names.
     """
-    info = array.info
     grids = [array]
     while max(grids[-1].info.shape[2:]) > SMALL:
         grids.append(array.level(len(grids)))
+    return layers_of(array, path, grids, _lazy, dict(array.meta.quality))
+
+
+def layers_of(
+    array: Any,
+    path: str,
+    grids: Sequence[Any],
+    lazy: Callable[[Any, int], Any],
+    quality: dict[str, float],
+) -> list[Layer]:
+    """The layers of anything that is read as a `VgmArray` is.
+
+    Parameters
+    ----------
+    array : VgmArray or the like
+        At its full grid.
+    path : str
+        What it was opened from, for names.
+    grids : sequence
+        Its levels, from the full grid on.
+    lazy : callable
+        Gives a channel of a level as a lazy array.
+    quality : dict
+        What is known of it.
+    """
+    info = array.info
     axes = array.axes.replace("C", "")
-    name = os.path.basename(path.rstrip("/")).removesuffix(".vgm")
+    name = os.path.basename(path.rstrip("/"))
+    for suffix in (".vgm", ".zarr", ".ome"):
+        name = name.removesuffix(suffix)
     shared: dict[str, Any] = {
         "multiscale": len(grids) > 1,
         "scale": _scale(array, axes),
@@ -60,7 +87,7 @@ def layers(array: VgmArray, path: str) -> list[Layer]:
         "metadata": {
             "path": path,
             "lossy": "volmicro-codec",
-            "quality": dict(array.meta.quality),
+            "quality": quality,
             "voxel_size": array.voxel_size,
             "unit": info.unit,
         },
@@ -73,7 +100,7 @@ def layers(array: VgmArray, path: str) -> list[Layer]:
         channel = info.channels[c] if info.channels else None
         many = info.shape[1] > 1
         label = channel.name if channel is not None and channel.name else f"channel {c}"
-        data = [_lazy(grid, c) for grid in grids]
+        data = [lazy(grid, c) for grid in grids]
         own = channel.visible_color if channel is not None else None
         color = f"#{own:06x}" if own is not None else None
         arguments = {
@@ -93,7 +120,8 @@ def contrast_limits(array: VgmArray, channel: int) -> tuple[float, float]:
     Measured on a coarse level of the middle time; sparse stacks have little more than that of bright voxels.
     """
     n = 0
-    while array.level(n).size // (array.info.shape[0] * array.info.shape[1]) > _SAMPLED:
+    images = array.info.shape[0] * array.info.shape[1]
+    while n < array.coarsest and array.level(n).size // images > _SAMPLED:
         n += 1
     voxels = array.read(level=n, channel=channel, time=array.info.shape[0] // 2)
     low, high = (float(v) for v in np.percentile(voxels, (0.1, 99.99)))
@@ -137,6 +165,6 @@ def _unit(unit: str) -> str:
     return {"Å": "angstrom", "in": "inch"}.get(unit, unit)
 
 
-def _as_list(path: Paths) -> list[str]:
+def as_list(path: Paths) -> list[str]:
     paths = [path] if isinstance(path, str | os.PathLike) else path
     return [os.fspath(p) for p in paths]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..errors import DependencyError, FormatError, UsageError
 from ..indexing import parse_box
-from ..volume import VolumeInfo
+from ..volume import VolumeInfo, VoxelSize
 from .grid import Grid
 
 Voxels = npt.NDArray[Any]
@@ -83,6 +83,11 @@ class StoreArray:
     def size(self) -> int:
         """Number of voxels."""
         return math.prod(self.shape)
+
+    @property
+    def voxel_size(self) -> VoxelSize:
+        """(z, y, x) distance between the centres of this level's voxels; None where unknown."""
+        return self.info.voxel_size
 
     @property
     def levels(self) -> int:
