@@ -216,7 +216,7 @@ def test_images_larger_than_a_block(tmp_path, monkeypatch, objective):
         {"edge_boost": 3.0},
         {"lambda_gradient": 0.5},
         {"lambda_sparsity": 1e-3},
-        {"lambda_overlap": 1e-3},
+        {"lambda_overlap": 3e-4},
         {"lambda_smoothness": 1e-4},
         {"lambda_degenerate": 1e-3},
         {"densify": True, "grad_threshold": 0.0},
