@@ -439,6 +439,11 @@ class ImageFit:
                 error = (np.clip(voxel + np.rint(error * gain), ends.min, ends.max) - voxel) / gain
             yield part, error
 
+    def of_each(self, task: Callable[[Part, npt.NDArray[np.bool_], Refiner], Any]) -> list[Any]:
+        """``task`` of what `residuals` gives, block by block; threads share the blocks."""
+        every = list(range(len(self.parts)))
+        return self._each(every, lambda part, raster: task(*self._residual(part, raster)))
+
     def residuals(self) -> Iterator[tuple[Part, npt.NDArray[np.bool_], Refiner]]:
         """Each block, which Gaussians it owns, and its refiner with the residual of the model as it is."""
         for part in self.parts:

@@ -23,6 +23,7 @@ from .fit import ImageFit, core_in_domain
 from .image import Part
 from .model import Model
 from .points import PRICE, SCALE, PointChunk, Shape3, boxes, choose_points, spill, turns
+from .refine import Refiner
 from .significance import STEP, step_at_noise
 
 F32 = npt.NDArray[np.float32]
@@ -143,13 +144,12 @@ def layer(
     code : bool
         Whether the chunks are to have payloads.
     """
-    chunks: list[PointChunk] = []
-    sse = sse_foreground = 0.0
     finest = finest_step(fit, unit) if finest is None else finest
     price = PRICE if step > finest or not exact(fit, finest) else 0.0
     step = max(step, finest)
-    threads = fit.raster.threads
-    for part, missing in _missing(fit):
+
+    def of(part: Part, _: Mask, refiner: Refiner) -> tuple[list[PointChunk], float, float]:
+        missing, threads = np.negative(refiner.residual, out=refiner.scratch), refiner.threads
         foreground = fit.image.foreground(part.domain)
         z, y, x = (s.start for s in part.domain)
         weight = weight_of_voxels(fit, part, missing, foreground, care, step)
@@ -158,22 +158,21 @@ def layer(
         chosen: dict[int, PointChunk | None] = {}
         for turn in turns(every):
 
-            def choose(
-                k: int, turn: list[int] = turn, missing: F32 = missing, every: list[Box] = every,
-                weight: F32 = weight, first: Shape3 = (z, y, x),
-            ) -> PointChunk | None:  # fmt: skip
+            def choose(k: int, turn: list[int] = turn) -> PointChunk | None:
                 at, size = every[turn[k]]
                 return choose_points(
-                    missing, weight, at, size, step, unit, fit.raster.cutoff, first,
+                    missing, weight, at, size, step, unit, fit.raster.cutoff, (z, y, x),
                     threads if len(turn) == 1 else 1, price, code,
                 )  # fmt: skip
 
             chosen.update(zip(turn, run_in_pool(threads, choose, len(turn)), strict=True))
-        chunks += [found for k in range(len(every)) if (found := chosen[k]) is not None]
-        whole, inside = voxels.squares(missing[core], foreground[core], threads)
-        sse += whole
-        sse_foreground += inside
-    return Layer(chunks, sum(c.size + INDEX_BYTES for c in chunks), sse, sse_foreground)
+        chunks = [found for k in range(len(every)) if (found := chosen[k]) is not None]
+        return chunks, *voxels.squares(missing[core], foreground[core], threads)
+
+    parts = fit.of_each(of)
+    chunks = [c for part in parts for c in part[0]]
+    size = sum(c.size + INDEX_BYTES for c in chunks)
+    return Layer(chunks, size, sum(p[1] for p in parts), sum(p[2] for p in parts))
 
 
 def _to_be_coded(fit: ImageFit, part: Part) -> Box:
@@ -240,15 +239,14 @@ def finest_step(fit: ImageFit, unit: float = 0.0) -> float:
 
 def _left(fit: ImageFit) -> tuple[float, float]:
     """Squared error of the fit as it is, of the whole image and of its foreground, normalised intensity."""
-    sse = sse_foreground = 0.0
-    for part, missing in _missing(fit):
+
+    def of(part: Part, _: Mask, refiner: Refiner) -> tuple[float, float]:
         core = core_in_domain(part)
-        whole, inside = voxels.squares(
-            missing[core], fit.image.foreground(part.domain)[core], fit.raster.threads
-        )
-        sse += whole
-        sse_foreground += inside
-    return sse, sse_foreground
+        foreground = fit.image.foreground(part.domain)[core]
+        return voxels.squares(refiner.residual[core], foreground, refiner.threads)
+
+    parts = fit.of_each(of)
+    return sum(p[0] for p in parts), sum(p[1] for p in parts)
 
 
 def _loss(sse: float, sse_foreground: float, paid: float, foreground: float = FOREGROUND) -> float:
