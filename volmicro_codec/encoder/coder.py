@@ -222,9 +222,7 @@ class Rounded:
             coded = encode_chunk(mine, lattice, brick.shape)
             records = records_of(mine, lattice)[coded.order]
             decoded.append((brick, records))
-            chunks.append(
-                _chunk(*at, level, codings.LATTICE, brick, records, coded.payload, shape, cutoff)
-            )
+            chunks.append(_chunk(*at, level, codings.LATTICE, brick, records, coded.payload, shape, cutoff))
         unit = self.lattice.parameters.dc / FILE_STEP
         model = _decoded(decoded)
         return Coded(chunks, Model(model.mu, model.B, model.w * unit), unit)

@@ -371,9 +371,9 @@ class ImageFit:
                 refiner, model, iterations, rate=self.method.rate, tolerance=tolerance, extra=extra,
                 report=report,
             )[0]  # fmt: skip
-        return refiner.refine(
-            model, iterations, free=free, tolerance=tolerance, extra=extra, report=report
-        )[0]
+        return refiner.refine(model, iterations, free=free, tolerance=tolerance, extra=extra, report=report)[
+            0
+        ]
 
     def _core_sse(self, part: Part, refiner: Refiner) -> float:
         return refiner.squared_error(core_in_domain(part))
@@ -487,9 +487,7 @@ class ImageFit:
             # What is significant is told from the voxels as they are, without the loss's weights.
             missing = refiner.residual if self.noise is not None else refiner.pull()
             field_ = np.negative(missing, out=refiner.scratch)
-            c = find_on(
-                raster, field_, count, significant=self._significant(part), aspect=self.image.aspect
-            )
+            c = find_on(raster, field_, count, significant=self._significant(part), aspect=self.image.aspect)
             if not len(c):
                 self._exhausted[part.number] = reached
             centres = c.centres + part.origin

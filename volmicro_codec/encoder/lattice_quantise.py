@@ -347,9 +347,19 @@ def encode_chunk(symbols: Symbols, lattice: Lattice, brick_shape: Shape3) -> Enc
     models, cells = models_for_chunk(), np.empty((count, 6), np.int64)
     code_places(rc, buf, models, np.array(brick_shape, np.int64), margins, order, centres, cells)
     bad = code_primitives(
-        rc, buf, models, lattice.parameters.class_steps(), new_late(), cells, order,
-        symbols.shapes.classes.copy(), symbols.amplitudes.copy(), symbols.shapes.symbols.copy(),
-        symbols.lattice.copy(), centres, np.empty((count, 6), np.int64),
+        rc,
+        buf,
+        models,
+        lattice.parameters.class_steps(),
+        new_late(),
+        cells,
+        order,
+        symbols.shapes.classes.copy(),
+        symbols.amplitudes.copy(),
+        symbols.shapes.symbols.copy(),
+        symbols.lattice.copy(),
+        centres,
+        np.empty((count, 6), np.int64),
     )
     if bad >= 0:
         raise UsageError(f"lattice chunk: primitive {bad} of {count} is outside of what the coding can hold")

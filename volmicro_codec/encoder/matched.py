@@ -33,7 +33,6 @@ class Significant(Protocol):
         """A gain that no significant candidate of sigmas [3] falls below."""
 
 
-
 SCALE_RATIO = 1.5
 FIRST_SCALE = 0.8
 EXCLUSION = 1.5

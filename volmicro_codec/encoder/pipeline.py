@@ -318,9 +318,7 @@ def _chunks_of(
         t, c, level, coding = row[:4]
         lo, shape, support_lo, support_hi = ((row[k], row[k + 1], row[k + 2]) for k in (4, 7, 11, 14))
         payload = data[at : at + length]
-        out.append(
-            EncodedChunk(t, c, level, coding, lo, shape, row[10], support_lo, support_hi, payload)
-        )
+        out.append(EncodedChunk(t, c, level, coding, lo, shape, row[10], support_lo, support_hi, payload))
         at += length
     return out
 

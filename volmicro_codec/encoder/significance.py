@@ -74,9 +74,7 @@ class NoiseField:
     level: F32
 
     @classmethod
-    def of(
-        cls, voxels: npt.NDArray[Any], model: NoiseModel, gain: float, scale: float = 1.0
-    ) -> NoiseField:
+    def of(cls, voxels: npt.NDArray[Any], model: NoiseModel, gain: float, scale: float = 1.0) -> NoiseField:
         """Of an image [Z, Y, X], read slab by slab.
 
         ``model`` is in its units, ``gain`` of normalising; variances are ``scale`` times the noise's.

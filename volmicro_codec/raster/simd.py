@@ -183,8 +183,6 @@ def horizontal_sum(typingctx: Any, a: Any) -> Any:
     return types.float32(vec8), codegen
 
 
-
-
 @intrinsic
 def exp(typingctx: Any, a: Any) -> Any:
     """exp by lanes; relative error under 4e-7 on [-86, 86], clamped outside."""
