@@ -166,8 +166,8 @@ def kernels_of(prims, name):
             "pack_and_bin_wall_ms": wall_ms(lambda: raster.pack_floats(floats, (0, 0, 0), shape)),
             "render_ms": ms(lambda: raster.voxels(packed, base, gain, kind, out)),
             "render_float32_ms": ms(lambda: raster.voxels(packed, 0.0, 1.0, np.float32, field)),
-            "slope_ms": ms(lambda: raster.slope(packed, way, field)),
-            "moments_ms": ms(lambda: raster.moments(packed, residual)),
+            "slope_ms": ms(lambda: raster.jvp(packed, way, field)),
+            "moments_ms": ms(lambda: raster.vjp_moments(packed, residual)),
             "tile_entries": entries, "items": items, "longest_list": longest,
         }  # fmt: skip
         told["render_gvoxel_per_s"] = round(N / told["render_ms"] / 1e6, 2)

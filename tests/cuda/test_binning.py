@@ -91,7 +91,7 @@ def test_room_that_is_enough_gives_the_same_voxels(raster: CudaRasteriser) -> No
     assert roomy.fits()
     assert (raster.render(exact) == raster.render(roomy)).all()
     residual = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    assert (raster.moments(exact, residual) == raster.moments(roomy, residual)).all()
+    assert (raster.vjp_moments(exact, residual) == raster.vjp_moments(roomy, residual)).all()
 
 
 def test_room_that_is_too_small_is_found_out_and_nothing_is_overrun(raster: CudaRasteriser) -> None:
@@ -102,5 +102,5 @@ def test_room_that_is_too_small_is_found_out_and_nothing_is_overrun(raster: Cuda
     assert not packed.fits()
     enough = raster.pack(*given_, room=Room(100_000, 5))
     assert enough.fits()
-    raster.moments(enough, np.ones(shape, np.float32))
+    raster.vjp_moments(enough, np.ones(shape, np.float32))
     assert not enough.fits()

@@ -55,7 +55,7 @@ def moments_of(prims: Primitives, residual: F64) -> tuple[F64, F64]:
 def test_moments_are_the_sums_under_each_primitive(raster: CudaRasteriser, name: str) -> None:
     prims, shape, lists = packed(raster, name)
     residual = np.random.default_rng(1).normal(size=shape).astype(np.float32)
-    got = raster.moments(lists, residual)
+    got = raster.vjp_moments(lists, residual)
     want, size = moments_of(prims, residual.astype(np.float64))
     assert got.shape == (len(prims), 11)
     assert got.dtype == np.float64
@@ -67,14 +67,14 @@ def test_moments_are_those_of_the_cpu(raster: CudaRasteriser, name: str) -> None
     prims, shape, lists = packed(raster, name)
     residual = np.random.default_rng(2).normal(size=shape).astype(np.float32)
     cpu = CpuRasteriser(CUTOFF, 1)
-    want = cpu.moments(cpu.pack(*given(prims, shape)), residual)
+    want = cpu.vjp_moments(cpu.pack(*given(prims, shape)), residual)
     _, size = moments_of(prims, residual.astype(np.float64))
-    assert (np.abs(raster.moments(lists, residual) - want) <= 4e-5 * size + 1e-6).all()
+    assert (np.abs(raster.vjp_moments(lists, residual) - want) <= 4e-5 * size + 1e-6).all()
 
 
 def test_moments_of_no_primitives_are_no_rows(raster: CudaRasteriser) -> None:
     _, shape, lists = packed(raster, "nothing")
-    assert raster.moments(lists, np.ones(shape, np.float32)).shape == (0, 11)
+    assert raster.vjp_moments(lists, np.ones(shape, np.float32)).shape == (0, 11)
 
 
 def test_supports_larger_than_an_item_are_added_up(raster: CudaRasteriser) -> None:
@@ -83,7 +83,7 @@ def test_supports_larger_than_an_item_are_added_up(raster: CudaRasteriser) -> No
     lists = raster.pack(*given(prims, shape))
     residual = np.random.default_rng(3).normal(size=shape).astype(np.float32)
     want, size = moments_of(prims, residual.astype(np.float64))
-    assert (np.abs(raster.moments(lists, residual) - want) <= 2e-5 * size).all()
+    assert (np.abs(raster.vjp_moments(lists, residual) - want) <= 2e-5 * size).all()
     if raster.device.name == "host":
         assert np.diff(lists.items[0]).max() > 10
 
@@ -93,7 +93,7 @@ def test_the_slope_is_the_directional_derivative(raster: CudaRasteriser, name: s
     prims, shape, lists = packed(raster, name)
     way = scenes.direction(prims)
     each = scenes.derivative(prims, CUTOFF, way, shape)
-    got = raster.slope(lists, way)
+    got = raster.jvp(lists, way)
     # One voxel within rounding of a cut-off may hold a term or not, so the bound is in units of the largest.
     assert np.abs(got - each.sum(axis=0)).max() <= 1e-4 * np.abs(each).max(initial=1.0) * max(len(prims), 1)
     assert np.median(np.abs(got - each.sum(axis=0))) <= 1e-5 * np.abs(each).max(initial=1.0)
@@ -122,7 +122,7 @@ def test_the_slope_is_what_a_small_step_makes(raster: CudaRasteriser) -> None:
         weights = prims.intensities + s * dw
         ends.append(raster.render(raster.pack(prims.means + s * move, cov + s * flat, weights, shape)))
     numeric = (ends[1].astype(np.float64) - ends[0]) / (2 * h)
-    got = raster.slope(lists, way)
+    got = raster.jvp(lists, way)
     assert np.abs(got - numeric).max() <= 0.02 * np.abs(numeric).max()
 
 
@@ -131,22 +131,22 @@ def test_slope_and_moments_are_each_others_transpose(raster: CudaRasteriser, nam
     prims, shape, lists = packed(raster, name)
     residual = np.random.default_rng(5).normal(size=shape).astype(np.float32)
     way = scenes.direction(prims, seed=6).astype(np.float64)
-    m = raster.moments(lists, residual)
+    m = raster.vjp_moments(lists, residual)
     w = prims.intensities.astype(np.float64)
     norm = 1 / (1 - EDGE)
     terms = np.concatenate([way[:, :1] * m[:, :1], w[:, None] * way[:, 1:] * m[:, 2:]], axis=1) * norm
-    slope = raster.slope(lists, way).astype(np.float64)
+    slope = raster.jvp(lists, way).astype(np.float64)
     assert (slope * residual).sum() == pytest.approx(terms.sum(), abs=1e-4 * np.abs(terms).sum())
 
 
-@pytest.mark.parametrize("kernel", ["moments", "slope"])
+@pytest.mark.parametrize("kernel", ["vjp_moments", "jvp"])
 def test_the_order_of_threads_and_blocks_changes_no_byte(host: Any, kernel: str) -> None:
     raster = CudaRasteriser(CUTOFF, host)
     prims, shape, lists = packed(raster, "leaving")
     field = np.random.default_rng(8).normal(size=shape).astype(np.float32)
     seen = set()
     for host.order in (0, 1, 2):
-        what = scenes.direction(prims) if kernel == "slope" else field
+        what = scenes.direction(prims) if kernel == "jvp" else field
         seen.add(getattr(raster, kernel)(lists, what).tobytes())
     assert len(seen) == 1
 
@@ -154,9 +154,9 @@ def test_the_order_of_threads_and_blocks_changes_no_byte(host: Any, kernel: str)
 def test_a_field_of_another_shape_is_refused(raster: CudaRasteriser) -> None:
     _, shape, lists = packed(raster, "scattered")
     with pytest.raises(UsageError, match=r"moments: expected an array of shape \(13, 21, 35\)"):
-        raster.moments(lists, np.ones((*shape[:2], shape[2] + 1), np.float32))
+        raster.vjp_moments(lists, np.ones((*shape[:2], shape[2] + 1), np.float32))
     with pytest.raises(UsageError, match="direction: expected"):
-        raster.slope(lists, np.ones((3, 10), np.float32))
+        raster.jvp(lists, np.ones((3, 10), np.float32))
 
 
 def test_arrays_that_speak_dlpack_are_taken(raster: CudaRasteriser) -> None:
@@ -169,5 +169,5 @@ def test_arrays_that_speak_dlpack_are_taken(raster: CudaRasteriser) -> None:
     out = torch.zeros(shape, dtype=torch.float32, device=where)
     assert raster.render(lists, out) is out
     assert (out.cpu().numpy() == raster.render(raster.pack(*given(prims, shape)))).all()
-    back = torch.from_dlpack(raster.moments(lists, torch.ones_like(out)))
+    back = torch.from_dlpack(raster.vjp_moments(lists, torch.ones_like(out)))
     assert back.shape == (len(prims), 11)

@@ -45,7 +45,7 @@ class OnHost:
 
     def moments(self) -> Any:
         r = self.refiner
-        return torch.as_tensor(r.raster.moments(self.packed, r.pull())), torch.tensor(0)
+        return torch.as_tensor(r.raster.vjp_moments(self.packed, r.pull())), torch.tensor(0)
 
     def curvature(self, table: Any) -> Any:
         return torch.tensor(self.refiner.curvature(self.packed, table), dtype=torch.float64)
@@ -114,8 +114,8 @@ class Rash(CpuRasteriser):
 
     flatter = 0.3
 
-    def slope(self, packed: Any, direction: Any, out: Any = None) -> Any:
-        out = super().slope(packed, direction, out)
+    def jvp(self, packed: Any, direction: Any, out: Any = None) -> Any:
+        out = super().jvp(packed, direction, out)
         out *= self.flatter
         return out
 

@@ -72,7 +72,7 @@ def test_the_local_gradient_is_the_slope_of_the_loss(name):
 
     packed = r.pack(model)
     r.evaluate(packed, r.residual)
-    g = local_gradient(model, model.inverse_b(), r.raster.moments(packed, r.pull()), CUTOFF)
+    g = local_gradient(model, model.inverse_b(), r.raster.vjp_moments(packed, r.pull()), CUTOFF)
     for k in range(STEP):
         step = torch.zeros((len(model), STEP), dtype=torch.float64)
         step[:, k] = torch.as_tensor(np.random.default_rng(k).normal(size=len(model)))
@@ -113,9 +113,9 @@ def test_the_slope_and_the_moments_are_adjoint():
     for _ in range(5):
         p = torch.as_tensor(rng.normal(size=(len(model), STEP)))
         residual = rng.normal(size=SHAPE).astype(np.float32)
-        forward = r.raster.slope(packed, direction_table(inv, p))
+        forward = r.raster.jvp(packed, direction_table(inv, p))
         left = float((forward.astype(np.float64) * residual).sum())
-        right = float((p * local_gradient(model, inv, r.raster.moments(packed, residual), CUTOFF)).sum())
+        right = float((p * local_gradient(model, inv, r.raster.vjp_moments(packed, residual), CUTOFF)).sum())
         scale = float(np.linalg.norm(forward)) * float(np.linalg.norm(residual))
         assert left == pytest.approx(right, abs=1e-5 * scale)
 
@@ -130,7 +130,7 @@ def test_the_blocks_of_the_preconditioner_are_those_of_an_isolated_gaussian():
     for k in range(STEP):
         p = torch.zeros((1, STEP), dtype=torch.float64)
         p[0, k] = 1.0
-        rows.append(raster.slope(packed, direction_table(model.inverse_b(), p)).astype(np.float64).ravel())
+        rows.append(raster.jvp(packed, direction_table(model.inverse_b(), p)).astype(np.float64).ravel())
     block = np.array(rows) @ np.array(rows).T
     for k in range(STEP):
         p = np.zeros(STEP)

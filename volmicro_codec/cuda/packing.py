@@ -33,7 +33,7 @@ class Room:
     entries : int
         (tile, primitive) pairs.
     items : int
-        Runs of rows of supports that `moments` works on: about one a primitive, and one for each
+        Runs of rows of supports that `vjp_moments` works on: about one a primitive, and one for each
         16384 voxels of larger supports.
     """
 

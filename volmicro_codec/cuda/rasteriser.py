@@ -65,7 +65,7 @@ class CudaRasteriser(Packer):
         into = None if out is None or self.device.is_host(out) else self.device.array(out, np.float32)
         return self._back(packed, self.voxels(packed, 0.0, 1.0, np.float32, into), out)
 
-    def slope(self, packed: Packed, direction: Any, out: Any = None) -> Any:
+    def jvp(self, packed: Packed, direction: Any, out: Any = None) -> Any:
         """Directional derivative, float32 [Z, Y, X].
 
         Parameters
@@ -94,7 +94,7 @@ class CudaRasteriser(Packer):
 
     # -- what the fit needs ----------------------------------------------------------------------
 
-    def moments(self, packed: Packed, residual: Any) -> Any:
+    def vjp_moments(self, packed: Packed, residual: Any) -> Any:
         """Moments of ``residual`` float32 [Z, Y, X] under each primitive, float64 [N, MOMENTS].
 
         Columns as in `raster.kernels`: sum r (g - edge), then sum r g (1, z, y, x, zz, zy, zx, yy, yx, xx).

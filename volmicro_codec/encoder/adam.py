@@ -69,7 +69,7 @@ def refine(
     shapes = free is None or bool(free[:, 4:].any())
     for it in range(iterations):
         inv = model.inverse_b()
-        moments = refiner.raster.moments(packed, refiner.pull())
+        moments = refiner.raster.vjp_moments(packed, refiner.pull())
         g = local_gradient(model, inv, moments, refiner.raster.cutoff)
         if penalty is not None:
             g = g + penalty

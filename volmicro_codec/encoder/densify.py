@@ -45,7 +45,7 @@ def position_gradients(refiner: Refiner, model: Model) -> F64:
         return np.zeros(0)
     # phi^2 is a Gaussian of half the covariance, so one pass of moments of r^2 under it has all it takes.
     half = Model(model.mu, model.B * np.sqrt(0.5), torch.ones_like(model.w))
-    moments = torch.as_tensor(refiner.raster.moments(refiner.pack(half), np.square(refiner.residual)))
+    moments = torch.as_tensor(refiner.raster.vjp_moments(refiner.pack(half), np.square(refiner.residual)))
     second = torch.empty((len(model), 3, 3), dtype=torch.float64)
     for k, (i, j) in enumerate(((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))):
         second[:, i, j] = second[:, j, i] = moments[:, kernels.M_ZZ + k]

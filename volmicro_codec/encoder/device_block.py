@@ -127,13 +127,13 @@ class DeviceBlock:
         field = self._by_metric(self.residual)
         if self._ends is not None and self._gradient:  # as in `Refiner.pull`
             self._fields.hold(field, self.residual, self._ends)
-        moments = self.raster.moments(self._now, field)
+        moments = self.raster.vjp_moments(self._now, field)
         first, _ = self.raster.items(self._now)
         return from_dlpack(moments), from_dlpack(first)[-1]
 
     def curvature(self, table: Tensor) -> Tensor:
         """Second derivative [] of the loss along a direction (`model.direction_table`)."""
-        self.raster.slope(self._now, table, self._slope)
+        self.raster.jvp(self._now, table, self._slope)
         if self._ends is not None:
             self._fields.hold(self._slope, self.residual, self._ends)
         return self._energy(self._slope, None)

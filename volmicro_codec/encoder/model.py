@@ -238,7 +238,7 @@ def _solve_held(
 
 
 def direction_table(inv: Tensor, step: Tensor) -> Tensor:
-    """A step [N, STEP] as the float32 table that a rasteriser's ``slope`` takes."""
+    """A step [N, STEP] as the float32 table that a rasteriser's ``jvp`` takes."""
     lin = torch.einsum("nji,nj->ni", inv, step[:, 1:4])
     quad = inv.transpose(1, 2) @ _matrices(step[:, 4:]) @ inv
     columns = [quad[:, i, j] * (1.0 if i == j else 2.0) for i, j in _PAIRS]

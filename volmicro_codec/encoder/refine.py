@@ -108,7 +108,7 @@ class Refiner:
 
     def curvature(self, packed: Packed, table: Any) -> float:
         """Second derivative of the loss along a direction, ``residual`` being the packed model's."""
-        self.raster.slope(packed, table, self._slope)
+        self.raster.jvp(packed, table, self._slope)
         if self.block.ends is not None:
             voxels.hold(self._slope, self.residual, self.block.ends, self.threads)
         return self.dot(self._slope, self.metric(self._slope))
@@ -178,7 +178,7 @@ class Refiner:
         shapes = free is None or bool(free[:, 4:].any())
         for it in range(iterations):
             inv = model.inverse_b()
-            g = local_gradient(model, inv, self.raster.moments(packed, self.pull()), self.raster.cutoff)
+            g = local_gradient(model, inv, self.raster.vjp_moments(packed, self.pull()), self.raster.cutoff)
             if extra:
                 g = g + extra(model)[1]
             if free is not None:

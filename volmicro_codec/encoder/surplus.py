@@ -94,6 +94,6 @@ def _under(fit: ImageFit) -> F64:
     out = np.zeros(len(fit.model))
     norm = 1.0 / (1.0 - np.exp(-0.5 * fit.raster.cutoff))
     for _, own, refiner in fit.residuals():
-        moments = refiner.raster.moments(refiner.pack(fit.model.take(own)), refiner.residual)
+        moments = refiner.raster.vjp_moments(refiner.pack(fit.model.take(own)), refiner.residual)
         out[own] = np.asarray(moments)[:, kernels.M_KERNEL] * norm
     return out

@@ -537,7 +537,7 @@ def render_tiles(
 
 
 @njit
-def slope_tiles(
+def jvp_tiles(
     first: int,
     last: int,
     offsets: Any,

@@ -145,16 +145,16 @@ class PyramidRasteriser(CpuRasteriser):
 
         return self._drawn(packed, out, draw)
 
-    def slope(  # type: ignore[override]
+    def jvp(  # type: ignore[override]
         self, packed: PackedPyramid, direction: F32, out: F32 | None = None
     ) -> F32:
-        """As `CpuRasteriser.slope`."""
+        """As `CpuRasteriser.jvp`."""
         table = np.asarray(direction, np.float32)
 
         def draw(part: tuple[npt.NDArray[np.int64], Packed], k: int, into: F32 | None) -> F32:
             z, y, x = TREE[k].step
             unit = np.array([1, z, y, x, z * z, z * y, z * x, y * y, y * x, x * x], np.float32)
-            return super(PyramidRasteriser, self).slope(part[1], table[part[0]] * unit, into)
+            return super(PyramidRasteriser, self).jvp(part[1], table[part[0]] * unit, into)
 
         return self._drawn(packed, out, draw)
 
@@ -176,8 +176,8 @@ class PyramidRasteriser(CpuRasteriser):
                     grids.prolong(fields.pop(child), field, grid.z, self.threads)
         return fields[0]
 
-    def moments(self, packed: PackedPyramid, residual: F32) -> F64:  # type: ignore[override]
-        """As `CpuRasteriser.moments`."""
+    def vjp_moments(self, packed: PackedPyramid, residual: F32) -> F64:  # type: ignore[override]
+        """As `CpuRasteriser.vjp_moments`."""
         out = np.zeros((packed.count, kernels.MOMENTS), np.float64)
         fields: dict[int, F32] = {0: residual}
         for k, grid in enumerate(TREE):
@@ -189,5 +189,5 @@ class PyramidRasteriser(CpuRasteriser):
             if part is not None:
                 z, y, x = grid.step
                 unit = np.array([1, 1, z, y, x, z * z, z * y, z * x, y * y, y * x, x * x], np.float64)
-                out[part[0]] = super().moments(part[1], fields[k]) * unit
+                out[part[0]] = super().vjp_moments(part[1], fields[k]) * unit
         return out

@@ -135,14 +135,14 @@ class CpuRasteriser:
         self._run(packed, task)
         return result
 
-    def slope(self, packed: Packed, direction: F32, out: F32 | None = None) -> F32:
+    def jvp(self, packed: Packed, direction: F32, out: F32 | None = None) -> F32:
         """Directional derivative, float32 [Z, Y, X], along a table float32 [N, DIRECTION_COLUMNS]."""
         s = packed.shape
         result = np.empty((int(s[0]), int(s[1]), int(s[2])), np.float32) if out is None else out
         direction = np.ascontiguousarray(direction, np.float32)
 
         def task(a: int, b: int, buf: F32) -> None:
-            kernels.slope_tiles(
+            kernels.jvp_tiles(
                 a,
                 b,
                 packed.offsets,
@@ -161,7 +161,7 @@ class CpuRasteriser:
         self._run(packed, task)
         return result
 
-    def moments(self, packed: Packed, residual: F32) -> F64:
+    def vjp_moments(self, packed: Packed, residual: F32) -> F64:
         """Moments of ``residual`` [Z, Y, X] under each primitive, float64 [N, kernels.MOMENTS]."""
         parts = np.empty((packed.ids.shape[0], kernels.MOMENTS), np.float32)
 
