@@ -46,6 +46,26 @@ def test_a_zeroed_background_has_the_noise_of_rounding():
     assert got.sigma == pytest.approx(1 / np.sqrt(12))
 
 
+@pytest.mark.parametrize("share", [0.2, 0.7])
+@pytest.mark.parametrize(
+    ("dtype", "sigma", "fill"), [(np.uint16, 8, 300), (np.uint8, 3, 17), (np.float32, 0.02, 0.5)]
+)
+def test_what_was_filled_in_around_an_image_is_not_taken_for_its_noise(dtype, sigma, fill, share):
+    image = noisy(20 * sigma + ball(height=30 * sigma), sigma, dtype)
+    filled = image.copy()
+    filled[..., : int(share * SHAPE[2])] = fill
+    got = estimate_noise(filled)
+    there = got.sigma**2 + (got.gain or 0.0) * (20 * sigma - got.background)
+    assert np.sqrt(there) == pytest.approx(sigma, rel=0.1)
+
+
+def test_an_image_without_noise_keeps_its_flat_parts():
+    clean = np.rint(gaussian_filter(ball(height=900.0), 3)).astype(np.uint16) + 40
+    got = estimate_noise(clean)
+    assert got.sigma == pytest.approx(1 / np.sqrt(12), rel=0.2)
+    assert got.background == 40
+
+
 def test_saturated_voxels_do_not_matter():
     level = np.where(ball(radius=20) > 0, 70000.0, 300.0)
     got = estimate_noise(noisy(level, 20))

@@ -56,6 +56,15 @@ MOST_UNEVEN = 1.18
 an estimate that is too high loses detail, one that is too low costs but bytes (thin neurites: 1.25 and more,
 dense nuclei: 1.1)."""
 
+FILL_GAP, FILL_SHARE = 6.0, 0.02
+"""Variance of the quietest windows that are not of one value, over that of rounding and over the middle
+window's, from which on those of one value are a fill and no quiet part of the image (simulated noise of a
+window varies by a fifth; smooth clean images have windows of next to nothing)."""
+
+MOST_FILLS = 3
+FILL_HELD = 0.1
+"""Share of a window's voxels at such a value, from which on it is left out: noise of 4 and more has less."""
+
 FARTHEST = 1e9
 """Ranges of a float image that a voxel may lie from 0; what is beyond is an outlier."""
 
@@ -129,6 +138,7 @@ def estimate_noise(volume: Array) -> NoiseModel:
         {k: np.concatenate([p.variance[k] for p in parts]) for k in parts[0].variance},
         {k: np.concatenate([p.lagged[k] for p in parts]) for k in parts[0].lagged},
     )
+    seen = _without_fill(seen, sample, rounding)
     least = rounding or max(1e-10 * float(np.ptp(np.percentile(seen.level, (1, 99.9)))) ** 2, 1e-24)
     whole = seen.piled <= 0.02
     levels = _levels(seen.of(whole))
@@ -165,6 +175,26 @@ def estimate_noise(volume: Array) -> NoiseModel:
         gain * unit or None,
         (float(shared[0]), float(shared[1]), float(shared[2])),
     )
+
+
+def _without_fill(seen: _Windows, sample: list[F32], rounding: float) -> _Windows:
+    """Without the windows that hold a value that someone filled in: around stitched tiles, or over a mask.
+
+    A clean image has windows of one value too, but then also such as hold next to nothing.
+    """
+    varies = seen.variance[max(seen.variance, key=len)]
+    flat = (varies == 0) & (seen.piled <= 0.02)
+    values, counts = np.unique(seen.level[flat], return_counts=True)
+    if not len(values):
+        return seen
+    fills = values[np.argsort(-counts, kind="stable")[:MOST_FILLS]].astype(np.float32)
+    held = np.concatenate([_windows(np.isin(_inner(v), fills).astype(np.float32)) for v in sample])
+    others = varies[held <= FILL_HELD]
+    if others.size < LEVEL_WINDOWS:
+        return seen
+    quietest, usual = np.quantile(others, (0.05, 0.5))
+    gap = quietest > max(FILL_GAP * rounding, FILL_SHARE * usual)
+    return seen.of(held <= FILL_HELD) if gap else seen
 
 
 def _unit(values: F32) -> float:
@@ -207,7 +237,7 @@ def _ends(values: F32, dtype: np.dtype[Any]) -> tuple[float, float]:
 def _measure(v: F32, ends: tuple[float, float]) -> _Windows:
     """Measure the windows of one box."""
     axes = [a for a in range(3) if v.shape[a] >= 5]
-    inner = _crop(v, axes)
+    inner = _inner(v)
     mean = _windows(inner)
     variance: dict[Axes, F64] = {(): np.maximum(_windows(inner * inner) - mean * mean, 0)}
     lagged: dict[int, F64] = {}
@@ -227,6 +257,11 @@ def _measure(v: F32, ends: tuple[float, float]) -> _Windows:
                 lagged[rest[0]] = _windows(np.moveaxis(product, 0, rest[0])) * (size / (size - 1))
     piled = _windows(((inner <= ends[0]) | (inner >= ends[1])).astype(np.float32))
     return _Windows(mean, piled, variance, lagged)
+
+
+def _inner(v: F32) -> F32:
+    """A box without its faces, as second differences have it."""
+    return _crop(v, [a for a in range(3) if v.shape[a] >= 5])
 
 
 def _crop(v: F32, axes: list[int]) -> F32:
