@@ -18,7 +18,8 @@ from . import grids, kernels
 from .rasteriser import F32, F64, CpuRasteriser, Packed
 
 WIDTHS_A_STEP = 2.5
-"""Conditional standard deviations of a primitive along an axis for each step of its grid there."""
+"""Conditional standard deviations of a primitive along an axis for each step of its grid there: where the
+error stops to fall, for what is left is the kernel's kink at its cut-off (`benchmarks/grids.py`)."""
 PAIRS_A_VOXEL = 2.0
 """Pairs of voxels and primitives for each voxel of the grid above, from which on a coarser grid pays."""
 
