@@ -20,7 +20,7 @@ Box = tuple[slice, slice, slice]
 
 WHOLE_IMAGE = 8 << 20
 """Voxels up to which an image is one block."""
-MAX_BLOCK_VOXELS = 4 << 20
+MAX_BLOCK_VOXELS = 3 << 20
 """Voxels of a block's core where it is several: the smaller, the less memory, the sooner a block without
 signal is done with and the more the halos take."""
 HALO = 16
