@@ -274,3 +274,34 @@ def _channels(channels: Any, count: int) -> tuple[ChannelInfo, ...]:
     if len(found) not in (0, count):
         raise UsageError(f"{len(found)} channels are described, the volume has {count}")
     return found
+
+
+class Described:
+    """What an array tells of itself, from its ``info``."""
+
+    info: VolumeInfo
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis in `axes`."""
+        return self.info.squeezed_shape
+
+    @property
+    def axes(self) -> str:
+        """What the axes are: "ZYX", "CZYX", "TZYX" or "TCZYX"."""
+        return self.info.axes
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8, uint16, int16 or float32."""
+        return self.info.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of voxels."""
+        return math.prod(self.shape)

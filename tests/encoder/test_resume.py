@@ -15,8 +15,9 @@ pytest.importorskip("torch", reason="fits run on torch")
 from tests.encoder.fits import gaussians, rendered
 from volmicro_codec.encoder import journal as journals
 from volmicro_codec.encoder.journal import KEY_BYTES, Journal
-from volmicro_codec.encoder.pipeline import encode_volume
+from volmicro_codec.encoder.pipeline import SAMPLED, _key, encode_volume
 from volmicro_codec.encoder.settings import EncodeSettings
+from volmicro_codec.io.lazy_images import LazyImages
 from volmicro_codec.volume import Volume, VolumeInfo
 
 pytestmark = pytest.mark.slow
@@ -29,7 +30,7 @@ DYING = """
 import os, signal, sys
 import numpy as np
 from volmicro_codec.encoder import journal
-from volmicro_codec.encoder.pipeline import encode_volume
+from volmicro_codec.encoder.pipeline import SAMPLED, _key, encode_volume
 from tests.encoder.test_resume import SETTINGS, volume
 plain, left = journal.Journal.keep, int(sys.argv[2])
 def keep(self, name, arrays):
@@ -139,3 +140,19 @@ def test_steps_of_an_image_give_way_to_its_chunks(tmp_path):
         assert np.array_equal(again.take("image")[0], np.arange(4))
         assert np.array_equal(again.take("refit")[0], np.ones(5))
         assert again.take("refit") is None
+
+
+def test_telling_one_input_from_another_reads_a_sample_of_it():
+    read = []
+
+    def box(t, c, where):
+        lengths = tuple(len(range(s.start, s.stop, s.step)) for s in where)
+        read.append(np.prod(lengths))
+        return np.zeros(lengths, np.uint16)
+
+    shape = (1, 1, 200, 900, 900)
+    lazily = Volume(
+        LazyImages(shape, np.dtype(np.uint16), box), VolumeInfo(shape, np.dtype(np.uint16), "ZYX")
+    )
+    assert len(_key(lazily, SETTINGS, None)) == KEY_BYTES
+    assert sum(read) <= 8 * np.prod(SAMPLED)

@@ -16,7 +16,7 @@ from ..errors import UsageError
 from ..format import FileMeta, VgmReader, metadata
 from ..indexing import AxisRange, BoundsError, parse_box, parse_index, whole
 from ..native import TILE
-from ..volume import VolumeInfo, VoxelSize, channel_number, slabs
+from ..volume import Described, VolumeInfo, VoxelSize, channel_number, slabs
 from .backend import get_backend
 from .chunk_cache import ChunkCache
 from .grain import add_grain
@@ -53,7 +53,7 @@ class _OpenFile:
         self.reader.close()
 
 
-class VgmArray:
+class VgmArray(Described):
     """The volume of a .vgm file, or a coarser grid of it; made by `open` and `level`.
 
     Takes ints, slices with steps, negatives and Ellipsis, as numpy does; a request reads and evaluates
@@ -77,31 +77,6 @@ class VgmArray:
         z, y, x = (v if v is not None and math.isfinite(v) else None for v in scaled)
         shape = (*whole.shape[:2], *self._grid.shape)
         self.info: VolumeInfo = replace(whole, shape=shape, voxel_size=(z, y, x))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length of each axis in `axes`."""
-        return self.info.squeezed_shape
-
-    @property
-    def axes(self) -> str:
-        """What the axes are: "ZYX", "CZYX", "TZYX" or "TCZYX"."""
-        return self.info.axes
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """uint8, uint16, int16 or float32."""
-        return self.info.dtype
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of voxels."""
-        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:

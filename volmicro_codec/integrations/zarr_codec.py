@@ -83,7 +83,7 @@ class VgmCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         check_kind(len(shape), np.dtype(dtype.to_native_dtype()))
 
     def compute_encoded_size(self, _input_byte_length: int, _chunk_spec: Any) -> int:
-        raise NotImplementedError
+        raise NotImplementedError  # which is how a codec of Zarr says that sizes vary
 
     async def _encode_single(self, chunk_array: Any, chunk_spec: Any) -> Any:
         voxels = np.ascontiguousarray(chunk_array.as_numpy_array())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from ..errors import DependencyError, FormatError, UsageError
 from ..indexing import parse_box
-from ..volume import VolumeInfo, VoxelSize
+from ..volume import Described, VolumeInfo, VoxelSize
 from .grid import Grid
 
 Voxels = npt.NDArray[Any]
@@ -37,7 +36,7 @@ class Levels:
         return self._opened[n]
 
 
-class StoreArray:
+class StoreArray(Described):
     """The volume of a store, or a level of it; made by `open_store` and `level`.
 
     Attributes
@@ -58,31 +57,6 @@ class StoreArray:
         shape = (*info.shape[:2], z, y, x)
         size = [None if v is None else v * step for v in info.voxel_size]
         self.info: VolumeInfo = replace(info, shape=shape, voxel_size=(size[0], size[1], size[2]))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length of each axis in `axes`."""
-        return self.info.squeezed_shape
-
-    @property
-    def axes(self) -> str:
-        """What the axes are."""
-        return self.info.axes
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """uint8, uint16, int16 or float32."""
-        return self.info.dtype
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of voxels."""
-        return math.prod(self.shape)
 
     @property
     def voxel_size(self) -> VoxelSize:
