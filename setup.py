@@ -1,4 +1,4 @@
-"""The extension module: libvgm and its binding in plain C; everything else is in pyproject.toml."""
+"""The extension modules, in plain C: libvgm, the kernels of encoding; all else is in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError, CompileError, PlatformError
 
-SOURCES = ["libvgm/python/native.c", *sorted(p.as_posix() for p in Path("libvgm/src").glob("*.c"))]
+SOURCES = {
+    "_native": ["libvgm/python/native.c", *sorted(p.as_posix() for p in Path("libvgm/src").glob("*.c"))],
+    "_raster": ["libvgm/python/raster.c", "libvgm/encoder/raster.c", "libvgm/src/gaussian.c"],
+}
 HEADERS = sorted(p.as_posix() for p in Path("libvgm").rglob("*.h"))
 # The same bytes on every machine: no multiplication is contracted with an addition.
 ARITHMETIC = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
@@ -48,14 +51,15 @@ class BuildExtension(build_ext):
 setup(
     ext_modules=[
         Extension(
-            "volmicro_codec._native",
-            SOURCES,
+            f"volmicro_codec.{name}",
+            sources,
             include_dirs=["libvgm/include"],
             depends=HEADERS,
             extra_compile_args=WINDOWS if sys.platform == "win32" else [*UNIX, *ARITHMETIC],
             define_macros=[("NDEBUG", None)],
             py_limited_api=True,
         )
+        for name, sources in SOURCES.items()
     ],
     cmdclass={"build_ext": BuildExtension},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},

@@ -31,6 +31,9 @@ LAYERS = (
 )
 """From the bottom up; a module or package may import from its own layer and those before it."""
 
+EXTENSIONS = {"_native", "_raster"}
+"""Compiled modules: they import nothing."""
+
 ON_REQUEST = {("decoder.array", "integrations.dask"), ("decoder.array", "integrations.xarray")}
 """`VgmArray.to_dask` and `to_xarray`, which hand over to views that know nothing of the decoder."""
 
@@ -83,7 +86,7 @@ def graph() -> dict[str, set[str]]:
         out[module] = set()
         for name, _ in imported(module):
             found = name if name in modules() else name.rpartition(".")[0]
-            if found != module and name != "_native":
+            if found != module and name not in EXTENSIONS:
                 out[module].add(found)
     return out
 

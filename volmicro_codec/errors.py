@@ -71,3 +71,11 @@ class RemoteError(VgmError, OSError):
     """A remote file that could not be read."""
 
     exit_code = 8
+
+
+def not_built(error: ImportError) -> DependencyError:
+    """What to raise where an extension module is not there, as in a checkout that was never installed."""
+    return DependencyError(
+        f"compiled code cannot be loaded: {error}; install the package (pip install .), or in a checkout run:"
+        " make native PYTHON=python3 (a C compiler, GCC or Clang, is needed)"
+    )

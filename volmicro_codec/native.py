@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .errors import DependencyError, FormatError
+from .errors import FormatError, not_built
 from .primitives import MAX_PRIMITIVES_PER_BYTE, RECORD_DTYPE, Records
 
 try:
     from . import _native
-except ImportError as exc:  # a checkout that was never installed, or an interpreter that it was not built for
-    raise DependencyError(
-        f"the native decoder cannot be loaded: {exc}; install the package (pip install .), or in a checkout"
-        " run: make native PYTHON=python3 (a C compiler, GCC or Clang, is needed)"
-    ) from exc
+except ImportError as exc:
+    raise not_built(exc) from exc
 
 GAUSSIAN = np.dtype((np.void, _native.GAUSSIAN_BYTES))  # prepared for a grid, read by native code only
 PAIR = np.dtype((np.void, _native.PAIR_BYTES))

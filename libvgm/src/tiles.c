@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "instructions.h"
+#include "spans.h"
 #include "vgm.h"
 
 static const double WALK_LIMIT = 80.0;    /* largest sum of magnitudes of the exponent's terms that a walk may meet */
@@ -30,16 +31,6 @@ static const float MIDDLE_0 = 150.0f / 256.0f, MIDDLE_1 = -25.0f / 256.0f, MIDDL
 static const double ERROR_ROOM = 4e-5; /* of 1e-4: what midpoints may add to a sum */
 enum { WORTH_A_PATCH = 8 };            /* Gaussians that take longer at every voxel than a patch and the way back */
 
-#define INLINE static inline __attribute__((always_inline))
-
-/* Voxels of [at, at + n) within [m - h, m + h], as offsets from `at`. */
-INLINE void clip_span(double m, double h, double at, int n, int *first, int *stop)
-{
-    double a = ceil(m - h) - at, b = floor(m + h) + 1.0 - at;
-    *first = a > 0.0 ? (a < n ? (int)a : n) : 0;
-    *stop = b < n ? (b > 0.0 ? (int)b : 0) : n;
-}
-
 INLINE double farthest(double a, double b)
 {
     a = fabs(a);
@@ -59,13 +50,6 @@ INLINE float within(float v, float low, float high)
 {
     v = v > low ? v : low;
     return v < high ? v : high;
-}
-
-/* Of v >= 0. */
-INLINE int ceiling(float v)
-{
-    int whole_part = (int)v;
-    return whole_part + ((float)whole_part < v);
 }
 
 /* For each plane of a tile: first and last-plus-one row, and lane. */

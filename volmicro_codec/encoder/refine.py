@@ -108,6 +108,8 @@ class Refiner:
 
     def curvature(self, packed: Packed, table: Any) -> float:
         """Second derivative of the loss along a direction, ``residual`` being the packed model's."""
+        if self._metric is None:
+            return self.raster.curvature(packed, table, self.residual, self.block.ends, self._slope)
         self.raster.jvp(packed, table, self._slope)
         if self.block.ends is not None:
             voxels.hold(self._slope, self.residual, self.block.ends, self.threads)
@@ -115,12 +117,8 @@ class Refiner:
 
     def evaluate(self, packed: Packed, into: F32) -> float:
         """Residual (model minus target, 0 where decoding clamps) into ``into``; returns the loss."""
-        self.raster.render(packed, into)
-        if self.block.ends is None:
-            voxels.subtract(into, self.block.target, self.threads)
-        else:
-            voxels.subtract_within(into, self.block.target, self.block.ends, self.threads)
-        return 0.5 * self.dot(into, self.metric(into))
+        squares = self.raster.residual(packed, self.block.target, self.block.ends, into)
+        return 0.5 * (squares if self._metric is None else self.dot(into, self.metric(into)))
 
     def subtract(self, field: F32) -> None:
         """Take a field off the block's target: what is fixed in the refits to come."""

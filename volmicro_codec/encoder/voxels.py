@@ -41,16 +41,6 @@ def _subtract(a: Any, b: Any) -> None:  # pragma: no cover - compiled
 
 
 @_fast
-def _subtract_within(a: Any, b: Any, ends: Any) -> None:  # pragma: no cover - compiled
-    for z in range(a.shape[0]):
-        for y in range(a.shape[1]):
-            for x in range(a.shape[2]):
-                d, e = a[z, y, x] - b[z, y, x], ends[z, y, x]
-                beyond = (e == 1 and d < 0) or (e == 2 and d > 0)
-                a[z, y, x] = np.float32(0.0) if beyond else d
-
-
-@_fast
 def _hold(field: Any, residual: Any, ends: Any) -> None:  # pragma: no cover - compiled
     for z in range(field.shape[0]):
         for y in range(field.shape[1]):
@@ -167,11 +157,6 @@ def squares(a: F32, mask: npt.NDArray[np.bool_], threads: int) -> tuple[float, f
 def subtract(a: F32, b: F32, threads: int) -> None:
     """a -= b."""
     by_slabs(a.shape, threads, lambda z0, z1: _subtract(a[z0:z1], b[z0:z1]))
-
-
-def subtract_within(a: F32, b: F32, ends: U8, threads: int) -> None:
-    """a -= b; 0 instead where that is below 0 and ``ends`` is `BLACK`, or above and it is `WHITE`."""
-    by_slabs(a.shape, threads, lambda z0, z1: _subtract_within(a[z0:z1], b[z0:z1], ends[z0:z1]))
 
 
 def hold(field: F32, residual: F32, ends: U8, threads: int) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import grids, kernels
-from .rasteriser import F32, F64, CpuRasteriser, Packed
+from .rasteriser import F32, F64, U8, CpuRasteriser, Packed
 
 WIDTHS_A_STEP = 2.5
 """Conditional standard deviations of a primitive along an axis for each step of its grid there: where the
@@ -66,6 +66,24 @@ class PackedPyramid:
     used: list[bool]
     shapes: list[tuple[int, int, int]]
 
+    @property
+    def finest(self) -> Packed:
+        """What is drawn on the grid of the voxels."""
+        part = self.parts[0]
+        assert part is not None
+        return part[1]
+
+
+def _per_grid(packed: PackedPyramid, direction: F32) -> dict[int, F32]:
+    """A table of directions as each grid's own."""
+    table, out = np.asarray(direction, np.float32), {}
+    for k, part in enumerate(packed.parts):
+        if part is not None:
+            z, y, x = TREE[k].step
+            unit = np.array([1, z, y, x, z * z, z * y, z * x, y * y, y * x, x * x], np.float32)
+            out[k] = table[part[0]] * unit
+    return out
+
 
 def _shapes(shape: tuple[int, int, int]) -> list[tuple[int, int, int]]:
     """Nodes of each grid over a box."""
@@ -81,7 +99,7 @@ def _node(grid: _Grid, at: F64) -> F64:
     """Positions [N, 3] in voxels as positions on a grid, in nodes."""
     step = np.array(grid.step, np.float64)
     # Each halving shifts by MARGIN nodes of the coarser grid; shifts of all of them add up to this.
-    shift = np.where(step > 1, grids.MARGIN * (2.0 - 2.0 / step), 0.0)
+    shift = np.where(step > 1, kernels.MARGIN * (2.0 - 2.0 / step), 0.0)
     return at / step + shift
 
 
@@ -140,42 +158,56 @@ class PyramidRasteriser(CpuRasteriser):
 
     def render(self, packed: PackedPyramid, out: F32 | None = None) -> F32:  # type: ignore[override]
         """As `CpuRasteriser.render`."""
-
-        def draw(part: tuple[npt.NDArray[np.int64], Packed], k: int, into: F32 | None) -> F32:
-            return super(PyramidRasteriser, self).render(part[1], into)
-
-        return self._drawn(packed, out, draw)
+        out = np.empty(packed.shape, np.float32) if out is None else out
+        below = self._below(packed, super().render, out)
+        return super().render(packed.finest, out, over=below is not None)
 
     def jvp(  # type: ignore[override]
         self, packed: PackedPyramid, direction: F32, out: F32 | None = None
     ) -> F32:
         """As `CpuRasteriser.jvp`."""
-        table = np.asarray(direction, np.float32)
+        out = np.empty(packed.shape, np.float32) if out is None else out
+        tables = _per_grid(packed, direction)
+        below = self._below(packed, super().jvp, out, tables)
+        return super().jvp(packed.finest, tables[0], out, over=below is not None)
 
-        def draw(part: tuple[npt.NDArray[np.int64], Packed], k: int, into: F32 | None) -> F32:
-            z, y, x = TREE[k].step
-            unit = np.array([1, z, y, x, z * z, z * y, z * x, y * y, y * x, x * x], np.float32)
-            return super(PyramidRasteriser, self).jvp(part[1], table[part[0]] * unit, into)
+    def residual(  # type: ignore[override]
+        self, packed: PackedPyramid, target: F32, ends: U8 | None, out: F32
+    ) -> float:
+        """As `CpuRasteriser.residual`."""
+        below = self._below(packed, super().render, out)
+        return super().residual(packed.finest, target, ends, out, over=below is not None)
 
-        return self._drawn(packed, out, draw)
+    def curvature(  # type: ignore[override]
+        self, packed: PackedPyramid, direction: F32, residual: F32, ends: U8 | None, scratch: F32
+    ) -> float:
+        """As `CpuRasteriser.curvature`."""
+        tables = _per_grid(packed, direction)
+        below = self._below(packed, super().jvp, scratch, tables)
+        return super()._curvature(packed.finest, tables[0], residual, ends, below)
 
-    def _drawn(self, packed: PackedPyramid, out: F32 | None, draw: Any) -> F32:
-        """The grids drawn on, coarsest first, each interpolated to the one above."""
+    def _below(
+        self, packed: PackedPyramid, draw: Any, out: F32, tables: dict[int, F32] | None = None
+    ) -> F32 | None:
+        """What the coarser grids hold, interpolated to the finest, in ``out``; None for nothing."""
         fields: dict[int, F32] = {}
         for k in range(len(TREE) - 1, -1, -1):
-            if not packed.used[k] and k:
-                continue
-            into = out if k == 0 else None
-            part = packed.parts[k]
-            if part is not None:
-                field: F32 = draw(part, k, into)
-            else:
-                field = np.zeros(packed.shapes[k], np.float32)
-            fields[k] = field
+            field: F32 | None = None
             for child, grid in enumerate(TREE):
                 if grid.parent == k and child in fields:
-                    grids.prolong(fields.pop(child), field, grid.z, self.threads)
-        return fields[0]
+                    onto = out if k == 0 else np.empty(packed.shapes[k], np.float32)
+                    onto = onto if field is None else field
+                    grids.prolong(fields.pop(child), onto, grid.z, self.threads, over=field is not None)
+                    field = onto
+            if k == 0:
+                return field
+            part = packed.parts[k]
+            if part is not None:
+                more = () if tables is None else (tables[k],)
+                field = draw(part[1], *more, field, over=field is not None)
+            if field is not None:
+                fields[k] = field
+        raise AssertionError
 
     def vjp_moments(self, packed: PackedPyramid, residual: F32) -> F64:  # type: ignore[override]
         """As `CpuRasteriser.vjp_moments`."""

@@ -1,7 +1,8 @@
-"""The CPU rasteriser of fits: numba kernels over tiles, in an order that threads cannot change."""
+"""The CPU rasteriser of fits: kernels over tiles, in an order that threads cannot change."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from ..decoder.pool import default_threads, run_in_pool
-from . import binning, kernels
+from . import kernels
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
+U8 = npt.NDArray[np.uint8]
+Shape = tuple[int, int, int]
 
-TILE = (16, 16, 32)
+TILE = (32, 32, 64)
+"""Of (16, 16, 32) to (64, 64, 64) the quickest on two processors, since most Gaussians lie in one tile and a
+tile in the second cache (`benchmarks/fit_kernels.py`)."""
 
 
 @dataclass(frozen=True)
@@ -25,24 +30,30 @@ class Packed:
 
     Attributes
     ----------
-    means : float64 [N, 3]
-        Centres relative to the first voxel of the box.
-    table : float32 [N, kernels.COLUMNS]
+    gaussians : kernels.GAUSSIAN [N]
     offsets : int64 [tiles + 1]
     ids : int64 [entries]
         Primitive numbers, tile by tile, ascending inside a tile.
-    shape, tile, grid : int64 [3]
+    shape, tile : (z, y, x)
     cutoff : float
     """
 
-    means: F64
-    table: F32
+    gaussians: npt.NDArray[np.void]
     offsets: I64
     ids: I64
-    shape: I64
-    tile: I64
-    grid: I64
+    shape: Shape
+    tile: Shape
     cutoff: float
+
+    @property
+    def box(self) -> tuple[Any, Any, Any, Shape, Shape, float]:
+        """As the kernels take it."""
+        return self.gaussians, self.offsets, self.ids, self.shape, self.tile, self.cutoff
+
+    @property
+    def tiles(self) -> int:
+        """How many there are."""
+        return len(self.offsets) - 1
 
 
 class CpuRasteriser:
@@ -57,14 +68,14 @@ class CpuRasteriser:
         Tile shape; a result does not depend on it beyond rounding.
     """
 
-    def __init__(self, cutoff: float, threads: int | None = None, tile: tuple[int, int, int] = TILE) -> None:
+    def __init__(self, cutoff: float, threads: int | None = None, tile: Shape = TILE) -> None:
         self.cutoff = float(cutoff)
         self.threads = threads or default_threads()
-        self.tile = np.asarray(tile, np.int64)
+        self.tile = tile
 
     def single(self) -> CpuRasteriser:
         """The same with one thread, for work that threads share block by block."""
-        return type(self)(self.cutoff, 1, (int(self.tile[0]), int(self.tile[1]), int(self.tile[2])))
+        return type(self)(self.cutoff, 1, self.tile)
 
     def pack(self, means: F64, cov: F64, weights: npt.NDArray[Any], shape: tuple[int, int, int]) -> Packed:
         """Prepare primitives for a box.
@@ -78,111 +89,109 @@ class CpuRasteriser:
         weights : [N]
         shape : (Z, Y, X)
         """
-        n = means.shape[0]
-        means = np.ascontiguousarray(means, np.float64)
-        table = np.empty((n, kernels.COLUMNS), np.float32)
-        binning.pack(
-            means,
-            np.ascontiguousarray(cov, np.float64),
-            np.ascontiguousarray(weights, np.float64),
-            self.cutoff,
-            table,
-        )
-        shp = np.asarray(shape, np.int64)
-        grid = -(-shp // self.tile)
-        offsets = np.zeros(int(np.prod(grid)) + 1, np.int64)
-        binning.bin_count(means, table, shp, self.tile, grid, offsets)
-        np.cumsum(offsets, out=offsets)
+        n = len(means)
+        gaussians = np.empty(n, kernels.GAUSSIAN)
+        kernels.pack(_doubles(means), _doubles(cov), _doubles(weights), n, self.cutoff, gaussians)
+        tiles = math.prod(-(-s // t) for s, t in zip(shape, self.tile, strict=True))
+        offsets, no_ids = np.zeros(tiles + 1, np.int64), np.empty(0, np.int64)
+        counts = np.zeros(tiles + 1, np.int64)
+        kernels.count((gaussians, offsets, no_ids, shape, self.tile, self.cutoff), counts)
+        np.cumsum(counts, out=offsets)
         ids = np.empty(int(offsets[-1]), np.int64)
-        binning.bin_fill(means, table, shp, self.tile, grid, offsets[:-1].copy(), ids)
-        return Packed(means, table, offsets, ids, shp, self.tile, grid, self.cutoff)
+        kernels.fill((gaussians, offsets, ids, shape, self.tile, self.cutoff), offsets[:-1].copy(), ids)
+        return Packed(gaussians, offsets, ids, shape, self.tile, self.cutoff)
 
     def _run(self, packed: Packed, task: Callable[[int, int, F32], None]) -> None:
-        """Call ``task(first, last, scratch)`` over runs of tiles of about equal work."""
-        tiles = packed.offsets.shape[0] - 1
-        scratch = int(packed.tile[0] * packed.tile[1] * (packed.tile[2] + kernels.PAD))
+        """Call ``task(first, last, room)`` over runs of tiles of about equal work."""
+        tiles, (z, y, x) = packed.tiles, packed.tile
         runs = min(tiles, 1 if self.threads == 1 else 8 * self.threads)
         cost = packed.offsets + np.arange(tiles + 1) * 4
         cuts = np.unique(np.searchsorted(cost, np.linspace(0, cost[-1], runs + 1)[1:-1]))
         bounds = [0, *(int(c) for c in cuts if 0 < c < tiles), tiles]
 
         def job(k: int) -> None:
-            task(bounds[k], bounds[k + 1], np.empty(scratch, np.float32))
+            task(bounds[k], bounds[k + 1], np.empty(z * y * (x + kernels.PAD), np.float32))
 
         run_in_pool(self.threads, job, len(bounds) - 1)
 
-    def render(self, packed: Packed, out: F32 | None = None) -> F32:
-        """Sum of the primitives, float32 [Z, Y, X] (overwrites ``out``)."""
-        s = packed.shape
-        result = np.empty((int(s[0]), int(s[1]), int(s[2])), np.float32) if out is None else out
-
-        def task(a: int, b: int, buf: F32) -> None:
-            kernels.render_tiles(
-                a,
-                b,
-                packed.offsets,
-                packed.ids,
-                packed.means,
-                packed.table,
-                packed.cutoff,
-                packed.shape,
-                packed.tile,
-                packed.grid,
-                buf,
-                result,
-            )
-
-        self._run(packed, task)
+    def render(self, packed: Packed, out: F32 | None = None, *, over: bool = False) -> F32:
+        """Sum of the primitives, float32 [Z, Y, X]; ``over`` on top of what is in ``out``."""
+        result = np.empty(packed.shape, np.float32) if out is None else out
+        self._run(packed, lambda a, b, room: kernels.render(packed.box, a, b, over, room, result))
         return result
 
-    def jvp(self, packed: Packed, direction: F32, out: F32 | None = None) -> F32:
+    def jvp(self, packed: Packed, direction: F32, out: F32 | None = None, *, over: bool = False) -> F32:
         """Directional derivative, float32 [Z, Y, X], along a table float32 [N, DIRECTION_COLUMNS]."""
-        s = packed.shape
-        result = np.empty((int(s[0]), int(s[1]), int(s[2])), np.float32) if out is None else out
-        direction = np.ascontiguousarray(direction, np.float32)
-
-        def task(a: int, b: int, buf: F32) -> None:
-            kernels.jvp_tiles(
-                a,
-                b,
-                packed.offsets,
-                packed.ids,
-                packed.means,
-                packed.table,
-                direction,
-                packed.cutoff,
-                packed.shape,
-                packed.tile,
-                packed.grid,
-                buf,
-                result,
-            )
-
-        self._run(packed, task)
+        result = np.empty(packed.shape, np.float32) if out is None else out
+        table = np.ascontiguousarray(direction, np.float32)
+        self._run(packed, lambda a, b, room: kernels.jvp(packed.box, a, b, table, over, room, result))
         return result
+
+    def residual(
+        self, packed: Packed, target: F32, ends: U8 | None, out: F32, *, over: bool = False
+    ) -> float:
+        """The sum of the primitives less a target, into ``out``; 0 where decoding clamps.
+
+        Parameters
+        ----------
+        packed : Packed
+        target : float32 [Z, Y, X]
+        ends : uint8 [Z, Y, X] or None
+            `BLACK` and `WHITE` voxels.
+        out : float32 [Z, Y, X]
+        over : bool
+            Add the primitives to what is in ``out``.
+
+        Returns
+        -------
+        float
+            The sum of its squares.
+        """
+        squares = np.empty(packed.tiles, np.float64)
+        self._run(
+            packed,
+            lambda a, b, room: kernels.residual(packed.box, a, b, over, target, ends, room, out, squares),
+        )
+        return float(squares.sum())
+
+    def curvature(
+        self, packed: Packed, direction: F32, residual: F32, ends: U8 | None, scratch: F32
+    ) -> float:
+        """The sum of the squares of the directional derivative, without the voxels that decoding clamps.
+
+        Parameters
+        ----------
+        packed : Packed
+        direction : float32 [N, DIRECTION_COLUMNS]
+        residual : float32 [Z, Y, X]
+            As `residual` left it.
+        ends : uint8 [Z, Y, X] or None
+        scratch : float32 [Z, Y, X]
+            What a pyramid draws its coarser grids on.
+        """
+        return self._curvature(packed, direction, residual, ends, None)
+
+    def _curvature(
+        self, packed: Packed, direction: F32, residual: F32, ends: U8 | None, over: F32 | None
+    ) -> float:
+        squares = np.empty(packed.tiles, np.float64)
+        table = np.ascontiguousarray(direction, np.float32)
+        self._run(
+            packed,
+            lambda a, b, room: kernels.curvature(
+                packed.box, a, b, table, over, residual, ends, room, squares
+            ),
+        )
+        return float(squares.sum())
 
     def vjp_moments(self, packed: Packed, residual: F32) -> F64:
         """Moments of ``residual`` [Z, Y, X] under each primitive, float64 [N, kernels.MOMENTS]."""
-        parts = np.empty((packed.ids.shape[0], kernels.MOMENTS), np.float32)
-
-        def task(a: int, b: int, buf: F32) -> None:
-            kernels.moment_tiles(
-                a,
-                b,
-                packed.offsets,
-                packed.ids,
-                packed.means,
-                packed.table,
-                packed.cutoff,
-                packed.shape,
-                packed.tile,
-                packed.grid,
-                buf,
-                residual,
-                parts,
-            )
-
-        self._run(packed, task)
-        out = np.zeros((packed.means.shape[0], kernels.MOMENTS), np.float64)
-        kernels.gather_moments(packed.ids, parts, out)
+        parts = np.empty((len(packed.ids), kernels.MOMENTS), np.float32)
+        self._run(packed, lambda a, b, room: kernels.moments(packed.box, a, b, residual, room, parts))
+        out = np.zeros((len(packed.gaussians), kernels.MOMENTS), np.float64)
+        kernels.gather(packed.ids, len(out), parts, out)
         return out
+
+
+def _doubles(values: npt.NDArray[Any]) -> F64:
+    return np.ascontiguousarray(values, np.float64)

@@ -1,0 +1,247 @@
+#include "raster.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "../src/gaussian.h"
+#include "../src/instructions.h"
+#include "../src/spans.h"
+
+static const float RANGE_LIMIT = -80.0f; /* smallest exponent that a walk by ratios may meet: binary32 ends near -87 */
+static const float STEEP = 40.0f;        /* largest exponent that a column may climb by ratios */
+static const float SLACK = 1e-3f;        /* rows that a plane is taken to reach further, against rounding */
+static const float NEAR = 150.0f / 256.0f, MIDDLE = -25.0f / 256.0f, FAR = 3.0f / 256.0f;
+enum { RENDER, JVP, MOMENTS, MAX_PLANES = VGM_FIT_MAX_PLANES };
+
+/* Where a tile lies, and what all its Gaussians share. */
+typedef struct {
+    double at[3];
+    int n[3];
+    int64_t stride;
+    float cutoff, edge, norm;
+} tile_place;
+
+/* What is done in tiles: see raster.h; pointers that do not concern a function are NULL. */
+typedef struct {
+    const float *directions, *over, *target, *residual;
+    const uint8_t *ends;
+    float *room, *out, *parts;
+    double *squares;
+} tile_work;
+
+/* -q/2 at an offset from the centre. */
+INLINE float exponent(const vgm_fit_gaussian *g, float dz, float dy, float dx)
+{
+    return -0.5f * (g->azz * dz * dz + g->ayy * dy * dy + g->axx * dx * dx) - (g->azy * dz * dy + g->azx * dz * dx + g->ayx * dy * dx);
+}
+
+/* Whether ratios may carry a Gaussian from its first row over a box of offsets. The exponent is concave, so over the face of the first rows
+ * it is smallest at a corner. */
+INLINE int walkable(const vgm_fit_gaussian *g, float za, float zb, float y, float xa, float xb)
+{
+    return exponent(g, za, y, xa) >= RANGE_LIMIT && exponent(g, za, y, xb) >= RANGE_LIMIT && exponent(g, zb, y, xa) >= RANGE_LIMIT &&
+           exponent(g, zb, y, xb) >= RANGE_LIMIT;
+}
+
+INLINE int64_t coarse_length(int64_t n)
+{
+    return n / 2 + 2 * VGM_GRID_MARGIN + 1;
+}
+
+#define LANES static inline TARGET __attribute__((always_inline))
+#define PART static inline TARGET __attribute__((always_inline))
+
+#define TARGET
+#define LANES_AVX 0
+#define NAME(x) x##_generic
+#include "raster_template.h"
+#undef TARGET
+#undef LANES_AVX
+#undef NAME
+
+#if VGM_HAVE_AVX2
+#define TARGET __attribute__((target("avx2")))
+#define LANES_AVX 1
+#define NAME(x) x##_avx2
+#include "raster_template.h"
+#undef TARGET
+#undef LANES_AVX
+#undef NAME
+#endif
+
+#if VGM_HAVE_AVX512 /* with vectors of eight lanes still: more registers, and masks */
+#define TARGET __attribute__((target("avx2,avx512f,avx512vl,avx512dq,avx512bw")))
+#define LANES_AVX 1
+#define NAME(x) x##_avx512
+#include "raster_template.h"
+#undef TARGET
+#undef LANES_AVX
+#undef NAME
+#endif
+
+typedef void tiles_function(const vgm_fit_box *box, int64_t first, int64_t last, const tile_work *work);
+
+typedef struct {
+    tiles_function *render, *jvp, *moments;
+    void (*prolong_yx)(const float *, float *, const int64_t *, int64_t, int64_t, int, float *);
+    void (*prolong_z)(const float *, float *, const int64_t *, int64_t, int64_t, int);
+    void (*restrict_yx)(const float *, float *, const int64_t *, int64_t, int64_t, float *);
+    void (*restrict_z)(const float *, float *, const int64_t *, int64_t, int64_t);
+} functions;
+
+#define FUNCTIONS(set) {render_##set, jvp_##set, moments_##set, prolong_yx_##set, prolong_z_##set, restrict_yx_##set, restrict_z_##set}
+
+static int most_instructions = 2;
+
+void vgm_fit_limit_instructions(int most)
+{
+    most_instructions = most;
+}
+
+static const functions *best_functions(void)
+{
+    static const functions generic = FUNCTIONS(generic);
+#if VGM_HAVE_AVX2
+    static const functions avx2 = FUNCTIONS(avx2);
+#if VGM_HAVE_AVX512
+    static const functions avx512 = FUNCTIONS(avx512);
+    if (most_instructions >= 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
+        return &avx512;
+#endif
+    if (most_instructions >= 1 && __builtin_cpu_supports("avx2"))
+        return &avx2;
+#endif
+    return &generic;
+}
+
+void vgm_fit_pack(const double *means, const double *covariances, const double *weights, int64_t n, double cutoff, vgm_fit_gaussian *out)
+{
+    double norm = 1.0 / (1.0 - vgm_exp(-0.5 * cutoff));
+    for (int64_t i = 0; i < n; i++) {
+        const double *c = covariances + 6 * i;
+        double zz = c[0], zy = c[1], zx = c[2], yy = c[3], yx = c[4], xx = c[5];
+        double m0 = yy * xx - yx * yx, m1 = zx * yx - zy * xx, m2 = zy * yx - zx * yy, m3 = zz * xx - zx * zx;
+        double inverse = 1.0 / (zz * m0 + zy * m1 + zx * m2), azy = m1 * inverse, ayy = m3 * inverse, ayx = (zx * zy - zz * yx) * inverse;
+        vgm_fit_gaussian *g = out + i;
+        memset(g, 0, sizeof *g); /* what lies between its fields too */
+        for (int a = 0; a < 3; a++)
+            g->m[a] = means[3 * i + a];
+        g->azz = (float)(m0 * inverse);
+        g->azy = (float)azy;
+        g->azx = (float)(m2 * inverse);
+        g->ayy = (float)ayy;
+        g->ayx = (float)ayx;
+        g->axx = (float)((zz * yy - zy * zy) * inverse);
+        g->weight = (float)(weights[i] * norm);
+        g->h[0] = (float)sqrt(cutoff * zz);
+        g->h[1] = (float)sqrt(cutoff * yy);
+        g->h[2] = (float)sqrt(cutoff * xx);
+        g->czz = (float)vgm_exp(-(m0 * inverse));
+        g->cyy = (float)vgm_exp(-ayy);
+        g->czy = (float)vgm_exp(azy < -88.0 ? 88.0 : -azy); /* a walk meets no larger one */
+        g->iz = (float)(1.0 / zz);
+        g->jx = (float)(zz / m3);
+        g->jxz = (float)(zx / zz);
+        g->jyz = (float)(-azy / ayy);
+        g->jyx = (float)(-ayx / ayy);
+        g->yz = (float)(zy / zz);
+        g->y = (float)sqrt(yy - zy * zy / zz);
+    }
+}
+
+/* First and last-plus-one tile that [m - h, m + h] meets on an axis of `size` voxels. */
+static void tile_span(double m, double h, int64_t size, int64_t tile, int64_t *first, int64_t *stop)
+{
+    double lo = ceil(m - h), hi = floor(m + h);
+    *first = *stop = 0;
+    if (!(hi >= 0.0 && lo <= (double)(size - 1) && hi >= lo))
+        return;
+    *first = lo > 0.0 ? (int64_t)lo / tile : 0;
+    *stop = (hi < (double)(size - 1) ? (int64_t)hi : size - 1) / tile + 1;
+}
+
+void vgm_fit_count(const vgm_fit_box *b, int64_t n, int64_t *counts)
+{
+    for (int64_t i = 0; i < n; i++) {
+        int64_t first[3], stop[3];
+        for (int a = 0; a < 3; a++)
+            tile_span(b->gaussians[i].m[a], b->gaussians[i].h[a], b->shape[a], b->tile[a], &first[a], &stop[a]);
+        for (int64_t z = first[0]; z < stop[0]; z++)
+            for (int64_t y = first[1]; y < stop[1]; y++)
+                for (int64_t x = first[2]; x < stop[2]; x++)
+                    counts[(z * b->grid[1] + y) * b->grid[2] + x + 1]++;
+    }
+}
+
+void vgm_fit_fill(const vgm_fit_box *b, int64_t n, int64_t *cursor, int64_t *ids)
+{
+    for (int64_t i = 0; i < n; i++) {
+        int64_t first[3], stop[3];
+        for (int a = 0; a < 3; a++)
+            tile_span(b->gaussians[i].m[a], b->gaussians[i].h[a], b->shape[a], b->tile[a], &first[a], &stop[a]);
+        for (int64_t z = first[0]; z < stop[0]; z++)
+            for (int64_t y = first[1]; y < stop[1]; y++)
+                for (int64_t x = first[2]; x < stop[2]; x++)
+                    ids[cursor[(z * b->grid[1] + y) * b->grid[2] + x]++] = i;
+    }
+}
+
+void vgm_fit_render(const vgm_fit_box *box, int64_t first, int64_t last, int over, float *room, float *out)
+{
+    tile_work work = {NULL, over ? out : NULL, NULL, NULL, NULL, room, out, NULL, NULL};
+    best_functions()->render(box, first, last, &work);
+}
+
+void vgm_fit_jvp(const vgm_fit_box *box, int64_t first, int64_t last, const float *directions, int over, float *room, float *out)
+{
+    tile_work work = {directions, over ? out : NULL, NULL, NULL, NULL, room, out, NULL, NULL};
+    best_functions()->jvp(box, first, last, &work);
+}
+
+void vgm_fit_residual(const vgm_fit_box *box, int64_t first, int64_t last, int over, const float *target, const uint8_t *ends, float *room,
+                      float *out, double *squares)
+{
+    tile_work work = {NULL, over ? out : NULL, target, NULL, ends, room, out, NULL, squares};
+    best_functions()->render(box, first, last, &work);
+}
+
+void vgm_fit_curvature(const vgm_fit_box *box, int64_t first, int64_t last, const float *directions, const float *over,
+                       const float *residual, const uint8_t *ends, float *room, double *squares)
+{
+    tile_work work = {directions, over, NULL, residual, ends, room, NULL, NULL, squares};
+    best_functions()->jvp(box, first, last, &work);
+}
+
+void vgm_fit_moments(const vgm_fit_box *box, int64_t first, int64_t last, const float *residual, float *room, float *parts)
+{
+    tile_work work = {NULL, residual, NULL, NULL, NULL, room, NULL, parts, NULL};
+    best_functions()->moments(box, first, last, &work);
+}
+
+void vgm_fit_gather(const int64_t *ids, int64_t entries, const float *parts, double *out)
+{
+    for (int64_t e = 0; e < entries; e++)
+        for (int k = 0; k < VGM_FIT_MOMENTS; k++)
+            out[VGM_FIT_MOMENTS * ids[e] + k] += (double)parts[VGM_FIT_MOMENTS * e + k];
+}
+
+void vgm_prolong_yx(const float *coarse, float *fine, const int64_t shape[3], int64_t first, int64_t last, int over, float *room)
+{
+    best_functions()->prolong_yx(coarse, fine, shape, first, last, over, room);
+}
+
+void vgm_prolong_z(const float *coarse, float *fine, const int64_t shape[3], int64_t first, int64_t last, int over)
+{
+    best_functions()->prolong_z(coarse, fine, shape, first, last, over);
+}
+
+void vgm_restrict_yx(const float *fine, float *coarse, const int64_t shape[3], int64_t first, int64_t last, float *room)
+{
+    best_functions()->restrict_yx(fine, coarse, shape, first, last, room);
+}
+
+void vgm_restrict_z(const float *fine, float *coarse, const int64_t shape[3], int64_t first, int64_t last)
+{
+    best_functions()->restrict_z(fine, coarse, shape, first, last);
+}

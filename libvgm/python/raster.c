@@ -1,0 +1,401 @@
+/* volmicro_codec._raster: the rasteriser of fits, on the buffers of numpy arrays.
+ *
+ * The limited API of Python 3.11. The interpreter's lock is let go while a function works. Callers are the package's own: sizes of buffers
+ * are checked here. */
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+#include "../encoder/raster.h"
+
+enum { MOST_BUFFERS = 10 };
+
+/* The buffers of a call, released together. */
+typedef struct {
+    Py_buffer views[MOST_BUFFERS];
+    int count;
+} buffers;
+
+static void release(buffers *b)
+{
+    while (b->count > 0)
+        PyBuffer_Release(&b->views[--b->count]);
+}
+
+/* A buffer of at least `items` of `size` bytes; NULL, with an error set, where it is none. None is one of no items where `optional`. */
+static void *take(buffers *b, PyObject *object, int64_t items, size_t size, int writable, int optional, const char *name)
+{
+    Py_buffer *view = &b->views[b->count];
+    static double nothing;
+    if (optional && object == Py_None)
+        return &nothing;
+    if (PyObject_GetBuffer(object, view, writable ? PyBUF_WRITABLE : PyBUF_SIMPLE) < 0)
+        return NULL;
+    b->count++;
+    if (items >= 0 && (uint64_t)view->len / size >= (uint64_t)items)
+        return view->buf != NULL ? view->buf : &nothing;
+    PyErr_Format(PyExc_ValueError, "%s: %zd bytes, expected %lld x %zu", name, view->len, (long long)items, size);
+    return NULL;
+}
+
+
+static int64_t product(const int64_t n[3])
+{
+    return n[0] * n[1] * n[2];
+}
+
+/* A box of (gaussians, offsets, ids, shape, tile, cutoff), as `rasteriser.Packed` holds it. */
+static int parse_box(PyObject *object, buffers *b, vgm_fit_box *box)
+{
+    PyObject *gaussians, *offsets, *ids;
+    long long s[3], t[3];
+    int64_t tiles;
+    if (!PyArg_ParseTuple(object, "OOO(LLL)(LLL)d", &gaussians, &offsets, &ids, &s[0], &s[1], &s[2], &t[0], &t[1], &t[2], &box->cutoff))
+        return 0;
+    for (int a = 0; a < 3; a++) {
+        if (s[a] < 0 || t[a] < 1 || (a == 0 && t[a] > VGM_FIT_MAX_PLANES)) {
+            PyErr_SetString(PyExc_ValueError, "the shape of a box or of its tiles");
+            return 0;
+        }
+        box->shape[a] = s[a];
+        box->tile[a] = t[a];
+        box->grid[a] = (s[a] + t[a] - 1) / t[a];
+    }
+    tiles = product(box->grid);
+    if ((box->gaussians = take(b, gaussians, 0, sizeof(vgm_fit_gaussian), 0, 0, "gaussians")) == NULL ||
+        (box->offsets = take(b, offsets, tiles + 1, sizeof(int64_t), 0, 0, "offsets")) == NULL)
+        return 0;
+    return (box->ids = take(b, ids, box->offsets[tiles], sizeof(int64_t), 0, 0, "ids")) != NULL;
+}
+
+static int in_box(const vgm_fit_box *box, long long first, long long last)
+{
+    if (0 <= first && first <= last && last <= product(box->grid))
+        return 1;
+    PyErr_SetString(PyExc_ValueError, "tiles that are not in the box");
+    return 0;
+}
+
+static int64_t count_of(const buffers *b)
+{
+    return (int64_t)(b->views[0].len / (Py_ssize_t)sizeof(vgm_fit_gaussian));
+}
+
+static int64_t room_of(const vgm_fit_box *box)
+{
+    return box->tile[0] * box->tile[1] * (box->tile[2] + VGM_FIT_PAD);
+}
+
+static PyObject *answer(buffers *b, int done)
+{
+    release(b);
+    if (!done)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *pack(PyObject *module, PyObject *arguments)
+{
+    buffers b = {.count = 0};
+    PyObject *m, *c, *w, *g;
+    const double *means, *covariances, *weights;
+    vgm_fit_gaussian *out;
+    double cutoff;
+    long long n;
+    int done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OOOLdO", &m, &c, &w, &n, &cutoff, &g))
+        return NULL;
+    if ((means = take(&b, m, 3 * n, sizeof(double), 0, 0, "means")) != NULL &&
+        (covariances = take(&b, c, 6 * n, sizeof(double), 0, 0, "covariances")) != NULL &&
+        (weights = take(&b, w, n, sizeof(double), 0, 0, "weights")) != NULL &&
+        (out = take(&b, g, n, sizeof(vgm_fit_gaussian), 1, 0, "gaussians")) != NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        vgm_fit_pack(means, covariances, weights, n, cutoff, out);
+        Py_END_ALLOW_THREADS
+        done = 1;
+    }
+    return answer(&b, done);
+}
+
+/* Lists of a box whose offsets are zero, or whose lists are to be written. */
+static PyObject *lists(PyObject *arguments, int fill)
+{
+    buffers b = {.count = 0};
+    vgm_fit_box box;
+    PyObject *packed, *counts, *places = NULL;
+    int64_t *numbers, *ids = NULL, n = 0;
+    int done = 0;
+    if (!PyArg_ParseTuple(arguments, fill ? "OOO" : "OO", &packed, &counts, &places))
+        return NULL;
+    if (parse_box(packed, &b, &box) &&
+        (numbers = take(&b, counts, product(box.grid) + !fill, sizeof(int64_t), 1, 0, "counts")) != NULL &&
+        (!fill || (ids = take(&b, places, box.offsets[product(box.grid)], sizeof(int64_t), 1, 0, "ids")) != NULL)) {
+        n = count_of(&b);
+        Py_BEGIN_ALLOW_THREADS
+        if (fill)
+            vgm_fit_fill(&box, n, numbers, ids);
+        else
+            vgm_fit_count(&box, n, numbers);
+        Py_END_ALLOW_THREADS
+        done = 1;
+    }
+    return answer(&b, done);
+}
+
+static PyObject *count(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    return lists(arguments, 0);
+}
+
+static PyObject *fill(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    return lists(arguments, 1);
+}
+
+static PyObject *render(PyObject *module, PyObject *arguments)
+{
+    buffers b = {.count = 0};
+    vgm_fit_box box;
+    PyObject *packed, *scratch, *result;
+    float *room, *out;
+    long long first, last;
+    int over, done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OLLpOO", &packed, &first, &last, &over, &scratch, &result))
+        return NULL;
+    if (parse_box(packed, &b, &box) && in_box(&box, first, last) &&
+        (room = take(&b, scratch, room_of(&box), sizeof(float), 1, 0, "room")) != NULL &&
+        (out = take(&b, result, product(box.shape), sizeof(float), 1, 0, "out")) != NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        vgm_fit_render(&box, first, last, over, room, out);
+        Py_END_ALLOW_THREADS
+        done = 1;
+    }
+    return answer(&b, done);
+}
+
+static PyObject *jvp(PyObject *module, PyObject *arguments)
+{
+    buffers b = {.count = 0};
+    vgm_fit_box box;
+    PyObject *packed, *table, *scratch, *result;
+    const float *directions;
+    float *room, *out;
+    long long first, last;
+    int over, done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OLLOpOO", &packed, &first, &last, &table, &over, &scratch, &result))
+        return NULL;
+    if (parse_box(packed, &b, &box) && in_box(&box, first, last) &&
+        (directions = take(&b, table, VGM_FIT_DIRECTION * count_of(&b), sizeof(float), 0, 0, "directions")) != NULL &&
+        (room = take(&b, scratch, room_of(&box), sizeof(float), 1, 0, "room")) != NULL &&
+        (out = take(&b, result, product(box.shape), sizeof(float), 1, 0, "out")) != NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        vgm_fit_jvp(&box, first, last, directions, over, room, out);
+        Py_END_ALLOW_THREADS
+        done = 1;
+    }
+    return answer(&b, done);
+}
+
+static PyObject *residual(PyObject *module, PyObject *arguments)
+{
+    buffers b = {.count = 0};
+    vgm_fit_box box;
+    PyObject *packed, *goal, *cut, *scratch, *result, *sums;
+    const float *target;
+    const uint8_t *ends;
+    float *room, *out;
+    double *squares;
+    long long first, last;
+    int over, done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OLLpOOOOO", &packed, &first, &last, &over, &goal, &cut, &scratch, &result, &sums))
+        return NULL;
+    if (parse_box(packed, &b, &box) && in_box(&box, first, last) &&
+        (target = take(&b, goal, product(box.shape), sizeof(float), 0, 0, "target")) != NULL &&
+        (ends = take(&b, cut, product(box.shape), 1, 0, 1, "ends")) != NULL &&
+        (room = take(&b, scratch, room_of(&box), sizeof(float), 1, 0, "room")) != NULL &&
+        (out = take(&b, result, product(box.shape), sizeof(float), 1, 0, "out")) != NULL &&
+        (squares = take(&b, sums, product(box.grid), sizeof(double), 1, 0, "squares")) != NULL) {
+        ends = cut == Py_None ? NULL : ends;
+        Py_BEGIN_ALLOW_THREADS
+        vgm_fit_residual(&box, first, last, over, target, ends, room, out, squares);
+        Py_END_ALLOW_THREADS
+        done = 1;
+    }
+    return answer(&b, done);
+}
+
+static PyObject *curvature(PyObject *module, PyObject *arguments)
+{
+    buffers b = {.count = 0};
+    vgm_fit_box box;
+    PyObject *packed, *table, *below, *left, *cut, *scratch, *sums;
+    const float *directions, *over, *rest;
+    const uint8_t *ends;
+    float *room;
+    double *squares;
+    long long first, last;
+    int done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OLLOOOOOO", &packed, &first, &last, &table, &below, &left, &cut, &scratch, &sums))
+        return NULL;
+    if (parse_box(packed, &b, &box) && in_box(&box, first, last) &&
+        (directions = take(&b, table, VGM_FIT_DIRECTION * count_of(&b), sizeof(float), 0, 0, "directions")) != NULL &&
+        (over = take(&b, below, product(box.shape), sizeof(float), 0, 1, "over")) != NULL &&
+        (rest = take(&b, left, product(box.shape), sizeof(float), 0, 0, "residual")) != NULL &&
+        (ends = take(&b, cut, product(box.shape), 1, 0, 1, "ends")) != NULL &&
+        (room = take(&b, scratch, room_of(&box), sizeof(float), 1, 0, "room")) != NULL &&
+        (squares = take(&b, sums, product(box.grid), sizeof(double), 1, 0, "squares")) != NULL) {
+        over = below == Py_None ? NULL : over;
+        ends = cut == Py_None ? NULL : ends;
+        Py_BEGIN_ALLOW_THREADS
+        vgm_fit_curvature(&box, first, last, directions, over, rest, ends, room, squares);
+        Py_END_ALLOW_THREADS
+        done = 1;
+    }
+    return answer(&b, done);
+}
+
+static PyObject *moments(PyObject *module, PyObject *arguments)
+{
+    buffers b = {.count = 0};
+    vgm_fit_box box;
+    PyObject *packed, *left, *scratch, *result;
+    const float *rest;
+    float *room, *parts;
+    long long first, last;
+    int done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OLLOOO", &packed, &first, &last, &left, &scratch, &result))
+        return NULL;
+    if (parse_box(packed, &b, &box) && in_box(&box, first, last) &&
+        (rest = take(&b, left, product(box.shape), sizeof(float), 0, 0, "residual")) != NULL &&
+        (room = take(&b, scratch, room_of(&box), sizeof(float), 1, 0, "room")) != NULL &&
+        (parts = take(&b, result, VGM_FIT_MOMENTS * box.offsets[product(box.grid)], sizeof(float), 1, 0, "parts")) != NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        vgm_fit_moments(&box, first, last, rest, room, parts);
+        Py_END_ALLOW_THREADS
+        done = 1;
+    }
+    return answer(&b, done);
+}
+
+static PyObject *gather(PyObject *module, PyObject *arguments)
+{
+    buffers b = {.count = 0};
+    PyObject *numbers, *entries, *result;
+    const int64_t *ids;
+    const float *parts;
+    double *out;
+    long long n;
+    int done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OLOO", &numbers, &n, &entries, &result))
+        return NULL;
+    if ((ids = take(&b, numbers, 0, sizeof(int64_t), 0, 0, "ids")) != NULL) {
+        int64_t count = (int64_t)(b.views[0].len / (Py_ssize_t)sizeof(int64_t));
+        if ((parts = take(&b, entries, VGM_FIT_MOMENTS * count, sizeof(float), 0, 0, "parts")) != NULL &&
+            (out = take(&b, result, VGM_FIT_MOMENTS * n, sizeof(double), 1, 0, "out")) != NULL) {
+            Py_BEGIN_ALLOW_THREADS
+            vgm_fit_gather(ids, count, parts, out);
+            Py_END_ALLOW_THREADS
+            done = 1;
+        }
+    }
+    return answer(&b, done);
+}
+
+static int64_t coarse_length(int64_t n)
+{
+    return n / 2 + 2 * VGM_GRID_MARGIN + 1;
+}
+
+/* Between a fine grid of a shape and one that is coarser along z, or along y and x: down (restrict) or up (prolong). */
+static PyObject *between(PyObject *arguments, int up)
+{
+    buffers b = {.count = 0};
+    PyObject *from, *to, *scratch;
+    long long n[3], first, last;
+    int along_z, over = 0, done = 0;
+    float *source, *result, *room;
+    if (!PyArg_ParseTuple(arguments, up ? "OO(LLL)pLLOp" : "OO(LLL)pLLO", &from, &to, &n[0], &n[1], &n[2], &along_z, &first, &last, &scratch, &over))
+        return NULL;
+    int64_t fine[3] = {n[0], n[1], n[2]}, coarse[3] = {n[0], n[1], n[2]};
+    for (int a = along_z ? 0 : 1; a < (along_z ? 1 : 3); a++)
+        coarse[a] = coarse_length(fine[a]);
+    if (first < 0 || first > last || last > (up ? fine[0] : coarse[0])) {
+        PyErr_SetString(PyExc_ValueError, "planes that are not in the grid");
+        return NULL;
+    }
+    if ((source = take(&b, from, product(up ? coarse : fine), sizeof(float), 0, 0, "from")) != NULL &&
+        (result = take(&b, to, product(up ? fine : coarse), sizeof(float), 1, 0, "to")) != NULL &&
+        (room = take(&b, scratch, along_z ? 0 : up ? coarse[1] * fine[2] : fine[2] + coarse[2] + 14, sizeof(float), 1, 0, "room")) != NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        if (up && along_z)
+            vgm_prolong_z(source, result, fine, first, last, over);
+        else if (up)
+            vgm_prolong_yx(source, result, fine, first, last, over, room);
+        else if (along_z)
+            vgm_restrict_z(source, result, fine, first, last);
+        else
+            vgm_restrict_yx(source, result, fine, first, last, room);
+        Py_END_ALLOW_THREADS
+        done = 1;
+    }
+    return answer(&b, done);
+}
+
+static PyObject *prolong(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    return between(arguments, 1);
+}
+
+static PyObject *restrict_(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    return between(arguments, 0);
+}
+
+static PyObject *limit_instructions(PyObject *module, PyObject *arguments)
+{
+    int most;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "i", &most))
+        return NULL;
+    vgm_fit_limit_instructions(most);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"pack", pack, METH_VARARGS, NULL},         {"count", count, METH_VARARGS, NULL},
+    {"fill", fill, METH_VARARGS, NULL},         {"render", render, METH_VARARGS, NULL},
+    {"jvp", jvp, METH_VARARGS, NULL},           {"residual", residual, METH_VARARGS, NULL},
+    {"curvature", curvature, METH_VARARGS, NULL}, {"moments", moments, METH_VARARGS, NULL},
+    {"gather", gather, METH_VARARGS, NULL},     {"prolong", prolong, METH_VARARGS, NULL},
+    {"restrict", restrict_, METH_VARARGS, NULL}, {"limit_instructions", limit_instructions, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static int start(PyObject *module)
+{
+    return PyModule_AddIntConstant(module, "GAUSSIAN_BYTES", sizeof(vgm_fit_gaussian)) ||
+           PyModule_AddIntConstant(module, "PAD", VGM_FIT_PAD) || PyModule_AddIntConstant(module, "MOMENTS", VGM_FIT_MOMENTS) ||
+           PyModule_AddIntConstant(module, "DIRECTION", VGM_FIT_DIRECTION) || PyModule_AddIntConstant(module, "MARGIN", VGM_GRID_MARGIN);
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, start}, {0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_raster", "The rasteriser of fits.", 0, methods, slots, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__raster(void)
+{
+    return PyModuleDef_Init(&definition);
+}
