@@ -1,0 +1,53 @@
+"""The same file comes from every processor that has AVX2: vector widths and the kernels of BLAS change nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("torch", reason="fits run on torch")
+
+ENCODE = """
+import hashlib, sys
+from volmicro_codec import encode
+from volmicro_codec.phantom import make_phantom
+from volmicro_codec.raster import kernels
+kernels.limit_instructions({most})
+made = [encode(make_phantom((20, 40, 48), 4), ratio=ratio) for ratio in (100, 20)]
+print(hashlib.sha256(b"".join(made)).hexdigest())
+"""
+WIDE = "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL"
+MACHINES = {
+    "AVX2": (1, {"ATEN_CPU_CAPABILITY": "avx2", "NPY_DISABLE_CPU_FEATURES": WIDE}),
+    "no vectors of our own": (0, {}),
+    "another BLAS": (2, {"OPENBLAS_CORETYPE": "Haswell", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}),
+}
+
+
+def digest(most: int, environment: dict[str, str]) -> str:
+    ran = subprocess.run(
+        [sys.executable, "-c", ENCODE.format(most=most)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=600,
+        check=True,
+    )
+    return ran.stdout.split()[-1]
+
+
+@pytest.fixture(scope="module")
+def here() -> str:
+    found = digest(2, {})
+    assert len(found) == len(hashlib.sha256().hexdigest())
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", MACHINES)
+def test_another_processor_gives_the_same_file(machine: str, here: str) -> None:
+    assert digest(*MACHINES[machine]) == here
