@@ -17,7 +17,7 @@ _HOMES = {
     "EncodeSettings": "encoder.settings",
     "FormatError": "errors",
     "InputError": "errors",
-    "MultiscaleArray": "decoder.multiscale",
+    "MultiscaleArray": "decoder",
     "VgmArray": "decoder",
     "VgmError": "errors",
     "VgmReader": "format",
@@ -62,8 +62,7 @@ __all__ = [  # noqa: RUF022 - in the order a reader meets them
 
 if TYPE_CHECKING:
     from .api import decode, encode, imread, imwrite
-    from .decoder import VgmArray
-    from .decoder.multiscale import MultiscaleArray
+    from .decoder import MultiscaleArray, VgmArray
     from .decoder.opening import open
     from .encoder import EncodeResult, encode_volume
     from .encoder.settings import EncodeSettings
