@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import packed_vectors
 from invalid_lattice import lattice_files
 from invalid_vectors import invalid_files
 from lattice_vectors import alike, odd_primitives, tilted
@@ -378,6 +379,7 @@ def main(folder: Path) -> None:
         (folder / "invalid" / f"{name}.vgm").write_bytes(data)
         faults[name] = {"shows": when, "fault": why}
     (folder / "invalid.json").write_text(json.dumps(faults, indent=1) + "\n", encoding="utf-8")
+    packed_vectors.main(folder)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ _HOMES = {
     "EncodeSettings": "encoder.settings",
     "FormatError": "errors",
     "InputError": "errors",
+    "MultiscaleArray": "decoder",
     "VgmArray": "decoder",
     "VgmError": "errors",
     "VgmReader": "format",
@@ -29,7 +30,7 @@ _HOMES = {
     "imread": "api",
     "imwrite": "api",
     "make_phantom": "phantom",
-    "open": "decoder",
+    "open": "decoder.opening",
     "read_volume": "io",
     "write_volume": "io",
 }
@@ -41,6 +42,7 @@ __all__ = [  # noqa: RUF022 - in the order a reader meets them
     "imread",
     "open",
     "VgmArray",
+    "MultiscaleArray",
     "VgmReader",
     "read_volume",
     "write_volume",
@@ -60,7 +62,8 @@ __all__ = [  # noqa: RUF022 - in the order a reader meets them
 
 if TYPE_CHECKING:
     from .api import decode, encode, imread, imwrite
-    from .decoder import VgmArray, open
+    from .decoder import MultiscaleArray, VgmArray
+    from .decoder.opening import open
     from .encoder import EncodeResult, encode_volume
     from .encoder.settings import EncodeSettings
     from .errors import FormatError, InputError, VgmError

@@ -241,7 +241,7 @@ def decode(
     InputError, RemoteError, DependencyError
         Where the bytes cannot be had, or the device is not there.
     """
-    from .decoder import open
+    from .decoder.opening import open
 
     with open(data, threads=threads, device=device) as array:
         return array.read(box, level=level, channel=channel, time=time, out=out, grain=grain)

@@ -18,6 +18,11 @@ def local_path(name: str) -> str | None:
     return None if "://" in name else name
 
 
+def is_zarr(name: str) -> bool:
+    """Whether a name is that of a Zarr store and not of a file."""
+    return name.rstrip("/").lower().endswith(".zarr")
+
+
 def is_web(url: str) -> bool:
     """Whether a URL is one of http or https, with nothing chained to it."""
     return url.partition("://")[0].lower() in _WEB and "::" not in url

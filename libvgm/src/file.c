@@ -63,6 +63,8 @@ static vgm_status read_head(vgm_file *f, unsigned flags, vgm_error *error)
     if (crc != little_endian(header + 28, 4))
         return vgm_fail(error, VGM_CHECKSUM, "header, metadata and index: checksum %#010x, expected %#010x", (unsigned)crc,
                         (unsigned)little_endian(header + 28, 4));
+    if (header[10] & 1)
+        return vgm_fail(error, VGM_UNSUPPORTED, "a packed volume of many files, which this library does not read");
     if (header[10] != 0)
         return vgm_fail(error, VGM_UNSUPPORTED, "header: must-understand flags %#04x are not known to this release", header[10]);
     status = vgm_read_metadata(f, f->head, (size_t)f->info.metadata_length, error);

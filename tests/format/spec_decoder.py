@@ -104,6 +104,7 @@ class File:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.chunks: list[dict[str, Any]] = []
+        self.seen: list[int] = []
         self.tags: dict[str, Any] = {
             "voxel_size": (None, None, None),
             "unit": None,
@@ -123,23 +124,31 @@ class File:
 
     def read_metadata(self, b: Bytes) -> None:
         """Section 4."""
-        dtype, axes = b.u8(), b.u8()
-        require(dtype in (1, 2, 3, 4) and axes <= 3, "dtype or axes")
-        self.dtype = ("uint8", "uint16", "float32", "int16")[dtype - 1]
-        self.axes = ("T" if axes & 1 else "") + ("C" if axes & 2 else "") + "ZYX"
-        self.shape = tuple(b.varint() if a in self.axes else 1 for a in "TCZYX")
-        require(all(1 <= n < 2**31 for n in self.shape) and math.prod(self.shape) <= 2**60, "shape")
+        self.read_shape(b)
         self.cutoff = b.decimal()
         require(1 <= self.cutoff <= 50, "cutoff")
         images = self.shape[0] * self.shape[1]
         require(8 * images <= len(b.data), "images")
         self.images = [struct.unpack("<2f", b.take(8)) for _ in range(images)]
         require(all(math.isfinite(v) for pair in self.images for v in pair), "base or gain")
+        self.read_tags(b)
+
+    def read_shape(self, b: Bytes) -> None:
+        dtype, axes = b.u8(), b.u8()
+        require(dtype in (1, 2, 3, 4) and axes <= 3, "dtype or axes")
+        self.dtype = ("uint8", "uint16", "float32", "int16")[dtype - 1]
+        self.axes = ("T" if axes & 1 else "") + ("C" if axes & 2 else "") + "ZYX"
+        self.shape = tuple(b.varint() if a in self.axes else 1 for a in "TCZYX")
+        require(all(1 <= n < 2**31 for n in self.shape) and math.prod(self.shape) <= 2**60, "shape")
+
+    def read_tags(self, b: Bytes) -> None:
+        """Section 4.2."""
         before = -1
         while b.data:
             tag, value = b.varint(), Bytes(b.bytes_())
             require(tag > before, "order of tags")
             before = tag
+            self.seen.append(tag)
             require(tag in (1, 2, 4, 6, 8, 10, 12, 14, 16) or tag % 2 == 0, "unknown required tag")
             if tag == 1:
                 while value.data:
@@ -166,7 +175,7 @@ class File:
             elif tag == 12:
                 self.read_quality(value)
             elif tag == 14:
-                self.read_noise(value, images)
+                self.read_noise(value, self.shape[0] * self.shape[1])
             elif tag == 16:
                 self.read_time_interval(value)
 

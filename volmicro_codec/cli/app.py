@@ -27,6 +27,8 @@ from .terminal import replace_unknown_letters, say
 COMMANDS: dict[str, tuple[str, str]] = {
     "encode": ("encode", "Encode a volume into a .vgm file."),
     "finish": ("encode_store", "Check the bricks of a store, and make an OME-Zarr image of them."),
+    "pack": ("pack", "Pack a store of bricks into one .vgm file."),
+    "unpack": ("pack", "Unpack a packed .vgm file into the store that it was."),
     "decode": ("decode", "Decode a .vgm file into a volume."),
     "roi": ("decode", "Decode a region of a .vgm file."),
     "info": ("info", "Say what .vgm files hold; reads their heads only."),

@@ -12,6 +12,7 @@ import click
 
 from ..encoder.settings import parse_size
 from ..errors import UsageError
+from ..urls import is_zarr
 from .app import Command
 from .options import (
     Bounds,
@@ -27,8 +28,8 @@ from .options import (
 from .output import about, bytes_text, remark, shape_text
 from .progress import progress
 from .same_file import refuse_inputs
-from .spread import ALONE, Spread, cluster_options, is_store, refuse_options
-from .streams import STREAM, output_path, refuse_terminal_output, shown, vgm_source
+from .spread import ALONE, Spread, cluster_options, refuse_options
+from .streams import STREAM, holds_levels, output_path, refuse_terminal_output, shown, vgm_source
 
 if TYPE_CHECKING:
     from ..decoder import VgmArray
@@ -149,18 +150,10 @@ def _write(
     zarr_version: str = "0.5",
     spread: Spread = ALONE,
 ) -> None:
-    if is_store(file):
-        from .read_store import write_region
-
-        unused = {
-            "--budget": wanted.budget, "--grain": wanted.grain, "--grain-seed": wanted.grain_seed is not None,
-            "-o -": output == STREAM, "--format": kind, "--threads, VGM_THREADS says them": wanted.threads,
-            "--device": wanted.device != "auto",
-        }  # fmt: skip
-        refuse_options(f"{file}: a store", unused)
-        refuse_inputs(output, [file], directories=True)
-        at = (box, wanted.level, wanted.channel, wanted.time)
-        write_region(file, output, *at, spread, wanted.force, zarr_version)
+    budget = parse_size(wanted.budget, "budget") if wanted.budget is not None else None
+    source = None if is_zarr(file) else vgm_source(file, budget)
+    if source is None or holds_levels(file, source):
+        _write_levels(file, output, kind, box, wanted, zarr_version, spread)
         return
     if spread != ALONE:
         raise UsageError("--workers and --dask are of stores")
@@ -175,7 +168,6 @@ def _write(
         raise UsageError(f"--format {kind}: says what -o - writes; of {output} its suffix does")
     else:
         check_volume_output(output, wanted.force)
-    budget = parse_size(wanted.budget, "budget") if wanted.budget is not None else None
     from ..decoder import open as open_vgm
     from ..decoder.prefix import open_reader
     from .region import Region
@@ -184,7 +176,7 @@ def _write(
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(name))
         bar = stack.enter_context(progress())
-        reader = stack.enter_context(open_reader(vgm_source(file, budget), budget))
+        reader = stack.enter_context(open_reader(source, budget))
         array = open_vgm(reader, threads=wanted.threads, device=wanted.device)
         if wanted.grain:
             array = array.with_grain(wanted.grain_seed or 0)
@@ -201,6 +193,29 @@ def _write(
     said = f", a preview without {missing} of {missing + len(reader.index)} chunks" if missing else ""
     where = "to stdout" if output == STREAM else output
     remark(f"wrote {where}: {shape_text(region.info)}, {bytes_text(region.info.nbytes)}{said}")
+
+
+def _write_levels(
+    file: str,
+    output: str,
+    kind: str | None,
+    box: tuple[Bounds, ...] | None,
+    wanted: Wanted,
+    zarr_version: str,
+    spread: Spread,
+) -> None:
+    """The same of a store, or of a packed file."""
+    from .read_store import write_region
+
+    unused = {
+        "--budget": wanted.budget, "--grain": wanted.grain, "--grain-seed": wanted.grain_seed is not None,
+        "-o -": output == STREAM, "--format": kind, "--threads, VGM_THREADS says them": wanted.threads,
+        "--device": wanted.device != "auto",
+    }  # fmt: skip
+    refuse_options(f"{file}: a store", unused)
+    refuse_inputs(output, [file], directories=True)
+    at = (box, wanted.level, wanted.channel, wanted.time)
+    write_region(file, output, *at, spread, wanted.force, zarr_version)
 
 
 def _write_pyramid(

@@ -15,6 +15,7 @@ from ..atomic import atomic_output
 from ..encoder.settings import TARGETS, EncodeSettings
 from ..errors import OutputError, UsageError, VgmError
 from ..io.axes import Choice
+from ..urls import is_zarr
 from .app import Command
 from .options import (
     F,
@@ -31,7 +32,7 @@ from .output import bytes_text, emit_json, emit_rows, plain, remark, shape_text
 from .progress import progress
 from .same_file import check_file_output, refuse_twice
 from .several import Failures, expand
-from .spread import ALONE, Spread, absolute, cluster_options, is_store, refuse_options
+from .spread import ALONE, Spread, absolute, cluster_options, refuse_options
 from .streams import STREAM, output_path, shown, volume_path
 from .terminal import say
 
@@ -179,7 +180,7 @@ def encode(
     reading = Choice(channel, time, axes, series)
     work = _work(volumes, output, output_dir)
     spread = Spread(workers, dask, task, plan)
-    if output is not None and is_store(output):
+    if output is not None and is_zarr(output):
         from ..store.job import Input
         from .encode_store import encode_store
 

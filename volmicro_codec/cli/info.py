@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import VgmError
+from ..urls import is_zarr
 from .app import Command
 from .options import file_argument, json_option
 from .output import (
@@ -20,7 +21,6 @@ from .output import (
     voxel_size_text,
 )
 from .several import Failures, expand
-from .spread import is_store
 from .streams import shown, vgm_source
 from .terminal import say
 
@@ -38,23 +38,27 @@ def info(files: tuple[str, ...], as_json: bool) -> None:
     prints an object for one file and a list for several. Goes on to the next FILE where one cannot be read.
     """
     from ..format import VgmReader
+    from ..format.packed_reader import is_packed
 
     names = expand(files)
     documents: list[dict[str, Any]] = []
     failures = Failures()
     for file in names:
         try:
-            if is_store(file):
-                from .read_store import info_of_store
+            source = None if is_zarr(file) else vgm_source(file)
+            if source is None or is_packed(source):
+                from .read_store import info_of_packed, info_of_store
 
-                document, rows = info_of_store(file)
+                with about(shown(file)):
+                    found = info_of_store(file) if source is None else info_of_packed(shown(file), source)
+                document, rows = found
                 if not as_json:
                     if documents:
                         say()
                     emit_rows(rows)
                 documents.append(document)
                 continue
-            with about(shown(file)), VgmReader.open(vgm_source(file)) as reader:
+            with about(shown(file)), VgmReader.open(source) as reader:
                 document = describe(shown(file), reader)
                 if not as_json:
                     if documents:

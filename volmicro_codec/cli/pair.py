@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from .output import about, shape_text
-from .streams import shown, vgm_source
+from .streams import shown
 
 if TYPE_CHECKING:
     from ..format import VgmReader
@@ -76,8 +76,20 @@ class Pair:
 
 
 @contextlib.contextmanager
-def open_pair(original: str, file: str, choice: Choice, device: str, threads: int | None) -> Iterator[Pair]:
+def open_pair(
+    original: str, file: str, source: Any, choice: Choice, device: str, threads: int | None
+) -> Iterator[Pair]:
     """Open both; channel and time are chosen from the original, and from the file where it has that axis.
+
+    Parameters
+    ----------
+    original, file : str
+        Names.
+    source
+        What `vgm_source` opened for the file.
+    choice : Choice
+    device : str
+    threads : int or None
 
     Raises
     ------
@@ -92,7 +104,7 @@ def open_pair(original: str, file: str, choice: Choice, device: str, threads: in
     channel = None if choice.channel is None else str(choice.channel)
     time = choice.time
     volume = read_volume(original, channel, time, axes=choice.axes, series=choice.series)
-    with about(shown(file)), VgmReader.open(vgm_source(file)) as reader:
+    with about(shown(file)), VgmReader.open(source) as reader:
         array = open_vgm(reader, device=device, threads=threads)
         region = Region.of(
             shown(file),

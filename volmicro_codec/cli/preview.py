@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ..urls import is_zarr
 from .app import Command
 from .options import (
     channel_option,
@@ -19,7 +20,7 @@ from .options import (
 from .output import about, bytes_text, remark
 from .progress import progress
 from .same_file import check_file_output
-from .spread import is_store, refuse_options
+from .spread import refuse_options
 from .streams import STREAM, shown, vgm_source, write_bytes
 
 
@@ -79,7 +80,7 @@ def preview(
     a scale bar. Large files are evaluated on a coarse grid, so that this takes seconds. Of several time
     points the first is drawn unless --time says otherwise.
     """
-    from ..decoder import open as open_vgm
+    from ..decoder.opening import open as open_vgm
     from ..encoder.settings import parse_size
     from ..report.preview import preview as draw
     from ..report.preview_drawing import pillow
@@ -91,7 +92,7 @@ def preview(
     limit = parse_size(budget, "budget") if budget is not None else None
     name = shown(file)
     with about(name), progress() as bar:
-        if is_store(file):
+        if is_zarr(file):
             from ..store.array import open_store
 
             refuse_options(f"{file}: a store", {"--budget": budget})

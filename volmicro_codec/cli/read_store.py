@@ -20,8 +20,8 @@ from .region import Region
 from .spread import Spread
 
 if TYPE_CHECKING:
+    from ..decoder.multiscale import MultiscaleArray
     from ..io.axes import Choice
-    from ..store.array import StoreArray
     from ..store.job import Job
 
 PLANES = 16
@@ -42,13 +42,13 @@ def write_region(
 ) -> None:
     """Decode a store, or a region of it, into a volume of any kind."""
     from ..io import check_volume_output, format_of, write_volume
-    from ..store.array import open_store
+    from ..store.array import open_levels
     from ..store.decode import slabs_of, write_levels
 
     check_volume_output(output, force)
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(progress())
-        array: Any = open_store(store)
+        array: Any = open_levels(store)
         region = Region.of(store, array, box, level, channel, time)
         runner = spread.runner()
         if hasattr(runner, "close"):
@@ -92,7 +92,7 @@ def _keys(region: Region) -> list[tuple[int | slice, ...]]:
 
 def info_of_store(name: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """What a store holds, for JSON and for people, from its metadata alone."""
-    from ..store.array import open_store
+    from ..store.array import left_out, open_store
     from ..store.job import find_job
 
     try:
@@ -113,7 +113,7 @@ def info_of_store(name: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         "levels": [list(array.level(n).shape) for n in range(array.levels)],
         "brick": record["brick"],
         "bricks": record["bricks"],
-        "left_out": array.left_out,
+        "left_out": left_out(array),
         "slope": record["slope"],
         "mse": record["mse"],
         "software": record["software"],
@@ -130,12 +130,59 @@ def info_of_store(name: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     rows += [
         ("size", f"{bytes_text(size)}, was {bytes_text(info.nbytes)}; coarser levels {bytes_text(coarser)}"),
         ("ratio", f"{document['ratio']:.1f}"),
-        ("bricks", f"{record['bricks']:,} of {record['brick']}^3 voxels, {array.left_out:,} left out"),
+        ("bricks", f"{record['bricks']:,} of {record['brick']}^3 voxels, {left_out(array):,} left out"),
         ("levels", ", ".join(" x ".join(map(str, s)) for s in document["levels"])),
         ("quality", f"RMS error {record['mse'] ** 0.5:.4g} grey values, noise included"),
         ("slope", f"{record['slope']:.5g}"),
         ("software", record["software"]),
     ]
+    return document, rows
+
+
+def info_of_packed(name: str, source: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """The same of a packed file, from its root and the metadata of the store that it was."""
+    from ..decoder.packed import open_packed, summary
+    from ..format.header import MAJOR
+    from ..format.packed_reader import PackedReader
+
+    reader = PackedReader.open(source)
+    with open_packed(source) as array:
+        info, record, levels = array.info, array.record, summary(reader)
+    document: dict[str, Any] = {
+        "file": name,
+        **info_document(info),
+        "packed": True,
+        "file_bytes": reader.file_size,
+        "ratio": info.nbytes / reader.file_size,
+        "format_version": f"{MAJOR}.{reader.header.minor}",
+        "root_bytes": reader.header.payload_start,
+        "levels": levels,
+        **{key: record[key] for key in ("brick", "bricks", "slope", "mse", "settings") if key in record},
+        "software": reader.root.software,
+    }
+    rows = [
+        ("file", name),
+        ("volume", shape_text(info)),
+        ("voxel size", voxel_size_text(info)),
+    ]
+    if info.time_interval is not None:
+        rows.append(("time step", time_interval_text(info)))
+    rows += [
+        ("size", f"{bytes_text(reader.file_size)}, was {bytes_text(info.nbytes)}"),
+        ("ratio", f"{document['ratio']:.1f}"),
+        ("packed", f"{sum(n['chunks'] for n in levels):,} chunks, root {bytes_text(document['root_bytes'])}"),
+    ]
+    for n, level in enumerate(levels):
+        shape, chunk = (" x ".join(map(str, level[key])) for key in ("shape", "chunk"))
+        rows.append(
+            (f"level {n}", f"{shape} in chunks of {chunk}, {level['coding']}, {bytes_text(level['bytes'])}")
+        )
+    if "mse" in record:
+        rows.append(("quality", f"RMS error {record['mse'] ** 0.5:.4g} grey values, noise included"))
+    if "slope" in record:
+        rows.append(("slope", f"{record['slope']:.5g}"))
+    if reader.root.software:
+        rows.append(("software", reader.root.software))
     return document, rows
 
 
@@ -176,13 +223,13 @@ def verify_store(
         Where a channel or time point is chosen: a sample is of all of them.
     """
     from ..io import open_volume
-    from ..store.array import open_store
+    from ..store.array import grid_of, open_levels
     from ..store.verify import CONFIDENCE, verify
 
     with progress() as bar:
         volume = open_volume(original, choice.channel, choice.time, axes=choice.axes, series=choice.series)
-        array = open_store(store)
-        bar.start("comparing bricks", min(bricks, len(array.grid)))
+        array = open_levels(store)
+        bar.start("comparing bricks", min(bricks, len(grid_of(array))))
         found = verify(volume, array, bricks, advance=bar.advance)
     document = {
         "original": original,
@@ -226,22 +273,35 @@ def check_quality(document: dict[str, Any]) -> None:
         )
 
 
-def largest_brick(array: StoreArray, name: str) -> tuple[int, str]:
-    """The number and the place of the chunk that took the most bytes.
+def largest_brick(array: MultiscaleArray, name: str) -> tuple[int, Any]:
+    """The number of the chunk that took the most bytes, and what to open for it.
 
     Raises
     ------
     FormatError
         Where every brick is left out.
     """
+    from ..decoder.packed import PackedLevel
+    from ..store.array import grid_of
     from ..store.places import place_of
 
-    place, grid = place_of(name), array.grid
-    sizes = {n: place.size(grid.key(grid.brick(n), 0)) or 0 for n in range(len(grid))}
-    number = max(sizes, key=lambda n: sizes[n])
-    if not sizes[number]:
+    grid = grid_of(array)
+    bricks = [grid.brick(n) for n in range(len(grid))]
+    chunks = [(b.t, b.c, *b.at) for b in bricks]
+    stored = array.stored
+    if isinstance(stored, PackedLevel):
+        places = stored.places(chunks)
+        number = int(places.length.argmax())
+        size = int(places.length[number])
+        source: Any = stored.source(int(places.offset[number]), size, chunks[number])
+    else:
+        place = place_of(name)
+        sizes = [place.size(grid.key(b, 0)) or 0 for b in bricks]
+        number = max(range(len(sizes)), key=lambda n: sizes[n])
+        size, source = sizes[number], place.location(grid.key(bricks[number], 0))
+    if not size:
         raise FormatError(f"{name}: every brick is left out, there is nothing to report")
-    return number, place.location(grid.key(grid.brick(number), 0))
+    return number, source
 
 
 def refuse_choice(channel: str | None, time: int | None) -> None:

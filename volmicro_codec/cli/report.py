@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..urls import is_zarr
 from .app import Command
 from .options import (
     channel_option,
@@ -21,8 +22,7 @@ from .options import (
 from .output import bytes_text, remark
 from .progress import progress
 from .same_file import check_file_output
-from .spread import is_store
-from .streams import STREAM, shown, write_bytes
+from .streams import STREAM, holds_levels, shown, vgm_source, write_bytes
 
 if TYPE_CHECKING:
     from ..io.axes import Choice
@@ -67,12 +67,13 @@ def report(
     check_file_output(output, force, [original, file], ".html", ".htm")
     pillow()
     images: list[ImageReport] = []
-    if is_store(file):
+    source = None if is_zarr(file) else vgm_source(file)
+    if source is None or holds_levels(file, source):
         page = _of_store(original, file, choice)
         write_bytes(output, page, force)
         remark(f"wrote {'to stdout' if output == STREAM else output}: {bytes_text(len(page))}")
         return
-    with progress() as bar, open_pair(original, file, choice, device, threads) as pair:
+    with progress() as bar, open_pair(original, file, source, choice, device, threads) as pair:
         for n, (t, c, before, after) in enumerate(pair.images(bar)):
             first = not images or t == images[0].time
             images.append(report_image(t, c, before, after, drawn=first, noise=pair.noise(n)))
@@ -90,14 +91,14 @@ def _of_store(original: str, store: str, choice: Choice) -> bytes:
     from ..format import VgmReader
     from ..io import open_volume
     from ..report.page import report_image, report_page
-    from ..store.array import open_store
+    from ..store.array import grid_of, open_levels
     from .read_store import largest_brick, refuse_choice
 
     refuse_choice(None if choice.channel is None else str(choice.channel), choice.time)
     volume = open_volume(original, axes=choice.axes, series=choice.series)
-    array = open_store(store)
+    array = open_levels(store)
     number, chunk = largest_brick(array, store)
-    brick = array.grid.brick(number)
+    brick = grid_of(array).brick(number)
     before = np.asarray(volume.data[(brick.t, brick.c, *brick.box)])
     with VgmReader.open(chunk) as reader:
         after = open_vgm(reader)[...]

@@ -61,11 +61,6 @@ ALONE = Spread()
 """One process, all of the work."""
 
 
-def is_store(name: str) -> bool:
-    """Whether a name is that of a store of bricks (.zarr) and not of a file."""
-    return name.rstrip("/").lower().endswith(".zarr")
-
-
 def absolute(name: str) -> str:
     """A path as every worker understands it; a URL as it is."""
     return name if "://" in name else os.path.abspath(name)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import TextIO
+from typing import Any, TextIO
 
 from ..errors import InputError, UsageError
 
@@ -27,16 +27,41 @@ def shown(file: str) -> str:
     return "stdin" if file == STREAM else file
 
 
-def vgm_source(file: str, budget: int | None = None) -> str | bytes:
-    """What to open for a .vgm argument: the name itself, or all that stdin holds (or its first bytes).
+def vgm_source(file: str, budget: int | None = None) -> Any:
+    """What to open for a .vgm argument: the file, or all that stdin holds (or its first bytes).
 
     Raises
     ------
     UsageError
         Where stdin is a terminal.
+    InputError, RemoteError
+        Where it cannot be opened.
     """
-    if file != STREAM:
-        return file
+    if budget is not None:
+        return file if file != STREAM else _from_stdin(budget)
+    from ..format.packed_reader import peek
+
+    return peek(file if file != STREAM else _from_stdin(None))
+
+
+def holds_levels(file: str, source: Any) -> bool:
+    """Whether what `vgm_source` opened is a packed file, and so read as stores are.
+
+    Raises
+    ------
+    UsageError
+        Where it is one from stdin: it is opened by name, by all that read it.
+    """
+    from ..format.packed_reader import HeadSource, is_packed
+
+    if not isinstance(source, HeadSource) or not is_packed(source):
+        return False
+    if file == STREAM:
+        raise UsageError("-: a packed file, of which parts are read: expected its name")
+    return True
+
+
+def _from_stdin(budget: int | None) -> bytes:
     _refuse_terminal(sys.stdin, "-: stdin is a terminal, expected a .vgm file from a pipe")
     stream = sys.stdin.buffer
     return stream.read() if budget is None else stream.read(budget)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ..errors import QualityError
+from ..urls import is_zarr
 from .app import Command
 from .options import (
     Count,
@@ -19,7 +20,7 @@ from .options import (
 )
 from .output import bytes_text, emit_json, emit_rows
 from .progress import progress
-from .spread import is_store
+from .streams import holds_levels, vgm_source
 from .terminal import say
 
 WORST = {"psnr": min, "psnr_fg": min, "ssim": min, "mip_ssim": min, "max_error": max}
@@ -67,7 +68,8 @@ def verify(
     """
     from ..io.axes import Choice
 
-    if is_store(file):
+    source = None if is_zarr(file) else vgm_source(file)
+    if source is None or holds_levels(file, source):
         from .read_store import check_quality, refuse_choice, verify_store
 
         refuse_choice(channel, time)
@@ -83,7 +85,7 @@ def verify(
 
     choice = Choice(channel, time, axes, series)
     images: list[dict[str, Any]] = []
-    with progress() as bar, open_pair(original, file, choice, device, threads) as pair:
+    with progress() as bar, open_pair(original, file, source, choice, device, threads) as pair:
         for n, (t, c, before, after) in enumerate(pair.images(bar)):
             found = measure(before, after, not quick, noise=pair.noise(n))
             images.append({"time": t, "channel": c, **found})

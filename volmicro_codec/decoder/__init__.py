@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from ..indexing import BoundsError
 from .array import VgmArray, open
+from .multiscale import MultiscaleArray
 
-__all__ = ["BoundsError", "VgmArray", "open"]
+__all__ = ["BoundsError", "MultiscaleArray", "VgmArray", "open"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from ..errors import FormatError
@@ -10,6 +11,8 @@ from ..primitives import Records
 from . import codings
 from .chunk import ChunkEntry
 from .metadata import FileMeta
+from .packed import CODINGS, FILES, Root, check_brick, chunk_name, plain_voxels
+from .packed_reader import PackedReader, checked, is_packed, peek
 from .reader import VgmReader
 from .support import MARGIN, support_box
 
@@ -47,7 +50,10 @@ def check_file(source: object, progress: Callable[[int, int], None] | None = Non
         "codings": {},
     }
     try:
-        reader = VgmReader.open(source)
+        peeked = peek(source)
+        if is_packed(peeked):
+            return _check_packed(PackedReader.open(peeked), report, progress)
+        reader = VgmReader.open(peeked)
     except FormatError as exc:
         report["errors"].append(str(exc))
         return report
@@ -68,6 +74,69 @@ def check_file(source: object, progress: Callable[[int, int], None] | None = Non
                 progress(i + 1, n)
     report["ok"] = not report["errors"]
     return report
+
+
+def _check_packed(
+    reader: PackedReader, report: dict[str, Any], progress: Callable[[int, int], None] | None
+) -> dict[str, Any]:
+    """The same of a packed file: of every document, page and chunk, and of all that is in its files."""
+    root = reader.root
+    report["file_size"], report["chunks"] = reader.file_size, sum(level.chunks for level in root.levels)
+    done = 0
+
+    def told(error: FormatError) -> None:
+        report["chunks_damaged"] += 1
+        if len(report["errors"]) < MAX_ERRORS:
+            report["errors"].append(str(error))
+
+    with reader:
+        for n in range(len(root.documents)):
+            try:
+                reader.document(n)
+            except FormatError as exc:
+                told(exc)
+        for n, level in enumerate(root.levels):
+            order = level.order()
+            for page in range(level.pages):
+                chunks = list(islice(order, level.entries(page)))
+                try:
+                    places = reader.page(n, page)
+                    there = [k for k in range(len(chunks)) if places.length[k]]
+                    ranges = [(int(places.offset[k]), int(places.length[k])) for k in there]
+                    for k, data in zip(there, reader.fetch(ranges), strict=True):
+                        try:
+                            _check_chunk(root, n, chunks[k], data, int(places.crc32[k]), report)
+                        except FormatError as exc:
+                            told(exc)
+                except FormatError as exc:
+                    told(exc)
+                done += level.entries(page)
+                if progress is not None:
+                    progress(done, report["chunks"])
+    report["ok"] = not report["errors"]
+    return report
+
+
+def _check_chunk(
+    root: Root, n: int, chunk: tuple[int, int, int, int], data: bytes, crc: int, report: dict[str, Any]
+) -> None:
+    level, (image, z, y, x) = root.levels[n], chunk
+    where = chunk_name(n, *divmod(image, root.info.shape[1]), z, y, x)
+    checked(data, crc, where)
+    coding = CODINGS[level.coding]
+    report["codings"][coding] = report["codings"].get(coding, 0) + 1
+    if level.coding != FILES:
+        plain_voxels(data, level, root.info.dtype, where)
+        return
+    found = check_file(data)
+    report["primitives"] += found["primitives"]
+    try:
+        if found["errors"]:
+            raise FormatError(found["errors"][0])
+        with VgmReader.open(data) as reader:
+            check_brick(reader.meta.info, root.info, level, (z, y, x))
+    except FormatError as exc:
+        raise type(exc)(f"{where}: {exc}") from exc
 
 
 def _check_support(i: int, entry: ChunkEntry, records: Records, meta: FileMeta) -> None:

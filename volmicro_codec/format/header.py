@@ -16,8 +16,10 @@ _LAYOUT = struct.Struct("<8sBBBBIIQI")
 assert _LAYOUT.size == HEADER_BYTES
 _CHECKED = HEADER_BYTES - 4  # bytes before the checksum
 
-# Must-understand flags this release knows: bit -> name. None are defined in version 1.0.
-REQUIRED_FLAGS: dict[int, str] = {}
+PACKED = 1
+"""Must-understand flag of a packed file, which holds many files (spec, vgm-1-packed.md)."""
+PACKED_MINOR = 1
+KNOWN_FLAGS = PACKED
 MAX_PAYLOAD = 1 << 62
 
 
@@ -42,6 +44,11 @@ class Header:
     minor: int = MINOR
     required_flags: int = 0
     ignorable_flags: int = 0
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it is of a packed file."""
+        return bool(self.required_flags & PACKED)
 
     @property
     def payload_start(self) -> int:
@@ -106,7 +113,7 @@ def verify(header: Header, head: bytes) -> None:
         raise ChecksumError(
             f"header, metadata and index: checksum {crc:#010x}, expected {header.crc32:#010x}"
         )
-    unknown = [bit for bit in range(8) if header.required_flags >> bit & 1 and bit not in REQUIRED_FLAGS]
+    unknown = [bit for bit in range(8) if (header.required_flags & ~KNOWN_FLAGS) >> bit & 1]
     if unknown:
         bits = ", ".join(str(bit) for bit in unknown)
         raise UnsupportedFeatureError(f"header: must-understand flag bit {bits} is not known to this release")

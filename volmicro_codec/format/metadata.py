@@ -105,6 +105,35 @@ def pack(meta: FileMeta) -> bytes:
         Where a value cannot be stored. (What can be stored but not read back is found by `parse`.)
     """
     info = meta.info
+    out = [_pack_shape(info)]
+    if not MIN_CUTOFF <= meta.cutoff <= MAX_CUTOFF:
+        raise UsageError(f"cutoff {meta.cutoff}: expected {MIN_CUTOFF:g} to {MAX_CUTOFF:g}")
+    out.append(put_decimal(meta.cutoff))
+    if len(meta.images) != info.shape[0] * info.shape[1]:
+        raise UsageError(f"{len(meta.images)} (base, gain) pairs, expected {info.shape[0] * info.shape[1]}")
+    out.append(struct.pack(f"<{2 * len(meta.images)}f", *(v for pair in meta.images for v in pair)))
+    return b"".join(out) + _pack_tags(_tags(meta))
+
+
+def pack_volume(info: VolumeInfo, software: str | None) -> bytes:
+    """What a packed file says of its volume: metadata without what belongs to the chunks of one file.
+
+    Raises
+    ------
+    UsageError
+        Where a value cannot be stored.
+    """
+    tags = _tags_of_volume(info)
+    if software is not None:
+        tags[TAG_SOFTWARE] = _utf8(software)
+    return _pack_shape(info) + _pack_tags(tags)
+
+
+def _pack_tags(tags: dict[int, bytes]) -> bytes:
+    return b"".join(put(tag) + put_bytes(tags[tag]) for tag in sorted(tags))
+
+
+def _pack_shape(info: VolumeInfo) -> bytes:
     if info.dtype.name not in DTYPE_IDS:
         raise UsageError(f"dtype {info.dtype.name}: expected one of {', '.join(SUPPORTED_DTYPES)}")
     if not info.axes.endswith("ZYX") or info.axes not in ("ZYX", "CZYX", "TZYX", "TCZYX"):
@@ -113,40 +142,38 @@ def pack(meta: FileMeta) -> bytes:
         raise UsageError(f"shape {info.shape} does not fit axes {info.axes!r}")
     out = [bytes([DTYPE_IDS[info.dtype.name], ("T" in info.axes) | ("C" in info.axes) << 1])]
     out += [put(int(n)) for a, n in zip("TCZYX", info.shape, strict=True) if a in info.axes]
-    if not MIN_CUTOFF <= meta.cutoff <= MAX_CUTOFF:
-        raise UsageError(f"cutoff {meta.cutoff}: expected {MIN_CUTOFF:g} to {MAX_CUTOFF:g}")
-    out.append(put_decimal(meta.cutoff))
-    if len(meta.images) != info.shape[0] * info.shape[1]:
-        raise UsageError(f"{len(meta.images)} (base, gain) pairs, expected {info.shape[0] * info.shape[1]}")
-    out.append(struct.pack(f"<{2 * len(meta.images)}f", *(v for pair in meta.images for v in pair)))
-    for tag, value in _tags(meta):
-        out.append(put(tag) + put_bytes(value))
     return b"".join(out)
 
 
-def _tags(meta: FileMeta) -> list[tuple[int, bytes]]:
-    info, tags = meta.info, []
+def _tags(meta: FileMeta) -> dict[int, bytes]:
+    tags = _tags_of_volume(meta.info)
     if meta.shared:
         items = sorted(meta.shared.items())
-        tags.append((TAG_SHARED, b"".join(put(k) + put_bytes(bytes(v)) for k, v in items)))
-    if info.unit is not None or any(v is not None for v in info.voxel_size):
-        tags.append((TAG_VOXEL_SIZE, _voxel_size(info)))
-    if info.channels:
-        tags.append((TAG_CHANNELS, b"".join(_channel(channel) for channel in info.channels)))
-    if info.source_name:  # an empty name is none
-        tags.append((TAG_SOURCE_NAME, _utf8(info.source_name)))
+        tags[TAG_SHARED] = b"".join(put(k) + put_bytes(bytes(v)) for k, v in items)
     if meta.software is not None:
-        tags.append((TAG_SOFTWARE, _utf8(meta.software)))
+        tags[TAG_SOFTWARE] = _utf8(meta.software)
     if meta.settings is not None:
-        tags.append((TAG_SETTINGS, _utf8(meta.settings)))
+        tags[TAG_SETTINGS] = _utf8(meta.settings)
     if meta.quality:
-        tags.append((TAG_QUALITY, b"".join(_score(name, v) for name, v in meta.quality.items())))
+        tags[TAG_QUALITY] = b"".join(_score(name, v) for name, v in meta.quality.items())
     if meta.noise:
         if len(meta.noise) != len(meta.images):
             raise UsageError(f"{len(meta.noise)} noise models, expected {len(meta.images)}")
-        tags.append((TAG_NOISE, b"".join(_noise(model) for model in meta.noise)))
+        tags[TAG_NOISE] = b"".join(_noise(model) for model in meta.noise)
+    return tags
+
+
+def _tags_of_volume(info: VolumeInfo) -> dict[int, bytes]:
+    """Those that say what the voxels are."""
+    tags = {}
+    if info.unit is not None or any(v is not None for v in info.voxel_size):
+        tags[TAG_VOXEL_SIZE] = _voxel_size(info)
+    if info.channels:
+        tags[TAG_CHANNELS] = b"".join(_channel(channel) for channel in info.channels)
+    if info.source_name:  # an empty name is none
+        tags[TAG_SOURCE_NAME] = _utf8(info.source_name)
     if info.time_interval is not None:
-        tags.append((TAG_TIME_INTERVAL, _time_interval(info.time_interval, info.time_unit)))
+        tags[TAG_TIME_INTERVAL] = _time_interval(info.time_interval, info.time_unit)
     return tags
 
 
@@ -217,6 +244,39 @@ def parse(data: bytes) -> FileMeta:
         For a data type or a must-understand tag that is not known.
     """
     cur = Cursor(data, WHERE)
+    dtype, axes, shape = _read_shape(cur)
+    cutoff = cur.decimal()
+    if not MIN_CUTOFF <= cutoff <= MAX_CUTOFF:
+        raise FormatError(f"{WHERE}: cutoff {cutoff}, expected {MIN_CUTOFF:g} to {MAX_CUTOFF:g}")
+    pairs = np.frombuffer(cur.take(8 * shape[0] * shape[1]), "<f4").reshape(-1, 2)
+    if not np.isfinite(pairs).all():
+        raise FormatError(f"{WHERE}: base or gain of an image is not finite")
+    images = tuple((float(b), float(g)) for b, g in pairs.tolist())
+    found, about = _read_tags(cur, shape)
+    return FileMeta(VolumeInfo(shape, dtype, axes, **about), cutoff, images, **found)
+
+
+def parse_volume(data: bytes) -> tuple[VolumeInfo, str | None]:
+    """What a packed file says of its volume, and what software wrote it.
+
+    Raises
+    ------
+    FormatError
+        Where a field is damaged, out of its range, or of a single file.
+    UnsupportedFeatureError
+        As `parse`.
+    """
+    cur = Cursor(data, WHERE)
+    dtype, axes, shape = _read_shape(cur)
+    found, about = _read_tags(cur, shape)
+    software = found.pop("software", None)
+    if found:
+        raise FormatError(f"{WHERE}: tag {next(iter(found))!r} in a packed file, whose files have their own")
+    return VolumeInfo(shape, dtype, axes, **about), software
+
+
+def _read_shape(cur: Cursor) -> tuple[np.dtype[Any], str, tuple[int, int, int, int, int]]:
+    """Data type, axes and shape (T, C, Z, Y, X)."""
     dtype_id, axis_flags = cur.u8(), cur.u8()
     if dtype_id not in DTYPES:
         raise UnsupportedFeatureError(f"{WHERE}: data type id {dtype_id} is not known to this release")
@@ -229,14 +289,12 @@ def parse(data: bytes) -> FileMeta:
         raise FormatError(
             f"{WHERE}: shape {(t, c, z, y, x)}: every axis is 1 to 2^31 - 1, at most 2^60 voxels"
         )
-    cutoff = cur.decimal()
-    if not MIN_CUTOFF <= cutoff <= MAX_CUTOFF:
-        raise FormatError(f"{WHERE}: cutoff {cutoff}, expected {MIN_CUTOFF:g} to {MAX_CUTOFF:g}")
-    pairs = np.frombuffer(cur.take(8 * t * c), "<f4").reshape(-1, 2)
-    if not np.isfinite(pairs).all():
-        raise FormatError(f"{WHERE}: base or gain of an image is not finite")
-    images = tuple((float(b), float(g)) for b, g in pairs.tolist())
+    return DTYPES[dtype_id], axes, (t, c, z, y, x)
 
+
+def _read_tags(cur: Cursor, shape: tuple[int, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Fields of `FileMeta`, and fields of `VolumeInfo`, to the end of the metadata."""
+    t, c = shape[:2]
     found: dict[str, Any] = {}
     about: dict[str, Any] = {}
     last = -1
@@ -270,8 +328,7 @@ def parse(data: bytes) -> FileMeta:
             about["time_interval"], about["time_unit"] = _read_time_interval(part)
         elif tag & 1:
             raise UnsupportedFeatureError(f"{WHERE}: must-understand tag {tag} is not known to this release")
-    info = VolumeInfo((t, c, z, y, x), DTYPES[dtype_id], axes, **about)
-    return FileMeta(info, cutoff, images, **found)
+    return found, about
 
 
 def _read_shared(cur: Cursor) -> dict[int, bytes]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ChecksumError, FormatError, UsageError
+from ..errors import ChecksumError, FormatError, UnsupportedFeatureError, UsageError
 from ..primitives import Records
 from . import codings, header, index, metadata
 from .chunk import ChunkEntry
@@ -39,6 +39,8 @@ def parse_head(head: bytes, lengths: Header) -> tuple[FileMeta, ChunkIndex]:
     FormatError
     """
     header.verify(lengths, head)
+    if lengths.is_packed:
+        raise UnsupportedFeatureError("a packed volume, which holds many files, where one file was expected")
     body = head[HEADER_BYTES : lengths.payload_start]
     meta = metadata.parse(body[: lengths.metadata_length])
     start, length = lengths.payload_start, lengths.payload_length

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..units import MICROMETRES, PIXEL, SECONDS
 
 if TYPE_CHECKING:
     from ..decoder import VgmArray
+    from ..decoder.multiscale import MultiscaleArray
 
 Layer = tuple[Any, dict[str, Any], str]
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -32,21 +34,26 @@ def get_reader(path: Paths) -> Callable[[Paths], list[Layer]] | None:
 
 def read(path: Paths) -> list[Layer]:
     """The layers of .vgm files: one a channel, evaluated where and when napari looks."""
-    from ..decoder import open as open_vgm
+    from ..decoder.opening import open as open_vgm
 
     return [layer for p in as_list(path) for layer in layers(open_vgm(p), p)]
 
 
-def layers(array: VgmArray, path: str) -> list[Layer]:
-    """The layers of an open file.
+def layers(array: VgmArray | MultiscaleArray, path: str) -> list[Layer]:
+    """The layers of an open file or store.
 
     Parameters
     ----------
-    array : VgmArray
+    array : VgmArray or MultiscaleArray
         At its full grid; has to stay open.
     path : str
         What it was opened from, for names.
     """
+    from ..decoder.multiscale import MultiscaleArray
+
+    if isinstance(array, MultiscaleArray):
+        stored = [array.level(n) for n in range(array.levels)]
+        return layers_of(array, path, stored, _of_chunks, array.quality)
     grids = [array]
     while max(grids[-1].info.shape[2:]) > SMALL:
         grids.append(array.level(len(grids)))
@@ -149,6 +156,14 @@ def _lazy(grid: VgmArray, channel: int) -> Any:
     from .dask import to_dask
 
     lazy = to_dask(grid, tuple(BLOCK[a] for a in grid.axes))
+    return lazy[tuple(channel if a == "C" else slice(None) for a in grid.axes)]
+
+
+def _of_chunks(grid: MultiscaleArray, channel: int) -> Any:
+    """One channel of a stored level, in blocks that suit looking at planes: each reads a part of a brick."""
+    da: Any = import_module("dask.array")
+    blocks = tuple(min(BLOCK[a], n) for a, n in zip(grid.axes, grid.shape, strict=True))
+    lazy = da.from_array(grid, chunks=blocks, lock=False, fancy=False)
     return lazy[tuple(channel if a == "C" else slice(None) for a in grid.axes)]
 
 

@@ -7,7 +7,6 @@ much of it as there is. A chunk that is not there has the array's fill value, as
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +21,8 @@ from zarr.abc.store import RangeByteRequest
 from zarr.core.common import JSON, parse_named_configuration
 from zarr.registry import register_codec
 
-from ..decoder import VgmArray
 from ..decoder import open as open_vgm
+from ..decoder.chunk_box import decode_chunk, read_box
 from ..errors import FormatError, UnsupportedFeatureError, UsageError
 from ..format.header import HEADER_BYTES, parse
 from ..format.reader import FIRST_READ
@@ -142,18 +141,12 @@ def encode_chunk(voxels: Voxels, settings: Mapping[str, Any]) -> bytes:
     return encode_bytes(Volume.from_array(voxels), chosen)[0]
 
 
-def decode_chunk(data: bytes, shape: Sequence[int], dtype: np.dtype[Any], fill: Any) -> Voxels:
-    """All voxels of a chunk of ``shape``; where its file's box ends before the chunk's, the fill value."""
-    with open_vgm(data) as array:
-        return _box(array, tuple(shape), dtype, [(0, int(n)) for n in shape], fill)
-
-
 def _part(source: _GetterSource, selection: Any, spec: Any) -> Voxels:
     """What ``chunk[selection]`` would be."""
     shape = tuple(int(n) for n in spec.shape)
     bounds, inner = _bounds(selection, shape)
     with open_vgm(source) as array:
-        return np.ascontiguousarray(_box(array, shape, _dtype(spec), bounds, spec.fill_value)[inner])
+        return np.ascontiguousarray(read_box(array, shape, _dtype(spec), bounds, spec.fill_value)[inner])
 
 
 def _bounds(selection: Any, shape: tuple[int, ...]) -> tuple[list[tuple[int, int]], tuple[Any, ...]]:
@@ -176,35 +169,6 @@ def _bounds(selection: Any, shape: tuple[int, ...]) -> tuple[list[tuple[int, int
             inner.append(key - lo)
         bounds.append((lo, hi))
     return bounds, tuple(inner)
-
-
-def _box(
-    array: VgmArray,
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    bounds: Sequence[tuple[int, int]],
-    fill: Any,
-) -> Voxels:
-    """A box of a chunk from its file."""
-    info = array.info
-    if info.dtype != dtype.newbyteorder("="):
-        raise FormatError(f"chunk: a file of {info.dtype}, expected {dtype}")
-    images, inside = math.prod(shape[:-3]), math.prod(info.shape[:2])
-    if images != inside or any(a > b for a, b in zip(info.shape[2:], shape[-3:], strict=True)):
-        raise FormatError(f"chunk: a file of shape {info.shape}, expected {shape} or less of it")
-    there = [(lo, max(lo, min(hi, n))) for (lo, hi), n in zip(bounds[-3:], info.shape[2:], strict=True)]
-    whole = tuple(hi - lo for lo, hi in bounds)
-    out = np.empty(whole, info.dtype)
-    if [b - a for a, b in there] != list(whole[-3:]):
-        out[...] = 0 if fill is None else fill
-    if out.size and all(a < b for a, b in there):
-        within = tuple(slice(0, b - a) for a, b in there)
-        for k, at in enumerate(np.ndindex(*shape[:-3])):
-            if all(lo <= a < hi for a, (lo, hi) in zip(at, bounds, strict=False)):
-                place = tuple(a - lo for a, (lo, _) in zip(at, bounds, strict=False))
-                t, c = divmod(k, info.shape[1])
-                out[(*place, *within)] = array.read(there, time=t, channel=c)
-    return out
 
 
 def _dtype(spec: Any) -> np.dtype[Any]:

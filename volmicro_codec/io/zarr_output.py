@@ -11,7 +11,7 @@ from typing import Any
 
 from ..atomic import sync_directory
 from ..beside import OLD, claimed, clear_leftovers, name_beside
-from ..errors import DependencyError, OutputError, OutputExistsError, RemoteError
+from ..errors import DependencyError, OutputError, OutputExistsError, RemoteError, VgmError
 from ..exchange import exchanged
 from ..urls import local_path
 
@@ -97,7 +97,7 @@ def zarr_output(path: str, force: bool = False) -> Iterator[str]:
                 os.rename(temp, real)
             sync_directory(real.parent)
     except OSError as e:
-        if isinstance(e, OutputError):
+        if isinstance(e, VgmError):
             raise
         raise OutputError(f"{path}: cannot be written: {e.strerror or e}") from e
 

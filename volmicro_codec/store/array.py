@@ -1,158 +1,52 @@
-"""A store as an array: voxels of a box are decoded from the chunks that it meets."""
+"""A store as an array, and a packed one: voxels of a box are decoded from the chunks that it meets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..decoder.multiscale import Levels, MultiscaleArray
+from ..decoder.packed import open_packed
 from ..errors import DependencyError, FormatError, UsageError
-from ..indexing import parse_box
-from ..volume import Described, VolumeInfo, VoxelSize
+from ..urls import is_zarr
 from .grid import Grid
 
-Voxels = npt.NDArray[Any]
-SLAB_BYTES = 128 << 20
 
+def open_levels(name: str) -> MultiscaleArray:
+    """Open a store that is finished, or a packed file.
 
-class Levels:
-    """The arrays of a store's levels, each opened when it is first asked for."""
-
-    def __init__(self, openers: list[Callable[[], Any]]) -> None:
-        self._openers = openers
-        self._opened: dict[int, Any] = {}
-
-    def __len__(self) -> int:
-        return len(self._openers)
-
-    def __getitem__(self, n: int) -> Any:
-        if n not in self._opened:
-            self._opened[n] = self._openers[n]()
-        return self._opened[n]
-
-
-class StoreArray(Described):
-    """The volume of a store, or a level of it; made by `open_store` and `level`.
-
-    Attributes
-    ----------
-    info : VolumeInfo
-        Shape and voxel size are those of the level.
-    record : dict
-        What the encode left of itself (slope, bytes, bricks, ...).
+    Raises
+    ------
+    FormatError
+        Where it is neither.
+    InputError, RemoteError
+        Where it cannot be read.
     """
-
-    grain_seed = None
-    chunks_missing = 0
-
-    def __init__(self, levels: Levels, info: VolumeInfo, record: Mapping[str, Any], level: int = 0) -> None:
-        self._levels, self._whole, self.record, self.grid_level = levels, info, dict(record), level
-        step = 1 << level
-        z, y, x = (-(-n // step) for n in info.shape[2:])
-        shape = (*info.shape[:2], z, y, x)
-        size = [None if v is None else v * step for v in info.voxel_size]
-        self.info: VolumeInfo = replace(info, shape=shape, voxel_size=(size[0], size[1], size[2]))
-
-    @property
-    def voxel_size(self) -> VoxelSize:
-        """(z, y, x) distance between the centres of this level's voxels; None where unknown."""
-        return self.info.voxel_size
-
-    @property
-    def levels(self) -> int:
-        """How many levels the store has."""
-        return len(self._levels)
-
-    @property
-    def coarsest(self) -> int:
-        """The largest n of `level`."""
-        return self.levels - 1 - self.grid_level
-
-    @property
-    def grid(self) -> Grid:
-        """How the volume is cut into bricks."""
-        return Grid(self._whole, int(self.record["brick"]))
-
-    @property
-    def left_out(self) -> int:
-        """Bricks of the full grid that have no chunk."""
-        return sum(b - a + 1 for a, b in self.record["left_out"][0])
-
-    def level(self, n: int) -> StoreArray:
-        """A level 2^n coarser than this one.
-
-        Raises
-        ------
-        UsageError
-            Where the store has no such level.
-        """
-        wanted = self.grid_level + n
-        if not 0 <= wanted < self.levels:
-            raise UsageError(f"level {wanted}: the store has levels 0 to {self.levels - 1}")
-        return StoreArray(self._levels, self._whole, self.record, wanted)
-
-    def without_grain(self) -> StoreArray:
-        """The same."""
-        return self
-
-    def with_grain(self, seed: int = 0) -> StoreArray:
-        """Raises `UsageError`: every brick has a noise model of its own."""
-        raise UsageError("grain: a store has none, its bricks have noise models of their own")
-
-    def __getitem__(self, key: Any) -> Any:
-        return np.asarray(self._levels[self.grid_level][key])
-
-    def read(
-        self, box: Any = None, *, level: int = 0, channel: int | None = None, time: int | None = None
-    ) -> Voxels:
-        """The voxels of a box; see `VgmArray.read`."""
-        if level:
-            return self.level(level).read(box, channel=channel, time=time)
-        ranges = parse_box(box, self.info.shape[2:])
-        at: dict[str, Any] = {
-            a: slice(r.start, r.start + r.count) for a, r in zip("ZYX", ranges, strict=True)
-        }
-        for axis, chosen in (("T", time), ("C", channel)):
-            at[axis] = slice(None) if chosen is None else chosen
-        found: Voxels = self[tuple(at[a] for a in self.axes)]
-        return found
-
-    def iter_slabs(
-        self, max_bytes: int = SLAB_BYTES, *, channel: int | None = None, time: int | None = None
-    ) -> Iterator[tuple[tuple[int | slice, ...], Voxels]]:
-        """The volume slab by slab, of whole chunks where they fit; see `VgmArray.iter_slabs`."""
-        planes, height, width = self.info.shape[2:]
-        depth = max(1, max_bytes // (height * width * self.dtype.itemsize))
-        chunk = int(self._levels[self.grid_level].chunks[-3])
-        if depth > chunk:
-            depth -= depth % chunk
-        times = range(self.info.shape[0]) if time is None else [time]
-        channels = range(self.info.shape[1]) if channel is None else [channel]
-        for t in times:
-            for c in channels:
-                for z in range(0, planes, depth):
-                    at: dict[str, int | slice] = {"T": t, "C": c, "Z": slice(z, min(z + depth, planes))}
-                    index = tuple(at.get(a, slice(None)) for a in self.axes)
-                    yield index, self[index]
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-    def __enter__(self) -> StoreArray:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing is held open."""
+    return open_store(name) if is_zarr(name) else open_packed(name)
 
 
-def open_store(name: str) -> StoreArray:
+def grid_of(array: MultiscaleArray) -> Grid:
+    """How the full grid is cut into bricks.
+
+    Raises
+    ------
+    UsageError
+        Where its chunks are no cubes.
+    """
+    z, y, x = array.stored.chunks[-3:]
+    if not z == y == x:
+        raise UsageError(f"chunks of {z} x {y} x {x} voxels, expected cubes")
+    return Grid(array.whole, int(x))
+
+
+def left_out(array: MultiscaleArray) -> int:
+    """Bricks of the full grid that have no chunk."""
+    return sum(b - a + 1 for a, b in array.record["left_out"][0])
+
+
+def open_store(name: str) -> MultiscaleArray:
     """Open a store that is finished.
 
     Parameters
@@ -198,4 +92,5 @@ def open_store(name: str) -> StoreArray:
         info = volume_of(
             stored, images.images(name, dict(zip(named.axes, named.sizes, strict=True)), {}), {}
         ).info
-    return StoreArray(levels, info, attributes["vgm"])
+    record = dict(attributes["vgm"])
+    return MultiscaleArray(levels, info, partial(dict, record))

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..decoder.multiscale import MultiscaleArray
 from ..errors import OutputError, RemoteError
 from ..volume import VolumeInfo
-from .array import StoreArray, open_store
+from .array import open_levels
 from .runners import Failure, Runner
 
 Key = tuple[int | slice, ...]
@@ -21,8 +22,8 @@ BATCH = 64
 
 
 @lru_cache(maxsize=4)
-def _opened(name: str) -> StoreArray:
-    return open_store(name)
+def _opened(name: str) -> MultiscaleArray:
+    return open_levels(name)
 
 
 def write_levels(
@@ -66,7 +67,7 @@ def write_levels(
     from ..io.zarr_output import zarr_output
     from ..io.zarr_pyramid import blocks, create, finish, level_shapes
 
-    shapes = level_shapes(info.shape[2:])[: open_store(name).levels - level]
+    shapes = level_shapes(info.shape[2:])[: open_levels(name).levels - level]
     todo = [(n, key) for n, shape in enumerate(shapes) for key in blocks(info, shape)]
     begin(len(todo))
     with zarr_output(output, force) as place:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..decoder.multiscale import MultiscaleArray
 from ..errors import InputError
 from ..volume import Volume
-from .array import StoreArray
+from .array import grid_of
 from .grid import Box
 
 CONFIDENCE = 0.95
@@ -74,7 +75,7 @@ class Verified:
 
 def verify(
     original: Volume,
-    array: StoreArray,
+    array: MultiscaleArray,
     count: int,
     seed: int = 0,
     advance: Callable[[int], None] = lambda n: None,
@@ -85,7 +86,7 @@ def verify(
     ----------
     original : Volume
         Of which boxes are read.
-    array : StoreArray
+    array : MultiscaleArray
     count : int
         Bricks.
     seed : int
@@ -104,7 +105,7 @@ def verify(
             f"the store holds {array.info.shape} of {array.dtype}, the original is {original.info.shape} of"
             f" {original.info.dtype}"
         )
-    grid = array.grid
+    grid = grid_of(array)
     rng = np.random.default_rng([seed, 0x7E])
     numbers = list(range(len(grid)))
     if count < len(grid):
