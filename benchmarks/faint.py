@@ -214,7 +214,7 @@ def _amplitude(place: Place, noise: float) -> float:
     return place.sigma * noise * float(np.linalg.norm(_filter(place.structure, place.angle)))
 
 
-def _answers(scene: Scene, voxels: npt.NDArray[Any]) -> F64:
+def answers(scene: Scene, voxels: npt.NDArray[Any]) -> F64:
     """The filter's answer at every place, over what it gives on average for noise alone, in sigma."""
     difference = voxels.astype(np.float64) - scene.base
     found = []
@@ -229,7 +229,7 @@ def _answers(scene: Scene, voxels: npt.NDArray[Any]) -> F64:
 def _measure(
     name: str, codec: str, options: list[str], ratio: float, scenes: Sequence[Scene]
 ) -> Iterator[Row]:
-    answers: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
+    found: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
     size = 0
     note = ""
     for scene in scenes:
@@ -238,14 +238,14 @@ def _measure(
             return
         size += made.size
         note = made.settings
-        pairs = zip(_answers(scene, scene.voxels), _answers(scene, made.decoded), strict=True)
+        pairs = zip(answers(scene, scene.voxels), answers(scene, made.decoded), strict=True)
         for place, pair in zip(scene.places, pairs, strict=True):
-            answers[place.structure, place.sigma].append((float(pair[0]), float(pair[1])))
+            found[place.structure, place.sigma].append((float(pair[0]), float(pair[1])))
     for structure in (SPOT, LINE):
-        empty = np.array(answers[structure, 0])
+        empty = np.array(found[structure, 0])
         thresholds = np.quantile(empty, 1 - FALSE_ALARMS, axis=0)
         for sigma in SIGMAS:
-            values = np.array(answers[structure, sigma])
+            values = np.array(found[structure, sigma])
             noisy, decoded = (values > thresholds).mean(axis=0)
             contrast = float((values[:, 1].mean() - empty[:, 1].mean()) / sigma)
             yield Row(structure, name, ratio, sigma, len(values), float(decoded), float(noisy), contrast,

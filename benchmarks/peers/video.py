@@ -132,6 +132,26 @@ def version() -> str:
     return " ".join(done.stdout.split()[:3])
 
 
+def encode_command(
+    raw: Path, encoded: Path, *, layout: Layout, shape: tuple[int, ...], stream: str, options: Sequence[str],
+    threads: int = 1,
+) -> list[str]:  # fmt: skip
+    """Arguments of ffmpeg that make a bare stream of a file of raw frames of a stack (Z, Y, X)."""
+    rows, columns = layout.sides(shape)
+    source = ["-f", "rawvideo", "-pix_fmt", layout.pixel_format, "-s", f"{columns}x{rows}"]
+    source += ["-r", "25", "-i", str(raw)]
+    return [*source, *options, "-y", "-threads", str(threads), "-f", stream, str(encoded)]
+
+
+def decoded(payload: bytes, layout: Layout, shape: tuple[int, ...], stream: str) -> Voxels:
+    """Samples (Z, Y, X) of a bare stream."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"in.{stream}"
+        path.write_bytes(payload)
+        sink = ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", layout.pixel_format, "-"]
+        return layout.unpack(ffmpeg("-threads", "1", "-f", stream, "-i", str(path), *sink), shape)
+
+
 def curve(
     image: Image,
     mapping: IntensityMap,
@@ -161,7 +181,6 @@ def curve(
         2^(-excess/6), which is what a larger quantiser step would do, so every target can be reached.
     """
     shape = image.data.shape
-    rows, columns = layout.sides(shape)
 
     def top(value: float) -> int:
         return round(layout.top * float(2.0 ** (-max(value - high, 0.0) / 6)))
@@ -172,9 +191,8 @@ def curve(
             path, raw = Path(folder) / f"out.{stream}", Path(folder) / "in.raw"
             # Not through a pipe, so that a run stopped and continued reads all of it.
             raw.write_bytes(frames)
-            source = ["-f", "rawvideo", "-pix_fmt", layout.pixel_format, "-s", f"{columns}x{rows}"]
-            source += ["-r", "25", "-i", str(raw)]
-            command = [*source, *options(min(value, high)), "-y", "-threads", "1", "-f", stream, str(path)]
+            chosen = options(min(value, high))
+            command = encode_command(raw, path, layout=layout, shape=shape, stream=stream, options=chosen)
             payload = b""
             for _ in range(ATTEMPTS):
                 ffmpeg(*command)
@@ -187,12 +205,7 @@ def curve(
         return payload
 
     def decode(payload: bytes) -> Voxels:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"in.{stream}"
-            path.write_bytes(payload)
-            sink = ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", layout.pixel_format, "-"]
-            raw = ffmpeg("-threads", "1", "-f", stream, "-i", str(path), *sink)
-        return mapping.back(layout.unpack(raw, shape), tops[payload])
+        return mapping.back(decoded(payload, layout, shape, stream), tops[payload])
 
     tops: dict[bytes, int] = {}
     return Curve(name, knob, 0, high + 36, step, start, slope, encode, decode)

@@ -1,0 +1,286 @@
+"""What the constants of the significance test are worth: each as it is, less and more, against known truth.
+
+    python benchmarks/significance.py                      # whatever rows are missing, then the summary
+    python benchmarks/significance.py --constant CLOSED    # one constant
+    python benchmarks/significance.py --again              # measure again, after a change of the encoder
+
+Small phantoms of all kinds at 2000 to 30 photons, crops of real stacks seen by a made-up camera, and, for the
+constants that decide what is admitted, the scenes of ``faint.py``: how many of the spots and lines planted at
+4 and 5 standard deviations are found in what was decoded, at equal false alarms. All at ratio 50, where files
+end by themselves: the constants say where. Bytes and PSNR are to be read together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import math
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cases
+import faint
+import keyed_csv
+import numpy as np
+from volumes import ROOT
+
+import volmicro_codec as vgm
+from volmicro_codec import encoder
+from volmicro_codec.encoder import significance
+from volmicro_codec.evaluate import Reference, compare
+from volmicro_codec.phantom import KINDS, make_phantom
+
+TABLE = ROOT / "benchmarks" / "results" / "significance.csv"
+RATIO = 50.0
+SHAPE = (32, 96, 96)
+SEEDS = (11, 12)
+REAL = (("brain", 200), ("nucleus", 200), ("beads-8bit", 200), ("brain-resampled", 200), ("cleared", 30))
+AS_IT_IS = "as it is"
+TRIED: dict[str, tuple[float, ...]] = {
+    "BIT": (1.0, 2.0),
+    "STEP": (2.4, 4.9),
+    "ROUNDING_STEP": (1.4, 2.8),
+    "CELL": (1, 4),
+    "LEVEL_SIGMA": (0.5, 2.0),
+    "BITS_A_CLASS": (6.0, 13.0),
+    "LEAST_BITS": (16.0, 30.0),
+    "LEAST_SEEN": (0.005, 0.08),
+    "ADMITTED": (18.0, 36.0),
+    "CLOSED": (25.0, 30.0, 49.0),
+    "WINDOW": (3, 7),
+    "SUPPORT": (3.0, 6.0),
+}
+"""Values beside the constant's own."""
+ADMITTING = (AS_IT_IS, "BIT", "BITS_A_CLASS", "LEAST_BITS", "ADMITTED", "CLOSED")
+"""For which faint structures are looked for, too."""
+GATES = ("otsu", "none")
+"""With the constants as they are, beside the gate that is the default."""
+FAINT = "faint"
+COLUMNS = (
+    "constant", "value", "bytes", "PSNR, dB", "least", "most", "foreground, dB", "spots", "lines",
+    "scenes' bytes",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stack, or the faint scenes, encoded with one constant changed.
+
+    Attributes
+    ----------
+    constant : str
+        Of `significance`; `AS_IT_IS` for none, "gate none" and "gate otsu" for another gate.
+    value : float
+        0 where no constant is changed.
+    psnr, psnr_fg : float or None
+        dB, against the truth.
+    spots, lines : float or None
+        Share found of those planted at 4 and 5 standard deviations.
+    """
+
+    constant: str
+    value: float
+    stack: str
+    photons: int
+    seed: int
+    bytes: int
+    psnr: float | None = None
+    psnr_fg: float | None = None
+    spots: float | None = None
+    lines: float | None = None
+
+    @property
+    def case(self) -> tuple[str, int, int]:
+        """Which stack."""
+        return self.stack, self.photons, self.seed
+
+    @property
+    def key(self) -> tuple[str, float, tuple[str, int, int]]:
+        """What makes a row the same measurement."""
+        return self.constant, self.value, self.case
+
+    @property
+    def order(self) -> Any:
+        """What rows are sorted by."""
+        return self.key
+
+    @classmethod
+    def digits(cls) -> Mapping[str, int]:
+        """Decimals of the fields that have a fixed number of them."""
+        return dict.fromkeys(("psnr", "psnr_fg", "spots", "lines"), 3)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what is missing, write the summary; 0."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--constant", default=",".join(TRIED), help="comma-separated (default all)")
+    parser.add_argument("--again", action="store_true", help="measure again what the table has")
+    parser.add_argument("--report-only", action="store_true", help="the summary of the rows that exist")
+    parser.add_argument("--output", type=Path, default=TABLE, help="the table")
+    args = parser.parse_args(argv)
+    if not args.report_only:
+        _run(args.constant.split(","), args.again, args.output)
+    _summarise(keyed_csv.read(args.output, Row), args.output.with_suffix(".md"))
+    return 0
+
+
+def _run(constants: Sequence[str], again: bool, table: Path) -> None:
+    have = set() if again else {row.key for row in keyed_csv.read(table, Row)}
+    settings = [(AS_IT_IS, 0.0), *((f"gate {gate}", 0.0) for gate in GATES)]
+    settings += [(name, value) for name in constants for value in TRIED[name]]
+    for name, value in settings:
+        for case in _cases():
+            if (name, value, case) not in have:
+                _measured(name, value, case, lambda c: _against_truth(*c), table)
+        scenes = (FAINT, 0, 0)
+        if (name in ADMITTING or name.startswith("gate")) and (name, value, scenes) not in have:
+            _measured(name, value, scenes, lambda _: _recall(), table)
+
+
+def _cases() -> Iterator[tuple[str, int, int]]:
+    """(stack, photons, seed)."""
+    for seed in SEEDS:
+        yield from ((f"phantom-{kind}", photons, seed) for photons in cases.PHOTONS for kind in KINDS)
+    yield from ((stack, photons, 0) for stack, photons in REAL)
+
+
+def _measured(
+    name: str,
+    value: float,
+    case: tuple[str, int, int],
+    measure: Callable[[Any], dict[str, Any]],
+    table: Path,
+) -> None:
+    with _set(name, value):
+        row = Row(name, value, *case, **measure(case))
+    keyed_csv.add(table, [row], Row)
+    print(row, flush=True)
+
+
+_gate = "learned"
+
+
+@contextlib.contextmanager
+def _set(name: str, value: float) -> Iterator[None]:
+    """While inside, a constant has another value wherever it was imported; or another gate is asked for."""
+    global _gate
+    if name == AS_IT_IS:
+        yield
+    elif name.startswith("gate "):
+        _gate, before = name.removeprefix("gate "), _gate
+        yield
+        _gate = before
+    else:
+        own = getattr(significance, name)
+        modules = [m for m in _modules() if getattr(m, name, None) is own]
+        for module in modules:
+            setattr(module, name, value)
+        yield
+        for module in modules:
+            setattr(module, name, own)
+
+
+@cache
+def _modules() -> list[Any]:
+    names = (m.name for m in pkgutil.iter_modules(encoder.__path__, f"{encoder.__name__}."))
+    return [importlib.import_module(name) for name in names if not name.rpartition(".")[2].startswith("_")]
+
+
+def _against_truth(stack: str, photons: int, seed: int) -> dict[str, Any]:
+    voxels, truth, reference = _stack(stack, photons, seed)
+    data, decoded = _coded(voxels)
+    found = compare(truth, decoded, reference=reference)
+    return {"bytes": len(data), "psnr": found["psnr"], "psnr_fg": found["psnr_fg"]}
+
+
+@cache
+def _stack(stack: str, photons: int, seed: int) -> tuple[Any, Any, Reference]:
+    if stack.startswith("phantom-"):
+        kind = stack.removeprefix("phantom-")
+        voxels, truth = make_phantom(SHAPE, seed, kind, photons=photons, truth=True)
+    else:
+        case = cases.load(stack, photons)
+        box = tuple(slice(0, n) for n in SHAPE)
+        voxels, truth = case.voxels[box], case.truth[box]
+    return voxels, truth, Reference.of(truth)
+
+
+def _coded(voxels: Any) -> tuple[bytes, Any]:
+    data = vgm.encode(voxels, ratio=RATIO, gate=_gate, threads=1)
+    return data, np.asarray(vgm.decode(data)).reshape(voxels.shape)
+
+
+@cache
+def _scenes() -> list[faint.Scene]:
+    return [faint.make_scene(seed) for seed in faint.SEEDS]
+
+
+def _recall() -> dict[str, Any]:
+    size = 0
+    answers: list[tuple[faint.Place, float]] = []
+    for scene in _scenes():
+        data, decoded = _coded(scene.voxels)
+        size += len(data)
+        answers += zip(scene.places, faint.answers(scene, decoded), strict=True)
+
+    def found(structure: str) -> float:
+        empty = [a for place, a in answers if place.structure == structure and not place.sigma]
+        planted = [a for place, a in answers if place.structure == structure and place.sigma >= 4]
+        return float(np.mean(np.array(planted) > np.quantile(empty, 1 - faint.FALSE_ALARMS)))
+
+    return {"bytes": size, "spots": found(faint.SPOT), "lines": found(faint.LINE)}
+
+
+def _summarise(rows: Sequence[Row], path: Path) -> None:
+    """One line a constant and value: what changed against the constants as they are."""
+    own = {row.case: row for row in rows if row.constant == AS_IT_IS}
+    lines = [
+        f"{len(own)} stacks at ratio {RATIO:g} at most, and what changing one constant does to the mean of"
+        " bytes (geometric) and of the PSNR against the truth, with its least and most; spots and lines are"
+        " the shares found of those of 4 and 5 standard deviations in the scenes of `faint.py`.",
+        "",
+        f"| {' | '.join(COLUMNS)} |",
+        "|---" * len(COLUMNS) + "|",
+    ]
+    settings = sorted({(row.constant, row.value) for row in rows}, key=_listed)
+    for name, value in settings:
+        mine = [row for row in rows if (row.constant, row.value) == (name, value) and row.case in own]
+        stacks = [row for row in mine if row.psnr is not None]
+        found = next((row for row in mine if row.spots is not None), None)
+        shown = f"{value:g}" if name in TRIED else ""
+        cells = [name, shown, *(_changes(stacks, own) if stacks else [""] * 5)]
+        cells += [f"{found.spots:.2f}", f"{found.lines:.2f}", str(found.bytes)] if found else [""] * 3
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "As they are: " + ", ".join(f"{n} {getattr(significance, n):.4g}" for n in TRIED) + "."]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _listed(setting: tuple[str, float]) -> tuple[int, float]:
+    order = [AS_IT_IS, *(f"gate {g}" for g in GATES), *TRIED]
+    return order.index(setting[0]), setting[1]
+
+
+def _changes(rows: Sequence[Row], own: Mapping[tuple[str, int, int], Row]) -> list[str]:
+    size = math.exp(np.mean([math.log(row.bytes / own[row.case].bytes) for row in rows]))
+    whole = np.array([_less(row.psnr, own[row.case].psnr) for row in rows])
+    foreground = np.array([_less(row.psnr_fg, own[row.case].psnr_fg) for row in rows])
+    return [f"{100 * (size - 1):+.1f} %", *(f"{v:+.3f}" for v in (whole.mean(), whole.min(), whole.max())),
+            f"{foreground.mean():+.3f}"]  # fmt: skip
+
+
+def _less(a: float | None, b: float | None) -> float:
+    assert a is not None
+    assert b is not None
+    return a - b
+
+
+if __name__ == "__main__":
+    sys.exit(main())
