@@ -156,7 +156,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
     best: tuple[Shares, int] | None = None
     last: tuple[Shares, int] | None = None
     large = plan.points and fit.voxel_count > LARGE_IMAGE
-    worse, few, step, exhausted = 0, 0, 0.0, False
+    worse, few, step, exhausted, pay = 0, 0, 0.0, False, plan.points
     for k in range(1, 4 * s.rounds + 1):
         before, error = len(fit.model), fit.sse
         if fit.noise is not None:
@@ -178,9 +178,11 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
         curve.add(fit)
         # Where the noise says when to end, points are thought of only once bytes may be short: structure that
         # Gaussians are still to find looks like a case for points.
-        if plan.points and (fit.noise is None or len(fit.model) >= goal / FIRST_SHARE):
+        if pay and (fit.noise is None or len(fit.model) >= goal / FIRST_SHARE):
             here = shares_of(fit, curve, plan, budget=budget, guess=step)
             step = here.step
+            # With bytes to spare and no point worth its own, there is none in what better fits leave either.
+            pay = fit.noise is None or here.worthwhile or here.size > budget
             count = len(fit.model)
             due = _favoured(fit) * math.log2(count / best[1]) if best is not None and here.sse else 0.0
             if best is None or (here.loss + due, here.size) < (best[0].loss, best[0].size):
