@@ -48,6 +48,12 @@ INLINE int64_t coarse_length(int64_t n)
     return n / 2 + 2 * VGM_GRID_MARGIN + 1;
 }
 
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ints){__VA_ARGS__})
+#endif
+
 #define LANES static inline TARGET __attribute__((always_inline))
 #define PART static inline TARGET __attribute__((always_inline))
 
@@ -86,7 +92,7 @@ typedef struct {
     void (*prolong_yx)(const float *, float *, const int64_t *, int64_t, int64_t, int, float *);
     void (*prolong_z)(const float *, float *, const int64_t *, int64_t, int64_t, int);
     void (*restrict_yx)(const float *, float *, const int64_t *, int64_t, int64_t, float *);
-    void (*restrict_z)(const float *, float *, const int64_t *, int64_t, int64_t);
+    void (*restrict_z)(const float *, float *, const int64_t *, int64_t, int64_t, float *);
 } functions;
 
 #define FUNCTIONS(set) {render_##set, jvp_##set, moments_##set, prolong_yx_##set, prolong_z_##set, restrict_yx_##set, restrict_z_##set}
@@ -241,7 +247,7 @@ void vgm_restrict_yx(const float *fine, float *coarse, const int64_t shape[3], i
     best_functions()->restrict_yx(fine, coarse, shape, first, last, room);
 }
 
-void vgm_restrict_z(const float *fine, float *coarse, const int64_t shape[3], int64_t first, int64_t last)
+void vgm_restrict_z(const float *fine, float *coarse, const int64_t shape[3], int64_t first, int64_t last, float *room)
 {
-    best_functions()->restrict_z(fine, coarse, shape, first, last);
+    best_functions()->restrict_z(fine, coarse, shape, first, last, room);
 }

@@ -69,13 +69,13 @@ void vgm_fit_gather(const int64_t *ids, int64_t entries, const float *parts, dou
  * lies at 2 (j - VGM_GRID_MARGIN) of the fine one. */
 enum { VGM_GRID_MARGIN = 3 };
 
-/* Adds planes [first, last) of the interpolation of coarse [nz][cy][cx] to fine [nz][ny][nx], or writes them; room [cy][nx]. */
+/* Adds planes [first, last) of the interpolation of coarse [nz][cy][cx] to fine [nz][ny][nx], or writes them; room [cy + 1][nx]. */
 void vgm_prolong_yx(const float *coarse, float *fine, const int64_t shape[3], int64_t first, int64_t last, int over, float *room);
 void vgm_prolong_z(const float *coarse, float *fine, const int64_t shape[3], int64_t first, int64_t last, int over);
 
-/* Planes [first, last) of the transposes; room [nx + 8 + coarse nx + 6]. */
+/* Planes [first, last) of the transposes; room [3 nx + coarse nx + 6], and [nx]. */
 void vgm_restrict_yx(const float *fine, float *coarse, const int64_t shape[3], int64_t first, int64_t last, float *room);
-void vgm_restrict_z(const float *fine, float *coarse, const int64_t shape[3], int64_t first, int64_t last);
+void vgm_restrict_z(const float *fine, float *coarse, const int64_t shape[3], int64_t first, int64_t last, float *room);
 
 /* The most of the processor's instructions that may be used: 0 none, 1 AVX2, 2 AVX-512. For tests: results do not depend on it. */
 void vgm_fit_limit_instructions(int most);

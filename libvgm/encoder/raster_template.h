@@ -324,17 +324,46 @@ PART void NAME(copy)(const float *from, int64_t n, int over, float *out)
         out[x] = over ? out[x] + from[x] : from[x];
 }
 
+/* out[2 i] = even[i], out[2 i + 1] = odd[i], for i < n. */
+PART void NAME(interleave)(const float *even, const float *odd, int64_t n, float *out)
+{
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        vec a = NAME(load)(even + i), b = NAME(load)(odd + i);
+        NAME(store)(out + 2 * i, SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11));
+        NAME(store)(out + 2 * i + 8, SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15));
+    }
+    for (; i < n; i++) {
+        out[2 * i] = even[i];
+        out[2 * i + 1] = odd[i];
+    }
+}
+
+/* The transpose: even[i] = in[2 i], odd[i] = in[2 i + 1]. */
+PART void NAME(separate)(const float *in, int64_t n, float *even, float *odd)
+{
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        vec a = NAME(load)(in + 2 * i), b = NAME(load)(in + 2 * i + 8);
+        NAME(store)(even + i, SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14));
+        NAME(store)(odd + i, SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15));
+    }
+    for (; i < n; i++) {
+        even[i] = in[2 * i];
+        odd[i] = in[2 * i + 1];
+    }
+}
+
 static TARGET void NAME(prolong_yx)(const float *coarse, float *fine, const int64_t shape[3], int64_t first, int64_t last, int over, float *room)
 {
     int64_t ny = shape[1], nx = shape[2], cy = coarse_length(ny), cx = coarse_length(nx);
     for (int64_t z = first; z < last; z++) {
         for (int64_t j = 0; j < cy; j++) {
             const float *c = coarse + (z * cy + j) * cx + VGM_GRID_MARGIN;
-            float *row = room + j * nx;
-            for (int64_t i = 0; i < nx / 2; i++) {
-                row[2 * i] = c[i];
-                row[2 * i + 1] = NEAR * (c[i] + c[i + 1]) + MIDDLE * (c[i - 1] + c[i + 2]) + FAR * (c[i - 2] + c[i + 3]);
-            }
+            const float *const from[6] = {c - 2, c - 1, c, c + 1, c + 2, c + 3};
+            float *row = room + j * nx, *odd = room + cy * nx;
+            NAME(between)(from, nx / 2, 0, odd);
+            NAME(interleave)(c, odd, nx / 2, row);
             if (nx % 2)
                 row[nx - 1] = c[nx / 2];
         }
@@ -362,52 +391,53 @@ static TARGET void NAME(prolong_z)(const float *coarse, float *fine, const int64
     }
 }
 
-/* out[x] += weight from[x] over a row. */
-PART void NAME(weigh)(const float *from, int64_t n, float weight, float *out)
+/* A row of the restriction: the fine one at a node, or none, and the six between nodes around it. Rows that are not there are `nothing`. */
+PART void NAME(gathered)(const float *at, const float *const from[6], int64_t n, float *out)
 {
     for (int64_t x = 0; x < n; x++)
-        out[x] += weight * from[x];
+        out[x] = at[x] + NEAR * (from[2][x] + from[3][x]) + MIDDLE * (from[1][x] + from[4][x]) + FAR * (from[0][x] + from[5][x]);
 }
 
 static TARGET void NAME(restrict_yx)(const float *fine, float *coarse, const int64_t shape[3], int64_t first, int64_t last, float *room)
 {
     int64_t ny = shape[1], nx = shape[2], cy = coarse_length(ny), cx = coarse_length(nx);
-    float *row = room, *odd = room + nx + 8;
+    float *row = room, *odd = row + nx, *even = odd + cx + 6, *nothing = even + nx;
     memset(odd, 0, (size_t)(cx + 6) * sizeof *odd);
+    memset(nothing, 0, (size_t)nx * sizeof *nothing);
     for (int64_t z = first; z < last; z++)
         for (int64_t j = 0; j < cy; j++) {
-            const float *plane = fine + z * ny * nx;
+            const float *plane = fine + z * ny * nx, *rows[7];
             float *out = coarse + (z * cy + j) * cx;
             int64_t y = 2 * (j - VGM_GRID_MARGIN);
-            if (y >= 0 && y < ny)
-                memcpy(row, plane + y * nx, (size_t)nx * sizeof *row);
-            else
-                memset(row, 0, (size_t)nx * sizeof *row);
-            for (int k = 0; k < 6; k++)
-                if (y - 5 + 2 * k >= 0 && y - 5 + 2 * k < ny)
-                    NAME(weigh)(plane + (y - 5 + 2 * k) * nx, nx, k == 0 || k == 5 ? FAR : k == 1 || k == 4 ? MIDDLE : NEAR, row);
-            for (int64_t i = 0; i < nx / 2; i++)
-                odd[i + 2 * VGM_GRID_MARGIN] = row[2 * i + 1];
-            for (int64_t i = 0; i < cx; i++)
-                out[i] = NEAR * (odd[i + 2] + odd[i + 3]) + MIDDLE * (odd[i + 1] + odd[i + 4]) + FAR * (odd[i] + odd[i + 5]);
-            for (int64_t i = 0; i < (nx + 1) / 2; i++)
-                out[i + VGM_GRID_MARGIN] += row[2 * i];
+            for (int k = 0; k < 7; k++) {
+                int64_t at = k < 6 ? y - 5 + 2 * k : y;
+                rows[k] = at >= 0 && at < ny ? plane + at * nx : nothing;
+            }
+            NAME(gathered)(rows[6], rows, nx, row);
+            const float *const from[6] = {odd, odd + 1, odd + 2, odd + 3, odd + 4, odd + 5};
+            NAME(separate)(row, nx / 2, even, odd + 2 * VGM_GRID_MARGIN);
+            NAME(between)(from, cx, 0, out);
+            if (nx % 2)
+                even[nx / 2] = row[nx - 1];
+            NAME(copy)(even, (nx + 1) / 2, 1, out + VGM_GRID_MARGIN);
         }
 }
 
-static TARGET void NAME(restrict_z)(const float *fine, float *coarse, const int64_t shape[3], int64_t first, int64_t last)
+static TARGET void NAME(restrict_z)(const float *fine, float *coarse, const int64_t shape[3], int64_t first, int64_t last, float *room)
 {
     int64_t nz = shape[0], plane = shape[1] * shape[2];
+    memset(room, 0, (size_t)shape[2] * sizeof *room);
     for (int64_t j = first; j < last; j++) {
         int64_t z = 2 * (j - VGM_GRID_MARGIN);
         float *out = coarse + j * plane;
-        if (z >= 0 && z < nz)
-            memcpy(out, fine + z * plane, (size_t)plane * sizeof *out);
-        else
-            memset(out, 0, (size_t)plane * sizeof *out);
-        for (int k = 0; k < 6; k++)
-            if (z - 5 + 2 * k >= 0 && z - 5 + 2 * k < nz)
-                NAME(weigh)(fine + (z - 5 + 2 * k) * plane, plane, k == 0 || k == 5 ? FAR : k == 1 || k == 4 ? MIDDLE : NEAR, out);
+        for (int64_t row = 0; row < plane; row += shape[2]) {
+            const float *rows[7];
+            for (int k = 0; k < 7; k++) {
+                int64_t at = k < 6 ? z - 5 + 2 * k : z;
+                rows[k] = at >= 0 && at < nz ? fine + at * plane + row : room;
+            }
+            NAME(gathered)(rows[6], rows, shape[2], out + row);
+        }
     }
 }
 

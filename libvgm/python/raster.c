@@ -334,14 +334,14 @@ static PyObject *between(PyObject *arguments, int up)
     }
     if ((source = take(&b, from, product(up ? coarse : fine), sizeof(float), 0, 0, "from")) != NULL &&
         (result = take(&b, to, product(up ? fine : coarse), sizeof(float), 1, 0, "to")) != NULL &&
-        (room = take(&b, scratch, along_z ? 0 : up ? coarse[1] * fine[2] : fine[2] + coarse[2] + 14, sizeof(float), 1, 0, "room")) != NULL) {
+        (room = take(&b, scratch, up ? (along_z ? 0 : (coarse[1] + 1) * fine[2]) : 3 * fine[2] + coarse[2] + 6, sizeof(float), 1, 0, "room")) != NULL) {
         Py_BEGIN_ALLOW_THREADS
         if (up && along_z)
             vgm_prolong_z(source, result, fine, first, last, over);
         else if (up)
             vgm_prolong_yx(source, result, fine, first, last, over, room);
         else if (along_z)
-            vgm_restrict_z(source, result, fine, first, last);
+            vgm_restrict_z(source, result, fine, first, last, room);
         else
             vgm_restrict_yx(source, result, fine, first, last, room);
         Py_END_ALLOW_THREADS

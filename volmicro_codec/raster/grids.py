@@ -48,7 +48,7 @@ def prolong(coarse: F32, out: F32, z: bool, threads: int, over: bool = True) -> 
     nz, ny, nx = out.shape
 
     def task(first: int, last: int) -> None:
-        room = np.empty(0 if z else coarse.shape[1] * nx, np.float32)
+        room = np.empty(0 if z else (coarse.shape[1] + 1) * nx, np.float32)
         kernels.prolong(coarse, out, (nz, ny, nx), z, first, last, room, over)
 
     _over(nz, threads, task)
@@ -61,7 +61,7 @@ def restrict(fine: F32, z: bool, threads: int) -> F32:
     out = np.empty(shape, np.float32)
 
     def task(first: int, last: int) -> None:
-        room = np.empty(nx + shape[2] + 14, np.float32)
+        room = np.empty(3 * nx + shape[2] + 6, np.float32)
         kernels.restrict(fine, out, (nz, ny, nx), z, first, last, room)
 
     _over(shape[0], threads, task)
