@@ -150,6 +150,20 @@ def test_napari_shows_it_as_the_store(store: str, one: str) -> None:
     assert arguments["contrast_limits"] == same["contrast_limits"]
 
 
+def test_it_is_a_dask_and_an_xarray_array(store: str, one: str) -> None:
+    pytest.importorskip("dask.array")
+    pytest.importorskip("xarray")
+    expected = open_store(store)
+    with vgm.open(one) as array:
+        assert isinstance(array, vgm.MultiscaleArray)
+        lazy = array.level(1).to_dask()
+        assert np.array_equal(lazy[2:5].compute(), expected.level(1)[2:5])
+        assert lazy.name == array.level(1).to_dask().name != array.to_dask().name
+        shown = array.level(1).to_xarray()
+        assert shown.dims == ("z", "y", "x")
+        assert float(shown.z[0]) == 1.0  # half a voxel of the full grid, of 2 um
+
+
 def test_what_reads_single_files_says_what_it_is(one: str, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedFeatureError, match="packed volume"):
         VgmReader.open(one)
