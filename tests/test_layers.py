@@ -34,8 +34,12 @@ LAYERS = (
 EXTENSIONS = {"_native", "_raster"}
 """Compiled modules: they import nothing."""
 
-ON_REQUEST = {("decoder.array", "integrations.dask"), ("decoder.array", "integrations.xarray")}
-"""`VgmArray.to_dask` and `to_xarray`, which hand over to views that know nothing of the decoder."""
+ON_REQUEST = {
+    (f"decoder.{module}", f"integrations.{view}")
+    for module in ("array", "multiscale")
+    for view in ("dask", "xarray")
+}
+"""`to_dask` and `to_xarray`, which hand over to views that know nothing of the decoder."""
 
 CIRCLES = [{"encoder.densify", "encoder.fit"}, {"encoder.device", "encoder.device_adam"}]
 """Pairs that know one another's types. The list may become shorter, and nothing else."""

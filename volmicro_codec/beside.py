@@ -39,6 +39,11 @@ def resume_name(real: Path) -> Path:
     return real.with_name(f".{_stem(real)}.resume")
 
 
+def bricks_name(real: Path) -> Path:
+    """Where the bricks of a packed file are kept beside it until they are all there."""
+    return real.with_name(f".{_stem(real)}.bricks")
+
+
 @contextlib.contextmanager
 def claimed(real: Path, directory: bool = False) -> Iterator[Path]:
     """A new empty file or directory beside the target, locked; what is left of it afterwards is removed."""

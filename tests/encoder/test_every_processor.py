@@ -1,4 +1,4 @@
-"""The same file comes from every processor that has AVX2: vector widths and the kernels of BLAS change nothing."""
+"""Every processor that has AVX2 gives the same file: vector widths and the kernels of BLAS change nothing."""
 
 from __future__ import annotations
 

@@ -136,6 +136,9 @@ class EncodeCommand(Command):
     "--save-history", type=click.Path(), help="Also write loss, PSNR and primitives per step as JSON."
 )
 @click.option("--save-params", type=click.Path(), help="Also write the Gaussians as .npz.")
+@click.option(
+    "--packed", is_flag=True, help="A .vgm of bricks, as of a store: for volumes larger than memory."
+)
 @cluster_options
 @click.option("--task", metavar="I/N", help="Of a store: only the I-th, from 0, of N shares of its bricks.")
 @click.option("--plan", is_flag=True, help="Of a store: say what it would be and take; writes nothing.")
@@ -152,6 +155,7 @@ def encode(
     series: int | None,
     save_history: str | None,
     save_params: str | None,
+    packed: bool,
     workers: int | None,
     dask: str | None,
     task: str | None,
@@ -174,25 +178,34 @@ def encode(
     Where -o names an .ome.zarr (a path or URL) the volume may be of any size: it is read and encoded brick
     by brick, each a .vgm file and a chunk of the store, by --workers processes, a --dask scheduler, or --task
     I/N of N independent runs, after which 'vgm finish' makes an image of the store. What was begun is gone on
-    with. Without a target all that is not noise is coded.
+    with. Without a target all that is not noise is coded. --packed makes one .vgm of such bricks instead,
+    which are kept beside it until all are there: where it is killed, the same command goes on.
     """
     settings = settings_from(config, given)
     reading = Choice(channel, time, axes, series)
     work = _work(volumes, output, output_dir)
     spread = Spread(workers, dask, task, plan)
-    if output is not None and is_zarr(output):
+    if packed and (output is None or output == STREAM or is_zarr(output)):
+        raise UsageError("--packed: is of one file, -o OUT.vgm")
+    if output is not None and (packed or is_zarr(output)):
         from ..store.job import Input
-        from .encode_store import encode_store
+        from .encode_store import encode_packed, encode_store
 
         saved = {"--save-history": save_history, "--save-params": save_params}
-        refuse_options(f"{output}: a store", {"--force": force, **saved})
+        refuse_options(f"{output}: a store", saved if packed else {"--force": force, **saved})
         if volumes[0] == STREAM:
             raise UsageError("-: a pipe is read once, the bricks of a store need a file")
         original = Input(absolute(volumes[0]), reading.channel, reading.time, reading.axes, reading.series)
-        encode_store(original, absolute(output.rstrip("/")), settings, spread, as_json)
+        if not packed:
+            encode_store(original, absolute(output.rstrip("/")), settings, spread, as_json)
+            return
+        check_file_output(output, force, [config, volumes[0], *_paths_in(settings)], ".vgm")
+        encode_packed(original, absolute(output), settings, spread, force, as_json)
         return
     if spread != ALONE:
-        raise UsageError("--workers, --dask, --task and --plan are of stores: -o OUT.ome.zarr")
+        raise UsageError(
+            "--workers, --dask, --task and --plan are of stores, -o OUT.ome.zarr, and of --packed files"
+        )
     if len(work) > 1 and (save_history is not None or save_params is not None):
         raise UsageError("--save-history and --save-params are of one volume")
     if as_json and output == STREAM:

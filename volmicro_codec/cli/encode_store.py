@@ -1,22 +1,31 @@
-"""``vgm encode IN -o OUT.ome.zarr`` and ``vgm finish``: a volume of any size, brick by brick."""
+"""``vgm encode IN -o OUT.ome.zarr`` or ``--packed``, and ``vgm finish``: any volume, brick by brick."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..beside import PART, bricks_name, name_beside
 from ..errors import FormatError, IncompleteError
+from ..urls import is_zarr
 from .app import Command
 from .options import Seconds, json_option
 from .output import bytes_text, emit_json, emit_rows, remark, shape_text
 from .progress import progress
+from .same_file import check_file_output
 from .spread import Spread, absolute
 
 if TYPE_CHECKING:
     from ..encoder.settings import EncodeSettings
+    from ..progress import Progress
     from ..store.finish import Finished
     from ..store.foresee import Foreseen
     from ..store.job import Input, Job
@@ -24,15 +33,80 @@ if TYPE_CHECKING:
 WIDTH = 12
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """What a run did of a store: its job, and what it is, where all was done."""
+
+    job: Job
+    there: int
+    finished: Finished | None
+
+
 def encode_store(source: Input, dest: str, settings: EncodeSettings, spread: Spread, as_json: bool) -> None:
     """Encode what is not there yet of a store, as far as this run is to; finish it where that was all."""
+    began = time.monotonic()
+    with progress() as bar:
+        encoded = _encode(source, dest, settings, spread, bar, as_json, dest, keep_job=False)
+    if encoded is not None and encoded.finished is not None:
+        rows = ("store", dest, time.monotonic() - began, encoded.there)
+        _emit_finished(encoded.job, encoded.finished, *rows, as_json)
+
+
+def encode_packed(
+    source: Input, output: str, settings: EncodeSettings, spread: Spread, force: bool, as_json: bool
+) -> None:
+    """The same into one file: a store beside it is packed when all its bricks are there, and removed."""
+    began = time.monotonic()
+    hidden = _bricks_of(output)
+    try:
+        with progress() as bar:
+            encoded = _encode(source, hidden, settings, spread, bar, as_json, output, keep_job=True)
+            if encoded is None or encoded.finished is None:
+                return
+            size = _pack(hidden, output, force, bar)
+    except BaseException:
+        if os.path.exists(hidden):
+            remark(f"what is done of {output} is kept in {hidden}: the same command goes on with it")
+        raise
+    rows = ("file", output, time.monotonic() - began, encoded.there)
+    _emit_finished(encoded.job, encoded.finished, *rows, as_json, size)
+
+
+def _bricks_of(output: str) -> str:
+    """The store beside a file that is to be packed of it."""
+    return str(bricks_name(Path(os.path.realpath(output))))
+
+
+def _pack(hidden: str, output: str, force: bool, bar: Progress) -> int:
+    """Pack a store and remove it; bytes of the file."""
+    from ..store.pack import pack_as_it_is
+
+    packed = pack_as_it_is(hidden, output, force, partial(bar.start, f"packing {output}"), bar.advance)
+    # Under this name the next run removes what is left of it, should this one be killed.
+    gone = name_beside(Path(os.path.realpath(output)), PART)
+    os.rename(hidden, gone)
+    shutil.rmtree(gone)
+    return packed.size
+
+
+def _encode(
+    source: Input,
+    dest: str,
+    settings: EncodeSettings,
+    spread: Spread,
+    bar: Progress,
+    as_json: bool,
+    shown: str,
+    *,
+    keep_job: bool,
+) -> Encoded | None:
+    """Encode into a store, which is called ``shown``; None where this run was only to plan."""
     from ..store import encode as bricks
     from ..store.finish import finish, listed
 
     began = time.monotonic()
     share = spread.share()
     with contextlib.ExitStack() as stack:
-        bar = stack.enter_context(progress())
         runner = spread.runner()
         if hasattr(runner, "close"):
             stack.callback(runner.close)
@@ -40,8 +114,8 @@ def encode_store(source: Input, dest: str, settings: EncodeSettings, spread: Spr
         if spread.plan:
             job, foreseen = bricks.plan(source, dest, settings, runner, remark)
             bar.finish()
-            _emit_plan(job, foreseen, as_json)
-            return
+            _emit_plan(job, foreseen, shown, as_json)
+            return None
         job = bricks.settle(source, dest, settings, runner, remark, spread.here)
         numbers = range(len(job.grid)) if share is None else bricks.share_of_task(job, *share)
         bar.start("encoding bricks", len(numbers))
@@ -51,30 +125,26 @@ def encode_store(source: Input, dest: str, settings: EncodeSettings, spread: Spr
             remark(f"brick {failure.item}: {failure.error}")
         if worked.failures:
             failed = sorted(f.item for f in worked.failures)
-            raise IncompleteError(f"{dest}: {listed(failed)} of {len(numbers)} bricks failed; run it again")
-        finished = None
+            raise IncompleteError(f"{shown}: {listed(failed)} of {len(numbers)} bricks failed; run it again")
         if share is None:
             bar.start("checking bricks", len(job.grid))
-            finished = finish(job, bar.advance)
-    seconds = time.monotonic() - began
-    if finished is None:
-        document: dict[str, Any] = {
-            "output": dest, "task": spread.task, "bricks": len(numbers), "there_before": worked.there,
-            "bytes": sum(sum(d.sizes) for d in worked.done), "seconds": seconds,
-        }  # fmt: skip
-        if as_json:
-            emit_json(document)
-        else:
-            remark(f"task {spread.task}: {len(worked.done)} bricks encoded, {worked.there} were there")
-        return
-    _emit_finished(job, finished, seconds, worked.there, as_json)
+            return Encoded(job, worked.there, finish(job, bar.advance, keep_job=keep_job))
+    document: dict[str, Any] = {
+        "output": shown, "task": spread.task, "bricks": len(numbers), "there_before": worked.there,
+        "bytes": sum(sum(d.sizes) for d in worked.done), "seconds": time.monotonic() - began,
+    }  # fmt: skip
+    if as_json:
+        emit_json(document)
+    else:
+        remark(f"task {spread.task}: {len(worked.done)} bricks encoded, {worked.there} were there")
+    return Encoded(job, worked.there, None)
 
 
 @click.command(cls=Command)
-@click.argument("store", metavar="STORE")
+@click.argument("store", metavar="STORE|FILE")
 @json_option
 def finish(store: str, as_json: bool) -> None:
-    """Check every brick of STORE, and make an OME-Zarr image of it.
+    """Check every brick of STORE, and make an OME-Zarr image of it; or of FILE.vgm, and pack it.
 
     The last step of an encode by --task I/N, once all tasks have ended. Where bricks are missing or damaged
     they are listed, and the exit code is 9: run their tasks again. Metadata are written last.
@@ -84,22 +154,39 @@ def finish(store: str, as_json: bool) -> None:
 
     began = time.monotonic()
     dest = absolute(store.rstrip("/"))
-    job = find_job(dest)
+    packed = not is_zarr(dest)
+    if packed:
+        check_file_output(dest, False, [], ".vgm")
+    job = find_job(_bricks_of(dest) if packed else dest)
     if job is None:
-        raise FormatError(f"{store}: no store that was begun and not finished")
+        raise FormatError(f"{store}: no store or packed file that was begun and not finished")
+    size = None
     with progress() as bar:
         bar.start("checking bricks", len(job.grid))
-        finished = finish_job(job, bar.advance)
-    _emit_finished(job, finished, time.monotonic() - began, len(job.grid), as_json)
+        finished = finish_job(job, bar.advance, keep_job=packed)
+        if packed:
+            size = _pack(job.dest, dest, False, bar)
+    what = ("file" if packed else "store", dest, time.monotonic() - began, len(job.grid))
+    _emit_finished(job, finished, *what, as_json, size)
 
 
-def _emit_finished(job: Job, finished: Finished, seconds: float, there: int, as_json: bool) -> None:
+def _emit_finished(
+    job: Job,
+    finished: Finished,
+    what: str,
+    output: str,
+    seconds: float,
+    there: int,
+    as_json: bool,
+    packed_size: int | None = None,
+) -> None:
+    size = finished.size if packed_size is None else packed_size
     document: dict[str, Any] = {
-        "output": job.dest,
+        "output": output,
         "shape": list(job.info.squeezed_shape),
         "uncompressed_bytes": job.info.nbytes,
-        "store_bytes": finished.size,
-        "ratio": job.info.nbytes / max(finished.size, 1),
+        "store_bytes" if packed_size is None else "file_bytes": size,
+        "ratio": job.info.nbytes / max(size, 1),
         "full_grid_bytes": finished.full_size,
         "bricks": finished.bricks,
         "left_out": finished.empty,
@@ -114,9 +201,9 @@ def _emit_finished(job: Job, finished: Finished, seconds: float, there: int, as_
     pyramid = finished.size - finished.full_size
     emit_rows(
         [
-            ("store", job.dest),
+            (what, output),
             ("volume", f"{shape_text(job.info)}, {bytes_text(job.info.nbytes)}"),
-            ("size", f"{bytes_text(finished.size)}, of which coarser levels {bytes_text(pyramid)}"),
+            ("size", f"{bytes_text(size)}, of which coarser levels {bytes_text(pyramid)}"),
             ("ratio", f"{document['ratio']:.1f}"),
             ("bricks", f"{finished.bricks:,}, of which {finished.empty:,} left out, {there:,} there before"),
             ("slope", f"{job.settings.slope:.5g}"),
@@ -127,11 +214,11 @@ def _emit_finished(job: Job, finished: Finished, seconds: float, there: int, as_
     )
 
 
-def _emit_plan(job: Job, foreseen: Foreseen, as_json: bool) -> None:
+def _emit_plan(job: Job, foreseen: Foreseen, output: str, as_json: bool) -> None:
     from ..store.foresee import workers_that_fit
 
     document: dict[str, Any] = {
-        "output": job.dest,
+        "output": output,
         "shape": list(job.info.squeezed_shape),
         "uncompressed_bytes": job.info.nbytes,
         "bytes_to_read": foreseen.read_bytes,
@@ -152,7 +239,7 @@ def _emit_plan(job: Job, foreseen: Foreseen, as_json: bool) -> None:
     give = "all bricks were tried" if not foreseen.error else f"give or take {100 * foreseen.error:.0f} %"
     emit_rows(
         [
-            ("store", job.dest),
+            ("output", output),
             ("volume", f"{shape_text(job.info)}, {bytes_text(job.info.nbytes)}"),
             (
                 "bricks",

@@ -56,11 +56,12 @@ class MultiscaleArray(Described):
         levels: Levels,
         info: VolumeInfo,
         record: Callable[[], Mapping[str, Any]],
+        token: str,
         close: Callable[[], None] | None = None,
         level: int = 0,
     ) -> None:
         self._levels, self.whole, self._record, self._close = levels, info, record, close
-        self.grid_level = level
+        self._token, self.grid_level = token, level
         step = 1 << level
         z, y, x = (-(-n // step) for n in info.shape[2:])
         shape = (*info.shape[:2], z, y, x)
@@ -87,6 +88,11 @@ class MultiscaleArray(Described):
     def voxel_size(self) -> VoxelSize:
         """(z, y, x) distance between the centres of this level's voxels; None where unknown."""
         return self.info.voxel_size
+
+    @property
+    def origin(self) -> tuple[float, float, float]:
+        """(z, y, x) of the centre of this level's first voxel, in voxels of the full grid."""
+        return (((1 << self.grid_level) - 1) / 2,) * 3
 
     @property
     def levels(self) -> int:
@@ -120,7 +126,7 @@ class MultiscaleArray(Described):
         wanted = self.grid_level + whole("level", n)
         if not self.grid_level <= wanted < self.levels:
             raise UsageError(f"level {wanted}: the store has levels 0 to {self.levels - 1}")
-        return MultiscaleArray(self._levels, self.whole, self._record, self._close, wanted)
+        return MultiscaleArray(self._levels, self.whole, self._record, self._token, self._close, wanted)
 
     def without_grain(self) -> MultiscaleArray:
         """The same."""
@@ -194,6 +200,22 @@ class MultiscaleArray(Described):
                     at: dict[str, int | slice] = {"T": t, "C": c, "Z": slice(z, min(z + depth, planes))}
                     index = tuple(at.get(a, slice(None)) for a in self.axes)
                     yield index, self[index]
+
+    def to_dask(self, chunks: Any = None) -> Any:
+        """A dask array of this level; see `integrations.dask.to_dask`."""
+        from ..integrations.dask import to_dask
+
+        return to_dask(self, chunks)
+
+    def to_xarray(self, chunks: Any = None) -> Any:
+        """A lazy xarray.DataArray with dimensions and coordinates; see `integrations.xarray.to_xarray`."""
+        from ..integrations.xarray import to_xarray
+
+        return to_xarray(self, chunks)
+
+    def __dask_tokenize__(self) -> str:
+        """The same for levels of equal content, and else another."""
+        return f"{self._token} level {self.grid_level}"
 
     def close(self) -> None:
         """Close what was opened, for all levels."""

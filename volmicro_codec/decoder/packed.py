@@ -179,7 +179,7 @@ def open_packed(source: object, *, threads: int | None = None, device: str = "au
     reader = PackedReader.open(source)
     openers = [partial(PackedLevel, reader, n, threads, device) for n in range(len(reader.root.levels))]
     info: VolumeInfo = reader.root.info
-    return MultiscaleArray(Levels(openers), info, _Record(reader), reader.close)
+    return MultiscaleArray(Levels(openers), info, _Record(reader), reader.token, reader.close)
 
 
 class _Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import zlib
 from collections import OrderedDict
@@ -119,6 +120,8 @@ class PackedReader:
     root : Root
     header : Header
     file_size : int
+    token : str
+        The same for files of equal content, and else another.
     """
 
     def __init__(self, source: Source) -> None:
@@ -134,6 +137,8 @@ class PackedReader:
         if start > len(head):
             head += self._source.read(len(head), start - len(head))
         self.root: Root = parse_root(head, self.header)
+        # The root holds the checksums of pages, and they those of chunks.
+        self.token = hashlib.sha256(head[:start]).hexdigest()
         self._pages: OrderedDict[tuple[int, int], tuple[I64, npt.NDArray[Any]]] = OrderedDict()
         self._lock = threading.Lock()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from functools import partial
 from typing import Any
 
@@ -93,4 +95,5 @@ def open_store(name: str) -> MultiscaleArray:
             stored, images.images(name, dict(zip(named.axes, named.sizes, strict=True)), {}), {}
         ).info
     record = dict(attributes["vgm"])
-    return MultiscaleArray(levels, info, partial(dict, record))
+    token = hashlib.sha256(json.dumps([name, attributes], sort_keys=True).encode()).hexdigest()
+    return MultiscaleArray(levels, info, partial(dict, record), token)

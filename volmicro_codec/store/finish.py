@@ -54,8 +54,16 @@ def missing_bricks(job: Job) -> tuple[dict[int, Done], list[int]]:
     return done, missing
 
 
-def finish(job: Job, advance: Callable[[int], None] = lambda n: None) -> Finished:
-    """Check every brick, and make an OME-Zarr image of them.
+def finish(job: Job, advance: Callable[[int], None] = lambda n: None, *, keep_job: bool = False) -> Finished:
+    """Check every brick, and make an OME-Zarr image of them; one that was killed at it is done again.
+
+    Parameters
+    ----------
+    job : Job
+    advance : callable, optional
+        Told how many bricks more are checked.
+    keep_job : bool
+        Leave what says that the store is being made: there is more to do.
 
     Raises
     ------
@@ -82,7 +90,8 @@ def finish(job: Job, advance: Callable[[int], None] = lambda n: None) -> Finishe
         float((mse * voxels).sum() / voxels.sum()),
     )  # fmt: skip
     _describe(job, result, sizes)
-    job.place.remove(FOLDER)
+    if not keep_job:
+        job.place.remove(FOLDER)
     return result
 
 
@@ -127,14 +136,20 @@ def _describe(job: Job, result: Finished, sizes: Any) -> None:
         full = (*info.shape[:2], *shape)
         codec = VgmCodec(slope=_plain((job.settings.slope or 0.0) * 8.0**level), **settings)
         coding: dict[str, Any] = {"serializer": codec, "compressors": None, "filters": None} if own else {}
+        place = job.place.location(str(level))
+        # What a finish that was killed has left of bricks' arrays is the same, of joined ones a part.
+        if own and job.place.get(f"{level}/zarr.json") is not None:
+            arrays.append(zarr.open_array(place, mode="r+", zarr_format=3))
+            continue
         array = zarr.create_array(
-            job.place.location(str(level)),
+            place,
             shape=tuple(full[k] for k in kept),
             chunks=tuple(lead.get("TCZYX"[k], edge) for k in kept),
             dtype=info.dtype,
             fill_value=job.fill if own else 0,
             dimension_names=[a.lower() for a in info.axes],
             chunk_key_encoding={"name": "default", "separator": "/"},
+            overwrite=not own,
             **coding,
         )
         if not own:
@@ -148,7 +163,8 @@ def _describe(job: Job, result: Finished, sizes: Any) -> None:
         "bytes_of_full_grid": result.full_size, "mse": result.mse,
         "left_out": [runs(np.flatnonzero(sizes[:, n] == 0).tolist()) for n in range(sizes.shape[1])],
     }  # fmt: skip
-    zarr.create_group(job.dest, attributes=attributes, overwrite=False)
+    if job.place.get("zarr.json") is None:
+        zarr.create_group(job.dest, attributes=attributes)
 
 
 def _plain(value: float) -> float:

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..urls import local_path
 from ..version import __version__
 from ..volume import VolumeInfo
 from .array import open_store
-from .job import find_job
+from .job import FOLDER, find_job
 from .places import Directory, Place, place_of
 
 DOCUMENT = "zarr.json"
@@ -80,13 +80,24 @@ def pack(
     OutputError
         Where the file cannot be written; nothing is left then.
     """
-    place = place_of(store)
     if find_job(store) is not None:
         raise IncompleteError(f"{store}: is not finished; 'vgm finish', or the encode once more, does that")
+    return pack_as_it_is(store, output, force, begin, advance)
+
+
+def pack_as_it_is(
+    store: str,
+    output: str | os.PathLike[str],
+    force: bool = False,
+    begin: Callable[[int], None] = lambda n: None,
+    advance: Callable[[int], None] = lambda n: None,
+) -> Packed:
+    """The same of a store that still holds the job by which it was made."""
+    place = place_of(store)
     array = open_store(store)
-    info = array.whole
-    levels, documents = _levels_of(store, place, info)
+    levels, documents = _levels_of(store, place, array.whole)
     _refuse_others(store, place, len(levels))
+    info = _named(array.whole, documents[0])
     begin(sum(level.chunks for level in levels))
     chunks = 0
     with atomic_output(output, force) as temp, open(temp, "r+b") as file:
@@ -159,6 +170,14 @@ def unpack(
         return Packed(root.info, chunks, size)
 
 
+def _named(info: VolumeInfo, group: bytes) -> VolumeInfo:
+    """With the name of what was encoded, where the store tells it: its own changes with every copy."""
+    name = json.loads(group)["attributes"]["ome"]["multiscales"][0].get("name")
+    if not isinstance(name, str) or name in ("", ".", "..") or "/" in name:
+        return info
+    return replace(info, source_name=name)
+
+
 def _levels_of(store: str, place: Place, info: VolumeInfo) -> tuple[list[Level], list[bytes]]:
     """The levels of a store and its metadata, as they are."""
     group = place.get(DOCUMENT)
@@ -217,7 +236,7 @@ def _coding(n: int, info: VolumeInfo, codecs: list[dict[str, Any]]) -> int:
 
 def _refuse_others(store: str, place: Place, levels: int) -> None:
     """Raise where a store holds what a packed file would lose."""
-    others = place.names("") - {DOCUMENT, *(str(n) for n in range(levels))}
+    others = place.names("") - {DOCUMENT, FOLDER, *(str(n) for n in range(levels))}
     if others:
         raise FormatError(f"{store}: holds {sorted(others)[0]!r}, which a packed file has no place for")
 

@@ -1,0 +1,187 @@
+"""One file of a volume of any size: the same whoever made it, and however often that was killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import volmicro_codec as vgm
+from tests.store.conftest import SETTINGS
+from volmicro_codec.cli.app import run
+from volmicro_codec.phantom import make_phantom
+from volmicro_codec.store.encode import encode_bricks, settle
+from volmicro_codec.store.finish import finish
+from volmicro_codec.store.job import Input, Job, find_job
+from volmicro_codec.store.runners import Here
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+OPTIONS = ["--brick", "112", "--effort", "fast", "--slope", "3", "--threads", "1", "-q"]
+
+# Encodes, and dies at the n-th call of a function.
+DIES = """
+import os, signal, sys
+from importlib import import_module
+from volmicro_codec.cli.app import run
+module, name, at, *arguments = sys.argv[1:]
+home, *names = name.split(".")
+owner = import_module(module)
+for part in (home, *names)[:-1]:
+    owner = getattr(owner, part)
+last, count = (home, *names)[-1], [0]
+function = getattr(owner, last)
+def dying(*args, **kwargs):
+    count[0] += 1
+    if count[0] == int(at):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return function(*args, **kwargs)
+setattr(owner, last, dying)
+run(arguments)
+"""
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Three bricks, 300 voxels long: with a level that is joined from bricks."""
+    path = tmp_path_factory.mktemp("stack") / "stack.npy"
+    np.save(path, make_phantom((4, 16, 300), 3, photons=400))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def expected(stack: str, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The file of the store that is encoded and packed."""
+    folder = tmp_path_factory.mktemp("expected")
+    assert run(["encode", stack, "-o", str(folder / "a.ome.zarr"), *OPTIONS]) == 0
+    assert run(["pack", str(folder / "a.ome.zarr"), "-o", str(folder / "a.vgm"), "-q"]) == 0
+    return (folder / "a.vgm").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def bricks(stack: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All bricks of it, before they are joined; not to be changed."""
+    folder = tmp_path_factory.mktemp("bricks")
+    assert run(["encode", stack, "-o", str(folder / "a.vgm"), "--packed", "--task", "0/1", *OPTIONS]) == 0
+    return folder / ".a.vgm.bricks"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_it_is_the_store_packed(
+    stack: str, expected: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "a.vgm")
+    assert run(["encode", stack, "-o", out, "--packed", "--json", *OPTIONS]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["output"], said["file_bytes"], said["bricks"]) == (out, len(expected), 3)
+    assert Path(out).read_bytes() == expected
+    assert names(tmp_path) == ["a.vgm"]
+    with vgm.open(out) as array:
+        assert array.info.source_name == "stack.npy"
+        error = np.mean((array[...].astype(float) - np.load(stack)) ** 2)
+        assert error < 0.6 * np.load(stack).var()
+    assert run(["encode", stack, "-o", out, "--packed", *OPTIONS]) == 5
+    assert run(["encode", stack, "-o", out, "--packed", "--force", "--workers", "2", *OPTIONS]) == 0
+    assert Path(out).read_bytes() == expected
+    assert names(tmp_path) == ["a.vgm"]
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "at"),
+    [
+        ("volmicro_codec.store.places", "Directory.put", 4),  # within a brick
+        ("volmicro_codec.io.zarr_pyramid", "halve", 1),  # between the arrays
+        ("volmicro_codec.io.zarr_pyramid", "window_of", 1),  # before the group
+        ("volmicro_codec.format.packed_writer", "PackedWriter.put", 4),  # within the file
+        ("shutil", "rmtree", 1),  # when it is there
+    ],
+)
+def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(
+    stack: str, bricks: Path, expected: bytes, tmp_path: Path, module: str, name: str, at: int
+) -> None:
+    out = str(tmp_path / "a.vgm")
+    if name != "Directory.put":
+        shutil.copytree(bricks, tmp_path / ".a.vgm.bricks")
+    arguments = ["encode", stack, "-o", out, "--packed", *OPTIONS]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    died = subprocess.run([sys.executable, "-c", DIES, module, name, str(at), *arguments], env=env)
+    assert died.returncode == -signal.SIGKILL
+    assert (".a.vgm.bricks" in names(tmp_path)) != Path(out).exists()
+    if Path(out).exists():
+        arguments.append("--force")
+    assert run(arguments) == 0
+    assert Path(out).read_bytes() == expected
+    assert names(tmp_path) == ["a.vgm"]
+
+
+def test_tasks_that_know_nothing_of_each_other_make_it(
+    stack: str, expected: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "a.vgm")
+    tasks = [["encode", stack, "-o", out, "--packed", "--task", f"{i}/3", *OPTIONS] for i in range(3)]
+    assert [run(task) for task in tasks[:2]] == [0, 0]
+    capsys.readouterr()
+    assert run(["finish", out]) == 9
+    assert "bricks missing" in capsys.readouterr().err
+    assert run(tasks[2]) == 0
+    assert run(["finish", out]) == 0
+    assert Path(out).read_bytes() == expected
+    assert names(tmp_path) == ["a.vgm"]
+    assert run(["finish", out]) == 5
+    assert run(["finish", str(tmp_path / "b.vgm")]) == 4
+
+
+def test_other_settings_do_not_go_on_with_it(
+    stack: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "a.vgm")
+    assert run(["encode", stack, "-o", out, "--packed", "--task", "5/7", *OPTIONS]) == 0
+    assert run(["encode", stack, "-o", out, "--packed", "--task", "6/7", *OPTIONS, "--slope", "4"]) == 5
+    assert "with other settings" in capsys.readouterr().err
+
+
+def test_options_that_mean_nothing_are_refused(stack: str, tmp_path: Path) -> None:
+    out = str(tmp_path / "a.vgm")
+    for arguments in (
+        ["-o", str(tmp_path / "a.ome.zarr"), "--packed"],
+        ["-o", "-", "--packed"],
+        ["-o", out, "--packed", "--save-params", str(tmp_path / "a.npz")],
+        ["-o", out, "--workers", "2"],
+    ):
+        assert run(["encode", stack, *arguments]) == 2
+    assert run(["encode", stack, "-o", stack, "--packed", "--force"]) == 5
+    assert not names(tmp_path)
+
+
+def test_a_finish_that_is_killed_is_done_again(original: Path, tmp_path: Path) -> None:
+    """Of a store as well: its arrays are there, and its group is not."""
+    job = settle(Input(str(original)), str(tmp_path / "a.ome.zarr"), SETTINGS)
+    encode_bricks(job, Here())
+    finish(job, keep_job=True)
+    shutil.copytree(job.dest, tmp_path / "b.ome.zarr")
+    (tmp_path / "b.ome.zarr" / "zarr.json").unlink()
+    for name in ("a.ome.zarr", "b.ome.zarr"):
+        found: Job | None = find_job(str(tmp_path / name))
+        assert found is not None
+        finish(replace(found, dest=str(tmp_path / name)))
+    (one, two) = (vgm_array(tmp_path / name) for name in ("a.ome.zarr", "b.ome.zarr"))
+    assert np.array_equal(one, two)
+    assert (tmp_path / "a.ome.zarr/zarr.json").read_text() == (tmp_path / "b.ome.zarr/zarr.json").read_text()
+
+
+def vgm_array(store: Path) -> np.ndarray:
+    from volmicro_codec.store.array import open_store
+
+    return np.asarray(open_store(str(store))[...])
