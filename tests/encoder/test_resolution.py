@@ -16,7 +16,7 @@ from volmicro_codec.decoder import open as open_vgm
 from volmicro_codec.decoder import oracle, select
 from volmicro_codec.encoder.coder import POINTS_PLACE, Layout, code_float16, model_of, place
 from volmicro_codec.encoder.gate import no_gate
-from volmicro_codec.encoder.grid_levels import LOSS, grid_levels, numbered
+from volmicro_codec.encoder.grid_levels import MORE, grid_levels, numbered
 from volmicro_codec.encoder.image import Image
 from volmicro_codec.encoder.model import Model
 from volmicro_codec.encoder.pipeline import encode_bytes
@@ -59,8 +59,8 @@ def coded(model: Model, levels: Levels):
 META = FileMeta(VolumeInfo((1, 1, *SHAPE), np.dtype("float32")), CUTOFF, ((0.0, 1.0),))
 
 
-def loss(voxels: np.ndarray, data: bytes, n: int) -> float:
-    """dB that a grid loses by what it leaves out, against means of the voxels."""
+def more(voxels: np.ndarray, data: bytes, n: int) -> float:
+    """A grid's squared error, against means of the voxels, over that with all levels."""
     with open_vgm(data) as array:
         everything = replace(array.meta, grid_levels=())
         with VgmReader.open(data) as reader:
@@ -68,7 +68,7 @@ def loss(voxels: np.ndarray, data: bytes, n: int) -> float:
             whole = open_vgm(reader).level(n)[...].astype(float)
         target = means(voxels, BOX, n)[0]
         errors = [np.square(shown - target).sum() for shown in (array.level(n)[...].astype(float), whole)]
-    return float(10 * np.log10(errors[0] / errors[1]))
+    return float(errors[0] / errors[1])
 
 
 def test_means_are_those_of_the_voxels_that_there_are() -> None:
@@ -143,7 +143,7 @@ def test_a_file_states_as_few_levels_as_hardly_cost_a_grid_anything(scene: tuple
     assert said[-1] < max(c.level for c in chunks)
     data = encode_file(replace(META, grid_levels=said), chunks)
     for n in grids_of(SHAPE):
-        assert loss(voxels, data, n) <= LOSS + 1e-6
+        assert more(voxels, data, n) <= MORE + 1e-6
 
 
 def test_levels_that_a_grid_would_miss_are_stated(scene: tuple[Model, np.ndarray]) -> None:
@@ -187,4 +187,4 @@ def test_an_encode_with_levels_reads_less_of_the_file_for_coarser_grids(
         assert 1 < len(set(index.level)) <= 3
         assert index.length[index.level <= said[-1]].sum() < index.length.sum()
     for n in grids_of(SHAPE):
-        assert loss(voxels, files[3], n) <= LOSS + 1e-6
+        assert more(voxels, files[3], n) <= MORE + 1e-6
