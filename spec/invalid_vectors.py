@@ -191,6 +191,8 @@ def invalid_files() -> dict[str, tuple[bytes, str, str]]:
     opened("time_interval_without_number", file_of(tags=tag(16, b"\1")), "a unit and no number")
     opened("time_interval_extra_byte", file_of(tags=tag(16, b"\1\0\1\0")), "a byte after the interval")
     opened("time_unit_unknown", file_of(tags=tag(16, b"\x08\0\1")), "unit of time 8")
+    opened("grid_levels_empty", file_of(tags=tag(18, b"")), "levels of no grid")
+    opened("grid_levels_of_32_grids", file_of(tags=tag(18, bytes(32))), "levels of 32 grids")
     opened("quality_cut", file_of(tags=tag(12, b"\1\0\0")), "two bytes of a float32")
     sound = bytes(4) + b"\0\3\0\1\0\0\0"
     for name, value, why in (

@@ -48,6 +48,7 @@ def random_records(rng: np.random.Generator, n: int, spread: Box, scale: tuple[f
 def evaluate(meta: FileMeta, parts: list[Part], grid: int) -> np.ndarray:
     """Section 8 in float64, one primitive after the other: values [T, C, Z, Y, X] before rounding."""
     step = 2**grid
+    highest = meta.grid_levels[min(grid, len(meta.grid_levels)) - 1] if grid and meta.grid_levels else 255
     size_t, size_c, *size = meta.info.shape
     shape = [-(-n // step) for n in size]
     out = np.empty((size_t, size_c, *shape))
@@ -59,7 +60,7 @@ def evaluate(meta: FileMeta, parts: list[Part], grid: int) -> np.ndarray:
         for c in range(size_c):
             total = np.zeros(shape)
             for part in parts:
-                if (part.t, part.c) != (t, c):
+                if (part.t, part.c) != (t, c) or part.level > highest:
                     continue
                 middle = np.array(part.brick_lo) + (np.array(part.brick_shape) - 1) / 2
                 for record in part.records:
@@ -146,6 +147,8 @@ def valid_files() -> dict[str, tuple[FileMeta, list[Part]]]:
     levels[1].coding = codings.PLANES
     levels.append(Part(0, 0, 4, (2, 3, 5), (2, 4, 4), random_records(rng, 2, (1, 2, 2), (0.3, 0.6))))
     files["chunks_and_levels"] = meta(shape, u16, 80.0, 600.0), levels
+    for name, said in (("", (1, 0)), ("_of_31_grids", (4, 3, 0, *[2] * 28))):
+        files[f"grid_levels{name}"] = replace(meta(shape, u16, 80.0, 600.0), grid_levels=said), levels
 
     column = (2, 2, 200)
     row = [
@@ -329,6 +332,7 @@ def described(meta: FileMeta, chunks: list[EncodedChunk]) -> dict[str, Any]:
         "channels": names,
         "source_name": info.source_name,
         **({} if info.time_interval is None else {"time": [info.time_interval, info.time_unit]}),
+        **({"grid_levels": meta.grid_levels} if meta.grid_levels else {}),
         "cutoff": meta.cutoff,
         "images": meta.images,
         "shared": {str(k): v.hex() for k, v in meta.shared.items()},

@@ -234,7 +234,8 @@ def invalid_files() -> dict[str, tuple[bytes, str, str]]:
     opened("root_changed", whole[:40] + bytes([whole[40] ^ 1]) + whole[41:], "a bit of the root")
     opened("flag_unknown", put_together(small(), required=3), "must-understand flag bit 1")
     opened("major_2", put_together(small(), major=2), "major version 2")
-    for number, value in ((1, b""), (10, b"x"), (12, b"\1\0\0\x20\x42"), (14, b"\0\0\xc8\x42\0\2\0\0\0\0\0")):
+    noise = b"\0\0\xc8\x42\0\2\0\0\0\0\0"
+    for number, value in ((1, b""), (10, b"x"), (12, b"\1\0\0\x20\x42"), (14, noise), (18, b"\0")):
         opened(
             f"tag_{number}",
             put_together(small(tags=tag(number, value))),

@@ -80,6 +80,7 @@ def test_reader_finds_what_a_valid_file_holds(name: str) -> None:
             "channels": [[c.name, c.color] for c in info.channels],
             "source_name": info.source_name,
             **({} if info.time_interval is None else {"time": [info.time_interval, info.time_unit]}),
+            **({"grid_levels": list(reader.meta.grid_levels)} if reader.meta.grid_levels else {}),
             "cutoff": reader.meta.cutoff,
             "images": [list(pair) for pair in reader.meta.images],
             "shared": {str(k): v.hex() for k, v in reader.meta.shared.items()},
@@ -141,7 +142,8 @@ def test_decoder_written_from_the_text_gives_the_same_voxels(name: str) -> None:
     for key in ("voxel_size", "unit", "channels", "source_name", "software", "settings", "quality", "noise"):
         found = file.tags[key]
         assert (list(found) if isinstance(found, tuple) else found) == said[key]
-    assert file.tags.get("time") == said.get("time")
+    for key in ("time", "grid_levels"):
+        assert file.tags.get(key) == said.get(key)
     size = sum(abs(gain) for _, gain in file.images)
     np.testing.assert_allclose(file.values(0), _array(name, "values"), rtol=1e-9, atol=1e-9 * size)
     for grid in (1, 3):

@@ -75,6 +75,8 @@ STAGES = (
     "format:write_file",
     "encoder.slope:encode_at_slope",
     "encoder.growth:noise_taken_out",
+    "encoder.resolution:needed_on",
+    "encoder.grid_levels:grid_levels",
 )
 
 _here = threading.local()

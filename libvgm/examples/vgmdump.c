@@ -72,6 +72,12 @@ static vgm_status put_json(const vgm_file *file, vgm_error *error)
         put_text(info->time_unit);
         printf("]");
     }
+    if (info->grids > 0) {
+        printf(", \"grid_levels\": [");
+        for (unsigned n = 1; n <= info->grids; n++)
+            printf("%s%u", n > 1 ? ", " : "", info->grid_levels[n]);
+        printf("]");
+    }
     printf(", \"channels\": [");
     for (uint64_t k = 0; vgm_get_channel(file, k, &name, &color); k++) {
         printf(k ? ", [" : "[");

@@ -56,6 +56,8 @@ typedef struct {
     uint64_t size;
 } vgm_source;
 
+enum { VGM_PREFIX = 1, VGM_RECORD_BYTES = 22, VGM_MAX_GRID = 31 };
+
 typedef enum { VGM_UINT8 = 1, VGM_UINT16 = 2, VGM_FLOAT32 = 3, VGM_INT16 = 4 } vgm_type;
 
 typedef struct {
@@ -63,6 +65,8 @@ typedef struct {
     uint64_t shape[5];       /* T, C, Z, Y, X */
     int has_t, has_c;        /* whether the source had these axes */
     int has_noise;           /* whether the file says what its noise was */
+    unsigned grids;          /* coarser ones that the file says the levels of; where 0, they take all chunks */
+    uint8_t grid_levels[VGM_MAX_GRID + 1]; /* the highest level of the chunks that each grid takes; 255 where it takes all */
     double cutoff;           /* C of section 8 */
     double voxel_size[3];    /* 0 where it is not known */
     double time_interval;    /* from one time point to the next; 0 where it is not known */
@@ -93,8 +97,6 @@ typedef struct {
 typedef struct vgm_file vgm_file;
 typedef struct vgm_region vgm_region;
 
-enum { VGM_PREFIX = 1, VGM_RECORD_BYTES = 22, VGM_MAX_GRID = 31 };
-
 /* Open a file: reads and checks header, metadata and index. `allocator` NULL is malloc and free. `source` is copied. With VGM_PREFIX in
  * `flags` a file that ends early is taken (section 9). */
 VGM_API vgm_status vgm_open(const vgm_source *source, const vgm_allocator *allocator, unsigned flags, vgm_file **file, vgm_error *error);
@@ -115,11 +117,12 @@ VGM_API int vgm_get_channel(const vgm_file *file, uint64_t number, const char **
 /* Read, check and decode the records of one chunk (section 7): `count` x VGM_RECORD_BYTES bytes. Thread-safe. */
 VGM_API vgm_status vgm_read_records(const vgm_file *file, uint64_t chunk, uint8_t *records, vgm_error *error);
 
-/* Grid `level` (section 8.4) of the file: Z, Y, X. */
+/* Grid `level` (section 8.4) of the file: Z, Y, X. It takes the chunks whose level is at most info->grid_levels[level]. */
 VGM_API vgm_status vgm_get_grid(const vgm_file *file, unsigned level, uint64_t shape[3], vgm_error *error);
 
 /* Read a box of voxels lo .. hi of a grid of one image into `out`, C order, in the type of the file; `bytes` is what there is room for.
- * Takes memory for some 2^24 pairs of tiles and primitives at most (or for one tile's), and for the chunks that the box meets. */
+ * Takes memory for some 2^24 pairs of tiles and primitives at most (or for one tile's), and for the chunks of the grid's levels that the
+ * box meets. */
 VGM_API vgm_status vgm_read(const vgm_file *file, uint64_t t, uint64_t c, unsigned level, const uint64_t lo[3], const uint64_t hi[3],
                             void *out, size_t bytes, vgm_error *error);
 

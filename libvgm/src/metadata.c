@@ -214,6 +214,20 @@ static void read_noise(vgm_file *f, vgm_cursor *c)
     f->info.has_noise = c->status == VGM_OK;
 }
 
+static void read_grid_levels(vgm_file *f, vgm_cursor *c)
+{
+    size_t grids = (size_t)vgm_left(c);
+    const uint8_t *levels = vgm_take_bytes(c, grids);
+    if (grids < 1 || grids > VGM_MAX_GRID) {
+        c->status = vgm_fail(c->error, VGM_DAMAGED, "%s: levels of %llu grids, expected 1 to %d", c->where, (unsigned long long)grids,
+                             VGM_MAX_GRID);
+        return;
+    }
+    for (size_t n = 1; n <= VGM_MAX_GRID; n++)
+        f->info.grid_levels[n] = levels[(n < grids ? n : grids) - 1];
+    f->info.grids = (unsigned)grids;
+}
+
 static void read_tag(vgm_file *f, uint64_t tag, text_room *room, vgm_cursor *c)
 {
     switch (tag) {
@@ -245,6 +259,9 @@ static void read_tag(vgm_file *f, uint64_t tag, text_room *room, vgm_cursor *c)
         break;
     case 16:
         read_time_interval(f, room, c);
+        break;
+    case 18:
+        read_grid_levels(f, c);
         break;
     default:
         if (tag & 1)
@@ -292,6 +309,7 @@ vgm_status vgm_read_metadata(vgm_file *f, const uint8_t *data, size_t length, vg
     vgm_status status = read_sizes(f, &c);
     if (status != VGM_OK)
         return status;
+    memset(f->info.grid_levels, 0xff, sizeof f->info.grid_levels);
     images = f->info.shape[0] * f->info.shape[1];
     if (images > vgm_left(&c) / 8)
         return vgm_fail(error, VGM_DAMAGED, "metadata: %llu images in %llu bytes", (unsigned long long)images,

@@ -76,7 +76,7 @@ static vgm_status select_chunks(vgm_region *r, uint64_t t, uint64_t c, unsigned 
     const vgm_file *f = r->file;
     uint64_t many = 0;
     for (uint64_t i = 0; i < f->info.chunks; i++)
-        many += f->chunks[i].t == t && f->chunks[i].c == c;
+        many += f->chunks[i].t == t && f->chunks[i].c == c && f->chunks[i].level <= f->info.grid_levels[level];
     r->parts = vgm_take(&f->allocator, (size_t)many, sizeof *r->parts, error);
     if (r->parts == NULL)
         return VGM_MEMORY;
@@ -84,7 +84,7 @@ static vgm_status select_chunks(vgm_region *r, uint64_t t, uint64_t c, unsigned 
         const vgm_chunk *k = f->chunks + i;
         part *p = r->parts + r->count;
         int64_t lo[3], hi[3];
-        int meets = k->t == t && k->c == c;
+        int meets = k->t == t && k->c == c && k->level <= f->info.grid_levels[level];
         if (!meets)
             continue;
         reach_of(f, k, level, &r->grid, lo, hi);

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from volmicro_codec.format import VgmReader
+from volmicro_codec.format import VgmReader, as_records, write_file
 from volmicro_codec.io import read_volume
 
 
@@ -29,6 +30,19 @@ def test_info_says_what_the_file_holds(vgm: Callable[..., Any], file: Path) -> N
     assert rows["primitives"] == "10 Gaussians of 22.00 bytes"
     assert rows["chunks"] == "2 in 1 levels; coding: raw"
     assert rows["quality"] == "psnr 40"
+
+
+def test_info_says_which_grids_read_less(vgm: Callable[..., Any], file: Path) -> None:
+    with VgmReader.open(file) as reader:
+        meta, chunks = as_records(reader)
+        some = [replace(chunk, level=k) for k, chunk in enumerate(chunks)]
+    write_file(file, replace(meta, grid_levels=(1, 0)), some, force=True)
+    size = file.stat().st_size
+    less = size - len(some[1].payload)
+    rows = [line for line in vgm("info", "cells.vgm").out.splitlines() if line.startswith("coarser grids")]
+    assert rows == [f"coarser grids  from level 2 on {less} bytes, {100 * less / size:.3g} %"]
+    document = json.loads(vgm("info", "--json", "cells.vgm").out)
+    assert document["bytes"]["by_grid"] == {"0": size, "1": size, "2": less}
 
 
 def test_info_as_json_is_one_document_that_agrees_with_the_reader(

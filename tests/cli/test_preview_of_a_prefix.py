@@ -22,7 +22,7 @@ SHAPE, CUTOFF, LEVELS, COUNT = (20, 30, 40), 9.0, 10, 200
 
 @pytest.fixture
 def layered(tmp_path: Path) -> Path:
-    """A file of ten levels of importance, ever fainter."""
+    """A file of ten levels, ever fainter."""
     rng = np.random.default_rng(3)
     chunks = []
     for level in range(LEVELS):

@@ -103,7 +103,7 @@ def test_one_image_reads_its_own_chunks() -> None:
     series = bricks((16, 32, 32), brick=16, images=(2, 2), axes="TCZYX")
     with open_vgm(series.data) as array, VgmReader.open(series.data) as reader:
         for t, c in np.ndindex(2, 2):
-            ids = select.chunks_of_image(reader.index, t, c)
+            ids = select.chunks_of_image(reader, t, c, select.Grid.of(array.info.shape[2:], 0))
             assert {(reader.entries[i].t, reader.entries[i].c) for i in ids} == {(t, c)}
             assert (np.diff(ids) > 0).all()
         assert array.read(time=1, channel=0).shape == (16, 32, 32)

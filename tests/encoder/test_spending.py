@@ -12,6 +12,7 @@ pytest.importorskip("torch", reason="fits run on torch")
 from tests.encoder.fits import fit_of, gaussians
 from volmicro_codec.encoder import rate, shares
 from volmicro_codec.encoder.points import PointChunk
+from volmicro_codec.encoder.resolution import Levels
 from volmicro_codec.encoder.shares import (
     INDEX_BYTES,
     Layer,
@@ -101,8 +102,9 @@ def test_a_fit_is_as_it_was_where_no_points_go_beside_it(monkeypatch):
     fit.refit(0)
     before, sse = fit.model.clone(), fit.sse
     plan = SimpleNamespace(
-        coding="lattice", effort="fast", levels=1, max_edge=128, at=(0, 0), index_bytes=lambda chunks: 0
-    )
+        coding="lattice", effort="fast", max_edge=128, at=(0, 0), index_bytes=lambda chunks: 0,
+        resolution=SimpleNamespace(levels=lambda model: Levels.one(len(model))),
+    )  # fmt: skip
     monkeypatch.setattr(rate, "fill", lambda *args: None)
     assert rate.code_with_points(fit, Shares(0.3, 1.0, 50.0, 50.0, 1.0, 1.0), 1e6, plan) is None
     for name in ("mu", "B", "w"):

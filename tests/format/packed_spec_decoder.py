@@ -40,7 +40,7 @@ class Packed(one.File):  # type: ignore[misc, name-defined]  # a module that is 
         said = Bytes(data[32 : 32 + meta])
         self.read_shape(said)
         self.read_tags(said)
-        require(not {1, 10, 12, 14} & set(self.seen), "tag of one file")
+        require(not {1, 10, 12, 14, 18} & set(self.seen), "tag of one file")
         self.read_root(Bytes(data[32 + meta : start]), start, payload)
 
     def read_root(self, b: Any, start: int, payload: int) -> None:

@@ -149,7 +149,7 @@ class File:
             require(tag > before, "order of tags")
             before = tag
             self.seen.append(tag)
-            require(tag in (1, 2, 4, 6, 8, 10, 12, 14, 16) or tag % 2 == 0, "unknown required tag")
+            require(tag in (1, 2, 4, 6, 8, 10, 12, 14, 16, 18) or tag % 2 == 0, "unknown required tag")
             if tag == 1:
                 while value.data:
                     coding = value.varint()
@@ -178,6 +178,9 @@ class File:
                 self.read_noise(value, self.shape[0] * self.shape[1])
             elif tag == 16:
                 self.read_time_interval(value)
+            elif tag == 18:
+                self.tags["grid_levels"] = list(value.all())
+                require(1 <= len(self.tags["grid_levels"]) <= 31, "levels of grids")
 
     def read_voxel_size(self, b: Bytes) -> None:
         flags = b.u8()
@@ -308,7 +311,11 @@ class File:
         shape = [math.ceil(s / step) for s in self.shape[2:]]
         at = np.indices(shape).reshape(3, -1).T * step + (step - 1) / 2
         out = np.zeros((*self.shape[:2], len(at)))
+        said = self.tags.get("grid_levels")
+        highest = said[min(n, len(said)) - 1] if n and said else 255
         for chunk in self.chunks:
+            if chunk["level"] > highest:
+                continue
             middle = [a + (s - 1) / 2 for a, s in zip(chunk["lo"], chunk["shape"])]
             for record in self.records(chunk).astype(float):
                 d = at - (middle + record[0:3])

@@ -77,6 +77,7 @@ def metas(draw: st.DrawFn) -> FileMeta:
         draw(st.none() | texts),
         draw(st.dictionaries(names, st.floats(width=32, allow_nan=False), max_size=5)),
         tuple(draw(st.just([]) | st.lists(noises, min_size=n, max_size=n))),
+        tuple(draw(st.lists(st.integers(0, 255), max_size=31))),
     )
 
 

@@ -129,6 +129,7 @@ def _rows(document: dict[str, Any], reader: VgmReader) -> list[tuple[str, str]]:
             f"{sizes['chunks']:,} in {len(sizes['by_level'])} levels; "
             f"coding: {', '.join(sizes['by_coding']) or 'none'}",
         ),
+        *([("coarser grids", _grids(sizes["by_grid"]))] if len(sizes["by_grid"]) > 1 else []),
         ("overhead", f"{sizes['overhead']:,} bytes ({100 * sizes['overhead'] / reader.file_size:.1f} %)"),
     ]
     if meta.quality:
@@ -139,6 +140,14 @@ def _rows(document: dict[str, Any], reader: VgmReader) -> list[tuple[str, str]]:
     if meta.settings:
         rows.append(("settings", meta.settings))
     return rows
+
+
+def _grids(sizes: dict[int, int]) -> str:
+    """What share of the bytes grids take that take less than the next finer one."""
+    less = [n for n in sizes if n and sizes[n] < sizes[n - 1]]
+    return "; ".join(
+        f"from level {n} on {bytes_text(sizes[n])}, {100 * sizes[n] / sizes[0]:.3g} %" for n in less
+    )
 
 
 def _noise(meta: FileMeta) -> list[str]:

@@ -27,7 +27,6 @@ from .select import Grid
 
 Voxels = npt.NDArray[Any]
 SLAB_BYTES = 64 << 20
-COARSEST = 31
 
 
 class _OpenFile:
@@ -96,7 +95,7 @@ class VgmArray(Described):
     @property
     def coarsest(self) -> int:
         """The largest n of `level`."""
-        return COARSEST - self.grid_level
+        return metadata.MAX_GRID - self.grid_level
 
     @property
     def quality(self) -> dict[str, float]:
@@ -289,7 +288,9 @@ class VgmArray(Described):
             yield index, self.read((part, None, None), channel=c, time=t)
 
     def level(self, n: int) -> VgmArray:
-        """A grid 2^n coarser than this one, evaluated without aliasing (spec, 8.4); it shares the open file.
+        """A grid 2^n coarser than this one (spec, 8.4); it shares the open file.
+
+        It reads only the chunks of the levels of resolution that the file says matter there.
 
         Raises
         ------

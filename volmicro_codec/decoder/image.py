@@ -62,7 +62,7 @@ class ImageEvaluator:
         self, t: int, c: int, grid: Grid, block: Block, out: npt.NDArray[Any], pitch: npt.NDArray[np.int64]
     ) -> None:
         meta, index = self.reader.meta, self.reader.index
-        ids = chunks_of_image(index, t, c)
+        ids = chunks_of_image(self.reader, t, c, grid)
         lo, hi = reach(index, ids, meta.info.shape[2:], meta.cutoff, grid)
         met = meeting(lo, hi, (block.tile_lo * block.tile).tolist(), (block.tile_hi * block.tile).tolist())
         ids, lo, hi = ids[met], lo[met], hi[met]

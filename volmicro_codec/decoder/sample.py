@@ -117,7 +117,7 @@ def sample(
     if len(points) == 0:
         return out
     cells = Cells.of(np.clip(points, -FAR, FAR))
-    ids = chunks_of_image(index, t, c)
+    ids = chunks_of_image(reader, t, c, grid)
     low, high = open_reach(index, ids, meta.info.shape[2:], meta.cutoff, grid)
     ids = ids[cells.met_by((low - grid.origin) / grid.step, (high - grid.origin) / grid.step)]
     sums = np.zeros(len(points))

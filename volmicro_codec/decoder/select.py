@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError
+from ..format import VgmReader
 from ..format.index import ChunkIndex
+from ..format.metadata import MAX_GRID
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
-MAX_GRID = 31  # a step of 2^31 makes one voxel of the longest axis there can be
 _MARGIN = 1e-6  # voxels, against rounding
 
 
@@ -64,9 +65,10 @@ class Grid:
         return (float(self.step) ** 2 - 1) / 12
 
 
-def chunks_of_image(index: ChunkIndex, t: int, c: int) -> I64:
-    """Numbers of the chunks of one image, in file order."""
-    return np.flatnonzero((index.t == t) & (index.c == c))
+def chunks_of_image(reader: VgmReader, t: int, c: int, grid: Grid) -> I64:
+    """Numbers of the chunks of one image that a grid takes, in file order."""
+    index, highest = reader.index, reader.meta.highest_level(grid.level)
+    return np.flatnonzero((index.t == t) & (index.c == c) & (index.level <= highest))
 
 
 def reach(

@@ -10,6 +10,7 @@ import torch
 
 from ..format import EncodedChunk, codings, support_box
 from ..format.chunk import brick_centre
+from ..format.metadata import MAX_GRID
 from ..primitives import Primitives, Records, primitives_to_records, records_to_primitives
 from .bricks import Brick, divide
 from .fit import ImageFit
@@ -25,6 +26,7 @@ from .lattice_quantise import (
     records_of,
 )
 from .model import STEP, Model
+from .resolution import Levels
 from .spread import principal
 
 F64 = npt.NDArray[np.float64]
@@ -47,6 +49,14 @@ class Refits:
 
 
 FILE_STEP = 2.0**-6
+LARGEST_EDGE = 512
+"""Of a coarser level's bricks, voxels: float16 then holds positions to an eighth of a voxel at worst."""
+POINTS_PLACE = MAX_GRID + 1
+
+
+def place(grid: int) -> int:
+    """The level, before those of a file are numbered, of chunks that ``grid`` is the coarsest to need."""
+    return MAX_GRID - grid
 
 
 @dataclass
@@ -93,39 +103,34 @@ def model_of(p: Primitives) -> Model:
     )
 
 
-def _levels(model: Model, levels: int) -> I64:
-    """Level of each Gaussian: the most energetic eighth (and of that again an eighth) comes first."""
-    n = len(model)
-    out = np.full(n, levels - 1, np.int64)
-    order = np.argsort(-model.energy().numpy(), kind="stable")
-    for k in range(levels - 1):
-        out[order[: n >> (3 * (levels - 1 - k))]] = np.minimum(out[order[: n >> (3 * (levels - 1 - k))]], k)
-    return out
-
-
-def default_levels(count: int) -> int:
-    """One level a factor of eight above a few thousand primitives; small files have one."""
-    return 1 + (count >= 16_000) + (count >= 1_000_000)
-
-
 @dataclass(frozen=True)
 class Layout:
-    """Bricks of every level of one image; positions are rounded relative to these."""
+    """Bricks of every level of one image; positions are rounded relative to these.
+
+    Attributes
+    ----------
+    bricks : list of (int, Brick)
+        Each with the `place` of its chunk.
+    """
 
     bricks: list[tuple[int, Brick]]
 
     @classmethod
-    def of(cls, model: Model, box: Box, levels: int, max_edge: int) -> Layout:
-        """Levels by energy; bricks that tile a box, by centre: of one outside the brick that is nearest."""
-        level = _levels(model, levels)
+    def of(cls, model: Model, box: Box, max_edge: int, levels: Levels | None = None) -> Layout:
+        """Bricks that tile a box, by centre: of one outside the brick that is nearest.
+
+        Those of coarser levels are larger, as their Gaussians are few.
+        """
+        levels = Levels.one(len(model)) if levels is None else levels
         lo, shape = tuple(s.start for s in box), tuple(s.stop - s.start for s in box)
         mu = model.mu.numpy() - np.array(lo)
         out = []
-        for k in range(levels):
-            ids = np.flatnonzero(level == k)
-            for b in divide(mu[ids], (shape[0], shape[1], shape[2]), max_edge=max_edge):
+        for k, grid in enumerate(levels.grids):
+            ids = np.flatnonzero(levels.of == k)
+            edge = max(max_edge, min(max_edge << grid, LARGEST_EDGE))
+            for b in divide(mu[ids], (shape[0], shape[1], shape[2]), max_edge=edge):
                 z, y, x = (a + n for a, n in zip(b.lo, lo, strict=True))
-                out.append((k, Brick((z, y, x), b.shape, ids[b.members])))
+                out.append((place(grid), Brick((z, y, x), b.shape, ids[b.members])))
         return cls(out)
 
 

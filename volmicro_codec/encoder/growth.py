@@ -17,10 +17,11 @@ from itertools import pairwise
 import numpy as np
 
 from ..format import EncodedChunk
-from .coder import Layout, Rounded, default_levels, plain_rounding
+from .coder import Layout, Rounded, plain_rounding
 from .fit import ImageFit, Schedule
 from .lattice_quantise import Lattice
 from .model import Model
+from .resolution import Resolution
 from .shares import BYTES_AN_OCTAVE, INDEX_BYTES, Shares, solve_shares
 from .significance import BIT, bits_of, step_at_noise, worth
 
@@ -62,7 +63,8 @@ class Plan:
     coding : {"lattice", "float16", "raw"}
     effort : str
     schedule : Schedule
-    levels : int or None
+    resolution : Resolution
+        Levels of the Gaussians.
     points : bool
         Whether single voxels may be coded where that is worth more than further Gaussians.
     max_edge : int
@@ -76,7 +78,7 @@ class Plan:
     coding: str
     effort: str
     schedule: Schedule
-    levels: int | None
+    resolution: Resolution
     points: bool
     max_edge: int
     max_primitives: int | None
@@ -85,11 +87,14 @@ class Plan:
     refine: Callable[[ImageFit], None]
 
 
-def layout_of(fit: ImageFit, plan: Plan, model: Model | None = None) -> Layout:
-    """Bricks of a fit's Gaussians, or of other ones."""
-    m = fit.model if model is None else model
-    levels = plan.levels or default_levels(len(m))
-    return Layout.of(m, fit.image.coded, levels, plan.max_edge)
+def layout_of(fit: ImageFit, plan: Plan) -> Layout:
+    """Bricks of a fit's Gaussians on one level: bytes are foreseen with it."""
+    return Layout.of(fit.model, fit.image.coded, plan.max_edge)
+
+
+def layout_by_level(fit: ImageFit, plan: Plan) -> Layout:
+    """Bricks of a converged fit's Gaussians by level of resolution."""
+    return Layout.of(fit.model, fit.image.coded, plan.max_edge, plan.resolution.levels(fit.model))
 
 
 def limited(count: int, plan: Plan) -> int:

@@ -23,6 +23,7 @@ from ..evaluate.noise import estimate_noise
 from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead
 from ..noise_model import NoiseModel
 from ..progress import Progress, SilentProgress
+from ..raster.pyramid import PyramidRasteriser
 from ..version import __version__
 from ..volume import Volume, VolumeInfo
 from . import densify, growth, quality, rate
@@ -30,10 +31,12 @@ from .coder import FILE_STEP
 from .device import rasteriser_on
 from .fit import EFFORTS, ImageFit, Method, Schedule, Weighting
 from .gate import Gate, no_gate, otsu_gate, train_gate
+from .grid_levels import SMALL_FILE, grid_levels, numbered
 from .image import MAX_BLOCK_VOXELS, Box, Image, check_floats, mapping
 from .journal import KEY_BYTES, Journal, journal
 from .lattice_quantise import Lattice
 from .regularise import Regularisers
+from .resolution import Resolution, grids_of
 from .settings import TARGETS, EncodeSettings
 from .significance import NoiseField
 from .slope import FLOOR, encode_at_slope
@@ -294,11 +297,6 @@ def _within(info: VolumeInfo, window: Box | None) -> VolumeInfo:
     return replace(info, shape=(*info.shape[:2], z, y, x))
 
 
-def _order(chunk: EncodedChunk) -> tuple[int, int, int]:
-    """Where a chunk comes in the file: what matters most of every image first."""
-    return chunk.level, chunk.t, chunk.c
-
-
 def _arrays_of(chunks: Sequence[EncodedChunk]) -> list[npt.NDArray[Any]]:
     """Chunks as arrays: their numbers [N, 17], the lengths of their payloads, and these."""
     rows = [
@@ -359,6 +357,7 @@ class _Job:
         radius = settings.cutoff or DEFAULT_RADIUS
         self.cutoff = float(np.float32(radius * radius))
         self.raster = rasteriser_on(settings.device, self.cutoff, settings.threads)
+        self.grids = PyramidRasteriser(self.cutoff, settings.threads)
         self.history: list[dict[str, Any]] = []
         self.chunks: list[EncodedChunk] = []
         self.mappings: list[tuple[float, float]] = []
@@ -392,6 +391,7 @@ class _Job:
             total = math.floor(raw / value)
         elif name == "size":
             total = value
+        self.meta = replace(self.meta, grid_levels=self._most_grid_levels(total))
         empty = overhead(self.meta, [])
         if total is not None:
             total -= empty + 2
@@ -400,6 +400,7 @@ class _Job:
                     f"a file of {total + empty + 2:.0f} bytes is too small:"
                     f" without a single primitive it takes {empty}"
                 )
+        levels = self.settings.levels
         images = self.images
         for k, (t, c) in enumerate(images):
             spent = sum(len(c.payload) for c in self.chunks) + self._index_bytes(self.chunks)
@@ -408,9 +409,28 @@ class _Job:
                 t, c, name, value, budget, f"{k + 1}/{len(images)} " if len(images) > 1 else ""
             )
             self.chunks += [self._placed(chunk) for chunk in chunks]
-        self.chunks.sort(key=_order)
+        self.chunks = numbered(self.chunks, levels)
         self.meta = self._meta(self.meta.quality)
+        self.meta = replace(self.meta, grid_levels=self._grid_levels(total))
         return self._measure(total)
+
+    def _most_grid_levels(self, total: float | None) -> tuple[int, ...]:
+        """As many levels of grids as the file may state: room for them is kept."""
+        levels = self.settings.levels
+        if levels == 1 or (levels is None and total is not None and total < SMALL_FILE):
+            return ()
+        z, y, x = self.info.shape[2:]
+        return (0,) * grids_of((z, y, x))[-1]
+
+    def _grid_levels(self, total: float | None) -> tuple[int, ...]:
+        """What the file states of grids."""
+        payload = sum(len(c.payload) for c in self.chunks)
+        if not self._most_grid_levels(total) or (self.settings.levels is None and payload < SMALL_FILE):
+            return ()
+        z, y, x = (slice(0, n) for n in self.info.shape[2:])
+        box = self.window or (z, y, x)
+        threads, device = self.settings.threads, self.settings.device
+        return grid_levels(self.meta, self.chunks, self.volume.data, box, threads=threads, device=device)
 
     def _placed(self, chunk: EncodedChunk) -> EncodedChunk:
         """A chunk in voxels of the window."""
@@ -429,7 +449,7 @@ class _Job:
 
     def _index_bytes(self, chunks: Sequence[EncodedChunk]) -> int:
         """Bytes of an index of these chunks beyond those of an empty one."""
-        return overhead(self.meta, sorted(chunks, key=_order)) - overhead(self.meta, [])
+        return overhead(self.meta, numbered(chunks, self.settings.levels)) - overhead(self.meta, [])
 
     def _reference(self, image: Image) -> Reference:
         """Of the voxels that are coded."""
@@ -480,7 +500,8 @@ class _Job:
             return self._index_bytes([*self.chunks, *chunks]) - already
 
         plan = growth.Plan(
-            coding=s.coding, effort=s.effort, schedule=schedule, levels=s.levels,
+            coding=s.coding, effort=s.effort, schedule=schedule,
+            resolution=Resolution(image, self.grids, s.levels),
             points=s.points and s.coding == "lattice" and name != "primitives" and s.max_primitives is None,
             max_edge=s.brick or 128,
             max_primitives=s.max_primitives, at=(t, c), index_bytes=index_bytes, refine=refine,
@@ -526,5 +547,5 @@ class _Job:
             self.shown.advance(1)
         quality = {k: float(np.mean([r[k] for r in rows])) for k in ("psnr", "psnr_fg", "ssim", "mip_ssim")}
         quality["occupancy"] = float(np.mean(self.occupancy))
-        self.meta = self._meta(quality)
+        self.meta = replace(self._meta(quality), grid_levels=self.meta.grid_levels)
         return encode_file(self.meta, self.chunks)

@@ -15,6 +15,7 @@ from ..errors import UsageError
 from ..format import EncodedChunk
 from .coder import (
     FILE_STEP,
+    POINTS_PLACE,
     Coded,
     Layout,
     Refits,
@@ -33,7 +34,7 @@ from .growth import (
     count_settled,
     grow_to_bytes,
     grown_again,
-    layout_of,
+    layout_by_level,
     noise_taken_out,
     shares_of,
     step_for,
@@ -114,7 +115,7 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     if plan.coding != "lattice":
         return _float16_to_bytes(fit, budget, plan)
     fitted = fit.model.clone()
-    layout = layout_of(fit, plan)
+    layout = layout_by_level(fit, plan)
     start = math.sqrt(max(fit.sse, 1e-12) / max(1, len(fitted))) * 0.35
     slack = RATE_SLACK
     floor = max(start * 0.02, least_step(fit))
@@ -163,9 +164,8 @@ def with_points(fit: ImageFit, coded: Coded, found: Layer, plan: Plan) -> Coded:
 
 
 def point_chunks(fit: ImageFit, coded: Coded, found: Layer, plan: Plan) -> list[EncodedChunk]:
-    """Points as chunks of the level after that of the coded Gaussians."""
-    level = 1 + max((c.level for c in coded.chunks), default=-1)
-    return chunks_of(found, plan.at, level, fit.image.shape, fit.raster.cutoff)
+    """Points as chunks of the level after those of the Gaussians."""
+    return chunks_of(found, plan.at, POINTS_PLACE, fit.image.shape, fit.raster.cutoff)
 
 
 def _trimmed(fit: ImageFit, rounded: Rounded, budget: float, plan: Plan) -> Coded:
@@ -188,10 +188,11 @@ def _trimmed(fit: ImageFit, rounded: Rounded, budget: float, plan: Plan) -> Code
 def _float16_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     """Drop the least energetic primitives until the records fit."""
     model = fit.model
+    levels = plan.resolution.levels(model)
     for _ in range(12):
         coded = code_float16(
             model,
-            layout_of(fit, plan, model),
+            Layout.of(model, fit.image.coded, plan.max_edge, levels),
             fit.image.shape,
             fit.raster.cutoff,
             plan.at,
@@ -204,7 +205,7 @@ def _float16_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
         if keep < 1:
             raise UsageError("the target size leaves no room for a single primitive")
         order = np.sort(np.argsort(-model.energy().numpy(), kind="stable")[:keep])
-        model = model.take(order)
+        model, levels = model.take(order), levels.take(order)
     fit.model = coded.model
     return coded
 
@@ -307,7 +308,7 @@ def rounded_with_step(fit: ImageFit, dc: float, plan: Plan, keep_all: bool = Fal
     """Round a fitted image with one step of amplitudes, but none finer than `least_step`."""
     lattice = Lattice(max(dc, least_step(fit)))
     refits = refits_for(plan.effort, fit.voxel_count)
-    return rounding_with_refits(fit, lattice, layout_of(fit, plan), refits, keep_all)
+    return rounding_with_refits(fit, lattice, layout_by_level(fit, plan), refits, keep_all)
 
 
 def code_with_step(fit: ImageFit, dc: float, plan: Plan, keep_all: bool = False) -> Coded:
@@ -317,7 +318,12 @@ def code_with_step(fit: ImageFit, dc: float, plan: Plan, keep_all: bool = False)
     """
     if plan.coding != "lattice":
         coded = code_float16(
-            fit.model, layout_of(fit, plan), fit.image.shape, fit.raster.cutoff, plan.at, plan.coding == "raw"
+            fit.model,
+            layout_by_level(fit, plan),
+            fit.image.shape,
+            fit.raster.cutoff,
+            plan.at,
+            plan.coding == "raw",
         )
     else:
         rounded = rounded_with_step(fit, dc, plan, keep_all)

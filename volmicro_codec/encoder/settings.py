@@ -175,7 +175,12 @@ class EncodeSettings:
         True, "Code single voxels where Gaussians would cost more (lattice coding).", group="coding"
     )
     levels: int | None = _option(
-        None, "Levels of importance (a prefix of the file is a preview).", low=1, high=32, group="coding"
+        None,
+        "Levels of resolution of the Gaussians at most: coarser grids read the first ones only, and a prefix "
+        "of the file is a preview.",
+        low=1,
+        high=32,
+        group="coding",
     )
     cutoff: float | None = _option(
         None, "Radius at which a Gaussian ends, in standard deviations.", low=1.0, high=8.0, group="coding"
@@ -183,7 +188,11 @@ class EncodeSettings:
 
     # Where and how large the work is.
     brick: int | None = _option(
-        None, "Edge of the bricks the volume is cut into, in voxels.", low=16, high=1024, group="run"
+        None,
+        "Edge of the bricks the volume is cut into, in voxels; those of coarser levels are larger.",
+        low=16,
+        high=1024,
+        group="run",
     )
     device: str = _option("auto", "auto, cpu, cuda or cuda:N.", group="run")
     threads: int | None = _option(None, "CPU threads (default: all cores).", low=1, high=4096, group="run")

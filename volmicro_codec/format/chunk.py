@@ -16,7 +16,7 @@ class ChunkEntry:
     t, c : int
         Time point and channel.
     level : int
-        Level of importance; 0 comes first in the file.
+        Of resolution; 0 comes first in the file.
     coding : int
         Id of the chunk coding.
     brick_lo, brick_shape : (z, y, x)

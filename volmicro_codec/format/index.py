@@ -14,13 +14,12 @@ import zstandard
 from ..errors import FormatError, UsageError
 from ..primitives import MAX_PRIMITIVES_PER_BYTE
 from .chunk import ChunkEntry, EncodedChunk
-from .metadata import MAX_CODING
+from .metadata import MAX_CODING, MAX_LEVEL
 from .varint import I64, Cursor, get_many, put, put_many, unzigzag, zigzag
 from .zframe import inflate
 
 COLUMNS = 18
 MAX_COLUMN_BYTES = 9 + 17 * 5  # of one chunk: a length of 63 bits, the rest below 2^33
-MAX_LEVEL = 255
 _COLUMN_LIMIT = 1 << 33  # magnitude of any delta; keeps every running sum inside 64 bits
 WHERE = "index"
 

@@ -28,6 +28,8 @@ MAX_AXIS = (1 << 31) - 1
 MAX_VOXELS = 1 << 60
 MIN_CUTOFF, MAX_CUTOFF = 1.0, 50.0
 MAX_CODING = 255
+MAX_LEVEL = 255
+MAX_GRID = 31  # a step of 2^31 makes one voxel of the longest axis there can be
 
 # Tags: odd must be understood, even may be ignored.
 TAG_SHARED = 1
@@ -39,6 +41,7 @@ TAG_SETTINGS = 10
 TAG_QUALITY = 12
 TAG_NOISE = 14
 TAG_TIME_INTERVAL = 16
+TAG_GRID_LEVELS = 18
 
 X_AS_Y = 8  # flag of the voxel size: x is the same as y
 UNIT_AS_TEXT = 15
@@ -71,6 +74,9 @@ class FileMeta:
         Achieved quality by name; rounded to float32 on construction.
     noise : tuple of NoiseModel
         Of the original, one per image as ``images``, or none at all; rounded as `NoiseModel.stored` does.
+    grid_levels : tuple of int
+        The highest level of the chunks that grid 1, 2, ... takes; further grids take what the last one does.
+        With none all grids take all chunks.
     """
 
     info: VolumeInfo
@@ -81,6 +87,7 @@ class FileMeta:
     settings: str | None = None
     quality: dict[str, float] = field(default_factory=dict)
     noise: tuple[NoiseModel, ...] = ()
+    grid_levels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         images = tuple((_float32(b), _float32(g)) for b, g in self.images)
@@ -94,6 +101,12 @@ class FileMeta:
     def noise_of(self, time: int, channel: int) -> NoiseModel | None:
         """The noise of one image's original, where the file says it."""
         return self.noise[time * self.info.shape[1] + channel] if self.noise else None
+
+    def highest_level(self, grid: int) -> int:
+        """The highest level of the chunks that a grid takes; 0 is the full one, which takes all."""
+        if grid == 0 or not self.grid_levels:
+            return MAX_LEVEL
+        return self.grid_levels[min(grid, len(self.grid_levels)) - 1]
 
 
 def pack(meta: FileMeta) -> bytes:
@@ -160,6 +173,8 @@ def _tags(meta: FileMeta) -> dict[int, bytes]:
         if len(meta.noise) != len(meta.images):
             raise UsageError(f"{len(meta.noise)} noise models, expected {len(meta.images)}")
         tags[TAG_NOISE] = b"".join(_noise(model) for model in meta.noise)
+    if meta.grid_levels:
+        tags[TAG_GRID_LEVELS] = _grid_levels(meta.grid_levels)
     return tags
 
 
@@ -185,6 +200,12 @@ def _noise(model: NoiseModel) -> bytes:
     hundredths = (round(100 * v) for v in model.correlation)
     start = struct.pack("<f", model.background) + put_decimal(model.sigma) + put_decimal(gain)
     return start + struct.pack("<3b", *hundredths)
+
+
+def _grid_levels(levels: tuple[int, ...]) -> bytes:
+    if len(levels) > MAX_GRID or not all(0 <= level <= MAX_LEVEL for level in levels):
+        raise UsageError(f"levels {levels} of grids: expected at most {MAX_GRID} of 0 to {MAX_LEVEL}")
+    return bytes(levels)
 
 
 def _voxel_size(info: VolumeInfo) -> bytes:
@@ -326,6 +347,10 @@ def _read_tags(cur: Cursor, shape: tuple[int, ...]) -> tuple[dict[str, Any], dic
             found["noise"] = _read_noise(part, t * c)
         elif tag == TAG_TIME_INTERVAL:
             about["time_interval"], about["time_unit"] = _read_time_interval(part)
+        elif tag == TAG_GRID_LEVELS:
+            if not 1 <= len(value) <= MAX_GRID:
+                raise FormatError(f"{part.where}: levels of {len(value)} grids, expected 1 to {MAX_GRID}")
+            found["grid_levels"] = tuple(value)
         elif tag & 1:
             raise UnsupportedFeatureError(f"{WHERE}: must-understand tag {tag} is not known to this release")
     return found, about

@@ -19,6 +19,8 @@ def where_bytes_go(reader: VgmReader) -> dict[str, Any]:
     dict
         file, header, metadata, index, payload : bytes; overhead : bytes that are not payload;
         by_coding, by_level : dict of name or level to dict of chunks, primitives and bytes;
+        by_grid : dict of n to the bytes, head included, that the whole of grid n takes, from the full grid
+        (0) to the one that takes what all coarser ones do;
         primitives, chunks : int; bytes_per_primitive : payload bytes, 0 where there are none.
     """
     index = reader.index
@@ -45,6 +47,10 @@ def where_bytes_go(reader: VgmReader) -> dict[str, Any]:
         "payload": sizes.payload_length,
         "by_coding": {codings.name(k): group(index.coding, k) for k in distinct(index.coding)},
         "by_level": {k: group(index.level, k) for k in distinct(index.level)},
+        "by_grid": {
+            n: sizes.payload_start + int(index.length[index.level <= reader.meta.highest_level(n)].sum())
+            for n in range(1 + len(reader.meta.grid_levels))
+        },
         "chunks": len(index),
         "primitives": total,
         "bytes_per_primitive": sizes.payload_length / total if total else 0.0,
