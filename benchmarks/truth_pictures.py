@@ -1,6 +1,6 @@
 """Pictures of the noisy stack, the truth, ours and a peer's file of the same bytes: a slice and a projection.
 
-python benchmarks/truth_pictures.py [--case phantom-mixed-120,brain-200] [--ratio 400] [--peer av1]
+python benchmarks/truth_pictures.py [--case phantom-mixed-120,brain-200] [--ratio 400] [--peer av1,sperr]
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from volumes import ROOT
 
 from volmicro_codec.evaluate import Reference, compare
 
-SHOWN = "phantom-mixed-120,phantom-neurites-500,brain-200,cleared-200,nucleus-30"
+SHOWN = "cleared-200,brain-200,phantom-mixed-500,phantom-nuclei-120,nucleus-30"
 COLOURS = 64  # of gray: enough to the eye, and it keeps the files small
 
 
@@ -31,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--case", default=SHOWN, help=f"stack-photons, comma-separated (default {SHOWN})")
     parser.add_argument("--ratio", type=float, default=400.0, help="of ours (default 400)")
-    parser.add_argument("--peer", default="av1", help="the peer beside it (default av1)")
+    parser.add_argument(
+        "--peer", default="av1,sperr", help="the first that has so small a file (default av1,sperr)"
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "pictures")
     args = parser.parse_args(argv)
     known = {f"{stack}-{photons}": (stack, photons) for stack, photons in cases.names()}
@@ -44,11 +46,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         ours = next(iter(encodes.encode(peers.OURS, case.voxels, [args.ratio])))
         assert ours is not None
         panels.append(("volmicro-codec", ours.decoded, ours.size))
-        same = case.voxels.nbytes / ours.size
-        knob = _known_knob(case, args.peer, same)
-        theirs = next(iter(encodes.encode(args.peer, case.voxels, [same], known_knob=lambda _, k=knob: k)))
-        if theirs is not None:
-            panels.append((args.peer, theirs.decoded, theirs.size))
+        for peer in args.peer.split(","):
+            same = case.voxels.nbytes / ours.size
+            knob = _known_knob(case, peer, same)
+            theirs = next(iter(encodes.encode(peer, case.voxels, [same], known_knob=lambda _, k=knob: k)))
+            if theirs is not None:
+                panels.append((peer, theirs.decoded, theirs.size))
+                break
         path = args.output / f"truth-{name}.png"
         draw(case, panels, path)
         print(path.name, *(f"{title} {size} B" for title, _, size in panels[2:]), flush=True)

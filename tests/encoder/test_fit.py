@@ -13,7 +13,7 @@ import torch
 
 from tests.encoder.fits import fit_of, gaussians, rendered
 from volmicro_codec.encoder import fit as fits
-from volmicro_codec.encoder import image, voxels
+from volmicro_codec.encoder import image, significance, voxels
 from volmicro_codec.encoder.fit import EFFORTS, Schedule, Weighting, edge_map
 from volmicro_codec.encoder.gate import no_gate, otsu_gate
 from volmicro_codec.encoder.model import Model
@@ -150,18 +150,19 @@ def test_the_gate_weighs_voxels():
     )
 
 
-def test_where_the_gate_is_closed_a_candidate_must_take_off_more():
+def test_where_the_gate_is_closed_a_candidate_must_be_more_than_chance(monkeypatch):
+    monkeypatch.setattr(significance, "BY_CHANCE", 0.0)
     voxels = two_balls()
     gates = {"closed": otsu_gate(voxels), "tau 0": otsu_gate(voxels, tau=0.0), "none": no_gate(voxels)}
     bright, faint = np.array([[10.0, 7.0, 7.0]]), np.array([[10.0, 16.0, 20.0]])
     taken = {}
     for name, gate in gates.items():
         fit = fit_of(voxels, gate=gate, noise=NOISE)
-        significant = fit._significant(fit.parts[0])
+        admitted = fit._significant(fit.parts[0])
         variance = (NOISE.sigma / fit.image.gain) ** 2
         for where, centre in (("bright", bright), ("faint", faint)):
             taken[name, where] = [
-                bool(significant(centre, np.full((1, 3), 1.5), np.array([variances * variance]))[0])
+                bool(admitted(centre, np.full((1, 3), 1.5), np.array([variances * variance]))[0])
                 for variances in (0.9 * ADMITTED, 1.1 * ADMITTED, 0.9 * CLOSED, 1.1 * CLOSED)
             ]
     assert taken.pop(("closed", "faint")) == [False, False, False, True]

@@ -23,7 +23,7 @@ from .journal import Journal
 from .model import Model
 from .refine import Block, Refiner
 from .regularise import Regularisers
-from .significance import ADMITTED, BIT, CLOSED, NoiseField, supported
+from .significance import ADMITTED, BIT, NoiseField, beyond_chance, supported
 
 F32 = npt.NDArray[np.float32]
 
@@ -146,11 +146,17 @@ class _Significance:
         self, centres: matched.F64, sigmas: matched.F64, gains: matched.F64
     ) -> npt.NDArray[np.bool_]:
         """See `matched.Significant`."""
-        least = np.full(len(gains), ADMITTED)
-        if self.occupied is not None:
-            at = np.clip(np.rint(centres).astype(np.int64), 0, np.array(self.occupied.shape) - 1)
-            least[~self.occupied[at[:, 0], at[:, 1], at[:, 2]]] = CLOSED
-        return np.asarray(gains > least * self.noise.seen(centres + self.part.origin, _diagonal(sigmas)))
+        variances = gains / self.noise.seen(centres + self.part.origin, _diagonal(sigmas))
+        found = variances > ADMITTED
+        if self.occupied is None:
+            return np.asarray(found)
+        at = np.clip(np.rint(centres).astype(np.int64), 0, np.array(self.occupied.shape) - 1)
+        closed = found & ~self.occupied[at[:, 0], at[:, 1], at[:, 2]]
+        voxel_count = self.occupied.size - int(np.count_nonzero(self.occupied))
+        for scale in np.unique(sigmas[closed], axis=0):
+            mine = np.flatnonzero(closed & (sigmas == scale).all(axis=1))
+            found[mine] = beyond_chance(variances[mine], scale, voxel_count)
+        return np.asarray(found)
 
     def least(self, sigmas: matched.F64) -> float:
         """See `matched.Significant`."""

@@ -46,9 +46,9 @@ ADMITTED = 25.0
 """Variances that a candidate must take off by itself; less than its bits are worth, since it gains when its
 shape is fitted. Those that do not are taken out after the refit (`growth.noise_taken_out`)."""
 CLOSED = 36.0
-"""The same where the gate is closed, six sigmas: with 58, what 42 bits are worth, phantoms and real stacks
-lost up to 0.3 dB against the truth for a tenth of their bytes. Of 100 that a filter of a structure's own
-shape sees, the filters at hand see 58 to 77, since scales and centres lie apart."""
+"""The same where the gate is closed, of a candidate that stands alone: noise has none in a gigavoxel."""
+BY_CHANCE = 0.1
+"""Of the weaker candidates there, how many may be peaks of the noise, by their expected number."""
 WINDOW, SUPPORT = 5, 4.0
 """Voxels a side of the neighbourhood that a residual sample needs the support of, and standard deviations of
 the mean of its squares, over the noise's, that count as support."""
@@ -183,6 +183,40 @@ class NoiseField:
                     q = np.einsum("i,nij,j->n", shift, inverse, shift)
                     total += rho * np.exp(-0.25 * q)
         return np.maximum(total, 0.05)
+
+
+def beyond_chance(variances: F64, sigmas: F64, voxel_count: int) -> npt.NDArray[np.bool_]:
+    """Which candidates of one scale are more than the peaks of noise among so many voxels, bool [N].
+
+    Those above `CLOSED`, and of the weaker ones as many as there are while at most `BY_CHANCE` of them are
+    false discoveries (Benjamini and Hochberg, J. R. Stat. Soc. B 57, 289, 1995): a single faint peak is
+    noise, many are structure.
+
+    Parameters
+    ----------
+    variances : float64 [N]
+        That each takes off.
+    sigmas : float64 [3]
+    voxel_count : int
+    """
+    weaker = np.sort(variances[variances <= CLOSED])[::-1]
+    few = noise_peaks(weaker, sigmas, voxel_count) <= BY_CHANCE * np.arange(1, len(weaker) + 1)
+    least = weaker[np.flatnonzero(few)[-1]] if few.any() else np.inf
+    return np.asarray(variances >= min(least, np.nextafter(CLOSED, np.inf)))
+
+
+def noise_peaks(variances: F64, sigmas: F64, voxel_count: int) -> F64:
+    """Peaks above so many variances, of either sign, expected of noise seen by a Gaussian filter, [N].
+
+    Where the filter is wide, from the expected Euler characteristic of the excursion set (Worsley, Ann. Stat.
+    23, 640, 1995); else no more than independent voxels have.
+    """
+    from scipy.special import erfc
+
+    # The filtered noise has twice the variance of the filter as the width of its correlation.
+    resels = 1.0 / (math.prod(math.sqrt(2.0) * float(s) for s in sigmas) * 4.0 * math.pi**2)
+    smooth = 2.0 * resels * np.maximum(variances - 1.0, 0.0) * np.exp(-0.5 * variances)
+    return np.asarray(voxel_count * np.minimum(smooth, erfc(np.sqrt(0.5 * variances))))
 
 
 def supported(missing: F32, variance: F32, correlation: tuple[float, float, float]) -> npt.NDArray[np.bool_]:
