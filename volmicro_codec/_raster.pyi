@@ -18,14 +18,14 @@ def fill(box: Box, cursor: Any, ids: Any, /) -> None: ...
 def render(box: Box, first: int, last: int, over: bool, room: Any, out: Any, /) -> None: ...
 def jvp(box: Box, first: int, last: int, directions: Any, over: bool, room: Any, out: Any, /) -> None: ...
 def residual(
-    box: Box, first: int, last: int, over: bool, target: Any, ends: Any, room: Any, out: Any, squares: Any, /
+    box: Box, first: int, last: int, coarse: Any, target: Any, ends: Any, room: Any, out: Any, squares: Any, /
 ) -> None: ...
 def curvature(
     box: Box,
     first: int,
     last: int,
     directions: Any,
-    over: Any,
+    coarse: Any,
     residual: Any,
     ends: Any,
     room: Any,

@@ -23,7 +23,7 @@ typedef struct {
 
 /* What is done in tiles: see raster.h; pointers that do not concern a function are NULL. */
 typedef struct {
-    const float *directions, *over, *target, *residual;
+    const float *directions, *over, *coarse, *target, *residual;
     const uint8_t *ends;
     float *room, *out, *parts;
     double *squares;
@@ -41,6 +41,20 @@ INLINE int walkable(const vgm_fit_gaussian *g, float za, float zb, float y, floa
 {
     return exponent(g, za, y, xa) >= RANGE_LIMIT && exponent(g, za, y, xb) >= RANGE_LIMIT && exponent(g, zb, y, xa) >= RANGE_LIMIT &&
            exponent(g, zb, y, xb) >= RANGE_LIMIT;
+}
+
+/* Whether one of some bytes is not 0. */
+INLINE int any(const uint8_t *bytes, int64_t n)
+{
+    uint64_t all = 0, eight;
+    int64_t k = 0;
+    for (; k + 8 <= n; k += 8) {
+        memcpy(&eight, bytes + k, 8);
+        all |= eight;
+    }
+    for (; k < n; k++)
+        all |= bytes[k];
+    return all != 0;
 }
 
 INLINE int64_t coarse_length(int64_t n)
@@ -195,33 +209,33 @@ void vgm_fit_fill(const vgm_fit_box *b, int64_t n, int64_t *cursor, int64_t *ids
 
 void vgm_fit_render(const vgm_fit_box *box, int64_t first, int64_t last, int over, float *room, float *out)
 {
-    tile_work work = {NULL, over ? out : NULL, NULL, NULL, NULL, room, out, NULL, NULL};
+    tile_work work = {.over = over ? out : NULL, .room = room, .out = out};
     best_functions()->render(box, first, last, &work);
 }
 
 void vgm_fit_jvp(const vgm_fit_box *box, int64_t first, int64_t last, const float *directions, int over, float *room, float *out)
 {
-    tile_work work = {directions, over ? out : NULL, NULL, NULL, NULL, room, out, NULL, NULL};
+    tile_work work = {.directions = directions, .over = over ? out : NULL, .room = room, .out = out};
     best_functions()->jvp(box, first, last, &work);
 }
 
-void vgm_fit_residual(const vgm_fit_box *box, int64_t first, int64_t last, int over, const float *target, const uint8_t *ends, float *room,
+void vgm_fit_residual(const vgm_fit_box *box, int64_t first, int64_t last, const float *coarse, const float *target, const uint8_t *ends, float *room,
                       float *out, double *squares)
 {
-    tile_work work = {NULL, over ? out : NULL, target, NULL, ends, room, out, NULL, squares};
+    tile_work work = {.coarse = coarse, .target = target, .ends = ends, .room = room, .out = out, .squares = squares};
     best_functions()->render(box, first, last, &work);
 }
 
-void vgm_fit_curvature(const vgm_fit_box *box, int64_t first, int64_t last, const float *directions, const float *over,
+void vgm_fit_curvature(const vgm_fit_box *box, int64_t first, int64_t last, const float *directions, const float *coarse,
                        const float *residual, const uint8_t *ends, float *room, double *squares)
 {
-    tile_work work = {directions, over, NULL, residual, ends, room, NULL, NULL, squares};
+    tile_work work = {.directions = directions, .coarse = coarse, .residual = residual, .ends = ends, .room = room, .squares = squares};
     best_functions()->jvp(box, first, last, &work);
 }
 
 void vgm_fit_moments(const vgm_fit_box *box, int64_t first, int64_t last, const float *residual, float *room, float *parts)
 {
-    tile_work work = {NULL, residual, NULL, NULL, NULL, room, NULL, parts, NULL};
+    tile_work work = {.over = residual, .room = room, .parts = parts};
     best_functions()->moments(box, first, last, &work);
 }
 

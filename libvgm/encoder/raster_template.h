@@ -189,6 +189,68 @@ PART void NAME(apply)(const int op, const vgm_fit_gaussian *g, const float *d, c
     }
 }
 
+/* out[x] (+)= near (a + b) + middle (c + d) + far (e + f) over a row. */
+PART void NAME(between)(const float *const from[6], int64_t n, int over, float *out)
+{
+    for (int64_t x = 0; x < n; x++) {
+        float v = NEAR * (from[2][x] + from[3][x]) + MIDDLE * (from[1][x] + from[4][x]) + FAR * (from[0][x] + from[5][x]);
+        out[x] = over ? out[x] + v : v;
+    }
+}
+
+PART void NAME(copy)(const float *from, int64_t n, int over, float *out)
+{
+    for (int64_t x = 0; x < n; x++)
+        out[x] = over ? out[x] + from[x] : from[x];
+}
+
+/* out[2 i] = even[i], out[2 i + 1] = odd[i], for i < n. */
+PART void NAME(interleave)(const float *even, const float *odd, int64_t n, float *out)
+{
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        vec a = NAME(load)(even + i), b = NAME(load)(odd + i);
+        NAME(store)(out + 2 * i, SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11));
+        NAME(store)(out + 2 * i + 8, SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15));
+    }
+    for (; i < n; i++) {
+        out[2 * i] = even[i];
+        out[2 * i + 1] = odd[i];
+    }
+}
+
+/* `n` columns of a row between grids, from an even one on: c is the first one's node. Room: n / 2. */
+PART void NAME(widen)(const float *c, int64_t n, float *odd, float *out)
+{
+    const float *const from[6] = {c - 2, c - 1, c, c + 1, c + 2, c + 3};
+    NAME(between)(from, n / 2, 0, odd);
+    NAME(interleave)(c, odd, n / 2, out);
+    if (n % 2)
+        out[n - 1] = c[n / 2];
+}
+
+/* A tile of the interpolation of a grid that is coarser along y and x; it begins at an even row and column. */
+PART void NAME(prolong_tile)(const vgm_fit_box *b, const int64_t at[3], const int64_t n[3], int64_t stride, const float *coarse, float *room,
+                            float *tile)
+{
+    int64_t cy = coarse_length(b->shape[1]), cx = coarse_length(b->shape[2]), count = (n[1] - 1) / 2 + 6;
+    float *odd = room + count * n[2];
+    for (int64_t z = 0; z < n[0]; z++) {
+        /* Two nodes before that of the first row, to three after that of the last. */
+        const float *nodes = coarse + ((at[0] + z) * cy + at[1] / 2 + VGM_GRID_MARGIN - 2) * cx + at[2] / 2 + VGM_GRID_MARGIN;
+        for (int64_t j = 0; j < count; j++)
+            NAME(widen)(nodes + j * cx, n[2], odd, room + j * n[2]);
+        for (int64_t y = 0; y < n[1]; y++) {
+            const float *row = room + (y / 2) * n[2];
+            const float *const from[6] = {row, row + n[2], row + 2 * n[2], row + 3 * n[2], row + 4 * n[2], row + 5 * n[2]};
+            if (y % 2 == 0)
+                memcpy(tile + (z * n[1] + y) * stride, row + 2 * n[2], (size_t)n[2] * sizeof *tile);
+            else
+                NAME(between)(from, n[2], 0, tile + (z * n[1] + y) * stride);
+        }
+    }
+}
+
 /* The sum of the squares of a row, in eight lanes. */
 LANES vec NAME(squares)(const float *row, int64_t n, vec sum)
 {
@@ -211,7 +273,7 @@ LANES vec NAME(squares)(const float *row, int64_t n, vec sum)
 /* model - target, 0 where decoding clamps. */
 PART void NAME(differences)(const float *model, const float *target, const uint8_t *ends, int64_t n, float *out)
 {
-    if (ends == NULL) {
+    if (ends == NULL || !any(ends, n)) {
         for (int64_t x = 0; x < n; x++)
             out[x] = model[x] - target[x];
         return;
@@ -247,7 +309,7 @@ static TARGET void NAME(tiles)(const int op, const vgm_fit_box *b, int64_t first
         int64_t origin = (at[0] * b->shape[1] + at[1]) * b->shape[2] + at[2], plane = b->shape[1] * b->shape[2];
         if (work->squares != NULL)
             work->squares[tile] = 0.0;
-        if (begin == end && (op == MOMENTS || (op == JVP && work->squares != NULL && work->over == NULL)))
+        if (begin == end && (op == MOMENTS || (op == JVP && work->squares != NULL && work->coarse == NULL)))
             continue;
         for (int64_t z = 0; z < n[0]; z++)
             for (int64_t y = 0; y < n[1]; y++) {
@@ -255,10 +317,12 @@ static TARGET void NAME(tiles)(const int op, const vgm_fit_box *b, int64_t first
                 int64_t from = origin + z * plane + y * b->shape[2];
                 if (work->over != NULL)
                     memcpy(row, work->over + from, (size_t)n[2] * sizeof(float));
-                else
+                else if (work->coarse == NULL)
                     memset(row, 0, (size_t)n[2] * sizeof(float));
                 memset(row + n[2], 0, VGM_FIT_PAD * sizeof(float));
             }
+        if (work->coarse != NULL)
+            NAME(prolong_tile)(b, at, n, t.stride, work->coarse, work->room + b->tile[0] * b->tile[1] * t.stride, work->room);
         for (int64_t e = begin; e < end; e++) {
             int64_t i = b->ids[e];
             if (e + 4 < end) {
@@ -277,7 +341,7 @@ static TARGET void NAME(tiles)(const int op, const vgm_fit_box *b, int64_t first
                 int64_t from = origin + z * plane + y * b->shape[2];
                 if (op == RENDER && work->target != NULL)
                     NAME(differences)(row, work->target + from, work->ends == NULL ? NULL : work->ends + from, n[2], row);
-                if (op == JVP && work->ends != NULL)
+                if (op == JVP && work->ends != NULL && any(work->ends + from, n[2]))
                     for (int64_t x = 0; x < n[2]; x++)
                         row[x] = work->ends[from + x] != 0 && work->residual[from + x] == 0.0f ? 0.0f : row[x];
                 if (work->squares != NULL)
@@ -309,36 +373,6 @@ static TARGET void NAME(moments)(const vgm_fit_box *b, int64_t first, int64_t la
     NAME(tiles)(MOMENTS, b, first, last, work);
 }
 
-/* out[x] (+)= near (a + b) + middle (c + d) + far (e + f) over a row. */
-PART void NAME(between)(const float *const from[6], int64_t n, int over, float *out)
-{
-    for (int64_t x = 0; x < n; x++) {
-        float v = NEAR * (from[2][x] + from[3][x]) + MIDDLE * (from[1][x] + from[4][x]) + FAR * (from[0][x] + from[5][x]);
-        out[x] = over ? out[x] + v : v;
-    }
-}
-
-PART void NAME(copy)(const float *from, int64_t n, int over, float *out)
-{
-    for (int64_t x = 0; x < n; x++)
-        out[x] = over ? out[x] + from[x] : from[x];
-}
-
-/* out[2 i] = even[i], out[2 i + 1] = odd[i], for i < n. */
-PART void NAME(interleave)(const float *even, const float *odd, int64_t n, float *out)
-{
-    int64_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        vec a = NAME(load)(even + i), b = NAME(load)(odd + i);
-        NAME(store)(out + 2 * i, SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11));
-        NAME(store)(out + 2 * i + 8, SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15));
-    }
-    for (; i < n; i++) {
-        out[2 * i] = even[i];
-        out[2 * i + 1] = odd[i];
-    }
-}
-
 /* The transpose: even[i] = in[2 i], odd[i] = in[2 i + 1]. */
 PART void NAME(separate)(const float *in, int64_t n, float *even, float *odd)
 {
@@ -360,12 +394,7 @@ static TARGET void NAME(prolong_yx)(const float *coarse, float *fine, const int6
     for (int64_t z = first; z < last; z++) {
         for (int64_t j = 0; j < cy; j++) {
             const float *c = coarse + (z * cy + j) * cx + VGM_GRID_MARGIN;
-            const float *const from[6] = {c - 2, c - 1, c, c + 1, c + 2, c + 3};
-            float *row = room + j * nx, *odd = room + cy * nx;
-            NAME(between)(from, nx / 2, 0, odd);
-            NAME(interleave)(c, odd, nx / 2, row);
-            if (nx % 2)
-                row[nx - 1] = c[nx / 2];
+            NAME(widen)(c, nx, room + cy * nx, room + j * nx);
         }
         for (int64_t y = 0; y < ny; y++) {
             const float *row = room + (y / 2 + VGM_GRID_MARGIN) * nx;

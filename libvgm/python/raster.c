@@ -76,6 +76,11 @@ static int in_box(const vgm_fit_box *box, long long first, long long last)
     return 0;
 }
 
+static int64_t coarse_length(int64_t n)
+{
+    return n / 2 + 2 * VGM_GRID_MARGIN + 1;
+}
+
 static int64_t count_of(const buffers *b)
 {
     return (int64_t)(b->views[0].len / (Py_ssize_t)sizeof(vgm_fit_gaussian));
@@ -83,7 +88,18 @@ static int64_t count_of(const buffers *b)
 
 static int64_t room_of(const vgm_fit_box *box)
 {
-    return box->tile[0] * box->tile[1] * (box->tile[2] + VGM_FIT_PAD);
+    return box->tile[0] * box->tile[1] * (box->tile[2] + VGM_FIT_PAD) + (box->tile[1] / 2 + 7) * box->tile[2];
+}
+
+/* A grid twice as coarse along y and x, or None; NULL, with an error set, where it is neither. */
+static const float *take_coarse(buffers *b, PyObject *object, const vgm_fit_box *box)
+{
+    int64_t n[3] = {box->shape[0], coarse_length(box->shape[1]), coarse_length(box->shape[2])};
+    if (object != Py_None && (box->tile[1] % 2 || box->tile[2] % 2)) {
+        PyErr_SetString(PyExc_ValueError, "tiles over a coarse grid are of even rows and columns");
+        return NULL;
+    }
+    return take(b, object, product(n), sizeof(float), 0, 1, "coarse");
 }
 
 static PyObject *answer(buffers *b, int done)
@@ -205,25 +221,27 @@ static PyObject *residual(PyObject *module, PyObject *arguments)
 {
     buffers b = {.count = 0};
     vgm_fit_box box;
-    PyObject *packed, *goal, *cut, *scratch, *result, *sums;
-    const float *target;
+    PyObject *packed, *below, *goal, *cut, *scratch, *result, *sums;
+    const float *coarse, *target;
     const uint8_t *ends;
     float *room, *out;
     double *squares;
     long long first, last;
-    int over, done = 0;
+    int done = 0;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "OLLpOOOOO", &packed, &first, &last, &over, &goal, &cut, &scratch, &result, &sums))
+    if (!PyArg_ParseTuple(arguments, "OLLOOOOOO", &packed, &first, &last, &below, &goal, &cut, &scratch, &result, &sums))
         return NULL;
     if (parse_box(packed, &b, &box) && in_box(&box, first, last) &&
+        (coarse = take_coarse(&b, below, &box)) != NULL &&
         (target = take(&b, goal, product(box.shape), sizeof(float), 0, 0, "target")) != NULL &&
         (ends = take(&b, cut, product(box.shape), 1, 0, 1, "ends")) != NULL &&
         (room = take(&b, scratch, room_of(&box), sizeof(float), 1, 0, "room")) != NULL &&
         (out = take(&b, result, product(box.shape), sizeof(float), 1, 0, "out")) != NULL &&
         (squares = take(&b, sums, product(box.grid), sizeof(double), 1, 0, "squares")) != NULL) {
+        coarse = below == Py_None ? NULL : coarse;
         ends = cut == Py_None ? NULL : ends;
         Py_BEGIN_ALLOW_THREADS
-        vgm_fit_residual(&box, first, last, over, target, ends, room, out, squares);
+        vgm_fit_residual(&box, first, last, coarse, target, ends, room, out, squares);
         Py_END_ALLOW_THREADS
         done = 1;
     }
@@ -235,7 +253,7 @@ static PyObject *curvature(PyObject *module, PyObject *arguments)
     buffers b = {.count = 0};
     vgm_fit_box box;
     PyObject *packed, *table, *below, *left, *cut, *scratch, *sums;
-    const float *directions, *over, *rest;
+    const float *directions, *coarse, *rest;
     const uint8_t *ends;
     float *room;
     double *squares;
@@ -246,15 +264,15 @@ static PyObject *curvature(PyObject *module, PyObject *arguments)
         return NULL;
     if (parse_box(packed, &b, &box) && in_box(&box, first, last) &&
         (directions = take(&b, table, VGM_FIT_DIRECTION * count_of(&b), sizeof(float), 0, 0, "directions")) != NULL &&
-        (over = take(&b, below, product(box.shape), sizeof(float), 0, 1, "over")) != NULL &&
+        (coarse = take_coarse(&b, below, &box)) != NULL &&
         (rest = take(&b, left, product(box.shape), sizeof(float), 0, 0, "residual")) != NULL &&
         (ends = take(&b, cut, product(box.shape), 1, 0, 1, "ends")) != NULL &&
         (room = take(&b, scratch, room_of(&box), sizeof(float), 1, 0, "room")) != NULL &&
         (squares = take(&b, sums, product(box.grid), sizeof(double), 1, 0, "squares")) != NULL) {
-        over = below == Py_None ? NULL : over;
+        coarse = below == Py_None ? NULL : coarse;
         ends = cut == Py_None ? NULL : ends;
         Py_BEGIN_ALLOW_THREADS
-        vgm_fit_curvature(&box, first, last, directions, over, rest, ends, room, squares);
+        vgm_fit_curvature(&box, first, last, directions, coarse, rest, ends, room, squares);
         Py_END_ALLOW_THREADS
         done = 1;
     }
@@ -308,11 +326,6 @@ static PyObject *gather(PyObject *module, PyObject *arguments)
         }
     }
     return answer(&b, done);
-}
-
-static int64_t coarse_length(int64_t n)
-{
-    return n / 2 + 2 * VGM_GRID_MARGIN + 1;
 }
 
 /* Between a fine grid of a shape and one that is coarser along z, or along y and x: down (restrict) or up (prolong). */

@@ -77,10 +77,8 @@ class Refiner:
         self.floor = noise_floor
         self.residual = np.empty(block.shape, np.float32)
         self._trial = np.empty(block.shape, np.float32)
-        self._slope = np.empty(block.shape, np.float32)
-        self._metric = (
-            np.empty(block.shape, np.float32) if block.weights is not None or block.gradient else None
-        )
+        weighed = block.weights is not None or bool(block.gradient)
+        self._slope, self._metric = (np.empty(block.shape, np.float32) if weighed else None for _ in range(2))
         self.max_sigma = MAX_SIGMA
 
     @property
@@ -108,8 +106,8 @@ class Refiner:
 
     def curvature(self, packed: Packed, table: Any) -> float:
         """Second derivative of the loss along a direction, ``residual`` being the packed model's."""
-        if self._metric is None:
-            return self.raster.curvature(packed, table, self.residual, self.block.ends, self._slope)
+        if self._slope is None:
+            return self.raster.curvature(packed, table, self.residual, self.block.ends)
         self.raster.jvp(packed, table, self._slope)
         if self.block.ends is not None:
             voxels.hold(self._slope, self.residual, self.block.ends, self.threads)

@@ -43,6 +43,7 @@ TREE = (
     _Grid((4, 8, 8), 5, False),
     _Grid((8, 8, 8), 6, True),
 )
+"""All reach the finest through the second, which is coarser along y and x alone."""
 
 
 @dataclass(frozen=True)
@@ -159,8 +160,7 @@ class PyramidRasteriser(CpuRasteriser):
     def render(self, packed: PackedPyramid, out: F32 | None = None) -> F32:  # type: ignore[override]
         """As `CpuRasteriser.render`."""
         out = np.empty(packed.shape, np.float32) if out is None else out
-        below = self._below(packed, super().render, out)
-        return super().render(packed.finest, out, over=below is not None)
+        return super().render(packed.finest, out, over=self._prolonged(packed, super().render, out))
 
     def jvp(  # type: ignore[override]
         self, packed: PackedPyramid, direction: F32, out: F32 | None = None
@@ -168,46 +168,49 @@ class PyramidRasteriser(CpuRasteriser):
         """As `CpuRasteriser.jvp`."""
         out = np.empty(packed.shape, np.float32) if out is None else out
         tables = _per_grid(packed, direction)
-        below = self._below(packed, super().jvp, out, tables)
-        return super().jvp(packed.finest, tables[0], out, over=below is not None)
+        over = self._prolonged(packed, super().jvp, out, tables)
+        return super().jvp(packed.finest, tables[0], out, over=over)
 
     def residual(  # type: ignore[override]
         self, packed: PackedPyramid, target: F32, ends: U8 | None, out: F32
     ) -> float:
         """As `CpuRasteriser.residual`."""
-        below = self._below(packed, super().render, out)
-        return super().residual(packed.finest, target, ends, out, over=below is not None)
+        return super()._residual(packed.finest, target, ends, out, self._coarse(packed, super().render))
 
     def curvature(  # type: ignore[override]
-        self, packed: PackedPyramid, direction: F32, residual: F32, ends: U8 | None, scratch: F32
+        self, packed: PackedPyramid, direction: F32, residual: F32, ends: U8 | None
     ) -> float:
         """As `CpuRasteriser.curvature`."""
         tables = _per_grid(packed, direction)
-        below = self._below(packed, super().jvp, scratch, tables)
-        return super()._curvature(packed.finest, tables[0], residual, ends, below)
+        coarse = self._coarse(packed, super().jvp, tables)
+        return super()._curvature(packed.finest, tables[0], residual, ends, coarse)
 
-    def _below(
+    def _prolonged(
         self, packed: PackedPyramid, draw: Any, out: F32, tables: dict[int, F32] | None = None
-    ) -> F32 | None:
-        """What the coarser grids hold, interpolated to the finest, in ``out``; None for nothing."""
+    ) -> bool:
+        """Interpolate what the coarser grids hold into ``out``; whether they hold anything."""
+        coarse = self._coarse(packed, draw, tables)
+        if coarse is not None:
+            grids.prolong(coarse, out, TREE[1].z, self.threads, over=False)
+        return coarse is not None
+
+    def _coarse(self, packed: PackedPyramid, draw: Any, tables: dict[int, F32] | None = None) -> F32 | None:
+        """The field of the grid under the finest, with all that coarser ones hold; None for nothing."""
         fields: dict[int, F32] = {}
-        for k in range(len(TREE) - 1, -1, -1):
+        for k in range(len(TREE) - 1, 0, -1):
             field: F32 | None = None
             for child, grid in enumerate(TREE):
                 if grid.parent == k and child in fields:
-                    onto = out if k == 0 else np.empty(packed.shapes[k], np.float32)
-                    onto = onto if field is None else field
+                    onto = np.empty(packed.shapes[k], np.float32) if field is None else field
                     grids.prolong(fields.pop(child), onto, grid.z, self.threads, over=field is not None)
                     field = onto
-            if k == 0:
-                return field
             part = packed.parts[k]
             if part is not None:
                 more = () if tables is None else (tables[k],)
                 field = draw(part[1], *more, field, over=field is not None)
             if field is not None:
                 fields[k] = field
-        raise AssertionError
+        return fields.get(1)
 
     def vjp_moments(self, packed: PackedPyramid, residual: F32) -> F64:  # type: ignore[override]
         """As `CpuRasteriser.vjp_moments`."""

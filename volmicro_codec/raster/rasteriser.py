@@ -110,7 +110,7 @@ class CpuRasteriser:
         bounds = [0, *(int(c) for c in cuts if 0 < c < tiles), tiles]
 
         def job(k: int) -> None:
-            task(bounds[k], bounds[k + 1], np.empty(z * y * (x + kernels.PAD), np.float32))
+            task(bounds[k], bounds[k + 1], np.empty(z * y * (x + kernels.PAD) + (y // 2 + 7) * x, np.float32))
 
         run_in_pool(self.threads, job, len(bounds) - 1)
 
@@ -127,9 +127,7 @@ class CpuRasteriser:
         self._run(packed, lambda a, b, room: kernels.jvp(packed.box, a, b, table, over, room, result))
         return result
 
-    def residual(
-        self, packed: Packed, target: F32, ends: U8 | None, out: F32, *, over: bool = False
-    ) -> float:
+    def residual(self, packed: Packed, target: F32, ends: U8 | None, out: F32) -> float:
         """The sum of the primitives less a target, into ``out``; 0 where decoding clamps.
 
         Parameters
@@ -137,26 +135,25 @@ class CpuRasteriser:
         packed : Packed
         target : float32 [Z, Y, X]
         ends : uint8 [Z, Y, X] or None
-            `BLACK` and `WHITE` voxels.
+            Where a voxel is 1, no value below it is an error; where it is 2, none above.
         out : float32 [Z, Y, X]
-        over : bool
-            Add the primitives to what is in ``out``.
 
         Returns
         -------
         float
             The sum of its squares.
         """
+        return self._residual(packed, target, ends, out, None)
+
+    def _residual(self, packed: Packed, target: F32, ends: U8 | None, out: F32, coarse: F32 | None) -> float:
         squares = np.empty(packed.tiles, np.float64)
         self._run(
             packed,
-            lambda a, b, room: kernels.residual(packed.box, a, b, over, target, ends, room, out, squares),
+            lambda a, b, room: kernels.residual(packed.box, a, b, coarse, target, ends, room, out, squares),
         )
         return float(squares.sum())
 
-    def curvature(
-        self, packed: Packed, direction: F32, residual: F32, ends: U8 | None, scratch: F32
-    ) -> float:
+    def curvature(self, packed: Packed, direction: F32, residual: F32, ends: U8 | None) -> float:
         """The sum of the squares of the directional derivative, without the voxels that decoding clamps.
 
         Parameters
@@ -166,20 +163,18 @@ class CpuRasteriser:
         residual : float32 [Z, Y, X]
             As `residual` left it.
         ends : uint8 [Z, Y, X] or None
-        scratch : float32 [Z, Y, X]
-            What a pyramid draws its coarser grids on.
         """
         return self._curvature(packed, direction, residual, ends, None)
 
     def _curvature(
-        self, packed: Packed, direction: F32, residual: F32, ends: U8 | None, over: F32 | None
+        self, packed: Packed, direction: F32, residual: F32, ends: U8 | None, coarse: F32 | None
     ) -> float:
         squares = np.empty(packed.tiles, np.float64)
         table = np.ascontiguousarray(direction, np.float32)
         self._run(
             packed,
             lambda a, b, room: kernels.curvature(
-                packed.box, a, b, table, over, residual, ends, room, squares
+                packed.box, a, b, table, coarse, residual, ends, room, squares
             ),
         )
         return float(squares.sum())
