@@ -19,7 +19,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:\t/' | expand -t 14
 
-NATIVE := setup.py $(wildcard libvgm/include/*.h libvgm/src/*.[ch] libvgm/encoder/*.[ch] libvgm/python/*.c)
+NATIVE := setup.py $(wildcard libvgm/include/*.h libvgm/src/*.[ch] libvgm/encoder/*.[ch] libvgm/python/*.[ch])
 
 $(STAMP): pyproject.toml constraints.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version)'
