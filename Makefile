@@ -58,7 +58,7 @@ libvgm: ## build libvgm and its examples by CMake alone, in build/libvgm
 	cmake -S libvgm -B build/libvgm -DCMAKE_BUILD_TYPE=Release
 	cmake --build build/libvgm
 
-wheel: ## an sdist, a wheel of it in dist/, and both tried in fresh environments without torch and numba
+wheel: ## an sdist, a wheel of it in dist/, and both tried in fresh environments without torch
 	rm -rf dist build/wheel
 	$(PYTHON) -m venv build/wheel/build
 	build/wheel/build/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt build
