@@ -19,7 +19,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:\t/' | expand -t 14
 
-NATIVE := setup.py $(wildcard libvgm/include/*.h libvgm/src/*.[ch] libvgm/encoder/*.[ch] libvgm/python/*.c)
+NATIVE := setup.py $(wildcard libvgm/include/*.h libvgm/src/*.[ch] libvgm/encoder/*.[ch] libvgm/python/*.[ch])
 
 $(STAMP): pyproject.toml constraints.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version)'
@@ -58,7 +58,7 @@ libvgm: ## build libvgm and its examples by CMake alone, in build/libvgm
 	cmake -S libvgm -B build/libvgm -DCMAKE_BUILD_TYPE=Release
 	cmake --build build/libvgm
 
-wheel: ## an sdist, a wheel of it in dist/, and both tried in fresh environments without torch and numba
+wheel: ## an sdist, a wheel of it in dist/, and both tried in fresh environments without torch
 	rm -rf dist build/wheel
 	$(PYTHON) -m venv build/wheel/build
 	build/wheel/build/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt build

@@ -11,7 +11,15 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError, CompileError, PlatformError
 
+# What the encoder's coder is made of beside its binding, and what of it the decoder has too.
+CODER = ["axes", "lattice_encoder", "peaks", "point_choice", "points_encoder", "range_encoder", "voxels"]
+SHARED = ["lattice_model", "lattice_record", "memory", "range_code"]
 SOURCES = {
+    "_coder": [
+        "libvgm/python/coder.c",
+        *(f"libvgm/encoder/{name}.c" for name in CODER),
+        *(f"libvgm/src/{name}.c" for name in SHARED),
+    ],
     "_native": ["libvgm/python/native.c", *sorted(p.as_posix() for p in Path("libvgm/src").glob("*.c"))],
     "_raster": ["libvgm/python/raster.c", "libvgm/encoder/raster.c", "libvgm/src/gaussian.c"],
 }
@@ -22,7 +30,7 @@ UNIX = ["-std=gnu99", "-O3", "-fvisibility=hidden", "-Wno-psabi", "-Werror=impli
 WINDOWS = [f"/clang:{flag}" for flag in ("-O3", *ARITHMETIC)]  # by clang-cl: libvgm needs its vectors
 
 NEEDED = """
-volmicro-codec builds its decoder from C while it is installed, and that failed (above is why).
+volmicro-codec builds its inner loops from C while it is installed, and that failed (above is why).
 It takes a C compiler and nothing else: GCC or Clang (CC=... names one), on Windows clang-cl, which comes
 with Visual Studio's "C++ Clang tools" and with LLVM.
 """

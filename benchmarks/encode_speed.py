@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "shape": shape, "seed": SEED, "ratio asked": RATIO, "threads": THREADS,
         "machine": machine(None, "cpu"), "bars": BARS, "encodes": {}, "space": {},
     }  # fmt: skip
-    os.environ |= {name: str(THREADS) for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")}
+    os.environ["OMP_NUM_THREADS"] = str(THREADS)
     failed = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-PACKAGES = ("numpy", "cupy-cuda12x", "cupy-cuda13x", "torch", "numba", "faiss-gpu", "volmicro-codec")
+PACKAGES = ("numpy", "cupy-cuda12x", "cupy-cuda13x", "torch", "faiss-gpu", "volmicro-codec")
 
 # Four independent chains of fused multiply-adds a thread, 512 each: enough to keep every unit busy.
 ARITHMETIC = """

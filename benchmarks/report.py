@@ -190,7 +190,7 @@ def _delta_table(deltas: list[tuple[str, int, str, float, Delta | None]]) -> lis
 def machine() -> dict[str, Any]:
     """What the figures were measured with."""
     versions = {}
-    for name in ("numpy", "scipy", "numba", "torch", "imagecodecs", "tifffile"):
+    for name in ("numpy", "scipy", "torch", "imagecodecs", "tifffile"):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -48,7 +48,7 @@ def main(vectors: Path) -> int:
     for line in failed:
         print(line)
     where = Path(vgm.__file__).parent
-    absent = [name for name in ("torch", "numba", "scipy") if importlib.util.find_spec(name) is None]
+    absent = [name for name in ("torch", "scipy") if importlib.util.find_spec(name) is None]
     print(f"volmicro_codec {vgm.__version__} in {where}, without {', '.join(absent) or 'nothing'}:")
     print(f"{len(valid)} valid and {len(invalid)} invalid vectors, {len(failed)} failures")
     return 1 if failed or not (valid and invalid) else 0

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from invalid_vectors import FIXED, file_of, index_of, tag, u
-from lattice_vectors import Chosen, one_primitive, written
+from lattice_vectors import one_primitive, written
 
-from volmicro_codec.entropy.lattice_steps import Parameters
+from volmicro_codec.entropy.lattice import Chunk, Parameters
 
 BRICK = (4, 5, 6)
 STEPS = Parameters(-8 * 256, 128, 128, 128)  # at class 0 one octave, one pivot, one lattice vector
 TAGS = tag(1, u(2) + u(5) + STEPS.to_bytes())
 
 
-def payload_of(chosen: Chosen, margins: tuple[int, ...] | None = None) -> bytes:
+def payload_of(chosen: Chunk, margins: tuple[int, ...] | None = None) -> bytes:
     """The payload of symbols."""
     return written(chosen, STEPS, BRICK, margins)[0]
 
@@ -34,7 +34,7 @@ def lattice_files() -> dict[str, tuple[bytes, str, str]]:
     wrong("brick_too_large", "a brick of 16385 voxels along x", good, fixed=long)
     symbols("margin_too_large", "a margin of 16385 voxels", (16385, 0, 0, 0, 0, 0))
     below = one_primitive(STEPS, centre=(-3 << 16, 0, 0))
-    two = Chosen(*(f.repeat(2, axis=0) for f in vars(below).values()))
+    two = Chunk(*(f.repeat(2, axis=0) for f in vars(below).values()))
     wrong("margin_count", "two primitives below z, the chunk has one", payload_of(two))
     symbols("class_too_small", "class -1", j=-1)
     symbols("class_too_large", "class 41", j=41)

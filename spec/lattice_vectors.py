@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
-from volmicro_codec.entropy.lattice_chunk import code_places, code_primitives, models_for_chunk, new_late
-from volmicro_codec.entropy.lattice_range import STATE_WORDS, finish_encoding, room_for, start_encoding
-from volmicro_codec.entropy.lattice_record import ROOT_I0, canonical_records
-from volmicro_codec.entropy.lattice_steps import MAX_CLASS, Parameters, geometry_all
+from volmicro_codec.entropy.lattice import (
+    MAX_CLASS,
+    ROOT_I0,
+    Chunk,
+    Parameters,
+    canonical_records,
+    geometry,
+)
 from volmicro_codec.primitives import RECORD_DTYPE, Records
 
 I64 = npt.NDArray[np.int64]
 Box = tuple[int, int, int]
 
 
-@dataclass
-class Chosen:
-    """Symbols of N primitives.
-
-    Attributes
-    ----------
-    classes, amplitudes : int64 [N]
-    shapes : int64 [N, 6]
-    lattice : int64 [N, 3]
-        Coordinates of the centres in the lattices of the primitives.
-    centres : int64 [N, 3]
-        What these are in 2^-16 voxel from the brick's centre; says which cell a primitive goes to.
-    """
-
-    classes: I64
-    amplitudes: I64
-    shapes: I64
-    lattice: I64
-    centres: I64
-
-
 def written(
-    chosen: Chosen, parameters: Parameters, brick: Box, margins: tuple[int, ...] | None = None
+    chosen: Chunk, parameters: Parameters, brick: Box, margins: tuple[int, ...] | None = None
 ) -> tuple[bytes, Records]:
     """The payload of symbols, and their records in its order.
 
@@ -47,8 +28,6 @@ def written(
     records.
     """
     n = len(chosen.classes)
-    rc, buf = np.zeros(STATE_WORDS, np.int64), np.zeros(room_for(n), np.uint8)
-    start_encoding(rc)
     reach = np.zeros(6, np.int64)
     half = np.array(brick, np.int64) << 15
     if n:
@@ -56,20 +35,11 @@ def written(
         reach[3:] = np.maximum(0, ((chosen.centres.max(axis=0) - half) >> 16) + 1)
     if margins is not None:
         reach[:] = margins
-    order, cells = np.arange(n), np.empty((n, 6), np.int64)
-    centres, factors = chosen.centres.copy(), np.zeros((n, 6), np.int64)
-    models = models_for_chunk()
-    bad = 0
-    if code_places(rc, buf, models, np.array(brick, np.int64), reach, order, centres, cells):
-        bad = code_primitives(
-            rc, buf, models, parameters.class_steps(), new_late(), cells, order, chosen.classes.copy(),
-            chosen.amplitudes.copy(), chosen.shapes.copy(), chosen.lattice.copy(), centres, factors,
-        )  # fmt: skip
-    length = int(finish_encoding(rc, buf))
-    payload = buf[1 : 1 + length].tobytes()
+    payload, order, bad = chosen.encode(brick, tuple(reach.tolist()), parameters)
     if bad >= 0:
         return payload, np.zeros(0, RECORD_DTYPE)
-    return payload, canonical_records(factors, centres, chosen.amplitudes, parameters.dc)[order]
+    factors, _, _ = geometry(parameters.class_steps(), chosen.classes, chosen.shapes)
+    return payload, canonical_records(factors, chosen.centres, chosen.amplitudes, parameters.dc)[order]
 
 
 def even(shapes: I64) -> I64:
@@ -81,7 +51,7 @@ def even(shapes: I64) -> I64:
 
 def at(points: npt.NDArray[np.float64], shapes: I64, classes: I64, parameters: Parameters) -> tuple[I64, I64]:
     """Points [N, 3] in voxels from the brick's centre to the lattices: coordinates, and what they mean."""
-    _, basis, bad = geometry_all(parameters.class_steps(), classes, shapes)
+    _, basis, bad = geometry(parameters.class_steps(), classes, shapes)
     assert bad < 0, f"primitive {bad} is out of range"
     wanted = np.rint(points * 65536).astype(np.int64)
     n = np.zeros_like(wanted)
@@ -95,7 +65,7 @@ def at(points: npt.NDArray[np.float64], shapes: I64, classes: I64, parameters: P
     return n, centres
 
 
-def odd_primitives(rng: np.random.Generator, n: int, brick: Box, parameters: Parameters) -> Chosen:
+def odd_primitives(rng: np.random.Generator, n: int, brick: Box, parameters: Parameters) -> Chunk:
     """Primitives most of which are alike, some nothing like the others: all models are reached."""
     size = np.array(brick, float)
     points = (rng.uniform(0, 1, (n, 3)) - 0.5) * size
@@ -135,18 +105,18 @@ def odd_primitives(rng: np.random.Generator, n: int, brick: Box, parameters: Par
     shapes[:, 5] = np.where(np.abs(shapes[:, 5]) * steps[:, 1] > 64 * 65536, shapes[:, 5] - 2, shapes[:, 5])
     lattice, centres = at(points, shapes, classes, parameters)
     signs = np.where(rng.uniform(0, 1, n) < 0.3, -1, 1)
-    return Chosen(classes, k * signs, shapes, lattice, centres)
+    return Chunk(classes, k * signs, shapes, lattice, centres)
 
 
-def alike(rng: np.random.Generator, n: int, brick: Box, parameters: Parameters, sign: int) -> Chosen:
+def alike(rng: np.random.Generator, n: int, brick: Box, parameters: Parameters, sign: int) -> Chunk:
     """Primitives that are all the same but for where they are: models learn all that they can."""
     classes, shapes = np.full(n, 16, np.int64), np.zeros((n, 6), np.int64)
     points = (rng.uniform(0, 1, (n, 3)) - 0.5) * np.array(brick)
     lattice, centres = at(points, shapes, classes, parameters)
-    return Chosen(classes, np.full(n, sign * (20 << 13) + sign, np.int64), shapes, lattice, centres)
+    return Chunk(classes, np.full(n, sign * (20 << 13) + sign, np.int64), shapes, lattice, centres)
 
 
-def tilted(rng: np.random.Generator, n: int, brick: Box, parameters: Parameters) -> Chosen:
+def tilted(rng: np.random.Generator, n: int, brick: Box, parameters: Parameters) -> Chunk:
     """Needles along z that lean to either side, the more the larger x, in the end as far as they may."""
     classes = np.zeros(n, np.int64)
     points = (rng.uniform(0, 1, (n, 3)) - 0.5) * np.array(brick)
@@ -157,7 +127,7 @@ def tilted(rng: np.random.Generator, n: int, brick: Box, parameters: Parameters)
     shapes[:, 3:] = rng.choice([-1, 1], (n, 3)) * lean * 65536 // steps[:, 1:2]
     shapes = even(shapes)
     lattice, centres = at(points, shapes, classes, parameters)
-    return Chosen(classes, rng.integers(1, 5, n), shapes, lattice, centres)
+    return Chunk(classes, rng.integers(1, 5, n), shapes, lattice, centres)
 
 
 def one_primitive(
@@ -167,14 +137,14 @@ def one_primitive(
     shape: tuple[int, ...] = (0, 0, 0, 0, 0, 0),
     lattice: Box = (0, 0, 0),
     centre: Box | None = None,
-) -> Chosen:
+) -> Chunk:
     """A single primitive of the symbols given; the centre is where a decoder is led to believe that it is."""
     classes, shapes = np.array([j], np.int64), np.array([shape], np.int64)
     n = np.array([lattice], np.int64)
     if centre is None:
-        _, basis, bad = geometry_all(parameters.class_steps(), np.clip(classes, 0, MAX_CLASS), shapes)
+        _, basis, bad = geometry(parameters.class_steps(), np.clip(classes, 0, MAX_CLASS), shapes)
         b = basis[0].astype(object) if bad < 0 else [0] * 6
         z, y, x = lattice
         centre = (int(z * b[0]), int(z * b[3] + y * b[1]), int(z * b[4] + y * b[5] + x * b[2]))
     where = np.array([centre], np.int64)
-    return Chosen(classes, np.array([k], np.int64), shapes, n, where)
+    return Chunk(classes, np.array([k], np.int64), shapes, n, where)

@@ -23,7 +23,7 @@ from lattice_vectors import alike, odd_primitives, tilted
 from vector_parts import Box, Part, chosen_part, lattice_parts, points_part, sparse_integers
 
 from volmicro_codec.decoder.grain_reference import add_grain
-from volmicro_codec.entropy.lattice_steps import Parameters
+from volmicro_codec.entropy.lattice import Parameters
 from volmicro_codec.format import EncodedChunk, FileMeta, codings, encode_file, support_box
 from volmicro_codec.format.codings import planes, raw
 from volmicro_codec.indexing import AxisRange

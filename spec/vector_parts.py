@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from lattice_vectors import Chosen, written
+from lattice_vectors import written
 
 from volmicro_codec.encoder.lattice_quantise import (
     Lattice,
@@ -17,8 +17,8 @@ from volmicro_codec.encoder.lattice_quantise import (
     records_of,
 )
 from volmicro_codec.encoder.points import encode_points
-from volmicro_codec.entropy.lattice_steps import Parameters
-from volmicro_codec.entropy.points_chunk import empty_arrays
+from volmicro_codec.entropy.lattice import Chunk, Parameters
+from volmicro_codec.entropy.points import empty_arrays
 from volmicro_codec.format import codings
 from volmicro_codec.primitives import RECORD_DTYPE
 
@@ -63,7 +63,7 @@ def lattice_parts(
     return lattice.shared(), parts
 
 
-def chosen_part(chosen: Chosen, parameters: Parameters, lo: Box, size: Box) -> Part:
+def chosen_part(chosen: Chunk, parameters: Parameters, lo: Box, size: Box) -> Part:
     """One chunk of lattice symbols that were chosen one by one."""
     payload, records = written(chosen, parameters, size)
     return Part(0, 0, 0, lo, size, records, codings.LATTICE, payload)

@@ -70,7 +70,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_report_header() -> list[str]:
-    names = ("numpy", "numba", "zstandard", "tifffile", "imagecodecs", "torch", "scipy", "cupy-cuda12x")
+    names = ("numpy", "zstandard", "tifffile", "imagecodecs", "torch", "scipy", "cupy-cuda12x")
     found = []
     for name in names:
         try:

@@ -17,9 +17,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "volmicro_codec"
 
 LAYERS = (
     {"errors", "version"},
-    {"device", "exchange", "geometry", "jit", "noise_model", "notices", "progress", "text", "units"},
+    {"device", "exchange", "geometry", "noise_model", "notices", "progress", "text", "units"},
     {"atomic", "beside", "indexing", "primitives", "room", "urls", "volume", "web"},
-    {"entropy", "native"},
+    {"entropy", "native", "native_encoder"},
     {"format"},
     {"evaluate", "io", "phantom"},
     {"cuda", "decoder", "raster"},
@@ -31,7 +31,7 @@ LAYERS = (
 )
 """From the bottom up; a module or package may import from its own layer and those before it."""
 
-EXTENSIONS = {"_native", "_raster"}
+EXTENSIONS = {"_coder", "_native", "_raster"}
 """Compiled modules: they import nothing."""
 
 ON_REQUEST = {

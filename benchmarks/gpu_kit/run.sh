@@ -17,9 +17,9 @@ log=$out/log.txt
 scratch=$(mktemp -d)
 : >"$log"
 export VGM_KIT_DRY="$dry" PYTHONUNBUFFERED=1 PYTHONPATH="$scratch/site:$root" CUPY_CACHE_DIR=$scratch/cupy
-[ -n "$dry" ] || export NUMBA_CACHE_DIR=$scratch/numba # what was compiled before is as good for a dry run
 export PATH="$scratch/bin:$PATH:/usr/local/cuda/bin"
-mkdir -p "$scratch/site" "$scratch/bin" "$CUPY_CACHE_DIR" "$scratch/numba"
+mkdir -p "$scratch/site" "$scratch/bin" "$CUPY_CACHE_DIR"
+touch "$scratch/begun"
 
 say() { echo "$*" | tee -a "$log"; }
 
@@ -56,7 +56,7 @@ last=0
     command -v nvcc compute-sanitizer ncu nsys g++ git
     nvcc --version 2>&1 | tail -2
     "$python" -VV
-    "$python" -m pip list 2>/dev/null | grep -iE '^(numpy|numba|llvmlite|scipy|torch|cupy|cuda|nvidia-cuda|scikit-image|tifffile|imagecodecs|zstandard|pytest|hypothesis|click|rich|fsspec|triton) ?'
+    "$python" -m pip list 2>/dev/null | grep -iE '^(numpy|scipy|torch|cupy|cuda|nvidia-cuda|scikit-image|tifffile|imagecodecs|zstandard|pytest|hypothesis|click|rich|fsspec|triton) ?'
 } >>"$log" 2>&1
 if ls "$kit"/whl/*.whl >/dev/null 2>&1; then
     step setup-wheels 60 "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade \
@@ -69,7 +69,7 @@ fi
 # A compiled part, where the project has one: built in place with the tools that are there (cmake, ninja, nanobind, a C compiler).
 if grep -q '^native:' Makefile 2>/dev/null; then step setup-native 90 make native PYTHON="$python"; fi
 shown=3 step setup-imports 60 "$python" -c '
-import numpy, numba, scipy, tifffile, torch, click, rich, zstandard, volmicro_codec, volmicro_codec.encoder, volmicro_codec.cli
+import numpy, scipy, tifffile, torch, click, rich, zstandard, volmicro_codec, volmicro_codec.encoder, volmicro_codec.cli
 try:
     import imagecodecs
 except ImportError as e:
@@ -78,28 +78,7 @@ try:
     import cupy; print("cupy", cupy.__version__)
 except ImportError as e:
     print("no cupy:", e)
-print("numpy", numpy.__version__, "numba", numba.__version__, "torch", torch.__version__, torch.cuda.is_available())'
-
-# What numba compiles on first use, meanwhile, on cores that the tests below leave idle.
-cat >"$scratch/warm.py" <<'P'
-import tempfile, time
-import volmicro_codec
-from volmicro_codec import EncodeSettings
-from volmicro_codec.phantom import make_phantom
-from volmicro_codec.volume import Volume
-begun = time.perf_counter()
-with tempfile.TemporaryDirectory() as scratch:
-    volume = Volume.from_array(make_phantom((16, 64, 64), seed=2))
-    volmicro_codec.encode_volume(volume, scratch + "/a.vgm", EncodeSettings(ratio=100, effort="balanced", device="cpu"))
-    volmicro_codec.open(scratch + "/a.vgm", device="cpu")[...]
-print("warm: compiled and ran a small encode on the CPU in", round(time.perf_counter() - begun, 1), "s")
-P
-if [ -n "$dry" ]; then
-    true &
-else
-    nice -n 5 timeout -k 5 240 "$python" "$scratch/warm.py" >"$scratch/warm.txt" 2>&1 &
-fi
-warm=$!
+print("numpy", numpy.__version__, "torch", torch.__version__, torch.cuda.is_available())'
 
 # -- tests -------------------------------------------------------------------------------------
 options=(-q -m gpu -W default --tb=short -ra --maxfail=30 -o "cache_dir=$scratch/pytest")
@@ -122,10 +101,6 @@ step fit 75 "${tests[@]}" "${many[@]}" tests/encoder/test_device_fit.py tests/en
 
 # -- figures -----------------------------------------------------------------------------------
 shown=24 step probe 110 "$python" "$kit/probe.py" "$out/probe.json" "$kit/phantom.vgm"
-if [[ $parts == *" encode "* || $parts == *" bench "* ]]; then
-    for _ in {1..45}; do kill -0 $warm 2>/dev/null && sleep 1; done # what it compiles need not be compiled again
-fi
-cat "$scratch/warm.txt" >>"$log" 2>/dev/null
 if [ -n "$dry" ]; then
     encode=(--device cpu --shape 16,64,64 --ratio 100 --limit 110)
 else
@@ -153,10 +128,9 @@ done
 # -- if time is left ------------------------------------------------------------------------------
 step bench 120 "$python" benchmarks/gpu_encode.py --no-stacks --no-cpu
 for file in benchmarks/results/gpu_*.json; do
-    [ -e "$file" ] && [ "$file" -nt "$scratch/warm.py" ] && cp "$file" "$out/"
+    [ -e "$file" ] && [ "$file" -nt "$scratch/begun" ] && cp "$file" "$out/"
 done
 
-kill $warm 2>/dev/null
 say "== steps"
 say "$results"
 say "== $SECONDS s in all; under \$OUT: $(ls "$out" | tr '\n' ' ')"

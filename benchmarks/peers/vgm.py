@@ -14,6 +14,7 @@ from .contract import FitPeer, Fitted
 
 # What decides over a file's bytes: rows measured with other sources are measured again.
 _SOURCES = ("encoder", "entropy", "raster", "format", "primitives.py")
+_C = ("encoder", "src")
 
 
 class Vgm(FitPeer):
@@ -43,6 +44,9 @@ class Vgm(FitPeer):
         for name in _SOURCES:
             path = ROOT / "volmicro_codec" / name
             for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+                digest.update(file.read_bytes())
+        for name in _C:
+            for file in sorted((ROOT / "libvgm" / name).glob("*.[ch]")):
                 digest.update(file.read_bytes())
         return f"sources {digest.hexdigest()[:10]}"
 

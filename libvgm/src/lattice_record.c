@@ -80,6 +80,7 @@ ANY_TARGET int records_of(const vgm_lattice_batch *batch, double step, uint8_t *
 {
     static const int places[3][2] = {{0, 1}, {1, 2}, {0, 1}};
     column m[3][3], scale[3], intensity;
+    int bad = -1;
     EACH
     {
         double f[6];
@@ -127,15 +128,15 @@ ANY_TARGET int records_of(const vgm_lattice_batch *batch, double step, uint8_t *
         values[10] = intensity[i];
         for (int k = 0; k < 11; k++) {
             uint16_t half = vgm_half_of_double(values[k]);
-            if ((half & 0x7c00u) == 0x7c00u)
-                return i;
+            if ((half & 0x7c00u) == 0x7c00u && bad < 0)
+                bad = i;
             if (half == 0x8000u)
                 half = 0;
             records[22 * i + 2 * k] = (uint8_t)half;
             records[22 * i + 2 * k + 1] = (uint8_t)(half >> 8);
         }
     }
-    return -1;
+    return bad;
 }
 
 static int records_generic(const vgm_lattice_batch *batch, double step, uint8_t *records)

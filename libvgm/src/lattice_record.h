@@ -14,7 +14,7 @@ typedef struct {
     int filled;
 } vgm_lattice_batch;
 
-/* Write the batch's records; -1, or the number of one with a value that binary16 does not hold. */
+/* Write the batch's records; -1, or the number of the first with a value that binary16 does not hold (written as infinite). */
 int vgm_lattice_records(const vgm_lattice_batch *batch, double step, uint8_t *records);
 
 #endif

@@ -3,79 +3,19 @@
 
 #include "codings.h"
 #include "half.h"
+#include "points_model.h"
 #include "range_decoder.h"
 
-enum { HEAD = 5, MAX_NODES = 1 << 21, BLOCK = 8, LARGEST = 1 << 20, CAP = 1023, LEVELS = 14, UNARY = 14 };
-
-typedef struct {
-    vgm_bit_model block[4], quiet[3], busy[13], sign[5], magnitude[LEVELS][UNARY];
-} models;
-
-static void fresh(vgm_bit_model *m, const uint16_t *p, int n)
-{
-    for (int k = 0; k < n; k++) {
-        m[k].p = p[k];
-        m[k].n = 8;
-    }
-}
-
-static void fresh_models(models *m)
-{
-    static const uint16_t block[4] = {300, 16000, 44000, 56000}, quiet[3] = {200, 400, 2000};
-    static const uint16_t busy[13] = {2000, 4000, 8500, 10000, 14500, 22500, 31000, 38500, 45000, 51000, 56000, 58000, 60000};
-    static const uint16_t sign[5] = {20000, 22000, 32768, 43536, 45536};
-    static const uint16_t first[LEVELS] = {900, 1400, 1100, 1200, 1400, 1800, 3500, 8500, 16500, 28000, 38000, 47000, 52000, 56000};
-    static const uint16_t more[LEVELS] = {5500,  6500,  8000,  9000,  10000, 12000, 16000,
-                                          19500, 23000, 28000, 34500, 42000, 46000, 50000};
-    fresh(m->block, block, 4);
-    fresh(m->quiet, quiet, 3);
-    fresh(m->busy, busy, 13);
-    fresh(m->sign, sign, 5);
-    for (int e = 0; e < LEVELS; e++)
-        for (int k = 0; k < UNARY; k++)
-            fresh(&m->magnitude[e][k], k == 0 ? &first[e] : &more[e], 1);
-}
-
-static int64_t size_of(int32_t v)
-{
-    int32_t a = v < 0 ? -v : v;
-    return a < CAP ? a : CAP;
-}
-
-/* `q` is the node of this plane, `p` that of the plane before; rows are `row` apart. */
-static int64_t energy(const int32_t *q, const int32_t *p, ptrdiff_t row)
-{
-    int64_t faces = size_of(q[-1]) + size_of(q[-row]) + size_of(p[0]);
-    int64_t edges = size_of(q[-row - 1]) + size_of(q[-row + 1]) + size_of(p[-1]) + size_of(p[1]) + size_of(p[-row]) + size_of(p[row]);
-    int64_t corners = size_of(p[-row - 1]) + size_of(p[-row + 1]) + size_of(p[row - 1]) + size_of(p[row + 1]);
-    return 4 * faces + 2 * edges + corners;
-}
-
-static int level_of(int64_t e)
-{
-    static const int16_t thresholds[13] = {1, 2, 4, 6, 9, 14, 20, 28, 40, 60, 90, 140, 220};
-    int n = 0;
-    while (n < 13 && e >= thresholds[n])
-        n++;
-    return n;
-}
-
-static int sign_context(const int32_t *q, const int32_t *p, ptrdiff_t row)
-{
-    int64_t s = (int64_t)q[-1] + q[-row] + p[0];
-    return s < -2 ? 0 : s < 0 ? 1 : s == 0 ? 2 : s <= 2 ? 3 : 4;
-}
+enum { HEAD = 5, MAX_NODES = 1 << 21 };
 
 /* The integer of one node; beyond +-LARGEST where it cannot be. */
-static int64_t decode_node(vgm_decoder *d, models *m, const int32_t *q, const int32_t *p, ptrdiff_t row, int kind)
+static int64_t decode_node(vgm_decoder *d, points_models *m, const int32_t *q, const int32_t *p, ptrdiff_t row, int kind)
 {
     int64_t e = energy(q, p, row), high = 0, rest;
-    int level = level_of(e), positive, low = 0;
-    if (!vgm_decode_learned(d, level == 0 ? &m->quiet[kind] : &m->busy[level - 1]))
+    int level = level_of(e), low = plain_bits(e), positive;
+    if (!vgm_decode_learned(d, zero_model(m, level, kind)))
         return 0;
     positive = vgm_decode_learned(d, &m->sign[sign_context(q, p, row)]);
-    while (e >> (low + 8))
-        low++;
     while (high < UNARY && vgm_decode_learned(d, &m->magnitude[level][high]))
         high++;
     if (high == UNARY)
@@ -150,21 +90,21 @@ static vgm_status write_record(const vgm_payload *p, const grid *g, const int64_
     return VGM_OK;
 }
 
-static void decode_blocks(vgm_decoder *d, models *m, const grid *g, uint8_t *blocks)
+static void decode_blocks(vgm_decoder *d, points_models *m, const grid *g, uint8_t *blocks)
 {
     int64_t row = g->blocks[2] + 2, plane = row * (g->blocks[1] + 2);
     for (int64_t z = 1; z <= g->blocks[0]; z++)
         for (int64_t y = 1; y <= g->blocks[1]; y++)
             for (int64_t x = 1; x <= g->blocks[2]; x++) {
                 uint8_t *b = blocks + z * plane + y * row + x;
-                b[0] = (uint8_t)vgm_decode_learned(d, &m->block[b[-plane] + b[-row] + b[-1]]);
+                b[0] = (uint8_t)vgm_decode_learned(d, block_model(m, b, row, plane));
                 if (vgm_decoder_ran_out(d))
                     return;
             }
 }
 
 /* `planes`: the integers of this plane and of the one before, each with a border of 0. */
-static vgm_status decode_nodes(vgm_decoder *d, models *m, const grid *g, const uint8_t *blocks, int32_t *const planes[2],
+static vgm_status decode_nodes(vgm_decoder *d, points_models *m, const grid *g, const uint8_t *blocks, int32_t *const planes[2],
                                const vgm_payload *p, uint8_t *records, vgm_error *error)
 {
     int64_t block_row = g->blocks[2] + 2, block_plane = block_row * (g->blocks[1] + 2);
@@ -177,11 +117,10 @@ static vgm_status decode_nodes(vgm_decoder *d, models *m, const grid *g, const u
         for (int64_t y = 0; y < g->nodes[1] && !vgm_decoder_ran_out(d); y++)
             for (int64_t bx = 0; bx < g->blocks[2]; bx++) {
                 const uint8_t *b = blocks + (z / BLOCK + 1) * block_plane + (y / BLOCK + 1) * block_row + bx + 1;
-                int around, kind;
+                int kind;
                 if (!b[0])
                     continue;
-                around = b[-block_plane] + b[block_plane] + b[-block_row] + b[block_row] + b[-1] + b[1];
-                kind = around <= 1 ? 0 : around <= 4 ? 1 : 2;
+                kind = quiet_kind(b, block_row, block_plane);
                 for (int64_t x = bx * BLOCK; x < g->nodes[2] && x < (bx + 1) * BLOCK; x++) {
                     int64_t at = (y + 1) * row + x + 1, v = decode_node(d, m, q + at, before + at, row, kind), node[3];
                     if (v == 0)
@@ -212,7 +151,7 @@ static vgm_status decode_nodes(vgm_decoder *d, models *m, const grid *g, const u
 vgm_status vgm_decode_points(const vgm_payload *p, uint8_t *records, const vgm_allocator *allocator, vgm_error *error)
 {
     grid g = {0};
-    models m;
+    points_models m;
     vgm_decoder d;
     uint8_t *blocks;
     int32_t *planes[2];

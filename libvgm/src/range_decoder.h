@@ -1,22 +1,17 @@
-/* The range decoder and the learned bit of the lattice and points codings (vgm-1-lattice.md, 3.1 and 3.2). */
+/* The range decoder of the lattice and points codings (vgm-1-lattice.md, 3.1 and 3.2). */
 #ifndef VGM_RANGE_DECODER_H
 #define VGM_RANGE_DECODER_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-enum { VGM_TOTAL = 1 << 20 };
-#define VGM_TOP ((uint64_t)1 << 32)
+#include "range_code.h"
 
 typedef struct {
     uint64_t range, code;
     const uint8_t *at, *start, *end;
     uint64_t beyond; /* bytes of 0 taken after the end */
 } vgm_decoder;
-
-typedef struct {
-    uint16_t p, n;
-} vgm_bit_model;
 
 static inline uint64_t vgm_next_byte(vgm_decoder *d)
 {
@@ -29,7 +24,7 @@ static inline uint64_t vgm_next_byte(vgm_decoder *d)
 /* Whether the code can start like that. */
 static inline int vgm_decoder_start(vgm_decoder *d, const uint8_t *data, size_t length)
 {
-    d->range = ((uint64_t)1 << 40) - 1;
+    d->range = VGM_FULL;
     d->code = 0;
     d->start = d->at = data;
     d->end = data + length;
@@ -123,17 +118,10 @@ static inline int64_t vgm_decode_excess(vgm_decoder *d)
     return ((int64_t)1 << prefix) - 1 + vgm_decode_uniform(d, (int64_t)1 << prefix);
 }
 
-/* 131072 // (2 n + 3) for n = 0 .. 96. */
-extern const uint16_t vgm_bit_rates[97];
-
 static inline int vgm_decode_learned(vgm_decoder *d, vgm_bit_model *m)
 {
-    int32_t p = m->p;
-    int bit = vgm_decode_bit(d, (uint32_t)p);
-    p += (int32_t)(((int64_t)(bit * 65536 - p) * vgm_bit_rates[m->n]) >> 16);
-    m->p = (uint16_t)(p < 64 ? 64 : p > 65472 ? 65472 : p);
-    if (m->n < 96)
-        m->n++;
+    int bit = vgm_decode_bit(d, m->p);
+    vgm_learn_bit(m, bit);
     return bit;
 }
 

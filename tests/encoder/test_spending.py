@@ -23,7 +23,7 @@ from volmicro_codec.encoder.shares import (
     layer,
     model_of_points,
 )
-from volmicro_codec.entropy.points_chunk import LARGEST
+from volmicro_codec.entropy.points import LARGEST
 
 CUTOFF = 12.0
 

@@ -14,7 +14,7 @@ import zstandard
 
 from volmicro_codec.decoder import image
 from volmicro_codec.decoder import open as open_vgm
-from volmicro_codec.entropy.points_chunk import empty_arrays
+from volmicro_codec.entropy.points import empty_arrays
 from volmicro_codec.format import EncodedChunk, FileMeta, check_file, codings, encode_file
 from volmicro_codec.format.codings import points
 from volmicro_codec.format.varint import put

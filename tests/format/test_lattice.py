@@ -14,9 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from volmicro_codec.entropy.lattice_models import LOGISTIC
-from volmicro_codec.entropy.lattice_priors import AMPLITUDE_PRIOR, SIGN_PRIOR, WEIGHTS
-from volmicro_codec.entropy.lattice_steps import EXP2_BITS
 from volmicro_codec.errors import FormatError, UsageError
 from volmicro_codec.format.codings import lattice as coding
 from volmicro_codec.primitives import Records, check_records, records_to_primitives
@@ -292,17 +289,28 @@ def test_the_order_is_a_permutation_and_a_coarser_step_is_a_smaller_payload() ->
     assert sizes == sorted(sizes, reverse=True)
 
 
+def numbers_in(table: str) -> list[int]:
+    """All numbers of a table of libvgm."""
+    text = (Path(__file__).parents[2] / "libvgm" / "src" / "lattice_tables.h").read_text(encoding="utf-8")
+    found = re.search(rf" {table}((?:\[\d+\])+) = ({{.*?}});", text, re.DOTALL)
+    assert found is not None
+    numbers = [int(v) for v in re.findall(r"-?\d+", found.group(2))]
+    assert len(numbers) == np.prod([int(n) for n in re.findall(r"\d+", found.group(1))])
+    return numbers
+
+
 def test_the_tables_are_those_of_the_document() -> None:
     tables = lattice_spec_decoder.tables()
-    assert tables["exp2"][0] == EXP2_BITS.tolist()
-    assert tables["logistic"][0] == LOGISTIC.tolist()
-    assert tables["sign"][0] == SIGN_PRIOR.tolist()
-    assert tables["amplitude"] == AMPLITUDE_PRIOR[:, 1:].tolist()
+    assert tables["exp2"][0] == numbers_in("EXP2")
+    assert tables["logistic"][0] == numbers_in("LOGISTIC")
+    amplitudes = np.array(numbers_in("AMPLITUDES")).reshape(4, 32)
+    assert tables["amplitude"] == amplitudes[:, 1:].tolist()
+    weights = np.array(numbers_in("WEIGHTS")).reshape(7, 2, 8)
     for kind in range(7):
         for part, rows in ((0, tables["means"]), (1, tables["spreads"])):
             row = rows[kind]
-            assert WEIGHTS[kind, part, : len(row)].tolist() == row
-            assert not WEIGHTS[kind, part, len(row) :].any()
+            assert weights[kind, part, : len(row)].tolist() == row
+            assert not weights[kind, part, len(row) :].any()
 
 
 def test_the_values_to_check_against_are_those_of_the_tables() -> None:

@@ -7,7 +7,6 @@ import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -55,7 +54,7 @@ FAISS = ("faiss-gpu",)
 PARTS = (
     Part("decode", "open, decode and look at files", (("numpy",), ("zstandard",)), None),
     Part("tiff", "TIFF and OME-TIFF in and out", (("tifffile",), ("imagecodecs",)), None),
-    Part("encode", "encode volumes", (("torch",), ("scipy",), ("numba",)), "encode"),
+    Part("encode", "encode volumes", (("torch",), ("scipy",)), "encode"),
     Part("zarr", "OME-Zarr in and out", (("zarr",), ("fsspec",)), "zarr"),
     Part("remote", "files by http", (("fsspec",), ("aiohttp",)), "remote"),
     Part("report", "pictures and reports", (("pillow",), ("scipy",)), "report"),
@@ -100,7 +99,6 @@ def examine() -> dict[str, Any]:
         },
         "torch": _torch(),
         "devices": devices,
-        "kernel_cache": _kernel_cache(),
         "temporary_files": temporary_directory(),
         "vgm_device": os.environ.get("VGM_DEVICE"),
         "device": None,
@@ -169,16 +167,6 @@ def _cpu() -> dict[str, Any]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     model = platform.processor() or platform.machine()
     return {"name": "cpu", "model": model, "cores": cores, "check": check_cpu()}
-
-
-def _kernel_cache() -> str | None:
-    """Where the encoder's compiled kernels are kept; None where there is no place, or no numba."""
-    try:
-        from ..jit import place
-    except ImportError:
-        return None
-
-    return place()
 
 
 def _cuda_devices() -> list[dict[str, Any]]:
@@ -283,19 +271,10 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append((device["name"], f"{device['model']}{size}{power}: {device['check']}"))
     if report["cuda"]["missing"]:
         rows.append(("cuda", f"not used: {report['cuda']['missing']}"))
-    rows.append(("kernels", _kernels_row(report["kernel_cache"])))
     rows.append(("temporary", report["temporary_files"] or NOWHERE))
     asked = f" (VGM_DEVICE={report['vgm_device']})" if report["vgm_device"] else ""
     rows.append(("device", f"auto is {report['device'] or 'none'}{asked}"))
     return rows
-
-
-def _kernels_row(kept: str | None) -> str:
-    if find_spec("numba") is None:
-        return "none: encoding alone compiles any, by numba, which is missing"
-    if kept is None:
-        return "compiled in every run, as they cannot be kept: NUMBA_CACHE_DIR names a directory for them"
-    return f"kept in {kept}"
 
 
 def _torch_row(torch: dict[str, Any] | None) -> str:

@@ -12,10 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..entropy.lattice_chunk import MAX_MARGIN, code_places, code_primitives, models_for_chunk, new_late
-from ..entropy.lattice_range import STATE_WORDS, finish_encoding, room_for, start_encoding
-from ..entropy.lattice_record import ROOT_I0, canonical_records
-from ..entropy.lattice_steps import LOG_HIGH, LOG_LOW, MAX_CLASS, SKEW_LIMIT, Parameters, geometry_all
+from ..entropy.lattice import (
+    LOG_HIGH,
+    LOG_LOW,
+    MAX_CLASS,
+    MAX_MARGIN,
+    ROOT_I0,
+    SKEW_LIMIT,
+    Chunk,
+    Parameters,
+    canonical_records,
+    geometry,
+)
 from ..errors import FormatError, UsageError
 from ..format.codings.lattice import MAX_BRICK, MAX_COUNT
 from ..primitives import Records, check_records
@@ -140,7 +148,7 @@ def _triangle(units: I64) -> F64:
 
 def shapes_from_symbols(classes: I64, symbols: I64, lattice: Lattice) -> Shapes:
     """What a decoder makes of shape symbols."""
-    factors, bases, bad = geometry_all(lattice.parameters.class_steps(), classes, symbols)
+    factors, bases, bad = geometry(lattice.parameters.class_steps(), classes, symbols)
     if bad >= 0:
         raise UsageError(f"shape symbols of primitive {bad} are out of the lattice's range")
     return Shapes(classes, symbols, _triangle(factors), _triangle(bases), factors, bases)
@@ -328,40 +336,21 @@ def encode_chunk(symbols: Symbols, lattice: Lattice, brick_shape: Shape3) -> Enc
         at = int(np.argmin(symbols.amplitudes != 0))
         raise UsageError(f"lattice chunk: primitive {at} has amplitude 0")
     centres = _centre_units(symbols.lattice, symbols.shapes.basis_units)
-    margins = np.zeros(6, np.int64)
+    margins = [0] * 6
     for a in range(3):
         if count:
             half = int(brick_shape[a]) << 15
             margins[a] = max(0, -(-(-half - int(centres[:, a].min())) >> 16))
             margins[3 + a] = max(0, (int(centres[:, a].max()) - half >> 16) + 1)
-    if margins.max(initial=0) > MAX_MARGIN:
-        raise UsageError(f"lattice chunk: a centre is {margins.max()} voxels outside its brick")
+    if max(margins) > MAX_MARGIN:
+        raise UsageError(f"lattice chunk: a centre is {max(margins)} voxels outside its brick")
     try:
         check_records(records_of(symbols, lattice), "lattice chunk")
     except FormatError as error:
         raise UsageError(f"no float16 record can hold it: {error}") from None
-    rc = np.zeros(STATE_WORDS, np.int64)
-    start_encoding(rc)
-    buf = np.zeros(room_for(count), np.uint8)
-    order = np.arange(count)
-    models, cells = models_for_chunk(), np.empty((count, 6), np.int64)
-    code_places(rc, buf, models, np.array(brick_shape, np.int64), margins, order, centres, cells)
-    bad = code_primitives(
-        rc,
-        buf,
-        models,
-        lattice.parameters.class_steps(),
-        new_late(),
-        cells,
-        order,
-        symbols.shapes.classes.copy(),
-        symbols.amplitudes.copy(),
-        symbols.shapes.symbols.copy(),
-        symbols.lattice.copy(),
-        centres,
-        np.empty((count, 6), np.int64),
-    )
+    shapes = symbols.shapes
+    chunk = Chunk(shapes.classes, symbols.amplitudes, shapes.symbols, symbols.lattice, centres)
+    payload, order, bad = chunk.encode(brick_shape, tuple(margins), lattice.parameters)
     if bad >= 0:
         raise UsageError(f"lattice chunk: primitive {bad} of {count} is outside of what the coding can hold")
-    length = int(finish_encoding(rc, buf))
-    return EncodedLattice(buf[1 : 1 + length].tobytes(), order)
+    return EncodedLattice(payload, order)

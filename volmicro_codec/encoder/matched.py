@@ -9,12 +9,12 @@ matching pursuit (Mallat and Zhang, IEEE Trans. Signal Process. 41, 3397, 1993).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ..jit import njit
+from ..native_encoder import coder
 from . import voxels
 
 F32 = npt.NDArray[np.float32]
@@ -71,84 +71,6 @@ class Candidates:
         return cls(z, z, np.zeros(0), np.zeros(0))
 
 
-@njit(nogil=True, cache=True)
-def _peaks(
-    corr: Any, nz: Any, ny: Any, nx: Any, z0: int, z1: int, floor: float, where: Any, value: Any
-) -> int:
-    """Voxels of planes [z0, z1) whose gain is no less than that of their 26 neighbours; returns how many."""
-    count = 0
-    sz, sy, sx = corr.shape
-    for z in range(z0, z1):
-        for y in range(sy):
-            for x in range(sx):
-                c = corr[z, y, x]
-                g = c * c / (nz[z] * ny[y] * nx[x])
-                if g <= floor:
-                    continue
-                best = True
-                for dz in range(-1, 2):
-                    a = z + dz
-                    if a < 0 or a >= sz:
-                        continue
-                    for dy in range(-1, 2):
-                        b = y + dy
-                        if b < 0 or b >= sy:
-                            continue
-                        for dx in range(-1, 2):
-                            d = x + dx
-                            if d < 0 or d >= sx or (dz == 0 and dy == 0 and dx == 0):
-                                continue
-                            q = corr[a, b, d]
-                            if q * q > c * c:
-                                best = False
-                                break
-                        if not best:
-                            break
-                    if not best:
-                        break
-                if best and count < where.shape[0]:
-                    where[count, 0], where[count, 1], where[count, 2] = z, y, x
-                    value[count] = g
-                    count += 1
-    return count
-
-
-@njit(nogil=True, cache=True)
-def _choose(
-    centres: Any, sigmas: Any, order: Any, limit: int, taken: Any, step: Any, reach: float, out: Any
-) -> int:
-    """Greedy non-maximum suppression: walk ``order``, keep what no kept one covers; returns how many."""
-    count = 0
-    for i in order:
-        z = int(centres[i, 0] / step[0])
-        y = int(centres[i, 1] / step[1])
-        x = int(centres[i, 2] / step[2])
-        z = min(max(z, 0), taken.shape[0] - 1)
-        y = min(max(y, 0), taken.shape[1] - 1)
-        x = min(max(x, 0), taken.shape[2] - 1)
-        if taken[z, y, x]:
-            continue
-        out[count] = i
-        count += 1
-        if count == limit:
-            break
-        rz, ry, rx = (
-            reach * sigmas[i, 0] / step[0],
-            reach * sigmas[i, 1] / step[1],
-            reach * sigmas[i, 2] / step[2],
-        )
-        for a in range(max(0, int(z - rz)), min(taken.shape[0], int(z + rz) + 1)):
-            ez = ((a - z) / rz) ** 2
-            for b in range(max(0, int(y - ry)), min(taken.shape[1], int(y + ry) + 1)):
-                ey = ez + ((b - y) / ry) ** 2
-                if ey > 1.0:
-                    continue
-                for d in range(max(0, int(x - rx)), min(taken.shape[2], int(x + rx) + 1)):
-                    if ey + ((d - x) / rx) ** 2 <= 1.0:
-                        taken[a, b, d] = 1
-    return count
-
-
 def _scale_list(shape: tuple[int, int, int], aspect: tuple[float, float, float]) -> list[float]:
     longest = max(s / a for s, a in zip(shape, aspect, strict=True))
     out, s = [], FIRST_SCALE
@@ -200,15 +122,15 @@ def find(
             float(np.sqrt(max(sig[k] ** 2 - (factor[k] ** 2 - 1) / 12.0, 0.0)) / factor[k]) for k in range(3)
         )
         voxels.correlate(level, (local[0], local[1], local[2]), threads, scratch)
-        norms = [voxels.window_norms(level.shape[k], local[k]) for k in range(3)]
+        nz, ny, nx = (voxels.window_norms(level.shape[k], local[k]) for k in range(3))
         volume = float(np.prod(factor))
         least = significant.least(sig) / volume if significant is not None else 0.0
-        stat = _one_scale(scratch, norms, per_scale, least, threads)
+        stat = _one_scale(scratch, (nz, ny, nx), per_scale, least, threads)
         at, gain = stat
         if not len(gain):
             continue
         amp = scratch[at[:, 0], at[:, 1], at[:, 2]].astype(np.float64)
-        amp /= norms[0][at[:, 0]] * norms[1][at[:, 1]] * norms[2][at[:, 2]]
+        amp /= nz[at[:, 0]] * ny[at[:, 1]] * nx[at[:, 2]]
         centre = at * factor + (factor - 1) / 2
         found.append((centre, np.repeat(sig[None], len(gain), 0), amp, gain * volume))
     if not found:
@@ -238,13 +160,14 @@ def uncovered(
     step = np.maximum(1.0, np.asarray(aspect, np.float64))
     taken = np.zeros(tuple(int(-(-n // st)) for n, st in zip(shape, step, strict=True)), np.uint8)
     pick = np.empty(limit, np.int64)
-    n = _choose(every.centres, every.sigmas, order, limit, taken, step, EXCLUSION, pick)
+    z, y, x = (float(v) for v in step)
+    n = coder.uncovered(every.centres, every.sigmas, order, (z, y, x), EXCLUSION, taken, pick)
     pick = pick[:n]
     return Candidates(every.centres[pick], every.sigmas[pick], every.amplitudes[pick], gains[pick])
 
 
 def _one_scale(
-    corr: F32, norms: list[F64], limit: int, least: float, threads: int
+    corr: F32, norms: tuple[F64, F64, F64], limit: int, least: float, threads: int
 ) -> tuple[npt.NDArray[np.int64], F64]:
     """The ``limit`` best local maxima of a gain above ``least`` at one scale: (voxels [M, 3], gains [M])."""
     every = [max(1, n // most) for n, most in zip(corr.shape, SAMPLED, strict=True)]
@@ -258,7 +181,7 @@ def _one_scale(
     def task(z0: int, z1: int) -> tuple[npt.NDArray[np.int32], F64]:
         room = min(corr.shape[1] * corr.shape[2] * (z1 - z0), 4_000_000)
         where, value = np.empty((room, 3), np.int32), np.empty(room, np.float64)
-        n = _peaks(corr, norms[0], norms[1], norms[2], z0, z1, floor, where, value)
+        n = coder.find_peaks(corr, norms, z0, z1, floor, where, value)
         return where[:n].copy(), value[:n].copy()
 
     parts = voxels.by_slabs(corr.shape, threads, task)

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..decoder.pool import run_in_pool
-from ..entropy.lattice_range import STATE_WORDS, finish_encoding, room_for, start_encoding
-from ..entropy.points_chunk import BLOCK, code_points, empty_arrays, models_for_points
+from ..entropy import points as code_of_points
+from ..entropy.points import BLOCK, empty_arrays
 from ..errors import UsageError
 from ..format.codings.points import HEAD, decode
+from ..native_encoder import coder
 from ..primitives import MAX_PRIMITIVES_PER_BYTE, Records
-from .point_choice import SWEEPS, SWEEPS_TO_THE_END, choose, find_blocks, settle, sharpened
 
 F32 = npt.NDArray[np.float32]
 Shape3 = tuple[int, int, int]
@@ -30,6 +30,8 @@ SCALE = float(np.float16(0.4))
 EDGE = 128
 PRICE = 0.1155
 """Squared steps that a bit may cost: the slope of uniform rounding at high rates, 2 ln 2 / 12."""
+SWEEPS, SWEEPS_TO_THE_END = 4, 12
+"""In which points come to make up for what they spill into one another, and where nothing is to be left."""
 
 
 def spill(cutoff: float) -> float:
@@ -172,11 +174,11 @@ def choose_points(
         stored = _exact(stored, largest / unit)
     inverse = 1.0 / (stored * unit)
     blocks, q = empty_arrays(shape)
-    at, size, side = np.array(lo), np.array(shape), spill(cutoff)
+    side = spill(cutoff)
     if price:
         run_in_pool(
             threads,
-            lambda bz: find_blocks(residual, weight, at, size, inverse, price, side, blocks, bz),
+            lambda bz: coder.find_blocks(residual, weight, lo, shape, inverse, price, side, blocks, bz),
             blocks.shape[0] - 2,
         )
     else:
@@ -195,17 +197,15 @@ def choose_points(
         lo = (lo[0] + first[0], lo[1] + first[1], lo[2] + first[2])
     near = _around(lo, grid, margin, residual.shape)
     before = residual[near].copy()
-    first_at = np.array([a - n.start for a, n in zip(lo, near, strict=True)])
-    sweeps = SWEEPS if price else SWEEPS_TO_THE_END
-    wanted = sharpened(before, np.float32(side), sweeps) if side else before
+    border = (lo[0] - near[0].start, lo[1] - near[1].start, lo[2] - near[2].start)
+    wanted = before.copy()
+    if side:
+        coder.sharpen(before, wanted, side, SWEEPS if price else SWEEPS_TO_THE_END)
     bits = np.zeros(blocks.shape)
-    count = choose(
-        residual, wanted, first_at, weight, np.array(lo), inverse, price, side, models_for_points(),
-        blocks, q, bits,
-    )  # fmt: skip
+    count = coder.choose_points(residual, weight, lo, wanted, border, inverse, price, side, blocks, q, bits)
     if count == 0:
         return None
-    foreseen = HEAD.size + 1 + math.ceil(settle(blocks, q, bits, models_for_points()) / 8.0)
+    foreseen = HEAD.size + 1 + math.ceil(coder.settle_blocks(blocks, q, bits) / 8.0)
     payload = encode_points(blocks, q, 1, SCALE, stored) if code else None
     length = foreseen if payload is None else len(payload)
     if count > MAX_PRIMITIVES_PER_BYTE * length:
@@ -213,17 +213,11 @@ def choose_points(
         residual[near] = before
         return None
     first_voxel = (origin[0] + lo[0], origin[1] + lo[1], origin[2] + lo[2])
-    return PointChunk(first_voxel, grid, int(count), length, payload)
+    return PointChunk(first_voxel, grid, count, length, payload)
 
 
 def encode_points(
     blocks: npt.NDArray[np.uint8], q: npt.NDArray[np.int32], spacing: int, scale: float, step: float
 ) -> bytes:
-    """The payload of a grid of integers (see `points_chunk.code_points` for the arrays)."""
-    rc = np.zeros(STATE_WORDS, np.int64)
-    start_encoding(rc)
-    count = int(np.count_nonzero(q))
-    buf = np.zeros(room_for(count) + q.size // 8, np.uint8)
-    code_points(rc, buf, models_for_points(), blocks, q)
-    length = int(finish_encoding(rc, buf))
-    return HEAD.pack(spacing, scale, step) + buf[1 : 1 + length].tobytes()
+    """The payload of a grid of integers (see `entropy.points.encode` for the arrays)."""
+    return HEAD.pack(spacing, scale, step) + code_of_points.encode(blocks, q)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..decoder.pool import run_in_pool
-from ..entropy.points_chunk import LARGEST
+from ..entropy.points import LARGEST
 from ..format import EncodedChunk, codings, support_box
 from . import voxels
 from .crossing import Crossing

@@ -1,1 +1,1 @@
-"""The compiled coders of chunks: what encoding, and its estimates of bits, are made of (libvgm reads)."""
+"""What a file's chunks are coded by, as the encoder writes them (libvgm reads)."""

@@ -1,0 +1,41 @@
+/* Passes over blocks of voxels (smooth, dot, differences): the same bytes whatever the machine. */
+#ifndef VGM_VOXELS_H
+#define VGM_VOXELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Voxels [z, y, x] of a larger array: rows are `pitch[1]` items apart, planes `pitch[0]`. */
+typedef struct {
+    float *at;
+    ptrdiff_t pitch[2];
+    int64_t shape[3];
+} vgm_field;
+
+/* Bytes that belong to the voxels of a field. */
+typedef struct {
+    const uint8_t *at;
+    ptrdiff_t pitch[2];
+} vgm_marks;
+
+typedef struct {
+    /* Sum of products, of 16 lanes that take every 16th voxel of a row each: in binary32 along it, in binary64 over rows. */
+    double (*dot)(const vgm_field *a, const vgm_field *b);
+    /* Sums of squares, of all voxels and of marked ones. */
+    void (*squares)(const vgm_field *a, const vgm_marks *mask, double *all, double *marked);
+    void (*subtract)(const vgm_field *a, const vgm_field *b);
+    /* 0 where a voxel is at an end and its residual is 0. */
+    void (*hold)(const vgm_field *field, const vgm_field *residual, const vgm_marks *ends);
+    /* Planes from z0 of weights (NULL: 1) times the field, less `differences` times its Laplacian inside of the field. */
+    void (*metric)(const vgm_field *field, const vgm_field *weights, float differences, int64_t z0, const vgm_field *out);
+    /* Planes [z0, z1) of a correlation with symmetric taps, `reach` to either side, along each axis; 0 outside of the block.
+     * `room`: shape[1] * (shape[2] + 2 reach[2]) values. */
+    void (*correlate)(const vgm_field *from, const float *const taps[3], const int64_t reach[3], int64_t z0, int64_t z1,
+                      const vgm_field *out, float *room);
+} vgm_voxel_passes;
+
+/* Those for the best instructions that the machine has and that may be used: at most none (0), AVX2 (1), AVX-512 (2). */
+const vgm_voxel_passes *vgm_best_voxel_passes(void);
+void vgm_limit_voxel_passes(int most);
+
+#endif

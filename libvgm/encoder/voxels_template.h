@@ -1,0 +1,317 @@
+/* The passes of voxels.h, included once for each instruction set: the same operations, each rounded by itself, so that all find the
+ * same. */
+
+PART float *NAME(row)(const vgm_field *f, int64_t z, int64_t y)
+{
+    return f->at + z * f->pitch[0] + y * f->pitch[1];
+}
+
+PART const uint8_t *NAME(marks)(const vgm_marks *m, int64_t z, int64_t y)
+{
+    return m->at + z * m->pitch[0] + y * m->pitch[1];
+}
+
+PART lanes NAME(load)(const float *from)
+{
+    return *(const lanes_anywhere *)from;
+}
+
+PART lane_marks NAME(load_marks)(const int32_t *from)
+{
+    return *(const marks_anywhere *)from;
+}
+
+PART void NAME(widen_some)(const uint8_t *restrict from, int64_t count, int32_t *restrict to)
+{
+    for (int64_t i = 0; i < count; i++)
+        to[i] = from[i];
+}
+
+/* Marks of a piece of a row as wide as lanes are; a vector of them at least, with zeros at its end. */
+PART void NAME(widen)(const uint8_t *from, int64_t count, int32_t *to)
+{
+    int64_t i = 0;
+    for (; i + WIDTH <= count; i += WIDTH)
+        NAME(widen_some)(from + i, WIDTH, to + i);
+    if (i < count && count >= WIDTH)
+        NAME(widen_some)(from + count - WIDTH, WIDTH, to + count - WIDTH);
+    else
+        NAME(widen_some)(from + i, count - i, to + i);
+    for (i = count; i < LANES; i++)
+        to[i] = 0;
+}
+
+PART void NAME(store)(float *to, lanes v)
+{
+    *(lanes_anywhere *)to = v;
+}
+
+/* The lanes where the mask is not set, else 0. */
+PART lanes NAME(without)(lanes v, lane_marks mask)
+{
+    return (lanes)((lane_marks)v & ~mask);
+}
+
+PART double NAME(sum_of_lanes)(wide_lanes v)
+{
+    double each[LANES];
+    memcpy(each, &v, sizeof v);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            each[i] += each[i + half];
+    return each[0];
+}
+
+/* A row shorter than LANES, with zeros after it. */
+PART lanes NAME(load_some)(const float *from, int64_t count)
+{
+    float some[LANES] = {0};
+    for (int64_t i = 0; i < count; i++)
+        some[i] = from[i];
+    return NAME(load)(some);
+}
+
+PART void NAME(store_some)(float *to, lanes v, int64_t count)
+{
+    float some[LANES];
+    NAME(store)(some, v);
+    for (int64_t i = 0; i < count; i++)
+        to[i] = some[i];
+}
+
+/* Set where the last LANES values of a row were taken before, of which `left` were not. */
+PART lane_marks NAME(taken_before)(int64_t left)
+{
+    lane_marks lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return lane < (int32_t)(LANES - left);
+}
+
+TARGET static double NAME(dot)(const vgm_field *f, const vgm_field *g)
+{
+    wide_lanes total = {0};
+    int64_t n = f->shape[2];
+    for (int64_t z = 0; z < f->shape[0]; z++)
+        for (int64_t y = 0; y < f->shape[1]; y++) {
+            const float *a = NAME(row)(f, z, y), *b = NAME(row)(g, z, y);
+            lanes even = {0}, odd = {0};
+            int64_t x = 0;
+            for (; x + 2 * LANES <= n; x += 2 * LANES) {
+                even += NAME(load)(a + x) * NAME(load)(b + x);
+                odd += NAME(load)(a + x + LANES) * NAME(load)(b + x + LANES);
+            }
+            if (x + LANES <= n) {
+                even += NAME(load)(a + x) * NAME(load)(b + x);
+                x += LANES;
+            }
+            if (x < n && n >= LANES)
+                odd += NAME(without)(NAME(load)(a + n - LANES) * NAME(load)(b + n - LANES), NAME(taken_before)(n - x));
+            else if (x < n)
+                odd += NAME(load_some)(a, n) * NAME(load_some)(b, n);
+            total += __builtin_convertvector(even + odd, wide_lanes);
+        }
+    return NAME(sum_of_lanes)(total);
+}
+
+PART void NAME(add_squares)(const float *a, const int32_t *m, int64_t n, lanes all[2], lanes marked[2])
+{
+    lanes v;
+    int64_t x = 0;
+    for (; x + 2 * LANES <= n; x += 2 * LANES)
+        for (int odd = 0; odd < 2; odd++) {
+            v = NAME(load)(a + x + odd * LANES) * NAME(load)(a + x + odd * LANES);
+            all[odd] += v;
+            marked[odd] += NAME(without)(v, NAME(load_marks)(m + x + odd * LANES) == 0);
+        }
+    if (x + LANES <= n) {
+        v = NAME(load)(a + x) * NAME(load)(a + x);
+        all[0] += v;
+        marked[0] += NAME(without)(v, NAME(load_marks)(m + x) == 0);
+        x += LANES;
+    }
+    if (x == n)
+        return;
+    v = n >= LANES ? NAME(without)(NAME(load)(a + n - LANES), NAME(taken_before)(n - x)) : NAME(load_some)(a, n);
+    all[1] += v * v;
+    marked[1] += NAME(without)(v * v, NAME(load_marks)(n >= LANES ? m + n - LANES : m) == 0);
+}
+
+TARGET static void NAME(squares)(const vgm_field *f, const vgm_marks *mask, double *all, double *marked)
+{
+    wide_lanes total = {0}, inside = {0};
+    int32_t wide[PIECE];
+    for (int64_t z = 0; z < f->shape[0]; z++)
+        for (int64_t y = 0; y < f->shape[1]; y++) {
+            lanes sum[2] = {{0}}, kept[2] = {{0}};
+            for (int64_t x = 0; x < f->shape[2]; x += PIECE) {
+                int64_t n = PIECE_OF(f->shape[2], x);
+                NAME(widen)(NAME(marks)(mask, z, y) + x, n, wide);
+                NAME(add_squares)(NAME(row)(f, z, y) + x, wide, n, sum, kept);
+            }
+            total += __builtin_convertvector(sum[0] + sum[1], wide_lanes);
+            inside += __builtin_convertvector(kept[0] + kept[1], wide_lanes);
+        }
+    *all = NAME(sum_of_lanes)(total);
+    *marked = NAME(sum_of_lanes)(inside);
+}
+
+TARGET static void NAME(subtract)(const vgm_field *f, const vgm_field *g)
+{
+    for (int64_t z = 0; z < f->shape[0]; z++)
+        for (int64_t y = 0; y < f->shape[1]; y++) {
+            float *a = NAME(row)(f, z, y);
+            const float *b = NAME(row)(g, z, y);
+            for (int64_t x = 0; x < f->shape[2]; x++)
+                a[x] -= b[x];
+        }
+}
+
+PART lanes NAME(held)(lanes field, lanes residual, lane_marks ends)
+{
+    return NAME(without)(field, (ends != 0) & (residual == 0.0f));
+}
+
+PART void NAME(hold_piece)(float *f, const float *r, const int32_t *e, int64_t n)
+{
+    int64_t x = 0, last = n - LANES;
+    for (; x + LANES <= n; x += LANES)
+        NAME(store)(f + x, NAME(held)(NAME(load)(f + x), NAME(load)(r + x), NAME(load_marks)(e + x)));
+    if (x < n && last >= 0) /* twice does no harm */
+        NAME(store)(f + last, NAME(held)(NAME(load)(f + last), NAME(load)(r + last), NAME(load_marks)(e + last)));
+    else if (x < n)
+        NAME(store_some)(f, NAME(held)(NAME(load_some)(f, n), NAME(load_some)(r, n), NAME(load_marks)(e)), n);
+}
+
+TARGET static void NAME(hold)(const vgm_field *field, const vgm_field *residual, const vgm_marks *ends)
+{
+    int32_t wide[PIECE];
+    for (int64_t z = 0; z < field->shape[0]; z++)
+        for (int64_t y = 0; y < field->shape[1]; y++)
+            for (int64_t x = 0; x < field->shape[2]; x += PIECE) {
+                int64_t n = PIECE_OF(field->shape[2], x);
+                NAME(widen)(NAME(marks)(ends, z, y) + x, n, wide);
+                NAME(hold_piece)(NAME(row)(field, z, y) + x, NAME(row)(residual, z, y) + x, wide, n);
+            }
+}
+
+/* `beside`: the rows before and after along z and y, or the row itself where there is none. */
+PART void NAME(add_differences)(float *out, const float *f, const float *const beside[4], float weight, int64_t nx)
+{
+    for (int64_t x = 0; x < nx; x++) {
+        float v = out[x];
+        for (int k = 0; k < 4; k++)
+            v += weight * (f[x] - beside[k][x]);
+        out[x] = v;
+    }
+    for (int64_t x = 1; x < nx; x++)
+        out[x] += weight * (f[x] - f[x - 1]);
+    for (int64_t x = 0; x < nx - 1; x++)
+        out[x] += weight * (f[x] - f[x + 1]);
+}
+
+TARGET static void NAME(metric)(const vgm_field *field, const vgm_field *weights, float differences, int64_t z0, const vgm_field *out)
+{
+    int64_t nz = field->shape[0], ny = field->shape[1], nx = field->shape[2];
+    for (int64_t z = z0; z < z0 + out->shape[0]; z++)
+        for (int64_t y = 0; y < ny; y++) {
+            float *to = NAME(row)(out, z - z0, y);
+            const float *f = NAME(row)(field, z, y), *beside[4];
+            if (weights != NULL) {
+                const float *w = NAME(row)(weights, z, y);
+                for (int64_t x = 0; x < nx; x++)
+                    to[x] = f[x] * w[x];
+            } else {
+                for (int64_t x = 0; x < nx; x++)
+                    to[x] = f[x];
+            }
+            if (differences == 0.0f)
+                continue;
+            beside[0] = z > 0 ? NAME(row)(field, z - 1, y) : f;
+            beside[1] = z + 1 < nz ? NAME(row)(field, z + 1, y) : f;
+            beside[2] = y > 0 ? NAME(row)(field, z, y - 1) : f;
+            beside[3] = y + 1 < ny ? NAME(row)(field, z, y + 1) : f;
+            NAME(add_differences)(to, f, beside, differences, nx);
+        }
+}
+
+/* `n` values at `to`: those at `from`, and at multiples of `step` to either side where they are within `before` and `after` steps. */
+PART void NAME(convolve)(const float *from, ptrdiff_t step, int64_t before, int64_t after, const float *taps, int64_t reach, float *to,
+                         int64_t n)
+{
+    for (int64_t x = 0; x < n; x += WIDTH) {
+        float sum[WIDTH];
+        const float *f = from + x;
+        if (n - x < WIDTH) {
+            for (; x < n; x++, f++) {
+                float v = taps[reach] * f[0];
+                for (int64_t k = 1; k <= reach; k++) {
+                    if (k <= before)
+                        v += taps[reach + k] * f[-k * step];
+                    if (k <= after)
+                        v += taps[reach + k] * f[k * step];
+                }
+                to[x] = v;
+            }
+            return;
+        }
+        for (int i = 0; i < WIDTH; i++)
+            sum[i] = taps[reach] * f[i];
+        for (int64_t k = 1; k <= reach; k++) {
+            float t = taps[reach + k];
+            if (k <= before)
+                for (int i = 0; i < WIDTH; i++)
+                    sum[i] += t * f[i - k * step];
+            if (k <= after)
+                for (int i = 0; i < WIDTH; i++)
+                    sum[i] += t * f[i + k * step];
+        }
+        for (int i = 0; i < WIDTH; i++)
+            to[x + i] = sum[i];
+    }
+}
+
+/* Along x, of a row with `reach` zeros before and after it. */
+PART void NAME(convolve_row)(const float *from, const float *taps, int64_t reach, float *to, int64_t n)
+{
+    int64_t x = 0;
+    for (; x + WIDTH <= n; x += WIDTH) {
+        float sum[WIDTH];
+        const float *f = from + reach + x;
+        for (int i = 0; i < WIDTH; i++)
+            sum[i] = taps[reach] * f[i];
+        for (int64_t k = 1; k <= reach; k++) {
+            float t = taps[reach + k];
+            for (int i = 0; i < WIDTH; i++)
+                sum[i] += t * (f[i - k] + f[i + k]);
+        }
+        for (int i = 0; i < WIDTH; i++)
+            to[x + i] = sum[i];
+    }
+    for (; x < n; x++) {
+        const float *f = from + reach + x;
+        float v = taps[reach] * f[0];
+        for (int64_t k = 1; k <= reach; k++)
+            v += taps[reach + k] * (f[-k] + f[k]);
+        to[x] = v;
+    }
+}
+
+TARGET static void NAME(correlate)(const vgm_field *from, const float *const taps[3], const int64_t reach[3], int64_t z0, int64_t z1,
+                                   const vgm_field *out, float *room)
+{
+    int64_t nz = from->shape[0], ny = from->shape[1], nx = from->shape[2], wide = nx + 2 * reach[2];
+    for (int64_t y = 0; y < ny; y++)
+        for (int64_t x = 0; x < reach[2]; x++)
+            room[y * wide + x] = room[y * wide + reach[2] + nx + x] = 0.0f;
+    for (int64_t z = z0; z < z1; z++) {
+        for (int64_t y = 0; y < ny; y++)
+            NAME(convolve)(NAME(row)(from, z, y), from->pitch[0], z, nz - 1 - z, taps[0], reach[0], NAME(row)(out, z, y), nx);
+        for (int64_t y = 0; y < ny; y++)
+            NAME(convolve)(NAME(row)(out, z, y), out->pitch[1], y, ny - 1 - y, taps[1], reach[1], room + y * wide + reach[2], nx);
+        for (int64_t y = 0; y < ny; y++)
+            NAME(convolve_row)(room + y * wide, taps[2], reach[2], NAME(row)(out, z, y), nx);
+    }
+}
+
+static const vgm_voxel_passes NAME(passes) = {
+    NAME(dot), NAME(squares), NAME(subtract), NAME(hold), NAME(metric), NAME(correlate),
+};

@@ -1,0 +1,121 @@
+"""Passes over voxels by numpy and in plain Python: twins of libvgm/encoder's, which find the same bits."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+LANES = 16
+
+
+def over_lanes(products: F32) -> float:
+    """Sum of [Z, Y, X]: two by 16 lanes in float32 along rows, all in float64 over rows and lanes."""
+    n = products.shape[2]
+    total = np.zeros(LANES)
+    for row in products.reshape(-1, n):
+        pair = np.zeros((2, LANES), np.float32)
+        whole = n // LANES
+        for k in range(whole):
+            pair[k % 2] += row[k * LANES : (k + 1) * LANES]
+        left = n - whole * LANES
+        if left and whole:
+            pair[1, LANES - left :] += row[n - left :]
+        elif left:
+            pair[1, :left] += row
+        total += (pair[0] + pair[1]).astype(np.float64)
+    while len(total) > 1:
+        total = total[: len(total) // 2] + total[len(total) // 2 :]
+    return float(total[0])
+
+
+def metric(field: F32, weights: F32 | None, differences: float) -> F32:
+    """Weights times the field, and `differences` times what each voxel is above its neighbours."""
+    out = field.copy() if weights is None else field * weights
+    for axis in range(3):
+        for step in (-1, 1):
+            beside = np.copy(field)
+            inner = slice(1, None) if step == -1 else slice(None, -1)
+            other = slice(None, -1) if step == -1 else slice(1, None)
+            np.moveaxis(beside, axis, 0)[inner] = np.moveaxis(field, axis, 0)[other]
+            out += np.float32(differences) * (field - beside)
+    return out
+
+
+def correlate(field: F32, taps: tuple[F32, F32, F32]) -> F32:
+    """Correlation along z, y and x, 0 outside."""
+    for axis, t in enumerate(taps):
+        r = len(t) // 2
+        wide = np.pad(np.moveaxis(field, axis, 0), ((r, r), (0, 0), (0, 0)))
+        n = field.shape[axis]
+        out = t[r] * wide[r : r + n]
+        for k in range(1, r + 1):
+            before, after = wide[r - k : r - k + n], wide[r + k : r + k + n]
+            if axis == 2:
+                out += t[r + k] * (before + after)
+            else:
+                out += t[r + k] * before
+                out += t[r + k] * after
+        field = np.moveaxis(out, 0, axis)
+    return np.ascontiguousarray(field)
+
+
+def peaks(correlation: F32, norms: tuple[F64, F64, F64], floor: float) -> tuple[np.ndarray, F64]:
+    """Voxels [M, 3] of a gain above the floor whose 26 neighbours have no larger square, and gains [M]."""
+    squares = correlation * correlation
+    nz, ny, nx = norms
+    gain = squares / (nz[:, None, None] * ny[None, :, None] * nx)
+    wide = np.pad(squares, 1)
+    best = gain > floor
+    z, y, x = correlation.shape
+    for dz, dy, dx in np.ndindex(3, 3, 3):
+        best &= squares >= wide[dz : dz + z, dy : dy + y, dx : dx + x]
+    return np.argwhere(best), gain[best]
+
+
+def uncovered(
+    centres: F64, sigmas: F64, order: np.ndarray, step: F64, reach: float, taken: np.ndarray, limit: int
+) -> list[int]:
+    """Those, in order, whose cell no kept one before covers."""
+    kept: list[int] = []
+    for i in order:
+        at = np.clip((centres[i] / step).astype(int), 0, np.array(taken.shape) - 1)
+        if taken[tuple(at)] or len(kept) == limit:
+            continue
+        kept.append(int(i))
+        z, y, x = (
+            ((np.arange(n) - c) / r) ** 2
+            for n, c, r in zip(taken.shape, at, reach * sigmas[i] / step, strict=True)
+        )
+        taken |= (z[:, None, None] + y[None, :, None]) + x <= 1.0
+    return kept
+
+
+def principal_axes(b: F64) -> tuple[F64, F64]:
+    """Lengths [3] and directions [3, 3] of one matrix, by cyclic rotations of B'B."""
+    s = [
+        [float(b[0, i] * b[0, j] + b[1, i] * b[1, j] + b[2, i] * b[2, j]) for j in range(3)] for i in range(3)
+    ]
+    v = [[float(i == j) for j in range(3)] for i in range(3)]
+    for _ in range(12):
+        off = s[0][1] * s[0][1] + s[0][2] * s[0][2] + s[1][2] * s[1][2]
+        if not off > 1e-30 * (s[0][0] * s[0][0] + s[1][1] * s[1][1] + s[2][2] * s[2][2]):
+            break
+        for p, q in ((0, 1), (0, 2), (1, 2)):
+            if s[p][q] == 0.0:
+                continue
+            theta = 0.5 * (s[q][q] - s[p][p]) / s[p][q]
+            t = math.copysign(1.0 / (abs(theta) + math.sqrt(theta * theta + 1.0)), theta if theta else 1.0)
+            c = 1.0 / math.sqrt(t * t + 1.0)
+            d = t * c
+            for m in (s, v):
+                for k in range(3):
+                    x, y = m[k][p], m[k][q]
+                    m[k][p], m[k][q] = c * x - d * y, d * x + c * y
+            for k in range(3):
+                x, y = s[p][k], s[q][k]
+                s[p][k], s[q][k] = c * x - d * y, d * x + c * y
+    return np.array([math.sqrt(max(s[k][k], 0.0)) for k in range(3)]), np.array(v).T

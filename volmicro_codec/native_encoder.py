@@ -1,0 +1,12 @@
+"""The encoder's compiled loops over voxels and symbols; and one clear line where they were not built."""
+
+from __future__ import annotations
+
+from .errors import not_built
+
+try:
+    from . import _coder as coder
+except ImportError as exc:
+    raise not_built(exc) from exc
+
+__all__ = ["coder"]
