@@ -9,8 +9,11 @@ import pytest
 
 pytest.importorskip("torch", reason="fits run on torch")
 
+import torch
+
 from tests.encoder.fits import gaussians, rendered
 from volmicro_codec.encoder.gate import otsu_gate
+from volmicro_codec.encoder.model import Model
 from volmicro_codec.encoder.pipeline import encode_bytes
 from volmicro_codec.encoder.settings import EncodeSettings
 from volmicro_codec.format import VgmReader
@@ -24,8 +27,8 @@ CHANGED = {
     "ratio": (90.0, {}),
     "objective": ("voxels", {}),
     "effort": ("balanced", {"iterations": None}),
-    "gate": ("none", {"ratio": 8.0}),
-    "gate_tau": (0.0, {"ratio": 8.0}),
+    "gate": ("none", {"ratio": 100.0}),
+    "gate_tau": (0.0, {"ratio": 100.0}),
     "gate_file": ("of another volume", {}),
     "edge_boost": (4.0, {}),
     "edge_weights": (False, {"edge_boost": 4.0}),
@@ -52,31 +55,47 @@ WITHOUT_EFFECT = {"device": "cpu", "threads": 3}
 """Where and with how many threads an encode runs: the bytes are the same."""
 
 
+FAINT = {"gate", "gate_tau"}
+"""What acts on a lone faint spot in a dark volume that is large enough for noise to have such peaks."""
+
+
+def stack_of(light, seed):
+    noise = np.random.default_rng(seed).normal(0, 6, light.shape)
+    return Volume.from_array(np.rint(400 * light + noise + 100).astype(np.uint16))
+
+
+def faint_stack():
+    shape = (24, 120, 120)
+    spot = Model(
+        torch.tensor([[12.0, 30, 90]]).double(), 2.0 * torch.eye(3).double()[None], torch.tensor([0.013])
+    )
+    return stack_of(rendered(gaussians(6, (24, 60, 60), 3), shape) + rendered(spot, shape), 1)
+
+
 @pytest.fixture(scope="module")
 def payload(tmp_path_factory):
     """The chunks of a small noisy stack under settings; each is encoded once."""
-    light = rendered(gaussians(14, SHAPE, 3), SHAPE)
-    light += rendered(gaussians(40, SHAPE, 5, weight=(0.02, 0.05)), SHAPE)  # faint: what gates differ in
-    noise = np.random.default_rng(1).normal(0, 6, SHAPE)
-    stack = Volume.from_array(np.rint(400 * light + noise + 100).astype(np.uint16))
+    stack = stack_of(rendered(gaussians(14, SHAPE, 3), SHAPE), 1)
+    faint = faint_stack()
     gate = tmp_path_factory.mktemp("gate") / "g.npz"
     otsu_gate(np.rint(4 * stack.data[0, 0]).astype(np.uint16)).save(gate)
     made = {}
 
-    def chunks(**given):
+    def chunks(of=stack, **given):
         given = {**BASE, **given}
         if any(given.get(t) is not None for t in TARGETS):
             given.pop("ratio")
         if "gate_file" in given:
             given["gate_file"] = gate
-        key = tuple(sorted(given.items(), key=str))
+        key = (of is faint, *sorted(given.items(), key=str))
         if key not in made:
-            data, _ = encode_bytes(stack, EncodeSettings(**given))
+            data, _ = encode_bytes(of, EncodeSettings(**given))
             with VgmReader.open(data) as reader:
                 entries = [(e.coding, e.level, e.brick_lo, e.count, e.crc32) for e in reader.entries]
                 made[key] = entries, reader.meta.cutoff
         return made[key]
 
+    chunks.faint = faint
     return chunks
 
 
@@ -88,6 +107,8 @@ def test_every_field_is_tried():
 @pytest.mark.parametrize("name", CHANGED)
 def test_an_option_changes_the_file(payload, name):
     value, beside = CHANGED[name]
+    if name in FAINT:
+        beside = {**beside, "of": payload.faint}
     assert payload(**{**beside, name: value}) != payload(**beside)
 
 
