@@ -116,9 +116,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def started(arguments: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        arguments, start_new_session=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
+    return subprocess.Popen(arguments, process_group=0, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def killed_runs(arguments: list[str], pause: Callable[[], float]) -> None:

@@ -178,11 +178,34 @@ def scale() -> list[str]:
     return out
 
 
+def packed() -> list[str]:
+    """Packed files of 2.5 million chunks, and what they take over http."""
+    files = json.loads((RESULTS / "pack.json").read_text())["files"]
+    out = [
+        "Counted over http (`python benchmarks/pack.py`), chunks of one value each, as requests (bytes):",
+        "",
+        "| bricks | voxels | chunks | root, bytes | to open, ms | MB | open | level 5: index | chunks"
+        " | slice of 512 x 512 |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for f in files:
+        opening = f["opening"]
+        asked = [
+            f"{r['requests']} ({r['bytes']:,})" for name, r in f["http"].items() if name != "coarsest level"
+        ]
+        out.append(
+            f"| {f['brick']}^3 | {f['voxels']:.1e} | {f['chunks']:,} | {f['root_bytes']:,} |"
+            f" {opening['ms']:.1f} | {opening['memory_bytes'] / 1e6:.1f} | {' | '.join(asked)} |"
+        )
+    return out
+
+
 def main() -> None:
     """Put the tables into README.md."""
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     tables = {"truth": truth(), "quality": quality(), "cost": cost(), "phantom": large(), "scale": scale()}
+    tables["pack"] = packed()
     for name, lines in tables.items():
         begin, end = BEGIN.format(name), END.format(name)
         head, rest = text.split(begin, 1)

@@ -97,6 +97,14 @@ def test_an_invalid_file_is_rejected_with_one_line(built: Path, name: str) -> No
     assert len(complaint.splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["one_level", "all_codings"])
+def test_a_packed_file_is_refused_for_what_it_is(built: Path, name: str) -> None:
+    status, _, complaint = run(built, "vgmdump", VECTORS / "packed" / "valid" / f"{name}.vgm")
+    assert status in (1, 2, 3)
+    assert "packed volume" in complaint
+    assert len(complaint.splitlines()) == 1
+
+
 def test_a_region_has_the_bytes_that_it_has_in_the_whole(built: Path) -> None:
     path = VECTORS / "valid" / "lattice_two_bricks.vgm"
     with volmicro_codec.open(path) as array:
