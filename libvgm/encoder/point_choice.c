@@ -148,30 +148,94 @@ void vgm_find_blocks(const vgm_missing *m, const int64_t nodes[3], const int64_t
         }
 }
 
+enum { PIECE = 256 }; /* voxels of a row that are worked on at once */
+
+static void add_row(float *restrict sum, const float *restrict row, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        sum[i] += row[i];
+}
+
+/* A piece of a row that a sweep goes over: what is around its voxels but for those along x, in two parts. */
+typedef struct {
+    const float *before;
+    float *now;
+    float left;          /* the voxel that was done last */
+    float around[PIECE]; /* z before and after, then y before (and after, where it is known) */
+    float after[PIECE];  /* what is added to that where the row before has been done */
+} swept;
+
+/* `n` voxels of a row; `right` is next to the last one. */
+static void sweep_row(swept *s, int64_t n, float right, float side)
+{
+    float left = s->left, *restrict now = s->now;
+    for (int64_t x = 0; x < n; x++) {
+        left = s->before[x] - side * (s->around[x] + left + (x + 1 < n ? now[x + 1] : right));
+        now[x] = left;
+    }
+    s->left = left;
+}
+
+/* `n` voxels of two rows, the second one voxel behind the first, which are two sums at a time and come out as one row after the other. */
+static void sweep_two(swept *a, swept *b, int64_t n, const float right[2], float side)
+{
+    const float *restrict before_a = a->before, *restrict before_b = b->before;
+    float *restrict now_a = a->now, *restrict now_b = b->now;
+    float left_a = a->left, left_b = b->left;
+    left_a = before_a[0] - side * (a->around[0] + left_a + (n > 1 ? now_a[1] : right[0]));
+    now_a[0] = left_a;
+    for (int64_t x = 1; x < n; x++) {
+        float above = left_a;
+        left_a = before_a[x] - side * (a->around[x] + left_a + (x + 1 < n ? now_a[x + 1] : right[0]));
+        left_b = before_b[x - 1] - side * (b->around[x - 1] + above + b->after[x - 1] + left_b + now_b[x]);
+        now_a[x] = left_a;
+        now_b[x - 1] = left_b;
+    }
+    left_b = before_b[n - 1] - side * (b->around[n - 1] + left_a + b->after[n - 1] + left_b + right[1]);
+    now_b[n - 1] = left_b;
+    a->left = left_a;
+    b->left = left_b;
+}
+
+/* One sweep over rows y and, where there is one, y + 1. */
+static void sweep_pair(const float *before, float *now, const int64_t shape[3], int64_t z, int64_t y, float side)
+{
+    int64_t ny = shape[1], nx = shape[2], plane = ny * nx;
+    int rows = y + 1 < ny ? 2 : 1;
+    swept s[2];
+    s[0].left = s[1].left = 0.0f;
+    for (int64_t x = 0; x < nx; x += PIECE) {
+        int64_t n = nx - x < PIECE ? nx - x : PIECE;
+        float right[2];
+        for (int k = 0; k < rows; k++) {
+            int64_t at = (z * ny + y + k) * nx + x;
+            s[k].before = before + at;
+            s[k].now = now + at;
+            memset(s[k].around, 0, sizeof s[k].around);
+            memset(s[k].after, 0, sizeof s[k].after);
+            if (z > 0)
+                add_row(s[k].around, s[k].now - plane, n);
+            if (z + 1 < shape[0])
+                add_row(s[k].around, s[k].now + plane, n);
+            if (k == 0 && y > 0)
+                add_row(s[k].around, s[k].now - nx, n);
+            if (y + k + 1 < ny)
+                add_row(k == 0 ? s[k].around : s[k].after, s[k].now + nx, n);
+            right[k] = x + n < nx ? s[k].now[n] : 0.0f;
+        }
+        if (rows == 2)
+            sweep_two(&s[0], &s[1], n, right, side);
+        else
+            sweep_row(&s[0], n, right[0], side);
+    }
+}
+
 void vgm_sharpen(const float *before, float *now, const int64_t shape[3], float side, int sweeps)
 {
-    int64_t nz = shape[0], ny = shape[1], nx = shape[2], plane = ny * nx;
     for (int sweep = 0; sweep < sweeps; sweep++)
-        for (int64_t z = 0; z < nz; z++)
-            for (int64_t y = 0; y < ny; y++) {
-                int64_t row = (z * ny + y) * nx;
-                for (int64_t x = 0; x < nx; x++) {
-                    float *v = now + row + x, around = 0.0f;
-                    if (z > 0)
-                        around += v[-plane];
-                    if (z + 1 < nz)
-                        around += v[plane];
-                    if (y > 0)
-                        around += v[-nx];
-                    if (y + 1 < ny)
-                        around += v[nx];
-                    if (x > 0)
-                        around += v[-1];
-                    if (x + 1 < nx)
-                        around += v[1];
-                    *v = before[row + x] - side * around;
-                }
-            }
+        for (int64_t z = 0; z < shape[0]; z++)
+            for (int64_t y = 0; y < shape[1]; y += 2)
+                sweep_pair(before, now, shape, z, y, side);
 }
 
 /* The residual loses a point of height d at a voxel. */
