@@ -28,7 +28,7 @@ import numpy as np
 from volumes import read_images, stack_files
 
 import volmicro_codec
-from volmicro_codec.encoder.resolution import grids_of, means
+from volmicro_codec.encoder.quantise.resolution import grids_of, means
 from volmicro_codec.format import EncodedChunk, VgmReader, encode_file
 from volmicro_codec.format.sizes import where_bytes_go
 from volmicro_codec.phantom import make_phantom

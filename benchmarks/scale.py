@@ -31,8 +31,8 @@ from typing import Any
 import numpy as np
 from scale_volume import SHAPE, Generated
 
+from volmicro_codec.encoder.rate.slope import FLOOR
 from volmicro_codec.encoder.settings import EncodeSettings
-from volmicro_codec.encoder.slope import FLOOR
 from volmicro_codec.store.array import open_store
 from volmicro_codec.store.brick import encode_brick
 from volmicro_codec.store.finish import finish

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from lattice_vectors import written
 
-from volmicro_codec.encoder.lattice_quantise import (
+from volmicro_codec.encoder.quantise.lattice import (
     Lattice,
     Symbols,
     encode_chunk,
@@ -16,7 +16,7 @@ from volmicro_codec.encoder.lattice_quantise import (
     quantise_weights,
     records_of,
 )
-from volmicro_codec.encoder.points import encode_points
+from volmicro_codec.encoder.quantise.residual import encode_points
 from volmicro_codec.entropy.lattice import Chunk, Parameters
 from volmicro_codec.entropy.points import empty_arrays
 from volmicro_codec.format import codings

@@ -41,7 +41,10 @@ ON_REQUEST = {
 }
 """`to_dask` and `to_xarray`, which hand over to views that know nothing of the decoder."""
 
-CIRCLES = [{"encoder.densify", "encoder.fit"}, {"encoder.device", "encoder.device_adam"}]
+CIRCLES = [
+    {"encoder.fit.density_control", "encoder.fit.image_fit"},
+    {"encoder.fit.device", "encoder.fit.device_adam"},
+]
 """Pairs that know one another's types. The list may become shorter, and nothing else."""
 
 

@@ -207,7 +207,7 @@ def _():
 
 
 def model_of_file():
-    from volmicro_codec.encoder.coder import model_of
+    from volmicro_codec.encoder.quantise.coder import model_of
 
     model = model_of(gaussians if len(gaussians) else every)
     model.w *= 1.0 / max(float(model.w.abs().max()), 1e-9)
@@ -219,7 +219,7 @@ def _():
     import torch
     from torch.utils.dlpack import from_dlpack
 
-    from volmicro_codec.encoder.device_block import torch_device
+    from volmicro_codec.encoder.fit.device_block import torch_device
 
     where = torch_device(raster)
     b = torch.as_tensor(rng.normal(size=(len(gaussians), 3, 3))).to(where)
@@ -247,9 +247,9 @@ def _():
 def _():
     import torch
 
-    from volmicro_codec.encoder.device import DeviceRefiner
-    from volmicro_codec.encoder.device_loop import State, Stepper
-    from volmicro_codec.encoder.refine import MAX_SIGMA, Block
+    from volmicro_codec.encoder.fit.conjugate_gradient import MAX_SIGMA, Block
+    from volmicro_codec.encoder.fit.device import DeviceRefiner
+    from volmicro_codec.encoder.fit.device_loop import State, Stepper
 
     model = model_of_file()
     prims = raster.pack(model.mu.numpy(), model.covariance6(), model.w.numpy(), shape)
@@ -295,7 +295,7 @@ def _():
 
 @part("search for candidates")
 def _():
-    from volmicro_codec.encoder.device import find
+    from volmicro_codec.encoder.fit.device import find
 
     field = rng.normal(size=shape).astype(np.float32)
     count = 20 if DRY else 10_000
@@ -309,8 +309,8 @@ def _():
         return {}
     import torch
 
-    from volmicro_codec.encoder.device import DeviceRefiner
-    from volmicro_codec.encoder.refine import Block
+    from volmicro_codec.encoder.fit.conjugate_gradient import Block
+    from volmicro_codec.encoder.fit.device import DeviceRefiner
 
     model = model_of_file()
     refiner = DeviceRefiner(

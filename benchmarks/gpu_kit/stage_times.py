@@ -23,60 +23,60 @@ from pathlib import Path
 STAGES = (
     "encoder.pipeline:_gate",
     "evaluate.noise:estimate_noise",
-    "encoder.gate:train_gate",
+    "encoder.mask.gate:train_gate",
     "encoder.image:mapping",
     "encoder.pipeline:_Job._measure",
     "evaluate.metrics:compare",
     "encoder.image:Image.target",
     "encoder.image:Image.ends",
     "encoder.image:Image.foreground",
-    "encoder.fit:edge_map",
-    "encoder.fit:ImageFit.refit",
-    "encoder.fit:ImageFit.grow",
-    "encoder.fit:ImageFit.propose",
-    "encoder.fit:ImageFit.decoded_sse",
-    "encoder.matched:find",
-    "encoder.device:find",
-    "encoder.device_block:DeviceBlock.__init__",
-    "encoder.device_block:DeviceBlock.enter",
-    "encoder.device_block:DeviceBlock.evaluate",
-    "encoder.device_loop:run",
-    "encoder.device_loop:Stepper.trip",
-    "encoder.device_loop:Looks.read",
-    "encoder.refine:Refiner.refine",
-    "encoder.refine:Refiner.pull",
-    "encoder.refine:Refiner.evaluate",
-    "encoder.shares:solve_shares",
-    "encoder.shares:layer",
-    "encoder.shares:_left",
-    "encoder.shares:fill",
-    "encoder.voxels:squares",
-    "encoder.growth:shares_of",
-    "encoder.growth:count_settled",
-    "encoder.growth:grown_again",
-    "encoder.growth:grow_to_bytes",
-    "encoder.growth:balance",
-    "encoder.growth:_count_for",
-    "encoder.growth:keep",
-    "encoder.rate:code_with_points",
-    "encoder.rate:code_to_bytes",
-    "encoder.rate:solve_step",
-    "encoder.coder:plain_rounding",
-    "encoder.coder:rounding_with_refits",
-    "encoder.coder:Rounded.bytes",
-    "encoder.coder:Rounded.code",
-    "encoder.coder:Layout.of",
-    "encoder.coder:_round_positions",
-    "encoder.lattice_quantise:encode_chunk",
-    "encoder.lattice_quantise:quantise_shape",
-    "encoder.lattice_quantise:quantise_weights",
-    "encoder.shares:chunks_of",
+    "encoder.fit.image_fit:edge_map",
+    "encoder.fit.image_fit:ImageFit.refit",
+    "encoder.fit.image_fit:ImageFit.grow",
+    "encoder.fit.image_fit:ImageFit.propose",
+    "encoder.fit.image_fit:ImageFit.decoded_sse",
+    "encoder.fit.candidates:find",
+    "encoder.fit.device:find",
+    "encoder.fit.device_block:DeviceBlock.__init__",
+    "encoder.fit.device_block:DeviceBlock.enter",
+    "encoder.fit.device_block:DeviceBlock.evaluate",
+    "encoder.fit.device_loop:run",
+    "encoder.fit.device_loop:Stepper.trip",
+    "encoder.fit.device_loop:Looks.read",
+    "encoder.fit.conjugate_gradient:Refiner.refine",
+    "encoder.fit.conjugate_gradient:Refiner.pull",
+    "encoder.fit.conjugate_gradient:Refiner.evaluate",
+    "encoder.rate.allocation:solve_shares",
+    "encoder.rate.allocation:layer",
+    "encoder.rate.allocation:_left",
+    "encoder.rate.allocation:fill",
+    "encoder.fit.voxels:squares",
+    "encoder.rate.growth:shares_of",
+    "encoder.rate.growth:count_settled",
+    "encoder.rate.growth:grown_again",
+    "encoder.rate.growth:grow_to_bytes",
+    "encoder.rate.growth:balance",
+    "encoder.rate.growth:_count_for",
+    "encoder.rate.growth:keep",
+    "encoder.rate.to_bytes:code_with_points",
+    "encoder.rate.to_bytes:code_to_bytes",
+    "encoder.rate.to_bytes:solve_step",
+    "encoder.quantise.coder:plain_rounding",
+    "encoder.quantise.coder:rounding_with_refits",
+    "encoder.quantise.coder:Rounded.bytes",
+    "encoder.quantise.coder:Rounded.code",
+    "encoder.quantise.coder:Layout.of",
+    "encoder.quantise.coder:_round_positions",
+    "encoder.quantise.lattice:encode_chunk",
+    "encoder.quantise.lattice:quantise_shape",
+    "encoder.quantise.lattice:quantise_weights",
+    "encoder.rate.allocation:chunks_of",
     "format:encode_file",
     "format:write_file",
-    "encoder.slope:encode_at_slope",
-    "encoder.growth:noise_taken_out",
-    "encoder.resolution:needed_on",
-    "encoder.grid_levels:grid_levels",
+    "encoder.rate.slope:encode_at_slope",
+    "encoder.rate.growth:noise_taken_out",
+    "encoder.quantise.resolution:needed_on",
+    "encoder.quantise.grid_levels:grid_levels",
 )
 
 _here = threading.local()
@@ -126,14 +126,14 @@ def watch():
         except (ImportError, AttributeError, KeyError):
             absent.append(stage)
             continue
-        new = timed(name if module != "encoder.device" else f"device.{name}", old)
+        new = timed(name if module != "encoder.fit.device" else f"device.{name}", old)
         for other in list(sys.modules.values()):
             if getattr(other, "__name__", "").startswith("volmicro_codec"):
                 for key, value in list(vars(other).items()):
                     if value is old:
                         setattr(other, key, new)
     try:
-        kind = importlib.import_module("volmicro_codec.encoder.device").DeviceRefiner
+        kind = importlib.import_module("volmicro_codec.encoder.fit.device").DeviceRefiner
         kind.residual = kind.residual.getter(
             timed("DeviceRefiner.residual (to the host)", kind.residual.fget)
         )
@@ -189,7 +189,7 @@ def measure(given, document):
     from volmicro_codec.volume import Volume
 
     importlib.import_module("volmicro_codec.encoder.pipeline")
-    importlib.import_module("volmicro_codec.encoder.quality")
+    importlib.import_module("volmicro_codec.encoder.rate.to_quality")
     if given.device == "cuda":
         importlib.import_module("volmicro_codec.cuda.device").open_device(0)
     scratch = tempfile.mkdtemp()

@@ -197,7 +197,7 @@ def test_verify_of_another_volume_says_so(vgm: Callable[..., Any], file: Path, t
 
 @pytest.mark.slow
 def test_gate_writes_a_gate_that_can_be_read(vgm: Callable[..., Any], tmp_path: Path) -> None:
-    from volmicro_codec.encoder.gate import Gate
+    from volmicro_codec.encoder.mask.gate import Gate
 
     vgm("phantom", "-o", "p.npy", "--shape", "16,48,48")
     ran = vgm("gate", "p.npy", "-o", "g.npz", "--gate-tau", "0.25", "--iterations", "5")

@@ -12,7 +12,7 @@ import pytest
 from volmicro_codec.cli.app import run
 from volmicro_codec.convert.kinds import GAUSSIANS, POINTS, Share, cost_text, count_text
 from volmicro_codec.convert.tables import read_table
-from volmicro_codec.encoder.points import encode_points
+from volmicro_codec.encoder.quantise.residual import encode_points
 from volmicro_codec.entropy.points import empty_arrays
 from volmicro_codec.format import EncodedChunk, FileMeta, VgmReader, codings, write_file
 from volmicro_codec.format.codings import raw

@@ -9,7 +9,7 @@ import pytest
 
 from volmicro_codec.cuda.fields import Fields
 
-voxels = pytest.importorskip("volmicro_codec.encoder.voxels")
+voxels = pytest.importorskip("volmicro_codec.encoder.fit.voxels")
 SHAPES = [(1, 1, 1), (5, 7, 9), (1, 30, 31), (17, 16, 2)]
 
 

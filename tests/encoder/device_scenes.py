@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from tests.encoder.fits import gaussians, rendered
-from volmicro_codec.encoder.model import STEP, Model, moved
-from volmicro_codec.encoder.refine import MAX_SIGMA, Block
+from volmicro_codec.encoder.fit.conjugate_gradient import MAX_SIGMA, Block
+from volmicro_codec.encoder.fit.gaussians import STEP, Model, moved
 
 SHAPE = (14, 16, 18)
 FLOOR = 1e-3

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from volmicro_codec.encoder.fit import ImageFit, Method, Weighting
-from volmicro_codec.encoder.gate import no_gate
+from volmicro_codec.encoder.fit.gaussians import Model
+from volmicro_codec.encoder.fit.image_fit import ImageFit, Method, Weighting
 from volmicro_codec.encoder.image import Image, mapping
-from volmicro_codec.encoder.model import Model
+from volmicro_codec.encoder.mask.gate import no_gate
 from volmicro_codec.encoder.significance import NoiseField
 from volmicro_codec.raster.rasteriser import CpuRasteriser
 

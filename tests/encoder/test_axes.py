@@ -9,8 +9,8 @@ pytest.importorskip("torch", reason="the encoder's tensors")
 
 import torch
 
-from volmicro_codec.encoder.axes import principal_axes
-from volmicro_codec.encoder.model import MIN_SIGMA, clamped
+from volmicro_codec.encoder.fit.axes import principal_axes
+from volmicro_codec.encoder.fit.gaussians import MIN_SIGMA, clamped
 
 
 def matrices(count: int) -> torch.Tensor:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="the encoder's package imports it")
 
-from volmicro_codec.encoder.crossing import Crossing
+from volmicro_codec.encoder.rate.crossing import Crossing
 
 
 def tries_until(near: float, quantity, step: float, most: int = 60) -> int:  # type: ignore[no-untyped-def]

@@ -10,9 +10,9 @@ pytest.importorskip("torch", reason="fits run on torch")
 import torch
 
 from tests.encoder.fits import CUTOFF, fit_of, gaussians, rendered
-from volmicro_codec.encoder.densify import densify, position_gradients, split_and_clone, step
-from volmicro_codec.encoder.model import Model
-from volmicro_codec.encoder.refine import Block, Refiner
+from volmicro_codec.encoder.fit.conjugate_gradient import Block, Refiner
+from volmicro_codec.encoder.fit.density_control import densify, position_gradients, split_and_clone, step
+from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.raster.rasteriser import CpuRasteriser
 
 SHAPE = (20, 24, 28)
@@ -110,7 +110,7 @@ def test_a_round_that_makes_it_worse_is_taken_back(monkeypatch):
         f.model = f.model.take(np.arange(3))
         return True
 
-    monkeypatch.setattr("volmicro_codec.encoder.densify.step", spoil)
+    monkeypatch.setattr("volmicro_codec.encoder.fit.density_control.step", spoil)
     assert densify(fit, 1e-6, 2) == 0
     assert torch.equal(fit.model.mu, before.mu)
     assert fit.sse == sse

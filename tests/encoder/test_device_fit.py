@@ -14,12 +14,14 @@ import torch
 from tests.cuda.conftest import device, driver, host  # noqa: F401 - fixtures
 from volmicro_codec import cuda as backend
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
-from volmicro_codec.encoder import EncodeSettings, device_adam, matched, pipeline, voxels
-from volmicro_codec.encoder import device as device_module
-from volmicro_codec.encoder.device import DeviceRefiner, find, rasteriser_on, refiner_of
-from volmicro_codec.encoder.device_block import DeviceBlock, on_stream
-from volmicro_codec.encoder.model import Model
-from volmicro_codec.encoder.refine import Block, Refiner
+from volmicro_codec.encoder import EncodeSettings, pipeline
+from volmicro_codec.encoder.fit import candidates as matched
+from volmicro_codec.encoder.fit import device as device_module
+from volmicro_codec.encoder.fit import device_adam, voxels
+from volmicro_codec.encoder.fit.conjugate_gradient import Block, Refiner
+from volmicro_codec.encoder.fit.device import DeviceRefiner, find, rasteriser_on, refiner_of
+from volmicro_codec.encoder.fit.device_block import DeviceBlock, on_stream
+from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.errors import DependencyError
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.raster.rasteriser import CpuRasteriser

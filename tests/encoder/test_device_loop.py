@@ -17,15 +17,15 @@ from tests.encoder.device_scenes import FLOOR, SHAPE, device_scene, free_of, sce
 from tests.encoder.fits import CUTOFF, gaussians, rendered
 from volmicro_codec.cuda.packing import Room
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
-from volmicro_codec.encoder import adam, device_block
-from volmicro_codec.encoder.axes import principal_axes
-from volmicro_codec.encoder.device import DeviceRefiner, adam_of, refiner_of
-from volmicro_codec.encoder.device_adam import AdamState, AdamStepper
-from volmicro_codec.encoder.device_block import DeviceBlock
-from volmicro_codec.encoder.device_loop import Looks, State, Stepper, run
-from volmicro_codec.encoder.model import MIN_SIGMA, STEP, Model
-from volmicro_codec.encoder.refine import MAX_SIGMA, Block, Refiner
-from volmicro_codec.encoder.regularise import Regularisers
+from volmicro_codec.encoder.fit import adam, device_block
+from volmicro_codec.encoder.fit.axes import principal_axes
+from volmicro_codec.encoder.fit.conjugate_gradient import MAX_SIGMA, Block, Refiner
+from volmicro_codec.encoder.fit.device import DeviceRefiner, adam_of, refiner_of
+from volmicro_codec.encoder.fit.device_adam import AdamState, AdamStepper
+from volmicro_codec.encoder.fit.device_block import DeviceBlock
+from volmicro_codec.encoder.fit.device_loop import Looks, State, Stepper, run
+from volmicro_codec.encoder.fit.gaussians import MIN_SIGMA, STEP, Model
+from volmicro_codec.encoder.fit.penalties import Regularisers
 from volmicro_codec.raster.rasteriser import CpuRasteriser
 
 # -- the same steps ------------------------------------------------------------------------------

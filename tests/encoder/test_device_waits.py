@@ -20,14 +20,14 @@ from tests.encoder.device_scenes import FLOOR, device_scene, free_of, scene
 from tests.encoder.fits import CUTOFF
 from volmicro_codec.cuda.packing import Room
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
-from volmicro_codec.encoder import device_adam
-from volmicro_codec.encoder.device import DeviceRefiner
-from volmicro_codec.encoder.device_adam import AdamState, AdamStepper
-from volmicro_codec.encoder.device_block import DeviceBlock
-from volmicro_codec.encoder.device_loop import LOOK_EVERY, State, Stepper
-from volmicro_codec.encoder.model import STEP, Model
-from volmicro_codec.encoder.refine import MAX_SIGMA
-from volmicro_codec.encoder.regularise import Regularisers
+from volmicro_codec.encoder.fit import device_adam
+from volmicro_codec.encoder.fit.conjugate_gradient import MAX_SIGMA
+from volmicro_codec.encoder.fit.device import DeviceRefiner
+from volmicro_codec.encoder.fit.device_adam import AdamState, AdamStepper
+from volmicro_codec.encoder.fit.device_block import DeviceBlock
+from volmicro_codec.encoder.fit.device_loop import LOOK_EVERY, State, Stepper
+from volmicro_codec.encoder.fit.gaussians import STEP, Model
+from volmicro_codec.encoder.fit.penalties import Regularisers
 
 READS = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "unique", "masked_select"}
 """Operations of torch that cannot return before the device has done what it was asked for."""

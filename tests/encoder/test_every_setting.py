@@ -12,8 +12,8 @@ pytest.importorskip("torch", reason="fits run on torch")
 import torch
 
 from tests.encoder.fits import gaussians, rendered
-from volmicro_codec.encoder.gate import otsu_gate
-from volmicro_codec.encoder.model import Model
+from volmicro_codec.encoder.fit.gaussians import Model
+from volmicro_codec.encoder.mask.gate import otsu_gate
 from volmicro_codec.encoder.pipeline import encode_bytes
 from volmicro_codec.encoder.settings import EncodeSettings
 from volmicro_codec.format import VgmReader

@@ -12,13 +12,14 @@ pytest.importorskip("torch", reason="fits run on torch")
 import torch
 
 from tests.encoder.fits import fit_of, gaussians, rendered
-from volmicro_codec.encoder import fit as fits
-from volmicro_codec.encoder import image, significance, voxels
-from volmicro_codec.encoder.fit import EFFORTS, Schedule, Weighting, edge_map
-from volmicro_codec.encoder.gate import no_gate, otsu_gate
-from volmicro_codec.encoder.model import Model
-from volmicro_codec.encoder.regularise import Regularisers
-from volmicro_codec.encoder.shares import weight_of_voxels
+from volmicro_codec.encoder import image, significance
+from volmicro_codec.encoder.fit import image_fit as fits
+from volmicro_codec.encoder.fit import voxels
+from volmicro_codec.encoder.fit.gaussians import Model
+from volmicro_codec.encoder.fit.image_fit import EFFORTS, Schedule, Weighting, edge_map
+from volmicro_codec.encoder.fit.penalties import Regularisers
+from volmicro_codec.encoder.mask.gate import no_gate, otsu_gate
+from volmicro_codec.encoder.rate.allocation import weight_of_voxels
 from volmicro_codec.encoder.significance import ADMITTED, CLOSED
 from volmicro_codec.noise_model import NoiseModel
 

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the gate is trained with torch")
 
-from volmicro_codec.encoder.gate import Gate, no_gate, otsu_gate, train_gate
+from volmicro_codec.encoder.mask.gate import Gate, no_gate, otsu_gate, train_gate
 from volmicro_codec.errors import FormatError, InputError, UsageError
 from volmicro_codec.phantom import make_phantom
 
@@ -93,7 +93,7 @@ def test_a_box_has_what_the_whole_has_there(trained, origin):
 def test_cutting_the_work_into_chunks_changes_nothing(trained, monkeypatch):
     volume, _, gate = trained
     whole = gate.probability(volume).astype(int)
-    monkeypatch.setattr("volmicro_codec.encoder.gate_features.CHUNK_CELLS", 1500)
+    monkeypatch.setattr("volmicro_codec.encoder.mask.features.CHUNK_CELLS", 1500)
     assert np.abs(gate.probability(volume).astype(int) - whole).max() <= 1
 
 
@@ -164,8 +164,8 @@ def test_any_shape_and_dtype(shape, dtype):
 def test_a_very_large_volume_is_learned_from_boxes_spread_over_it(monkeypatch):
     volume, truth = scene()
     tiled, where = np.tile(volume, (2, 2, 2)), np.tile(truth, (2, 2, 2))
-    monkeypatch.setattr("volmicro_codec.encoder.gate_features.LEARNING_CELLS", 1 << 18)
-    monkeypatch.setattr("volmicro_codec.encoder.gate_features.LEARNING_BOX", (16, 16, 16))
+    monkeypatch.setattr("volmicro_codec.encoder.mask.features.LEARNING_CELLS", 1 << 18)
+    monkeypatch.setattr("volmicro_codec.encoder.mask.features.LEARNING_BOX", (16, 16, 16))
     found = train_gate(tiled, iterations=100).occupied(tiled)
     assert found[where].mean() > 0.9
     assert found[~where].mean() < 0.05

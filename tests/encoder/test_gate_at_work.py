@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch", reason="fits run on torch")
 
 import volmicro_codec
-from volmicro_codec.encoder.gate import otsu_gate
+from volmicro_codec.encoder.mask.gate import otsu_gate
 from volmicro_codec.encoder.pipeline import encode_volume
 from volmicro_codec.encoder.settings import EncodeSettings
 from volmicro_codec.volume import Volume

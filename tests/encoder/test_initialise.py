@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="fits run on torch")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from volmicro_codec.encoder.initialise import KINDS, LEAST_SIGMA, WIDEST_SIGMA, Piece, place
+from volmicro_codec.encoder.fit.initialise import KINDS, LEAST_SIGMA, WIDEST_SIGMA, Piece, place
 
 SHAPE = (12, 20, 24)
 ISOTROPIC = (1.0, 1.0, 1.0)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from volmicro_codec.decoder import oracle
-from volmicro_codec.encoder.points import SCALE, PointChunk, boxes, choose_points, spill, turns
+from volmicro_codec.encoder.quantise.residual import SCALE, PointChunk, boxes, choose_points, spill, turns
 from volmicro_codec.errors import UsageError
 from volmicro_codec.format.codings import points as coding
 from volmicro_codec.primitives import Primitives, Records, check_records, records_to_primitives

@@ -10,8 +10,9 @@ pytest.importorskip("torch", reason="fits run on torch")
 import torch
 
 from tests.encoder.fits import CUTOFF, gaussians, rendered
-from volmicro_codec.encoder import voxels
-from volmicro_codec.encoder.model import (
+from volmicro_codec.encoder.fit import voxels
+from volmicro_codec.encoder.fit.conjugate_gradient import MAX_SIGMA, Block, Refiner
+from volmicro_codec.encoder.fit.gaussians import (
     MIN_SIGMA,
     STEP,
     Model,
@@ -21,8 +22,7 @@ from volmicro_codec.encoder.model import (
     moved,
     precondition,
 )
-from volmicro_codec.encoder.refine import MAX_SIGMA, Block, Refiner
-from volmicro_codec.encoder.regularise import Regularisers
+from volmicro_codec.encoder.fit.penalties import Regularisers
 from volmicro_codec.raster.rasteriser import CpuRasteriser
 
 SHAPE = (14, 16, 18)

@@ -11,8 +11,8 @@ pytest.importorskip("torch", reason="fits run on torch")
 
 import torch
 
-from volmicro_codec.encoder.model import MIN_SIGMA, STEP, Model, moved
-from volmicro_codec.encoder.regularise import (
+from volmicro_codec.encoder.fit.gaussians import MIN_SIGMA, STEP, Model, moved
+from volmicro_codec.encoder.fit.penalties import (
     DEGENERATE_RATIO,
     Regularisers,
     degenerate,

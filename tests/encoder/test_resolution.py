@@ -14,13 +14,20 @@ import torch
 from tests.encoder.fits import CUTOFF, gaussians, rendered
 from volmicro_codec.decoder import open as open_vgm
 from volmicro_codec.decoder import oracle, select
-from volmicro_codec.encoder.coder import POINTS_PLACE, Layout, code_float16, model_of, place
-from volmicro_codec.encoder.gate import no_gate
-from volmicro_codec.encoder.grid_levels import MORE, grid_levels, numbered
+from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.image import Image
-from volmicro_codec.encoder.model import Model
+from volmicro_codec.encoder.mask.gate import no_gate
 from volmicro_codec.encoder.pipeline import encode_bytes
-from volmicro_codec.encoder.resolution import Levels, Resolution, _CoarseModel, grids_of, means, needed_on
+from volmicro_codec.encoder.quantise.coder import POINTS_PLACE, Layout, code_float16, model_of, place
+from volmicro_codec.encoder.quantise.grid_levels import MORE, grid_levels, numbered
+from volmicro_codec.encoder.quantise.resolution import (
+    Levels,
+    Resolution,
+    _CoarseModel,
+    grids_of,
+    means,
+    needed_on,
+)
 from volmicro_codec.encoder.settings import EncodeSettings
 from volmicro_codec.format import FileMeta, VgmReader, encode_file
 from volmicro_codec.primitives import Primitives

@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("torch", reason="fits run on torch")
 
 from tests.encoder.fits import fit_of, gaussians, rendered
-from volmicro_codec.encoder import growth
-from volmicro_codec.encoder.growth import FAVOURED, GrowthCurve, count_settled
+from volmicro_codec.encoder.rate import growth
+from volmicro_codec.encoder.rate.growth import FAVOURED, GrowthCurve, count_settled
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ pytest.importorskip("torch", reason="fits run on torch")
 import volmicro_codec
 from tests.encoder.fits import fit_of, gaussians, other_processor, rendered
 from volmicro_codec import evaluate
-from volmicro_codec.encoder import growth, rate
-from volmicro_codec.encoder.coder import Coded
-from volmicro_codec.encoder.model import Model
+from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.pipeline import encode_volume
+from volmicro_codec.encoder.quantise.coder import Coded
+from volmicro_codec.encoder.rate import growth
+from volmicro_codec.encoder.rate import to_bytes as rate
+from volmicro_codec.encoder.rate.allocation import layer, loss_of, model_of_points
 from volmicro_codec.encoder.settings import EncodeSettings
-from volmicro_codec.encoder.shares import layer, loss_of, model_of_points
 from volmicro_codec.format import VgmReader, codings
 from volmicro_codec.volume import Volume
 

@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("torch", reason="fits run on torch")
 
 from volmicro_codec.encoder.pipeline import encode_volume
+from volmicro_codec.encoder.rate.slope import FLOOR
 from volmicro_codec.encoder.settings import EncodeSettings
-from volmicro_codec.encoder.slope import FLOOR
 from volmicro_codec.errors import UsageError
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.volume import Volume

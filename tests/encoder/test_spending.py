@@ -10,10 +10,11 @@ import pytest
 pytest.importorskip("torch", reason="fits run on torch")
 
 from tests.encoder.fits import fit_of, gaussians
-from volmicro_codec.encoder import rate, shares
-from volmicro_codec.encoder.points import PointChunk
-from volmicro_codec.encoder.resolution import Levels
-from volmicro_codec.encoder.shares import (
+from volmicro_codec.encoder.quantise.residual import PointChunk
+from volmicro_codec.encoder.quantise.resolution import Levels
+from volmicro_codec.encoder.rate import allocation as shares
+from volmicro_codec.encoder.rate import to_bytes as rate
+from volmicro_codec.encoder.rate.allocation import (
     INDEX_BYTES,
     Layer,
     Shares,

@@ -21,8 +21,8 @@ from volmicro_codec.format.varint import put
 from volmicro_codec.primitives import RECORD_DTYPE, Records
 from volmicro_codec.volume import VolumeInfo
 
-quantise = pytest.importorskip("volmicro_codec.encoder.lattice_quantise")
-encode_points = pytest.importorskip("volmicro_codec.encoder.points").encode_points
+quantise = pytest.importorskip("volmicro_codec.encoder.quantise.lattice")
+encode_points = pytest.importorskip("volmicro_codec.encoder.quantise.residual").encode_points
 
 PER_BYTE = 800  # bytes of memory: those of 8 primitives, each 22 of its record and what its coding needs
 PIECES = 12 << 20  # bytes that are worked on at one time, whatever the file

@@ -18,7 +18,7 @@ from volmicro_codec.errors import FormatError, UsageError
 from volmicro_codec.format.codings import lattice as coding
 from volmicro_codec.primitives import Records, check_records, records_to_primitives
 
-quantise = pytest.importorskip("volmicro_codec.encoder.lattice_quantise")
+quantise = pytest.importorskip("volmicro_codec.encoder.quantise.lattice")
 
 _found = importlib.util.spec_from_file_location(
     "lattice_spec_decoder", Path(__file__).with_name("lattice_spec_decoder.py")

@@ -22,7 +22,7 @@ from volmicro_codec.errors import FormatError
 from volmicro_codec.format.codings import points as coding
 from volmicro_codec.primitives import Records, check_records
 
-encode_points = pytest.importorskip("volmicro_codec.encoder.points").encode_points
+encode_points = pytest.importorskip("volmicro_codec.encoder.quantise.residual").encode_points
 
 _found = importlib.util.spec_from_file_location(
     "points_spec_decoder", Path(__file__).with_name("points_spec_decoder.py")

@@ -5,14 +5,7 @@ from __future__ import annotations
 import click
 
 from .app import Command
-from .options import (
-    channel_option,
-    default_output,
-    file_argument,
-    force_option,
-    output_option,
-    time_option,
-)
+from .options import channel_option, default_output, file_argument, force_option, output_option, time_option
 from .output import about, remark
 from .same_file import check_file_output
 from .streams import STREAM, output_path, shown, vgm_source

@@ -64,7 +64,7 @@ def gate(
         )
     with progress() as bar:
         bar.start("training the gate", iterations)
-        from ..encoder.gate import train_gate
+        from ..encoder.mask.gate import train_gate
 
         image = source.data[0, 0]
         trained = train_gate(image, tau=gate_tau, seed=seed, iterations=iterations, progress=counted(bar))

@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import FormatError, InputError, QualityError, UsageError
 from .options import Bounds
-from .output import (
-    bytes_text,
-    info_document,
-    remark,
-    shape_text,
-    time_interval_text,
-    voxel_size_text,
-)
+from .output import bytes_text, info_document, remark, shape_text, time_interval_text, voxel_size_text
 from .progress import progress
 from .region import Region
 from .spread import Spread

@@ -1,4 +1,4 @@
-"""Passes over whole blocks of voxels on a device: what the encoder's `voxels` and `matched` do on the CPU."""
+"""Passes over whole blocks of voxels on a device: what the encoder's `fit.voxels` and `fit.candidates` do on the CPU."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Fields:
     ) -> Any:
         """<r, metric of r> for r = ``field`` - ``target`` (None for 0), float64 [] of the device: one pass.
 
-        r is 0 where ``ends`` (uint8 [Z, Y, X], None for nowhere; as in `encoder.refine.Block`) says that
+        r is 0 where ``ends`` (uint8 [Z, Y, X], None for nowhere; as in `conjugate_gradient.Block`) says that
         decoding cuts it off. ``weights`` and ``lam`` as in `metric`. ``out`` takes r; it may be ``field``
         where ``lam`` is 0.
         """

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from ..evaluate import Reference, foreground_mask
-from . import voxels
-from .gate import Gate
+from .fit import voxels
+from .mask.gate import Gate
 
 F32 = npt.NDArray[np.float32]
 Box = tuple[slice, slice, slice]

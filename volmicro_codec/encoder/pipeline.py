@@ -26,20 +26,23 @@ from ..progress import Progress, SilentProgress
 from ..raster.pyramid import PyramidRasteriser
 from ..version import __version__
 from ..volume import Volume, VolumeInfo
-from . import densify, growth, quality, rate
-from .coder import FILE_STEP
-from .device import rasteriser_on
-from .fit import EFFORTS, ImageFit, Method, Schedule, Weighting
-from .gate import Gate, no_gate, otsu_gate, train_gate
-from .grid_levels import SMALL_FILE, grid_levels, numbered
+from .fit import density_control as densify
+from .fit.device import rasteriser_on
+from .fit.image_fit import EFFORTS, ImageFit, Method, Schedule, Weighting
+from .fit.penalties import Regularisers
 from .image import MAX_BLOCK_VOXELS, Box, Image, check_floats, mapping
 from .journal import KEY_BYTES, Journal, journal
-from .lattice_quantise import Lattice
-from .regularise import Regularisers
-from .resolution import Resolution, grids_of
+from .mask.gate import Gate, no_gate, otsu_gate, train_gate
+from .quantise.coder import FILE_STEP
+from .quantise.grid_levels import SMALL_FILE, grid_levels, numbered
+from .quantise.lattice import Lattice
+from .quantise.resolution import Resolution, grids_of
+from .rate import growth
+from .rate import to_bytes as rate
+from .rate import to_quality as quality
+from .rate.slope import FLOOR, encode_at_slope
 from .settings import TARGETS, EncodeSettings
 from .significance import NoiseField
-from .slope import FLOOR, encode_at_slope
 
 if TYPE_CHECKING:
     from ..decoder import VgmArray
@@ -69,7 +72,7 @@ class EncodeResult:
     primitives : int
         Of all kinds.
     points : int
-        How many of them are points (see `points`).
+        How many of them are points (see `quantise.residual`).
     seconds : float
         Until the file was measured and, where it was written, lay on disk.
     psnr, psnr_fg, ssim, mip_ssim : float

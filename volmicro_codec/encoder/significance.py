@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..noise_model import NoiseModel, kernel
-from .model import Model
+from .fit.gaussians import Model
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -44,7 +44,7 @@ LEAST_SEEN = 0.02
 """Correlation of neighbours under which the noise is taken to be white."""
 ADMITTED = 25.0
 """Variances that a candidate must take off by itself; less than its bits are worth, since it gains when its
-shape is fitted. Those that do not are taken out after the refit (`growth.noise_taken_out`)."""
+shape is fitted. Those that do not are taken out after the refit (`rate.growth.noise_taken_out`)."""
 CLOSED = 36.0
 """The same where the gate is closed, of a candidate that stands alone: noise has none in a gigavoxel."""
 BY_CHANCE = 0.1

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
-from .fit import ImageFit
-from .growth import TYPICAL_BYTES
+from .fit.image_fit import ImageFit
+from .rate.growth import TYPICAL_BYTES
 from .significance import BIT, covariances, worth
 
 TAIL = 0.1

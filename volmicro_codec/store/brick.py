@@ -84,7 +84,7 @@ def encode_box(
         Mean squared error against the voxels.
     """
     from ..encoder.pipeline import encode_bytes
-    from ..encoder.slope import FLOOR
+    from ..encoder.rate.slope import FLOOR
 
     size = [None if v is None else v * (1 << level) for v in info.voxel_size]
     volume = Volume.from_array(voxels, "ZYX", voxel_size=tuple(size), unit=info.unit)

@@ -96,7 +96,7 @@ def plan(
 
 def draft(source: Input, dest: str, settings: EncodeSettings) -> Job:
     """A job with the least slope, of which nothing is written yet."""
-    from ..encoder.slope import FLOOR
+    from ..encoder.rate.slope import FLOOR
 
     name, _ = settings.target
     if name not in ("ratio", "size", "slope") or settings.objective != "signal":

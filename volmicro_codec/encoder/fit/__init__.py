@@ -1,0 +1,1 @@
+"""Fitting: Gaussians, candidates for more, their refit, on the CPU and on CUDA devices."""

@@ -1,0 +1,147 @@
+"""Adam (Kingma and Ba, ICLR 2015) in whitened frames: on the kernels of the conjugate gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from .conjugate_gradient import Refiner
+from .gaussians import STEP, Model, local_gradient, moved
+
+Tensor = torch.Tensor
+
+BETAS = (0.9, 0.99)
+FINAL_RATE = 0.01
+"""Of the learning rate, at the end of the cosine."""
+CENTRE_RATE = 2.0
+"""Of the learning rate: a centre may move this much faster, in its Gaussian's own standard deviations."""
+PATIENCE = 10
+_EPSILON = 1e-12
+
+
+def refine(
+    refiner: Refiner,
+    model: Model,
+    iterations: int,
+    *,
+    rate: float,
+    free: Tensor | None = None,
+    tolerance: float = 0.0,
+    extra: Callable[[Model], tuple[Tensor, Tensor]] | None = None,
+    report: Callable[[int, float], None] | None = None,
+) -> tuple[Model, float]:
+    """Improve a model by Adam; what it returns is the best model that it met.
+
+    Every Gaussian has its own first and second moments. One step is worth about ``rate`` of a Gaussian's own
+    amplitude, standard deviations and logarithms of scale; it falls along a cosine.
+
+    Parameters
+    ----------
+    refiner : Refiner
+        Its block and buffers; its `residual` belongs to the returned model.
+    model : Model
+    iterations : int
+        Most steps; each is one backward and one forward pass.
+    rate : float
+        Learning rate at the first step.
+    free, extra, report
+        As for `Refiner.refine`.
+    tolerance : float
+        Stop when the last `PATIENCE` steps took off less than this share of the loss each, on average.
+
+    Returns
+    -------
+    (Model, loss)
+        The loss without ``extra``.
+    """
+    packed = refiner.pack(model)
+    loss = refiner.evaluate(packed, refiner.residual)
+    if len(model) == 0 or iterations <= 0:
+        return model, loss
+    value, penalty = _penalty(extra, model)
+    best, best_loss, best_total = model, loss, loss + value
+    seen = [best_total]
+    first = torch.zeros((len(model), STEP), dtype=torch.float64)
+    second = torch.zeros_like(first)
+    shapes = free is None or bool(free[:, 4:].any())
+    for it in range(iterations):
+        inv = model.inverse_b()
+        moments = refiner.raster.vjp_moments(packed, refiner.pull())
+        g = local_gradient(model, inv, moments, refiner.raster.cutoff)
+        if penalty is not None:
+            g = g + penalty
+        pace = pace_at(torch.tensor(it), iterations, rate)
+        step, first, second = step_of(model, g, free, first, second, pace, refiner.floor)
+        model = moved(model, step, 1.0, refiner.max_sigma, shapes=shapes, free=free)
+        packed = refiner.pack(model)
+        loss = refiner.evaluate(packed, refiner.residual)
+        value, penalty = _penalty(extra, model)
+        if loss + value < best_total:
+            best, best_loss, best_total = model, loss, loss + value
+        seen.append(best_total)
+        if report:
+            report(it, loss)
+        if len(seen) > PATIENCE and seen[-1 - PATIENCE] - best_total < PATIENCE * tolerance * best_total:
+            break
+    if best is not model:
+        best_loss = refiner.evaluate(refiner.pack(best), refiner.residual)
+    return best, best_loss
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How far a step goes: numbers [] that depend on how many were made.
+
+    Attributes
+    ----------
+    rate : float64 []
+        Learning rate.
+    mean, square : float64 []
+        What the running means lack yet, of 1.
+    """
+
+    rate: Tensor
+    mean: Tensor
+    square: Tensor
+
+
+def pace_at(it: Tensor, iterations: int, rate: float) -> Pace:
+    """The pace of the step after ``it`` [] of ``iterations``; read back from no device."""
+    it = it.to(torch.float64)
+    fall = FINAL_RATE + (1.0 - FINAL_RATE) * 0.5 * (1.0 + torch.cos(it * (math.pi / iterations)))
+    mean, square = (1.0 - torch.pow(beta, it + 1.0) for beta in BETAS)
+    return Pace(rate * fall, mean, square)
+
+
+def step_of(
+    model: Model,
+    gradient: Tensor,
+    free: Tensor | None,
+    first: Tensor,
+    second: Tensor,
+    pace: Pace,
+    floor: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A step [N, STEP] and the running means of the gradient and its square, with this gradient in them."""
+    amplitude = torch.sqrt(model.w**2 + floor**2)[:, None]
+    g = torch.cat([gradient[:, :1] * amplitude, gradient[:, 1:]], dim=1)
+    if free is not None:
+        g = g * free
+    first = BETAS[0] * first + (1.0 - BETAS[0]) * g
+    second = BETAS[1] * second + (1.0 - BETAS[1]) * g * g
+    step = -pace.rate * (first / pace.mean) / (torch.sqrt(second / pace.square) + _EPSILON)
+    parts = [step[:, :1] * amplitude, step[:, 1:4] * CENTRE_RATE, step[:, 4:]]
+    return torch.cat(parts, dim=1), first, second
+
+
+def _penalty(
+    extra: Callable[[Model], tuple[Tensor, Tensor]] | None, model: Model
+) -> tuple[float, Tensor | None]:
+    """Value and gradient of a regulariser, 0 and None where there is none."""
+    if extra is None:
+        return 0.0, None
+    value, gradient = extra(model)
+    return float(value), gradient

@@ -1,0 +1,225 @@
+"""Joint refit of Gaussians to a block of voxels: nonlinear conjugate gradients in whitened frames.
+
+Directions are those of Polak and Ribiere (1969), preconditioned, begun anew where they would turn back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ...raster.rasteriser import CpuRasteriser, Packed
+from . import voxels
+from .gaussians import Axes, Model, direction_table, hold_bounds, local_gradient, moved, precondition
+
+F32 = npt.NDArray[np.float32]
+Tensor = torch.Tensor
+
+MAX_SIGMA = 24.0  # wider ones cost as much time as thousands of others and bring little
+
+
+@dataclass
+class Block:
+    """A box of voxels to be fitted.
+
+    Attributes
+    ----------
+    origin : (z, y, x)
+        Its first voxel in the image.
+    target : float32 [Z, Y, X]
+        What the Gaussians shall add up to (background and what is fixed taken off).
+    weights : float32 [Z, Y, X] or None
+        Weight of each voxel in the squared error; None is 1 everywhere.
+    gradient : float
+        Weight of the squared error of the finite differences.
+    ends : uint8 [Z, Y, X] or None
+        Where the image is `voxels.BLACK` or `voxels.WHITE`; None is nowhere. Decoding clamps, so what the
+        Gaussians are below or above there is no error. That is so whatever was taken off the target: the
+        residual, their sum minus what they shall add up to, has its sign either way.
+    """
+
+    origin: npt.NDArray[np.float64]
+    target: F32
+    weights: F32 | None = None
+    gradient: float = 0.0
+    ends: npt.NDArray[np.uint8] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(Z, Y, X)."""
+        s = self.target.shape
+        return (s[0], s[1], s[2])
+
+
+class Refiner:
+    """Evaluates and improves models on one block; owns the block's buffers.
+
+    Attributes
+    ----------
+    axes : callable or None
+        What decomposes matrices where it refines (see `gaussians`); None for torch on the host.
+    gpu : int or None
+        Number of the CUDA device on which neighbours may be searched (`neighbours.closest`).
+    """
+
+    axes: Axes | None = None
+    gpu: int | None = None
+
+    def __init__(self, block: Block, raster: CpuRasteriser, *, noise_floor: float) -> None:
+        self.block = block
+        self.raster = raster
+        self.threads = raster.threads
+        self.floor = noise_floor
+        self.residual = np.empty(block.shape, np.float32)
+        self._trial = np.empty(block.shape, np.float32)
+        weighed = block.weights is not None or bool(block.gradient)
+        self._slope, self._metric = (np.empty(block.shape, np.float32) if weighed else None for _ in range(2))
+        self.max_sigma = MAX_SIGMA
+
+    @property
+    def scratch(self) -> F32:
+        """A buffer of the block's shape, free between refits."""
+        return self._trial
+
+    def pack(self, model: Model) -> Packed:
+        """Model to kernels' tables, relative to the block."""
+        means = model.mu.numpy() - self.block.origin
+        return self.raster.pack(means, model.covariance6(), model.w.numpy(), self.block.shape)
+
+    def metric(self, field: F32) -> F32:
+        """The loss's metric times a field: weights, and the differences' own Laplacian."""
+        if self._metric is None:
+            return field
+        return voxels.metric(field, self.block.weights, self.block.gradient, self.threads, self._metric)
+
+    def pull(self) -> F32:
+        """Derivative of the loss by the model's voxels: the metric times the residual, none where cut off."""
+        field = self.metric(self.residual)
+        if self.block.ends is not None and self.block.gradient:  # differences reach what is cut off
+            voxels.hold(field, self.residual, self.block.ends, self.threads)
+        return field
+
+    def curvature(self, packed: Packed, table: Any) -> float:
+        """Second derivative of the loss along a direction, ``residual`` being the packed model's."""
+        if self._slope is None:
+            return self.raster.curvature(packed, table, self.residual, self.block.ends)
+        self.raster.jvp(packed, table, self._slope)
+        if self.block.ends is not None:
+            voxels.hold(self._slope, self.residual, self.block.ends, self.threads)
+        return self.dot(self._slope, self.metric(self._slope))
+
+    def evaluate(self, packed: Packed, into: F32) -> float:
+        """Residual (model minus target, 0 where decoding clamps) into ``into``; returns the loss."""
+        squares = self.raster.residual(packed, self.block.target, self.block.ends, into)
+        return 0.5 * (squares if self._metric is None else self.dot(into, self.metric(into)))
+
+    def subtract(self, field: F32) -> None:
+        """Take a field off the block's target: what is fixed in the refits to come."""
+        voxels.subtract(self.block.target, field, self.threads)
+
+    def squared_error(self, where: tuple[slice, ...]) -> float:
+        """Sum of the squares of a part of the residual."""
+        part = self.residual[where]
+        return voxels.dot(part, part, self.threads)
+
+    def dot(self, a: F32, b: F32) -> float:
+        """Sum of products of two fields."""
+        return voxels.dot(a, b, self.threads)
+
+    def refine(
+        self,
+        model: Model,
+        iterations: int,
+        *,
+        free: Tensor | None = None,
+        tolerance: float = 0.0,
+        extra: Callable[[Model], tuple[Tensor, Tensor]] | None = None,
+        report: Callable[[int, float], None] | None = None,
+    ) -> tuple[Model, float]:
+        """Improve a model.
+
+        Parameters
+        ----------
+        model : Model
+        iterations : int
+            Most iterations; each is one backward and about two forward passes.
+        free : bool [N, STEP], optional
+            Which columns of which Gaussians' steps may move; what may not stays as it is to the bit.
+        tolerance : float
+            Stop when an iteration takes off less than this share of the loss, twice running.
+        extra : callable, optional
+            Regulariser on parameters: model -> (value [], gradient [N, STEP] in whitened frames).
+        report : callable, optional
+            Called with (iteration, loss).
+
+        Returns
+        -------
+        (Model, loss)
+            The loss is half the weighted squared error, without ``extra``; `residual` belongs to the model.
+        """
+        packed = self.pack(model)
+        loss = self.evaluate(packed, self.residual)
+        if len(model) == 0 or iterations <= 0:
+            return model, loss
+        penalty = float(extra(model)[0]) if extra else 0.0
+        direction: Tensor | None = None
+        last_z: Tensor | None = None
+        last_g: Tensor | None = None
+        stalled = 0
+        shapes = free is None or bool(free[:, 4:].any())
+        for it in range(iterations):
+            inv = model.inverse_b()
+            g = local_gradient(model, inv, self.raster.vjp_moments(packed, self.pull()), self.raster.cutoff)
+            if extra:
+                g = g + extra(model)[1]
+            if free is not None:
+                g = g * free
+            z = precondition(model, g, self.floor, self.max_sigma if shapes else None)
+            if free is not None:
+                z = z * free
+            steepest = True
+            if direction is not None and last_z is not None and last_g is not None:
+                beta = float((z * (g - last_g)).sum() / (last_z * last_g).sum().clamp(min=1e-300))
+                trial_direction = -z + max(0.0, beta) * direction
+                if shapes:
+                    trial_direction = hold_bounds(model, trial_direction, self.max_sigma)
+                    trial_direction = trial_direction if free is None else trial_direction * free
+                steepest = float((g * trial_direction).sum()) >= 0.1 * float((g * -z).sum())
+            direction = -z if steepest else trial_direction
+            last_z, last_g = z, g
+            slope = float((g * direction).sum())
+            if slope >= 0:
+                break
+            table: Any = direction_table(inv, direction)
+            curve = self.curvature(packed, table)
+            alpha = -slope / curve if curve > 0 else 1.0
+            accepted = False
+            for _ in range(5):
+                trial = moved(model, direction, alpha, self.max_sigma, shapes=shapes, free=free)
+                trial_packed = self.pack(trial)
+                trial_loss = self.evaluate(trial_packed, self._trial)
+                trial_penalty = float(extra(trial)[0]) if extra else 0.0
+                if trial_loss + trial_penalty <= loss + penalty:
+                    accepted = True
+                    break
+                alpha *= 0.35
+                last_z = None
+            if not accepted:
+                if steepest:
+                    break
+                direction = None
+                continue
+            gain = (loss + penalty) - (trial_loss + trial_penalty)
+            model, packed, loss, penalty = trial, trial_packed, trial_loss, trial_penalty
+            self.residual, self._trial = self._trial, self.residual
+            if report:
+                report(it, loss)
+            stalled = stalled + 1 if gain < tolerance * (loss + penalty) else 0
+            if stalled >= 2:
+                break
+        return model, loss

@@ -1,0 +1,133 @@
+"""Density control between refits: clone, split, prune and relocate, keeping the number of Gaussians.
+
+After Kerbl et al., "3D Gaussian splatting for real-time radiance field rendering", 2023.
+
+After greedy rounds it was measured to bring nothing; after a published start it moves Gaussians to where
+the residual is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ...raster import kernels
+from .conjugate_gradient import Refiner
+from .gaussians import PI32, Model
+
+if TYPE_CHECKING:
+    from .image_fit import ImageFit
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+
+ROUNDS = 3
+SHARE = 0.05
+"""Of the Gaussians: most that one round clones or splits, and most that it relocates."""
+SPLIT_OFFSET = 0.6
+"""Of the longest axis: how far from its centre a Gaussian's halves lie; they keep its second moment."""
+CLONE_OFFSET = 0.25
+RELOCATE_ADVANTAGE = 2.0
+"""A relocated Gaussian must be expected to take off this many times the energy that it leaves."""
+
+
+def position_gradients(refiner: Refiner, model: Model) -> F64:
+    """How strongly the residual pulls at each centre, [N], in intensity (peak 1) squared per voxel.
+
+    Where a fit has converged the pulls cancel. So this is the root mean square, over the voxels under a
+    Gaussian, of residual times the slope of the Gaussian: its gradient were the residual's signs at random.
+    ``refiner.residual`` must belong to the model.
+    """
+    if not len(model):
+        return np.zeros(0)
+    # phi^2 is a Gaussian of half the covariance, so one pass of moments of r^2 under it has all it takes.
+    half = Model(model.mu, model.B * np.sqrt(0.5), torch.ones_like(model.w))
+    moments = torch.as_tensor(refiner.raster.vjp_moments(refiner.pack(half), np.square(refiner.residual)))
+    second = torch.empty((len(model), 3, 3), dtype=torch.float64)
+    for k, (i, j) in enumerate(((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))):
+        second[:, i, j] = second[:, j, i] = moments[:, kernels.M_ZZ + k]
+    inv = model.inverse_b()
+    a = inv.transpose(1, 2) @ inv
+    pull = torch.einsum("nij,njk,nki->n", a, second, a).clamp(min=0.0)
+    return np.asarray((model.w.abs() * torch.sqrt(pull / (PI32 * model.det()))).numpy())
+
+
+def split_and_clone(model: Model, which: I64) -> Model:
+    """The model with each of ``which`` replaced by two: those above the median size split, others cloned.
+
+    The replaced come last, twice as many. Halves keep the integral; a split keeps the second moment too.
+    """
+    if not len(which):
+        return model
+    rest = np.setdiff1d(np.arange(len(model)), which)
+    parent = model.take(which)
+    u, axes, vh = torch.linalg.svd(parent.B)
+    large = (axes[:, 0] >= torch.median(torch.linalg.svdvals(model.B)[:, 0])).to(torch.float64)
+    offset = CLONE_OFFSET + large * (SPLIT_OFFSET - CLONE_OFFSET)
+    shorter = torch.sqrt(1.0 - large * SPLIT_OFFSET**2)
+    shift = u[:, :, 0] * (axes[:, 0] * offset)[:, None]
+    new_axes = axes.clone()
+    new_axes[:, 0] *= shorter
+    b = u @ torch.diag_embed(new_axes) @ vh
+    w = parent.w / (2.0 * shorter)
+    first, second = Model(parent.mu + shift, b, w), Model(parent.mu - shift, b.clone(), w.clone())
+    return model.take(rest).join(first).join(second)
+
+
+def step(fit: ImageFit, grad_threshold: float, share: float = SHARE) -> bool:
+    """One round on a fit's model: relocate, then split or clone and prune as many; whether anything changed.
+
+    Parameters
+    ----------
+    fit : ImageFit
+        Its model is replaced; its residuals are not refitted.
+    grad_threshold : float
+        Only Gaussians whose `position_gradients` exceeds it are cloned or split.
+    share : float
+        Of the Gaussians: most that are split, and most that are relocated.
+    """
+    model = fit.model
+    most = max(1, int(len(model) * share))
+    if len(model) < 4:
+        return False
+    pulls = fit.position_gradients()
+    energy = model.energy().numpy()
+    # The faintest go: first to where the residual asks for a Gaussian, then to make room for halves.
+    faint = np.argsort(energy, kind="stable")
+    wanted = fit.candidates(most)
+    better = wanted.energy().numpy() > RELOCATE_ADVANTAGE * energy[faint[: len(wanted)]]
+    moving = faint[: len(wanted)][better]
+    strong = np.argsort(-pulls, kind="stable")
+    strong = strong[pulls[strong] > grad_threshold]
+    pruned = faint[len(wanted) : len(wanted) + most]
+    strong = strong[~np.isin(strong, np.concatenate([moving, pruned]))][: len(pruned)]
+    pruned = pruned[: len(strong)]
+    if not len(moving) and not len(strong):
+        return False
+    keep = np.setdiff1d(np.arange(len(model)), np.concatenate([moving, pruned]))
+    split = split_and_clone(model.take(keep), np.searchsorted(keep, np.sort(strong)))
+    fit.model = split.join(wanted.take(np.flatnonzero(better)))
+    return True
+
+
+def densify(fit: ImageFit, grad_threshold: float, iterations: int, rounds: int = ROUNDS) -> int:
+    """Rounds of density control, each followed by a refit and taken back where the error did not fall.
+
+    Returns
+    -------
+    int
+        Rounds that were kept.
+    """
+    for k in range(rounds):
+        before, sse = fit.model.clone(), fit.sse
+        if not step(fit, grad_threshold):
+            return k
+        fit.refit(iterations, stage=f"densify {k + 1}")
+        if not fit.sse < sse:
+            fit.model = before
+            fit.refit(0, stage="densify undone")
+            return k
+    return rounds

@@ -1,0 +1,166 @@
+"""Adam on a CUDA device: the steps of `adam`, by the loop of `device_loop`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from .adam import PATIENCE, pace_at, step_of
+from .device_loop import Looks, Voxels, numbers_of, run
+from .gaussians import STEP, Model, local_gradient, moved
+
+if TYPE_CHECKING:
+    from .device import DeviceRefiner
+
+Tensor = torch.Tensor
+
+
+@dataclass
+class AdamState:
+    """Where a refit by Adam is. Tensors are the device's.
+
+    Attributes
+    ----------
+    model : Model
+        The last one, to which the block's residual belongs.
+    pull : float64 [N, STEP] or None
+        Gradient of its penalty.
+    first, second : float64 [N, STEP]
+        Running means of the gradient and of its square.
+    best : Model
+    best_loss : float64 []
+        Of the best model, without the penalty.
+    seen : float64 [PATIENCE + 1]
+        Loss with the penalty of the best model after each of the last steps; infinite before the first.
+    count, done, short, entries, items
+        As in `device_loop.State`.
+    """
+
+    model: Model
+    pull: Tensor | None
+    first: Tensor
+    second: Tensor
+    best: Model
+    best_loss: Tensor
+    seen: Tensor
+    count: Tensor
+    done: Tensor
+    short: Tensor
+    entries: Tensor
+    items: Tensor
+
+    @classmethod
+    def begin(cls, model: Model, loss: Tensor, penalty: tuple[Tensor, Tensor] | None) -> AdamState:
+        """Of a model whose loss is known, before the first step."""
+        step = model.w.new_zeros((len(model), STEP))
+        flag = torch.zeros((), dtype=torch.bool, device=model.w.device)
+        number = torch.zeros((), dtype=torch.int64, device=model.w.device)
+        value, pull = penalty or (torch.zeros_like(loss), None)
+        never = torch.full((PATIENCE,), math.inf, dtype=torch.float64, device=model.w.device)
+        seen = torch.cat([never, (loss + value).reshape(1)])
+        return cls(model, pull, step, step, model, loss, seen, number, flag, flag, number, number)
+
+    def numbers(self) -> Tensor:
+        """As in `device_loop.Progress`."""
+        return numbers_of(self.done, self.short, self.count, self.best_loss, self.entries, self.items)
+
+
+@dataclass(frozen=True)
+class AdamStepper:
+    """What one step does; attributes as in `device_loop.Stepper`, ``rate`` as in `adam.refine`."""
+
+    voxels: Voxels
+    cutoff: float
+    floor: float
+    max_sigma: float
+    shapes: bool
+    free: Tensor | None
+    iterations: int
+    tolerance: float
+    extra: Callable[[Model], tuple[Tensor, Tensor]] | None
+    rate: float
+
+    def trip(self, s: AdamState) -> AdamState:
+        """One step, as in `adam.refine`."""
+        moments, items = self.voxels.moments()
+        g = local_gradient(s.model, s.model.inverse_b(), moments, self.cutoff)
+        g = g if s.pull is None else g + s.pull
+        pace = pace_at(s.count, self.iterations, self.rate)
+        step, first, second = step_of(s.model, g, self.free, s.first, s.second, pace, self.floor)
+        trial = moved(s.model, step, 1.0, self.max_sigma, self.shapes, self.free, self.voxels.axes)
+        loss, entries = self.voxels.attempt(trial)
+        value, pull = self.extra(trial) if self.extra else (0.0, None)
+        total = loss + value
+
+        short = (entries > self.voxels.room.entries) | (items > self.voxels.room.items)
+        live = ~(s.done | short)
+        better = live & (total < s.seen[-1])
+        seen = torch.cat([s.seen[1:], torch.where(better, total, s.seen[-1]).reshape(1)])
+        stop = seen[0] - seen[-1] < PATIENCE * self.tolerance * seen[-1]
+        count = s.count + live.to(torch.int64)
+        self.voxels.keep(live)
+
+        def step_to(new: Tensor, old: Tensor) -> Tensor:
+            return torch.where(live, new, old)
+
+        return AdamState(
+            model=_chosen(live, trial, s.model),
+            pull=None if pull is None or s.pull is None else step_to(pull, s.pull),
+            first=step_to(first, s.first),
+            second=step_to(second, s.second),
+            best=_chosen(better, trial, s.best),
+            best_loss=torch.where(better, loss, s.best_loss),
+            seen=step_to(seen, s.seen),
+            count=count,
+            done=s.done | (live & stop) | (count >= self.iterations),
+            short=short,
+            entries=entries,
+            items=items,
+        )
+
+
+def _chosen(flag: Tensor, one: Model, other: Model) -> Model:
+    pairs = ((one.mu, other.mu), (one.B, other.B), (one.w, other.w))
+    return Model(*(torch.where(flag, a, b) for a, b in pairs))
+
+
+def refine(
+    refiner: DeviceRefiner,
+    model: Model,
+    iterations: int,
+    *,
+    rate: float,
+    free: Tensor | None = None,
+    tolerance: float = 0.0,
+    extra: Callable[[Model], tuple[Tensor, Tensor]] | None = None,
+    report: Callable[[int, float], None] | None = None,
+) -> tuple[Model, float]:
+    """As `adam.refine`; the model comes from the host and goes back there.
+
+    ``report`` is called some iterations late, with the loss of the best model so far.
+    """
+    if len(model) == 0 or iterations <= 0:
+        return refiner.refine(model, 0)
+    with refiner.entered() as block:
+        on_device = model.to(block.where)
+        stepper = AdamStepper(
+            block,
+            block.raster.cutoff,
+            refiner.floor,
+            refiner.max_sigma,
+            free is None or bool(free[:, 4:].any()),
+            None if free is None else free.to(block.where),
+            iterations,
+            tolerance,
+            extra,
+            rate,
+        )
+        begun = AdamState.begin(on_device, block.enter(on_device), extra(on_device) if extra else None)
+        looks = Looks(block.raster.device)
+        state, _ = run(stepper.trip, begun, iterations, looks, enlarge=block.enlarge, report=report)
+        loss = float(block.evaluate(state.best))
+        return state.best.to(torch.device("cpu")), loss

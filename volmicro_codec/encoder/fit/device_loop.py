@@ -1,0 +1,353 @@
+"""The loop of `conjugate_gradient` with every decision taken on the device, so that no step waits for an answer.
+
+A GPU works through what the host has asked for while the host asks for more. A host that reads one number
+stops that: it waits until all is done, and then the GPU waits for the host. The loop of `refine` reads six
+or more numbers an iteration, so here they are tensors [] of the device, and what was an ``if`` is a
+``torch.where`` between both outcomes:
+
+- Conjugate direction or steepest descent: both are there already; a flag chooses.
+- The line search: the exact curvature along the direction makes the first try succeed nearly always. To make
+  all five tries and choose would cost four renders an iteration for nothing. So a *trip* makes one try. A
+  refused one leaves the model, its residual and its lists as they are (`DeviceBlock.keep`), and the next trip
+  tries the same direction with a shorter step: the tries, and so the models, are those of `refine`, and the
+  loss never rises. Only the gradient is computed again for each refusal.
+- Stops: a flag, after which trips change nothing.
+- Room for tile lists: `DeviceBlock` has a fixed one; a trip that found it too small changes nothing.
+
+What is left for the host is a *look* at six numbers, copied to pinned memory after every `LOOK_EVERY` trips
+and read one look later, when the device has as many trips more to do: the queue never runs dry, and is never
+longer than two looks. A look ends the loop early, makes room, and reports progress. At most two looks' trips
+are for nothing then. Trips that were refused are made up for at the end.
+
+So the host waits for the device: once on entering (`DeviceBlock.enter`: how much room), for looks, and at the
+end for the result. `tests/encoder/test_device_waits.py` counts them.
+
+No CUDA graph: a trip is some 450 launches, by torch and by CuPy, whose arrays come from a pool that a capture
+would have to hold fixed. They are two or three milliseconds of the host's time, which pass while the device
+works through the voxels of the trip before (some 10 ms for 50 Mvoxel, to be measured); a capture costs as
+much as several trips, and most refits have four to forty, each of another number of Gaussians.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from .gaussians import STEP, Axes, Model, direction_table, hold_bounds, local_gradient, moved, precondition
+
+if TYPE_CHECKING:
+    from ...cuda.device import Device
+    from ...cuda.packing import Room
+
+Tensor = torch.Tensor
+
+LOOK_EVERY = 4
+"""Trips from one look of the host at the device to the next."""
+TRIES = 5
+SHORTER = 0.35
+"""Of a step that was refused: the next."""
+
+
+class Voxels(Protocol):
+    """What the loop needs of a block; `device_block.DeviceBlock` has it, and says more."""
+
+    room: Room
+
+    def moments(self) -> tuple[Tensor, Tensor]: ...
+
+    def curvature(self, table: Tensor) -> Tensor: ...
+
+    def attempt(self, model: Model) -> tuple[Tensor, Tensor]: ...
+
+    def keep(self, wanted: Tensor) -> None: ...
+
+    def axes(self, b: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+class Progress(Protocol):
+    """What `run` needs of a state."""
+
+    @property
+    def model(self) -> Model:
+        """The one to which the block's residual belongs."""
+        ...
+
+    def numbers(self) -> Tensor:
+        """What a look reads, float64 [6]: `Look`'s attributes in their order."""
+        ...
+
+
+S = TypeVar("S", bound=Progress)
+
+
+@dataclass
+class State:
+    """Where a refit by conjugate gradients is. Tensors are the device's.
+
+    Attributes
+    ----------
+    model : Model
+        The best one, to which the block's residual belongs.
+    loss, total : float64 []
+        Half the weighted squared error, without and with the penalty.
+    pull : float64 [N, STEP] or None
+        Gradient of the penalty.
+    direction, last_z, last_g : float64 [N, STEP]
+        Of the last trip: direction, preconditioned gradient, gradient.
+    steepest : bool []
+        Whether that direction was steepest descent.
+    paired : bool []
+        Whether the next direction may be conjugate to it.
+    tries : int64 []
+        Steps along the direction that were refused.
+    stalled, count : int64 []
+        Iterations that brought too little, running; iterations made.
+    done : bool []
+        Whether there is nothing left to do.
+    short : bool []
+        Whether the last trip was void for want of room.
+    entries, items : int64 []
+        Room that the last trip would have taken.
+    """
+
+    model: Model
+    loss: Tensor
+    total: Tensor
+    pull: Tensor | None
+    direction: Tensor
+    last_z: Tensor
+    last_g: Tensor
+    steepest: Tensor
+    paired: Tensor
+    tries: Tensor
+    stalled: Tensor
+    count: Tensor
+    done: Tensor
+    short: Tensor
+    entries: Tensor
+    items: Tensor
+
+    @classmethod
+    def begin(cls, model: Model, loss: Tensor, penalty: tuple[Tensor, Tensor] | None) -> State:
+        """Of a model whose loss is known, before the first trip."""
+        step = model.w.new_zeros((len(model), STEP))
+        flag = torch.zeros((), dtype=torch.bool, device=model.w.device)
+        number = torch.zeros((), dtype=torch.int64, device=model.w.device)
+        value, pull = penalty or (torch.zeros_like(loss), None)
+        return cls(model, loss, loss + value, pull, step, step, step, flag, flag,
+                   number, number, number, flag, flag, number, number)  # fmt: skip
+
+    def numbers(self) -> Tensor:
+        """As in `Progress`."""
+        return numbers_of(self.done, self.short, self.count, self.loss, self.entries, self.items)
+
+
+def numbers_of(*numbers: Tensor) -> Tensor:
+    """Tensors [] in one, float64."""
+    return torch.stack([v.to(torch.float64) for v in numbers])
+
+
+@dataclass(frozen=True)
+class Stepper:
+    """What one trip of a refit does; parameters as for `Refiner.refine`.
+
+    Attributes
+    ----------
+    voxels : Voxels
+    cutoff, floor, max_sigma : float
+        Of the rasteriser and the refiner.
+    shapes : bool
+        Whether any shape may change.
+    free : bool [N, STEP] or None
+        What may move; on the device.
+    iterations : int
+    tolerance : float
+    extra : callable or None
+    """
+
+    voxels: Voxels
+    cutoff: float
+    floor: float
+    max_sigma: float
+    shapes: bool
+    free: Tensor | None
+    iterations: int
+    tolerance: float
+    extra: Callable[[Model], tuple[Tensor, Tensor]] | None
+
+    def trip(self, s: State) -> State:
+        """One try of one iteration; as `refine`'s loop has it, refusals being later trips' affair."""
+        inv = s.model.inverse_b()
+        moments, items = self.voxels.moments()
+        g = local_gradient(s.model, inv, moments, self.cutoff)
+        g = self._freed(g if s.pull is None else g + s.pull)
+        bound = self.max_sigma if self.shapes else None
+        z = self._freed(precondition(s.model, g, self.floor, bound, self._axes))
+        direction, steepest = self._direction(s, g, z)
+        slope = (g * direction).sum()
+        curve = self.voxels.curvature(direction_table(inv, direction))
+        alpha = torch.where(curve > 0, -slope / curve, 1.0) * torch.pow(SHORTER, s.tries.to(torch.float64))
+        trial = moved(s.model, direction, alpha, self.max_sigma, self.shapes, self.free, self._axes)
+        loss, entries = self.voxels.attempt(trial)
+        value, pull = self.extra(trial) if self.extra else (0.0, None)
+        total = loss + value
+
+        short = (entries > self.voxels.room.entries) | (items > self.voxels.room.items)
+        flat = ~short & (slope >= 0)
+        live = ~(s.done | short | flat)
+        accepted = live & (total <= s.total)
+        refused = live & ~accepted
+        tries = torch.where(refused, s.tries + 1, torch.where(accepted, 0, s.tries))
+        spent = tries >= TRIES
+        little = s.total - total < self.tolerance * total
+        stalled = torch.where(accepted, torch.where(little, s.stalled + 1, 0), s.stalled)
+        count = s.count + (accepted | spent).to(torch.int64)
+        done = s.done | flat | (spent & steepest) | (stalled >= 2) | (count >= self.iterations)
+        self.voxels.keep(accepted)
+
+        def take(new: Tensor, old: Tensor) -> Tensor:
+            return torch.where(accepted, new, old)
+
+        return State(
+            model=Model(take(trial.mu, s.model.mu), take(trial.B, s.model.B), take(trial.w, s.model.w)),
+            loss=take(loss, s.loss),
+            total=take(total, s.total),
+            pull=None if pull is None or s.pull is None else take(pull, s.pull),
+            # A trip without room is made again, from the same numbers.
+            direction=torch.where(short, s.direction, direction),
+            last_z=torch.where(short, s.last_z, z),
+            last_g=torch.where(short, s.last_g, g),
+            steepest=torch.where(short, s.steepest, steepest),
+            paired=torch.where(accepted, s.tries == 0, s.paired & ~refused),
+            tries=torch.where(spent, 0, tries),
+            stalled=stalled,
+            count=count,
+            done=done,
+            short=short,
+            entries=entries,
+            items=items,
+        )
+
+    def _direction(self, s: State, g: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Where to go, [N, STEP], and whether that is steepest descent; after a refusal, as before."""
+        beta = (z * (g - s.last_g)).sum() / (s.last_z * s.last_g).sum().clamp(min=1e-300)
+        way = torch.where(beta > 0, beta, 0.0) * s.direction - z
+        if self.shapes:
+            way = self._freed(hold_bounds(s.model, way, self.max_sigma, self._axes))
+        steepest = ~(s.paired & ((g * way).sum() < 0.1 * (g * -z).sum()))
+        again = s.tries > 0
+        direction = torch.where(again, s.direction, torch.where(steepest, -z, way))
+        return direction, torch.where(again, s.steepest, steepest)
+
+    def _freed(self, step: Tensor) -> Tensor:
+        return step if self.free is None else step * self.free
+
+    @property
+    def _axes(self) -> Axes:
+        return self.voxels.axes
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the host has seen of a state; attributes as there."""
+
+    done: bool
+    short: bool
+    count: int
+    loss: float
+    entries: int
+    items: int
+
+
+class Looks:
+    """Copies of a state's numbers, started now and read later.
+
+    Parameters
+    ----------
+    device : Device
+    """
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._pinned = [device.pinned(48) for _ in range(2)]
+        self._asked: tuple[Any, Any, npt.NDArray[np.uint8]] | None = None
+        self._turn = 0
+
+    def ask(self, state: Progress) -> Look | None:
+        """Start a copy; what the one started before has brought, None where there was none."""
+        device, into = self._device, self._pinned[self._turn]
+        self._turn = 1 - self._turn
+        source = device.array(state.numbers(), np.float64)
+        asked = device.copy_out(source, into), source, into
+        before, self._asked = self.read(), asked
+        return before
+
+    def read(self) -> Look | None:
+        """Wait for the copy that was started last; None where there was none."""
+        if self._asked is None:
+            return None
+        token, _, into = self._asked
+        self._asked = None
+        self._device.wait(token)
+        done, short, count, loss, entries, items = (float(v) for v in into.view(np.float64))
+        return Look(bool(done), bool(short), int(count), loss, int(entries), int(items))
+
+
+def run(
+    trip: Callable[[S], S],
+    state: S,
+    iterations: int,
+    looks: Looks,
+    *,
+    enlarge: Callable[[Model, int, int], None],
+    report: Callable[[int, float], None] | None = None,
+) -> tuple[S, Look]:
+    """Trips until a refit is done; the last state, and what the host has seen of it.
+
+    Parameters
+    ----------
+    trip : callable
+        State to state: `Stepper.trip`.
+    state : Progress
+        The first one: `State.begin`'s.
+    iterations : int
+        As many as the state must count before it says that it is done, unless it ends early.
+    looks : Looks
+    enlarge : callable
+        (model, entries, items): make room, `DeviceBlock.enlarge`.
+    report : callable, optional
+        Called with (iteration, loss) for every iteration, when a look has seen it, with the loss of the look.
+    """
+    told = 0
+
+    def tell(look: Look) -> None:
+        nonlocal told
+        while told < look.count:
+            if report:
+                report(told, look.loss)
+            told += 1
+
+    left = iterations
+    while True:
+        for k in range(1, left + 1):
+            state = trip(state)
+            if k % LOOK_EVERY == 0 and k < left:
+                seen = looks.ask(state)
+                if seen is not None:
+                    tell(seen)
+                    if seen.done or seen.short:
+                        break
+        looks.ask(state)
+        last = looks.read()
+        assert last is not None
+        tell(last)
+        if last.done:
+            return state, last
+        if last.short:
+            enlarge(state.model, last.entries, last.items)
+        left = iterations - last.count

@@ -1,0 +1,126 @@
+"""Finds the cells of a volume that its noise model is sure of: the occupancy gate's examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...noise_model import NoiseModel
+from .features import LOCAL_FEATURES, Cells, Triple, cells, grid_shape, learning_chunks, smoothed_noise
+
+Array = npt.NDArray[Any]
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+
+BINS_A_UNIT = 2048
+FINE_BINS = 1 << 16
+OTSU_BINS = 1024
+HIGHEST = 0.9999
+
+SURE_SCORE = 10.0
+"""Standard deviations above background or surroundings that noise alone does not reach."""
+BLANK_SCORE = 2.5
+FAINT_CONTRAST = 6.0
+"""Times the median contrast: what stands out so far counts, however bright other objects are."""
+POSITIVE_CONTRAST, NEGATIVE_CONTRAST = 1.4, 0.75
+"""Of the contrast threshold; what lies between them is left to the network."""
+EXAMPLES_A_CLASS = 60_000
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What separates objects from the rest in one volume.
+
+    Attributes
+    ----------
+    level : float
+        Otsu's threshold of the smoothed intensity, in the volume's units.
+    contrast : float
+        Otsu's threshold of the fourth root of the contrast with the surroundings; the contrast is in standard
+        deviations of the noise left after smoothing. At most `FAINT_CONTRAST` medians, at least `SURE_SCORE`.
+    """
+
+    level: float
+    contrast: float
+
+
+def survey(volume: Array, noise: NoiseModel, stride: Triple) -> Thresholds:
+    """Find the thresholds in one pass over a volume, or over evenly spread boxes of a very large one."""
+    # Where a range ends is not known before it was seen: count on a fine asinh scale, regroup later.
+    level, contrast = np.zeros(FINE_BINS, np.int64), np.zeros(FINE_BINS, np.int64)
+    for part in learning_chunks(grid_shape(volume.shape, stride)):
+        seen = cells(volume, noise, stride, part, with_local=False)
+        for counts, values in ((level, noise.score(seen.level)), (contrast, _contrast(seen, noise, stride))):
+            np.arcsinh(values.clip(0, out=values), out=values)
+            bins = (values * np.float32(BINS_A_UNIT)).clip(0, FINE_BINS - 1).astype(np.uint16)
+            counts += np.bincount(bins.ravel(), minlength=FINE_BINS)
+    above = noise.sigma * _otsu(level, 1.0)
+    middle = int(np.searchsorted(np.cumsum(contrast), contrast.sum() / 2))
+    faint = FAINT_CONTRAST * float(np.sinh((middle + 0.5) / BINS_A_UNIT))
+    return Thresholds(noise.background + above, max(min(_otsu(contrast, 0.25), faint), SURE_SCORE))
+
+
+def examples(
+    volume: Array, noise: NoiseModel, stride: Triple, rng: np.random.Generator
+) -> tuple[tuple[F32, I64], tuple[F32, I64]]:
+    """Features [N, 8] and grid places [N, 3] of cells surely empty, then of cells surely occupied.
+
+    Occupied is what stands out of its surroundings clearly, in the noise's units and beyond the texture of
+    the background, or lies above Otsu's threshold (the inside of something large). Empty is what is at the
+    background's level, or stands out clearly less on a raised, uneven background.
+    """
+    parts = list(learning_chunks(grid_shape(volume.shape, stride)))
+    limit = survey(volume, noise, stride)
+    most = -(-EXAMPLES_A_CLASS // len(parts))
+    half = 0.5 * (noise.background + limit.level)
+    shrink = smoothed_noise(stride)
+    features: tuple[list[F32], list[F32]] = ([], [])
+    places: tuple[list[I64], list[I64]] = ([], [])
+    for part in parts:
+        seen = cells(volume, noise, stride, part)
+        score = noise.score(seen.level, shrink)
+        contrast = _contrast(seen, noise, stride)
+        sure = contrast > POSITIVE_CONTRAST * limit.contrast
+        sure |= seen.level > limit.level
+        sure &= score > SURE_SCORE
+        blank = contrast < NEGATIVE_CONTRAST * limit.contrast
+        blank &= seen.level < half
+        blank |= score < BLANK_SCORE
+        origin = np.array([s.start for s in part])
+        for kind, mask in enumerate((blank, sure)):
+            flat = np.flatnonzero(mask)
+            if flat.size > most:
+                flat = np.sort(rng.choice(flat, most, replace=False))
+            features[kind].append(seen.local.reshape(LOCAL_FEATURES, -1)[:, flat].T)
+            places[kind].append(np.stack(np.unravel_index(flat, mask.shape), axis=1) + origin)
+    empty = np.concatenate(features[0]), np.concatenate(places[0])
+    occupied = np.concatenate(features[1]), np.concatenate(places[1])
+    return empty, occupied
+
+
+def _contrast(seen: Cells, noise: NoiseModel, stride: Triple) -> F32:
+    """Contrast in standard deviations of the noise left in the smoothed level there."""
+    return seen.contrast / (noise.sigma_at(seen.level) * np.float32(smoothed_noise(stride)))
+
+
+def _otsu(fine: I64, power: float) -> float:
+    """Otsu's threshold of values ** power, from their histogram on the asinh scale, as a value."""
+    values = np.sinh((np.arange(FINE_BINS) + 0.5) / BINS_A_UNIT)
+    last = int(np.searchsorted(np.cumsum(fine), HIGHEST * fine.sum()))
+    top = float(values[min(last, FINE_BINS - 1)])
+    counts: F64 = np.zeros(OTSU_BINS)
+    bins = ((values / top) ** power * (OTSU_BINS - 1)).clip(0, OTSU_BINS - 1).astype(np.int64)
+    np.add.at(counts, bins, fine)
+    at = np.arange(OTSU_BINS, dtype=np.float64)
+    below = np.cumsum(counts)
+    above = below[-1] - below
+    moment = np.cumsum(counts * at)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (moment / below - (moment[-1] - moment) / above) ** 2
+    between[(below == 0) | (above == 0)] = 0.0
+    best = np.flatnonzero(between == between.max())
+    return float(((int(best[0] + best[-1]) // 2 + 1) / OTSU_BINS) ** (1 / power) * top)

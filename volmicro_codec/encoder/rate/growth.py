@@ -1,0 +1,357 @@
+"""How many Gaussians an image gets: greedy rounds until they, and the points, fill their share of the bytes.
+
+Growing by rounds gives the squared error as a function of the count, so the marginal gain g of one more
+Gaussian is known. Rounding with the step dc costs an error per Gaussian that grows with dc^2 and saves
+bytes per Gaussian; both trades are equal near dc = `STEP_OVER_ROOT_GAIN` sqrt(g) (measured on real stacks).
+So the count grows until, rounded with that step, the bytes are used up, or until points (see `allocation`)
+would make better use of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from ...format import EncodedChunk
+from ..fit.gaussians import Model
+from ..fit.image_fit import ImageFit, Schedule
+from ..quantise.coder import Layout, Rounded, plain_rounding
+from ..quantise.lattice import Lattice
+from ..quantise.resolution import Resolution
+from ..significance import BIT, bits_of, step_at_noise, worth
+from .allocation import BYTES_AN_OCTAVE, INDEX_BYTES, Shares, solve_shares
+
+STEP_OVER_ROOT_GAIN = 0.45
+TYPICAL_BYTES = {"lattice": 5.2, "float16": 19.6, "raw": 22.0}
+MANY_POINTS = 0.1  # share of the bytes from which on the Gaussians are grown again, to fewer
+MOST_POINTS = 0.35  # share from which on that is sure to pay; between both, both ways are coded
+FEWER = 0.65  # of the count that is best before a fit has converged (measured 0.5 to 0.85)
+TRIES = 0.6, 1.3  # times the count, once a fit has converged
+MOST_TURNS, MOST_TURNS_SLOW = 3, 1
+FIRST, VOXELS_A_FIRST, RATIO = 48, 32768, 1.6
+"""Gaussians after the first round, or voxels for each of them if those are more, and times as many after each
+further round, where the noise says when to end: then no round depends on the bytes until they are short, and
+more bytes never make a file worse."""
+FIRST_SHARE = 16
+"""Part of the Gaussians that the bytes hold, from which on points are thought of."""
+MOST_CLEANINGS = 3
+SLOW_IMAGE = 4 << 20  # voxels
+FAVOURED = 0.14
+"""dB an octave by which the loss as foreseen is in favour of more Gaussians: of two counts that coding finds
+alike the greater is foreseen to be that much better (measured)."""
+FEW_ADDED, FALLING = 2, 0.95
+"""Rounds running with next to no candidates that end the growing, unless the error falls to this share:
+smooth images show few places at a time."""
+LARGE_IMAGE = 32 << 20  # voxels
+LEVELS_OFF = 0.3
+"""dB a doubling of the count is to take off the loss, else a large image with points is grown no more: of
+what its rounds, short as they are, gain there, converging brings most to fewer Gaussians too."""
+WORSE = 0.05  # dB over the least loss so far at which a round with more Gaussians is one too many
+STILL_TO_CONVERGE = 0.8  # error after the last refit over the error right after a round
+
+
+@dataclass
+class Plan:
+    """What the coding of one image is to keep to.
+
+    Attributes
+    ----------
+    coding : {"lattice", "float16", "raw"}
+    effort : str
+    schedule : Schedule
+    resolution : Resolution
+        Levels of the Gaussians.
+    points : bool
+        Whether single voxels may be coded where that is worth more than further Gaussians.
+    max_edge : int
+        Longest edge of a brick, voxels.
+    max_primitives : int or None
+    at : (t, c)
+    index_bytes : callable
+        Bytes that the file's index grows by for an image's chunks.
+    """
+
+    coding: str
+    effort: str
+    schedule: Schedule
+    resolution: Resolution
+    points: bool
+    max_edge: int
+    max_primitives: int | None
+    at: tuple[int, int]
+    index_bytes: Callable[[Sequence[EncodedChunk]], int]
+    refine: Callable[[ImageFit], None]
+
+
+def layout_of(fit: ImageFit, plan: Plan) -> Layout:
+    """Bricks of a fit's Gaussians on one level: bytes are foreseen with it."""
+    return Layout.of(fit.model, fit.image.coded, plan.max_edge)
+
+
+def layout_by_level(fit: ImageFit, plan: Plan) -> Layout:
+    """Bricks of a converged fit's Gaussians by level of resolution."""
+    return Layout.of(fit.model, fit.image.coded, plan.max_edge, plan.resolution.levels(fit.model))
+
+
+def limited(count: int, plan: Plan) -> int:
+    """A count, or the most that the plan allows."""
+    return min(count, plan.max_primitives) if plan.max_primitives else count
+
+
+def cost(rounded: Rounded) -> int:
+    """Bytes of payload, and of index as far as foreseen."""
+    return rounded.bytes() + INDEX_BYTES * len(rounded.layout.bricks)
+
+
+class GrowthCurve:
+    """Squared error against count, as growing goes on, and what one more Gaussian would take off."""
+
+    def __init__(self) -> None:
+        self.points: list[tuple[int, float]] = []
+
+    def add(self, fit: ImageFit) -> None:
+        """Note where a fit is."""
+        self.points.append((len(fit.model), fit.sse))
+
+    def fall(self) -> float:
+        """p of an error that goes with N^-p over the last rounds."""
+        tail = [p for p in self.points if p[0] > 0][-3:]
+        falls = [
+            math.log(max(s0, 1e-30) / max(s1, 1e-30)) / math.log(n1 / n0)
+            for (n0, s0), (n1, s1) in pairwise(tail)
+            if n1 > n0
+        ]
+        return min(max(sum(falls) / len(falls), 0.05), 1.2) if falls else 1.0
+
+    def gain(self, sse: float, count: int) -> float:
+        """Squared error that one more Gaussian takes off, at an error and a count."""
+        return max(self.fall() * sse / max(1, count), 1e-30)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How a fit grew.
+
+    Attributes
+    ----------
+    curve : GrowthCurve
+    fewer : int
+        To how many Gaussians to grow again, because points are to take a good share of the bytes; or 0.
+    sure : bool
+        Whether that is so however well the fit converges.
+    loss : float
+        The least `Shares.loss` that was met, infinite without points.
+    """
+
+    curve: GrowthCurve
+    fewer: int
+    sure: bool
+    loss: float
+
+
+def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
+    """Greedy rounds until the Gaussians, rounded at the best step, fill their share of ``budget`` bytes."""
+    s = plan.schedule
+    goal = limited(max(1, int(budget / TYPICAL_BYTES[plan.coding])), plan)
+    curve = GrowthCurve()
+    best: tuple[Shares, int] | None = None
+    last: tuple[Shares, int] | None = None
+    large = plan.points and fit.voxel_count > LARGE_IMAGE
+    worse, few, step, exhausted, pay = 0, 0, 0.0, False, plan.points
+    for k in range(1, 4 * s.rounds + 1):
+        before, error = len(fit.model), fit.sse
+        if fit.noise is not None:
+            first = max(FIRST, fit.voxel_count // VOXELS_A_FIRST)
+            wanted = min(goal, math.ceil(first * RATIO ** (k - 1))) - before
+        else:
+            wanted = max(1, goal * k // s.rounds - before) if k < s.rounds else goal - before
+        if large and before:  # by no more than double, so that the first too many are few
+            wanted = min(wanted, max(before, goal // (2 * s.rounds) - before))
+        if wanted <= 0:
+            break
+        added = fit.grow(wanted, s.inner, f"round {k}")
+        few = few + 1 if added <= wanted // 50 and not fit.sse < FALLING * error else 0
+        if fit.noise is not None and added < wanted:
+            few = FEW_ADDED if added < max(1, before // 50) else 0
+        if few >= FEW_ADDED or not added:
+            exhausted = fit.noise is not None
+            break  # the residual holds nothing more that a Gaussian could take off
+        curve.add(fit)
+        # Where the noise says when to end, points are thought of only once bytes may be short: structure that
+        # Gaussians are still to find looks like a case for points.
+        if pay and (fit.noise is None or len(fit.model) >= goal / FIRST_SHARE):
+            here = shares_of(fit, curve, plan, budget=budget, guess=step)
+            step = here.step
+            # With bytes to spare and no point worth its own, there is none in what better fits leave either.
+            pay = fit.noise is None or here.worthwhile or here.size > budget
+            count = len(fit.model)
+            due = _favoured(fit) * math.log2(count / best[1]) if best is not None and here.sse else 0.0
+            if best is None or (here.loss + due, here.size) < (best[0].loss, best[0].size):
+                best, worse = (here, count), 0
+            elif here.loss > best[0].loss + WORSE or here.sse == 0.0:  # of two that lose nothing, the smaller
+                worse += 1
+            if worse >= 2 and fit.noise is None:
+                break
+            if large and fit.noise is None and last is not None and here.points > 2 * MANY_POINTS * here.size:
+                doublings = math.log2(count / last[1])
+                if last[0].loss - here.loss < LEVELS_OFF * doublings:
+                    break
+            last = here, count
+        if plan.coding == "lattice" and k >= s.rounds // 2:
+            goal = limited(_count_for(fit, curve, budget, plan), plan)
+        if len(fit.model) >= 0.98 * goal and (k >= s.rounds or fit.noise is not None):
+            break
+    share = best[0].points / max(best[0].size, 1.0) if best is not None else 0.0
+    fewer = math.ceil(FEWER * best[1]) if best is not None and share > MANY_POINTS else 0
+    if exhausted:
+        fewer = 0  # bytes are not short: points add to all Gaussians that there are
+    sure = share > MOST_POINTS or (fit.voxel_count > LARGE_IMAGE and (worse > 0 or share > 2 * MANY_POINTS))
+    return Growth(curve, fewer, sure, best[0].loss if best is not None else math.inf)
+
+
+def grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
+    """Grow to ``count`` Gaussians from nothing: slowly grown, few fit better than the most energetic of many.
+
+    Images that take minutes keep the most energetic ones instead.
+    """
+    curve, rounds = GrowthCurve(), plan.schedule.rounds
+    if fit.on_restart:
+        fit.on_restart()
+    if fit.voxel_count > LARGE_IMAGE:
+        curve.add(fit)
+        keep(fit, count, plan, "fewer")
+        return curve
+    fit.model = Model.empty()
+    fit.refit(0, stage="again")
+    for k in range(1, rounds + 1):
+        fit.grow(max(0, count * k // rounds - len(fit.model)), plan.schedule.inner, f"round {k}")
+        curve.add(fit)
+    return curve
+
+
+def count_settled(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> None:
+    """Take Gaussians away from a converged fit, or add some, as long as the loss falls.
+
+    How many are best beside points shows only now: growing, which does not converge, wants too many of a
+    noisy image and too few of a clean one.
+    """
+    slow = fit.voxel_count > SLOW_IMAGE
+    turns = MOST_TURNS_SLOW if slow else MOST_TURNS
+    if slow and plan.effort == "fast":
+        return
+    least = shares_of(fit, curve, plan, budget=budget)
+    for factor in TRIES:
+        start = len(fit.model)
+        for _ in range(turns):
+            kept, sse = fit.model.clone(), fit.sse
+            if factor < 1.0:
+                keep(fit, math.ceil(factor * len(kept)), plan, "still fewer")
+            else:
+                count = limited(int(factor * len(kept)), plan) - len(kept)
+                fit.grow(max(0, count), 2 * plan.schedule.inner, "more again")
+            here = shares_of(fit, curve, plan, budget=budget, guess=least.step)
+            if not here.loss < least.loss - _favoured(fit) * math.log2(factor):
+                fit.model, fit.sse = kept, sse
+                break
+            least = here
+        if len(fit.model) != start:
+            plan.refine(fit)
+            return
+
+
+def _favoured(fit: ImageFit) -> float:
+    """`FAVOURED` as far as the error is more than noise, of which a tenth of a decibel is a lot of detail."""
+    if fit.noise is None:
+        return FAVOURED
+    return FAVOURED * max(0.0, 1.0 - fit.noise_sse / max(fit.sse, 1e-30))
+
+
+def keep(fit: ImageFit, count: int, plan: Plan, stage: str) -> None:
+    """The most energetic Gaussians, refitted."""
+    order = np.argsort(-fit.model.energy().numpy(), kind="stable")[:count]
+    fit.model = fit.model.take(np.sort(order))
+    fit.refit(2 * plan.schedule.inner, stage=stage)
+
+
+def shares_of(
+    fit: ImageFit,
+    curve: GrowthCurve,
+    plan: Plan,
+    *,
+    budget: float = 0.0,
+    wanted: float = 0.0,
+    guess: float = 0.0,
+) -> Shares:
+    """How the fit as it is would best spend bytes on rounding and on points (see `solve_shares`)."""
+    layout = layout_of(fit, plan)
+    start = step_for(curve.gain(fit.sse, len(fit.model)))
+    return solve_shares(
+        fit,
+        lambda step: cost(plain_rounding(fit.model, Lattice(step), layout)),
+        start,
+        budget=budget,
+        wanted=wanted,
+        guess=guess,
+    )
+
+
+def noise_taken_out(fit: ImageFit, plan: Plan, budget: float) -> None:
+    """Take out the Gaussians that take off less than their bits are worth, and add what is significant now.
+
+    More are added only as far as ``budget`` bytes hold them.
+    """
+    if fit.noise is None:
+        return
+    for _ in range(MOST_CLEANINGS):
+        count = len(fit.model)
+        if not count:
+            return
+        step = step_at_noise(fit.noise, fit.model)
+        size = cost(plain_rounding(fit.model, Lattice(step), layout_of(fit, plan))) / count
+        need = BIT * bits_of(fit.model.energy().numpy(), step, 8.0 * size)
+        kept = np.flatnonzero(worth(fit.noise, fit.model) >= need)
+        if len(kept) < count:
+            fit.model = fit.model.take(kept)
+            fit.refit(2 * plan.schedule.inner, stage="noise taken out")
+        room = limited(min(2 * count, int(budget / size)), plan) - len(kept)
+        added = fit.grow(room, 2 * plan.schedule.inner, "more again") if room > 0 else 0
+        if added < 0.01 * count and len(kept) >= 0.99 * count:
+            break
+
+
+def balance(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> None:
+    """Prune or grow a converged fit until, rounded at the step worth its bytes, it fills the budget."""
+    for _ in range(2):
+        count = len(fit.model)
+        step = Lattice(step_for(curve.gain(fit.sse, count)))
+        size = cost(plain_rounding(fit.model, step, layout_of(fit, plan)))
+        goal = limited(max(1, int(count * (budget / max(size, 1)) ** 0.8)), plan)
+        if goal < 0.95 * count:
+            keep(fit, goal, plan, "pruned")
+        elif goal > 1.05 * count and fit.noise is None:  # else all that is significant is there
+            if not fit.grow(goal - count, 2 * plan.schedule.inner, "grown"):
+                return
+        else:
+            return
+
+
+def _count_for(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> int:
+    """How many Gaussians fill the budget when each is rounded as finely as is worth it at that count."""
+    count, fall = len(fit.model), curve.fall()
+    step = step_for(curve.gain(fit.sse * STILL_TO_CONVERGE, count))
+    size = cost(plain_rounding(fit.model, Lattice(step), layout_of(fit, plan))) / count
+    goal = budget / max(size, 0.1)
+    for _ in range(20):
+        # The step goes with the root of the gain (N^-(1 + p)); each halving of it costs BYTES_AN_OCTAVE.
+        here = size + BYTES_AN_OCTAVE * 0.5 * (1.0 + fall) * math.log2(max(goal / count, 0.05))
+        goal = 0.5 * goal + 0.5 * budget / max(here, 0.5 * size, 0.1)
+    return max(1, int(goal))
+
+
+def step_for(gain: float) -> float:
+    """The amplitude step that is worth its bytes where one more Gaussian takes off ``gain``."""
+    return min(max(STEP_OVER_ROOT_GAIN * math.sqrt(gain), 1e-8), 2.0**20)

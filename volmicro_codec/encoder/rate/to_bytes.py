@@ -1,0 +1,332 @@
+"""Rate control: from a grown and converged fit to chunks of the bytes that were asked for.
+
+Where points take part, the Gaussians are rounded once and the points fill the rest to the byte; else the
+step of the Gaussians' rounding alone is solved for the bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from ...errors import UsageError
+from ...format import EncodedChunk
+from ..fit.gaussians import Model
+from ..fit.image_fit import ImageFit, spare_time
+from ..quantise.coder import (
+    FILE_STEP,
+    POINTS_PLACE,
+    Coded,
+    Layout,
+    Refits,
+    Rounded,
+    code_float16,
+    plain_rounding,
+    rounding_with_refits,
+)
+from ..quantise.lattice import Lattice
+from ..significance import step_at_noise
+from ..window import to_be_stored
+from .allocation import (
+    FOREGROUND,
+    Layer,
+    Shares,
+    chunks_of,
+    fill,
+    finest_step,
+    layer,
+    loss_of,
+    may_be_few,
+    model_of_points,
+)
+from .growth import (
+    WORSE,
+    GrowthCurve,
+    Plan,
+    balance,
+    cost,
+    count_settled,
+    grow_to_bytes,
+    grown_again,
+    layout_by_level,
+    noise_taken_out,
+    shares_of,
+    step_for,
+)
+
+MOST_GROUPS = 6
+REFITS = {"fast": Refits(1, 6, 4, 0), "balanced": Refits(3, 6, 4, 3), "best": Refits(6, 8, 6, 4)}
+RATE_SLACK = 0.994
+LARGEST_WEIGHT = 3e4  # in a record; float16 ends at 65504, and refits between roundings move weights
+MOST_ROUNDS = 4  # times those of a schedule, where candidates are few
+LEAST_TO_BEAT = 64  # bytes of points alone that are few enough
+STARVED = 1.0  # dB that a fit gains by converging, from which on it has grown too fast to tell
+
+
+def refits_for(effort: str, voxel_count: int) -> Refits:
+    """How rounding proceeds for an image: small ones are rounded in more groups."""
+    r = REFITS[effort]
+    groups = r.groups if r.groups == 1 else min(MOST_GROUPS, round(r.groups * spare_time(voxel_count)))
+    return replace(r, groups=groups)
+
+
+def _size(coded: Coded, plan: Plan) -> int:
+    """Bytes of payload and index."""
+    return coded.payload + plan.index_bytes(coded.chunks)
+
+
+def least_step(fit: ImageFit) -> float:
+    """The smallest step that a fit's amplitudes may have.
+
+    With which float16 holds every weight (in units of the step, `FILE_STEP` stored), and which does not
+    describe noise.
+    """
+    model = fit.model
+    stored = float(model.w.abs().max()) * FILE_STEP / LARGEST_WEIGHT if len(model) else 0.0
+    return stored if fit.noise is None else max(stored, step_at_noise(fit.noise, model))
+
+
+def solve_step(model: Model, layout: Layout, plan: Plan, budget: float, start: float) -> float:
+    """The smallest step whose plainly rounded symbols take no more than ``budget`` bytes (to 0.3 %)."""
+    low, high, dc = 0.0, math.inf, start
+    for _ in range(12):
+        size = cost(plain_rounding(model, Lattice(dc), layout))
+        if size > budget:
+            low = dc
+        else:
+            high = dc
+            if size > 0.997 * budget:
+                break
+        guess = dc * (max(size, 1) / budget) ** 1.6
+        if low > 0 and high < math.inf:
+            inside = low * 1.002 < guess < high * 0.998
+            dc = guess if inside else math.sqrt(low * high)
+        else:
+            dc = min(max(guess, dc / 8), dc * 8)
+        if dc < start * 1e-4:
+            break
+    return dc if high == math.inf else high
+
+
+def code_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
+    """Code a fitted image in at most ``budget`` bytes of payload and index."""
+    if plan.coding != "lattice":
+        return _float16_to_bytes(fit, budget, plan)
+    fitted = fit.model.clone()
+    layout = layout_by_level(fit, plan)
+    start = math.sqrt(max(fit.sse, 1e-12) / max(1, len(fitted))) * 0.35
+    slack = RATE_SLACK
+    floor = max(start * 0.02, least_step(fit))
+    dc = max(solve_step(fitted, layout, plan, budget * slack, start), floor)
+    best: tuple[int, Coded] | None = None
+    for _ in range(4):
+        fit.model = fitted.clone()
+        rounded = rounding_with_refits(fit, Lattice(dc), layout, refits_for(plan.effort, fit.voxel_count))
+        coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at)
+        size = _size(coded, plan)
+        if size <= budget and (best is None or size > best[0]):
+            best = size, coded
+        if size <= budget and (size >= 0.985 * budget or dc <= floor):
+            break
+        slack *= min(1.1, max(0.9, (0.995 * budget) / max(size, 1)))
+        dc = max(solve_step(fitted, layout, plan, budget * slack, dc), floor)
+    coded = best[1] if best is not None else _trimmed(fit, rounded, budget, plan)
+    fit.model = coded.model
+    return coded
+
+
+def code_with_points(fit: ImageFit, shares: Shares, budget: float, plan: Plan) -> Coded | None:
+    """Code a fitted image and give the points what is left of ``budget``; None if nothing is."""
+    fitted, sse = fit.model.clone(), fit.sse  # rounding works in place
+    coded = code_with_step(fit, shares.coarser * shares.step, plan)
+    before = _size(coded, plan)
+
+    def taken(found: Layer) -> int:
+        chunks = coded.chunks + point_chunks(fit, coded, found, plan)
+        return coded.payload + found.payload + plan.index_bytes(chunks) - before
+
+    found = fill(fit, coded.unit, shares.step, budget - before, taken) if before < budget else None
+    if found is None:
+        fit.model, fit.sse = fitted, sse
+        return None
+    coded = with_points(fit, coded, found, plan)
+    fit.model = coded.model
+    return coded
+
+
+def with_points(fit: ImageFit, coded: Coded, found: Layer, plan: Plan) -> Coded:
+    """Coded Gaussians and points as one."""
+    chunks = point_chunks(fit, coded, found, plan)
+    model = coded.model.join(model_of_points(found, coded.unit))
+    return Coded(coded.chunks + chunks, model, coded.unit)
+
+
+def point_chunks(fit: ImageFit, coded: Coded, found: Layer, plan: Plan) -> list[EncodedChunk]:
+    """Points as chunks of the level after those of the Gaussians."""
+    return chunks_of(found, plan.at, POINTS_PLACE, fit.image.shape, fit.raster.cutoff)
+
+
+def _trimmed(fit: ImageFit, rounded: Rounded, budget: float, plan: Plan) -> Coded:
+    """Leave out the least energetic primitives until the bytes fit."""
+    amplitudes = rounded.symbols.amplitudes
+    order = np.argsort(np.abs(amplitudes), kind="stable")
+    while True:
+        coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at)
+        size = _size(coded, plan)
+        if size <= budget:
+            return coded
+        kept = int(np.count_nonzero(amplitudes))
+        if kept == 0:
+            raise UsageError("the target size leaves no room for a single primitive")
+        more = max(1, int((size - budget) / max(1.0, size / kept)))
+        gone = int(np.count_nonzero(amplitudes[order] == 0)) + more
+        amplitudes[order[:gone]] = 0
+
+
+def _float16_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
+    """Drop the least energetic primitives until the records fit."""
+    model = fit.model
+    levels = plan.resolution.levels(model)
+    for _ in range(12):
+        coded = code_float16(
+            model,
+            Layout.of(model, fit.image.coded, plan.max_edge, levels),
+            fit.image.shape,
+            fit.raster.cutoff,
+            plan.at,
+            plan.coding == "raw",
+        )
+        size = _size(coded, plan)
+        if size <= budget:
+            break
+        keep = int(len(model) * budget / size) - 1
+        if keep < 1:
+            raise UsageError("the target size leaves no room for a single primitive")
+        order = np.sort(np.argsort(-model.energy().numpy(), kind="stable")[:keep])
+        model, levels = model.take(order), levels.take(order)
+    fit.model = coded.model
+    return coded
+
+
+def encode_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
+    """Fit and code one image in at most ``budget`` bytes of payload and index."""
+    alone = _points_alone(fit, budget, plan)
+    if alone is None:
+        return _with_gaussians(fit, budget, plan)
+    size = _size(alone, plan)
+    if size > LEAST_TO_BEAT:  # by what loses nothing either
+        coded = _with_gaussians(fit, size - 1.0, plan)
+        if fit.decoded_sse() == 0.0 and _size(coded, plan) < size:
+            return coded
+    fit.model = alone.model
+    fit.refit(0, stage="coded")
+    return alone
+
+
+def _points_alone(fit: ImageFit, budget: float, plan: Plan) -> Coded | None:
+    """No Gaussian, only points, if these lose nothing in ``budget`` bytes; None if not."""
+    if not plan.points or not may_be_few(fit, budget):
+        return None
+    fitted, sse = fit.model, fit.sse
+    if len(fitted) or math.isnan(sse):
+        fit.model = Model.empty()
+        fit.refit(0, stage="background")
+    step = finest_step(fit)
+    found = layer(fit, step, step / FILE_STEP, 1.0, finest=step)
+    coded = with_points(fit, Coded([], fit.model, step / FILE_STEP), found, plan)
+    fit.model = coded.model
+    small = _size(coded, plan) <= budget
+    whole = small and fit.decoded_sse() == 0.0
+    fit.model = fitted
+    if len(fitted):
+        fit.sse = sse
+    return coded if whole else None
+
+
+def _with_gaussians(fit: ImageFit, budget: float, plan: Plan) -> Coded:
+    growth = grow_to_bytes(fit, budget, plan)
+    curve, before = growth.curve, fit.psnr
+    if not growth.sure or not growth.fewer:
+        plan.refine(fit)
+        noise_taken_out(fit, plan, budget)
+    first: tuple[Coded, tuple[float, int]] | None = None
+    again, starved = growth.fewer > 0, fit.psnr > before + STARVED
+    if again and not growth.sure:
+        fitted, sse = fit.model.clone(), fit.sse
+        coded = _spend(fit, curve, budget, plan)
+        first = coded, (loss_of(fit, _size(coded, plan)), _size(coded, plan))
+        # Worse coded than was foreseen with points: what rounding leaves in the foreground is not foreseen.
+        again = starved or loss_of(fit, _size(coded, plan), FOREGROUND) > growth.loss + WORSE
+        if again:
+            fit.model, fit.sse = fitted, sse
+    if again:
+        curve = grown_again(fit, growth.fewer, plan)
+        plan.refine(fit)
+        noise_taken_out(fit, plan, 0.0)
+        count_settled(fit, curve, budget, plan)
+    coded = _spend(fit, curve, budget, plan) if first is None or again else first[0]
+    here = loss_of(fit, _size(coded, plan)), _size(coded, plan)
+    if first is not None and again and first[1] < here:
+        coded, fit.model = first[0], first[0].model
+    fit.refit(0, stage="coded")
+    return coded
+
+
+def _spend(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> Coded:
+    """Code a converged fit in ``budget`` bytes, with points if they are worth theirs."""
+    if plan.points and len(fit.model):
+        shares = shares_of(fit, curve, plan, budget=budget)
+        if shares.worthwhile:
+            coded = code_with_points(fit, shares, budget, plan)
+            if coded is not None:
+                return coded
+    if plan.coding == "lattice":
+        balance(fit, curve, budget, plan)
+    return code_to_bytes(fit, budget, plan)
+
+
+def encode_to_count(fit: ImageFit, count: int, plan: Plan) -> Coded:
+    """Fit and code one image with ``count`` Gaussians, each as finely rounded as is worth its bytes."""
+    s = plan.schedule
+    curve = GrowthCurve()
+    for k in range(1, MOST_ROUNDS * s.rounds + 1):
+        wanted = min(count, count * k // s.rounds) - len(fit.model)
+        added = fit.grow(max(0, wanted), s.inner, f"round {k}")
+        curve.add(fit)
+        # A smooth residual shows few places at a time: then it takes more rounds than were planned.
+        if k >= s.rounds and (len(fit.model) >= count or not added):
+            break
+    plan.refine(fit)
+    coded = code_with_step(fit, step_for(curve.gain(fit.sse, len(fit.model))), plan, keep_all=True)
+    fit.refit(0, stage="coded")
+    return coded
+
+
+def rounded_with_step(fit: ImageFit, dc: float, plan: Plan, keep_all: bool = False) -> Rounded:
+    """Round a fitted image with one step of amplitudes, but none finer than `least_step`."""
+    lattice = Lattice(max(dc, least_step(fit)))
+    refits = refits_for(plan.effort, fit.voxel_count)
+    return rounding_with_refits(fit, lattice, layout_by_level(fit, plan), refits, keep_all)
+
+
+def code_with_step(fit: ImageFit, dc: float, plan: Plan, keep_all: bool = False) -> Coded:
+    """Code a fitted image with one step of amplitudes (codings without a lattice have none).
+
+    With ``keep_all`` no Gaussian is rounded to nothing.
+    """
+    if plan.coding != "lattice":
+        coded = code_float16(
+            fit.model,
+            layout_by_level(fit, plan),
+            fit.image.shape,
+            fit.raster.cutoff,
+            plan.at,
+            plan.coding == "raw",
+        )
+    else:
+        rounded = rounded_with_step(fit, dc, plan, keep_all)
+        coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at, to_be_stored(fit))
+    fit.model = coded.model
+    return coded

@@ -1,0 +1,284 @@
+"""Quality control: the smallest file found whose decoded voxels reach a PSNR.
+
+The count is brought to where the fit, rounded at the step that is worth its bytes, is as good as asked;
+then the step alone is solved for the rest. Where points make a smaller file (see `allocation`), there are fewer
+Gaussians, and the points are solved for the rest.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..fit.gaussians import Model
+from ..fit.image_fit import ImageFit
+from ..quantise.coder import Coded, Rounded
+from .allocation import Shares, coarsest
+from .growth import (
+    FEWER,
+    MANY_POINTS,
+    TYPICAL_BYTES,
+    GrowthCurve,
+    Plan,
+    grown_again,
+    keep,
+    noise_taken_out,
+    shares_of,
+    step_for,
+)
+from .surplus import give_back
+from .to_bytes import code_with_step, least_step, rounded_with_step, with_points
+
+ROUNDING_SHARE = 0.33
+"""Of the error's fall with the count: what rounding at the best step adds to the squared error."""
+WINDOW = 0.05
+"""dB above what was asked that need not be given back."""
+GROWTH = 1.25
+MOST_ROUNDS, MOST_BALANCES, MOST_STEPS, MOST_AIMS = 60, 8, 9, 8
+MOSTLY_POINTS = 0.6  # share of the bytes that says as much although more Gaussians still save some
+WORSE_SIZE = 1.05  # bytes over the fewest so far with which a round has too many Gaussians
+_LEAST_FALL = 0.3
+MOST_EXCESS_TRIES, EXCESS_WINDOW, EXCESS_AIM = 5, 0.9, 0.95
+LEAST_BEYOND = 1e-3  # of the noise's squared error
+MISSED = 1.05  # times the error that was asked for: as good as it gets
+
+
+def encode_to_psnr(fit: ImageFit, psnr: float, plan: Plan, smallest: int) -> Coded:
+    """Fit and code one image in the smallest file found whose PSNR reaches ``psnr``.
+
+    Where no number of Gaussians that is worth storing reaches it, the result is the best that was found.
+
+    Parameters
+    ----------
+    fit : ImageFit
+    psnr : float
+        Of decoded voxels, in dB of the peak p99.99 - p0.01.
+    plan : Plan
+    smallest : int
+        Gaussians to start with.
+    """
+    return encode_to_error(fit, fit.voxel_count * 10 ** (-psnr / 10), plan, smallest)
+
+
+def encode_within_noise(fit: ImageFit, sigmas: float, plan: Plan, smallest: int) -> Coded:
+    """Fit and code one image in the smallest file found whose estimated error is within the noise.
+
+    The squared error that leaves 99 % of the blocks with an excess of at most ``sigmas`` is searched for,
+    since how the error is spread over blocks shows only once they are coded.
+
+    Parameters
+    ----------
+    fit : ImageFit
+        With a noise field.
+    sigmas : float
+        See `evaluate.Excess.within`.
+    plan : Plan
+    smallest : int
+        Gaussians to start with.
+    """
+    noise = fit.noise_sse
+    wanted = (1.0 + sigmas**2) * noise
+    good: tuple[Coded, Model] | None = None
+    nearest: tuple[float, Coded, Model] | None = None
+    for _ in range(MOST_EXCESS_TRIES):
+        fit.restart()
+        coded = encode_to_error(fit, wanted, plan, smallest)
+        found = fit.excess()
+        if found <= sigmas and (good is None or coded.payload < good[0].payload):
+            good = coded, fit.model
+        if nearest is None or found < nearest[0]:
+            nearest = found, coded, fit.model
+        if EXCESS_WINDOW * sigmas <= found <= sigmas:
+            break
+        if found > sigmas and fit.sse > MISSED * wanted:
+            break  # what is significant is all there
+        # The square of the excess goes about with what the squared error is beyond the noise's.
+        beyond = max(fit.sse / noise - 1.0, LEAST_BEYOND)
+        wanted = noise * (1.0 + beyond * (EXCESS_AIM * sigmas / max(found, 0.25 * sigmas)) ** 2)
+    assert nearest is not None
+    coded, fit.model = good or nearest[1:]
+    fit.refit(0, stage="coded")
+    return coded
+
+
+def encode_to_error(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> Coded:
+    """Fit and code one image in the smallest file found whose squared error is at most ``wanted``.
+
+    Parameters
+    ----------
+    fit : ImageFit
+    wanted : float
+        Of decoded voxels, in normalised intensity squared, summed.
+    plan : Plan
+    smallest : int
+        Gaussians to start with.
+    """
+    curve, fewer = _grow(fit, wanted, plan, smallest)
+    if fewer:
+        curve = grown_again(fit, fewer, plan)
+    plan.refine(fit)
+    noise_taken_out(fit, plan, 0.0)
+    if fewer and len(fit.model):
+        shares = shares_of(fit, curve, plan, wanted=wanted)
+        if shares.worthwhile:
+            return _with_points(fit, shares, wanted, plan)
+    _balance(fit, curve, wanted, plan)
+    if plan.coding == "lattice":
+        return _with_solved_step(fit, curve, wanted, plan)
+    coded = code_with_step(fit, 1.0, plan)
+    fit.refit(0, stage="coded")
+    return coded
+
+
+def most_gaussians(fit: ImageFit, plan: Plan) -> int:
+    """Gaussians beyond which the file would be larger than the voxels."""
+    size = fit.voxel_count * fit.image.voxels.dtype.itemsize / TYPICAL_BYTES[plan.coding]
+    return max(16, min(int(size), plan.max_primitives or 1 << 40))
+
+
+def _needed(fit: ImageFit, curve: GrowthCurve, plan: Plan) -> float:
+    """Squared error of the decoded voxels once rounded at the step worth its bytes, as far as foreseen."""
+    rounding = ROUNDING_SHARE * curve.fall() * fit.sse if plan.coding == "lattice" else 0.0
+    return fit.decoded_sse() + rounding
+
+
+def _grow(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> tuple[GrowthCurve, int]:
+    """Rounds until the fit is good enough; and to how many to grow again where points do the rest (or 0)."""
+    curve, most, count = GrowthCurve(), most_gaussians(fit, plan), smallest
+    fit.refit(0, stage="background")
+    if fit.decoded_sse() <= wanted:
+        return curve, 0
+    best: tuple[Shares, int] | None = None
+    worse, step = 0, 0.0
+    for k in range(MOST_ROUNDS):
+        count = min(count, most)
+        added = fit.grow(max(0, count - len(fit.model)), plan.schedule.inner, f"round {k + 1}")
+        curve.add(fit)
+        if plan.points and len(fit.model):
+            here = shares_of(fit, curve, plan, wanted=wanted, guess=step)
+            step = here.step
+            if best is None or here.size < best[0].size:
+                best, worse = (here, len(fit.model)), 0
+            elif here.size > WORSE_SIZE * best[0].size:
+                worse += 1
+        if not added or _needed(fit, curve, plan) <= 1.2 * wanted or worse >= 3:
+            break
+        count = int(len(fit.model) * GROWTH) + 8
+    share = best[0].points / max(best[0].size, 1.0) if best is not None else 0.0
+    if best is not None and share > (MANY_POINTS if worse else MOSTLY_POINTS):
+        return curve, math.ceil(FEWER * best[1])
+    return curve, 0
+
+
+def _with_points(fit: ImageFit, shares: Shares, wanted: float, plan: Plan) -> Coded:
+    """Code a fitted image with the fewest points found that make it good enough, or as good as it gets."""
+    gaussians = code_with_step(fit, shares.coarser * shares.step, plan)
+    aim, enough, too_much = wanted, 0.0, math.inf  # squared errors of points: found good enough, and not
+    good: Coded | None = None
+    coded: Coded | None = None
+    for _ in range(MOST_AIMS):
+        fit.model = gaussians.model
+        found = coarsest(fit, gaussians.unit, shares.step, aim)
+        if found is None or not found.chunks:
+            break
+        coded = with_points(fit, gaussians, found, plan)
+        fit.model = coded.model
+        fit.refit(0, stage="coded")
+        sse = fit.decoded_sse()
+        if sse <= wanted:
+            good, enough = coded, max(enough, found.sse)
+            if sse >= wanted * 10 ** (-WINDOW / 10):
+                break
+        else:
+            too_much = min(too_much, found.sse)
+        if found.sse > aim:
+            break  # the finest step that makes sense
+        aim *= 0.998 * wanted / max(sse, 1e-30)
+        if not enough < aim < too_much:
+            # Decoding rounds, and what that adds is no smooth function of the step: take the middle.
+            high = too_much if too_much < math.inf else 1.004 * enough
+            aim = math.sqrt((enough or 0.996 * high) * high)
+    if good is None:
+        good = coded or gaussians
+    fit.model = good.model
+    fit.refit(0, stage="coded")
+    return good
+
+
+def _balance(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Plan) -> None:
+    """Prune or grow a converged fit until it is just good enough."""
+    narrow = 10 ** (-WINDOW / 10) if plan.coding != "lattice" else 0.9
+    good = None
+    fewest_good, most_bad = 1 << 40, 0
+    for _ in range(MOST_BALANCES):
+        count, need = len(fit.model), _needed(fit, curve, plan)
+        if need <= wanted:
+            if count < fewest_good:
+                good, fewest_good = fit.model.clone(), count
+            if need >= narrow * wanted or count <= 1:
+                break
+        else:
+            most_bad = max(most_bad, count)
+        p = max(curve.fall(), _LEAST_FALL)
+        aim = wanted * (1 + narrow) / 2
+        goal = round(count * min(max((max(need, 1e-3 * aim) / aim) ** (1 / p), 0.5), 1.5))
+        goal = max(1, goal + (goal == count) * (1 if need > wanted else -1))
+        if most_bad and fewest_good < 1 << 40 and not most_bad < goal < fewest_good:
+            goal = (most_bad + fewest_good) // 2
+            if goal in (most_bad, fewest_good):
+                break
+        goal = min(goal, most_gaussians(fit, plan))
+        if goal < count:
+            keep(fit, goal, plan, "pruned")
+        elif goal == count or not fit.grow(goal - count, 2 * plan.schedule.inner, "grown"):
+            break
+    if good is not None and _needed(fit, curve, plan) > wanted:
+        fit.model = good
+        fit.refit(0, stage="reset")
+
+
+def _with_solved_step(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Plan) -> Coded:
+    """Round with the coarsest step found with which the decoded voxels are good enough."""
+    fitted, floor = fit.model.clone(), fit.decoded_sse()
+    finest = least_step(fit)
+    dc = max(step_for(curve.gain(fit.sse, len(fitted))), finest)
+    low, high = 0.0, math.inf
+    good: tuple[int, Rounded, Model] | None = None
+    coded = Coded([], fitted)
+    for _ in range(MOST_STEPS):
+        fit.model = fitted.clone()
+        rounded = rounded_with_step(fit, dc, plan)
+        coded, model = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at), fit.model
+        fit.model = coded.model
+        fit.refit(0, stage="coded")
+        sse = fit.decoded_sse()
+        if sse <= wanted:
+            low = dc
+            if good is None or coded.payload <= good[0]:
+                good = coded.payload, rounded, model
+            if sse >= wanted * 10 ** (-WINDOW / 10) or not len(fit.model):
+                break
+        else:
+            high = dc
+        if floor > 0.99 * wanted and good is None:
+            # Even unrounded the fit is hardly good enough: a few more Gaussians, then again.
+            fit.model = fitted.clone()
+            if not fit.grow(max(4, len(fitted) // 12), plan.schedule.inner, "more"):
+                break
+            plan.refine(fit)
+            fitted, floor, high = fit.model.clone(), fit.decoded_sse(), math.inf
+            continue
+        # Rounding adds an error that goes with the square of the step.
+        aim = max(wanted * 10 ** (-0.4 * WINDOW / 10), 0.5 * (floor + wanted))
+        room, added = max(aim - floor, 1e-4 * wanted), max(sse - floor, 1e-6 * wanted)
+        guess = dc * min(max(math.sqrt(room / added), 0.2), 5.0)
+        if low > 0 and high < math.inf and not low * 1.003 < guess < high * 0.997:
+            guess = math.sqrt(low * high)
+        if guess < finest and dc <= finest:
+            break
+        dc = max(guess, finest)
+    if good is not None:
+        fit.model = good[2]
+        coded = give_back(fit, good[1], wanted, 10 ** (-WINDOW / 10), plan.at)
+    fit.model = coded.model
+    fit.refit(0, stage="coded")
+    return coded
