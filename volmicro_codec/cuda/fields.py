@@ -1,4 +1,4 @@
-"""Passes over whole blocks of voxels on a device: what the encoder's `fit.voxels` and `fit.candidates` do on the CPU."""
+"""Passes over whole blocks of voxels on a device, as `fit.voxels` and `fit.candidates` do on the CPU."""
 
 from __future__ import annotations
 

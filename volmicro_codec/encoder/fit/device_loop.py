@@ -1,4 +1,4 @@
-"""The loop of `conjugate_gradient` with every decision taken on the device, so that no step waits for an answer.
+"""The loop of `conjugate_gradient`, every decision taken on the device, so that no step waits for an answer.
 
 A GPU works through what the host has asked for while the host asks for more. A host that reads one number
 stops that: it waits until all is done, and then the GPU waits for the host. The loop of `refine` reads six

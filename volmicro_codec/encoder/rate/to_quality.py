@@ -1,8 +1,8 @@
 """Quality control: the smallest file found whose decoded voxels reach a PSNR.
 
 The count is brought to where the fit, rounded at the step that is worth its bytes, is as good as asked;
-then the step alone is solved for the rest. Where points make a smaller file (see `allocation`), there are fewer
-Gaussians, and the points are solved for the rest.
+then the step alone is solved for the rest. Where points make a smaller file (see `allocation`), there are
+fewer Gaussians, and the points are solved for the rest.
 """
 
 from __future__ import annotations
