@@ -25,7 +25,7 @@ STAGES = (
     "evaluate.noise:estimate_noise",
     "encoder.mask.gate:train_gate",
     "encoder.image:mapping",
-    "encoder.pipeline:_Job._measure",
+    "encoder.job:Job._measure",
     "evaluate.metrics:compare",
     "encoder.image:Image.target",
     "encoder.image:Image.ends",

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from volmicro_codec.encoder.fit.gaussians import Model
-from volmicro_codec.encoder.fit.image_fit import ImageFit, Method, Weighting
+from volmicro_codec.encoder.fit.image_fit import ImageFit
+from volmicro_codec.encoder.fit.method import Method, Weighting
 from volmicro_codec.encoder.image import Image, mapping
 from volmicro_codec.encoder.mask.gate import no_gate
 from volmicro_codec.encoder.significance import NoiseField

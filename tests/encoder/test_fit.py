@@ -16,7 +16,8 @@ from volmicro_codec.encoder import image, significance
 from volmicro_codec.encoder.fit import image_fit as fits
 from volmicro_codec.encoder.fit import voxels
 from volmicro_codec.encoder.fit.gaussians import Model
-from volmicro_codec.encoder.fit.image_fit import EFFORTS, Schedule, Weighting, edge_map
+from volmicro_codec.encoder.fit.image_fit import edge_map
+from volmicro_codec.encoder.fit.method import EFFORTS, Schedule, Weighting
 from volmicro_codec.encoder.fit.penalties import Regularisers
 from volmicro_codec.encoder.mask.gate import no_gate, otsu_gate
 from volmicro_codec.encoder.rate.allocation import weight_of_voxels

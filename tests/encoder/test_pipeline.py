@@ -11,7 +11,8 @@ import volmicro_codec
 from tests.conftest import cuda_missing
 from tests.encoder.fits import gaussians, rendered
 from volmicro_codec.encoder import image
-from volmicro_codec.encoder.pipeline import UNKNOWN_NOISE, encode_volume
+from volmicro_codec.encoder.job import UNKNOWN_NOISE
+from volmicro_codec.encoder.pipeline import encode_volume
 from volmicro_codec.encoder.settings import TARGETS, EncodeSettings
 from volmicro_codec.errors import DependencyError, InputError, OutputExistsError, UsageError
 from volmicro_codec.format import FileMeta, overhead

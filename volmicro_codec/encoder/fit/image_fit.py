@@ -18,159 +18,17 @@ from ...evaluate.excess import block_excess, within
 from ...raster.rasteriser import CpuRasteriser
 from ..image import Image, Part
 from ..journal import Journal
-from ..significance import ADMITTED, BIT, NoiseField, beyond_chance, supported
+from ..significance import BIT, NoiseField, supported
 from . import candidates as matched
 from . import density_control as densify
 from . import initialise, voxels
 from .conjugate_gradient import Block, Refiner
 from .device import adam_of, find_on, refiner_of
 from .gaussians import Model
-from .penalties import Regularisers
+from .method import Method, Step, Weighting
+from .significant import SignificantIn
 
 F32 = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How much work a fit does.
-
-    Attributes
-    ----------
-    rounds : int
-        Greedy rounds.
-    inner : int
-        Iterations after each round.
-    final : int
-        Iterations after the last round.
-    tolerance : float
-        Relative improvement of the loss under which the final iterations stop.
-    """
-
-    rounds: int
-    inner: int
-    final: int
-    tolerance: float
-
-    def for_size(self, voxel_count: int) -> Schedule:
-        """The schedule for an image: small ones, which take seconds, get up to three times the iterations."""
-        more = spare_time(voxel_count)
-        return Schedule(
-            self.rounds, round(self.inner * more), round(self.final * more), self.tolerance / more
-        )
-
-
-SMALL_IMAGE = 4_000_000  # voxels
-
-
-def spare_time(voxel_count: int) -> float:
-    """How much more work than usual an image is given, 1 to 3."""
-    return min(3.0, max(1.0, math.sqrt(SMALL_IMAGE / voxel_count)))
-
-
-EFFORTS = {
-    "fast": Schedule(4, 4, 16, 1e-3),
-    "balanced": Schedule(8, 6, 40, 2e-4),
-    "best": Schedule(12, 8, 160, 5e-5),
-}
-
-
-@dataclass
-class Step:
-    """One line of a fit's history."""
-
-    stage: str
-    primitives: int
-    loss: float
-    psnr: float
-
-
-@dataclass
-class Weighting:
-    """How voxels and candidates are weighted.
-
-    Attributes
-    ----------
-    foreground : float
-        Extra weight of the squared error where the gate is open.
-    edges : float
-        Extra weight at edges (the published edge boost).
-    gradient : float
-        Weight of the error of finite differences.
-    """
-
-    foreground: float = 0.0
-    edges: float = 0.0
-    gradient: float = 0.0
-
-
-@dataclass(frozen=True)
-class Method:
-    """What drives a fit.
-
-    Attributes
-    ----------
-    init : {"greedy", "random", "grid", "intensity", "kmeans"}
-        Where new Gaussians come from.
-    optimizer : {"cg", "adam"}
-        Of refits in which everything may move; the refits between roundings are always cg's.
-    rate : float
-        Learning rate of adam.
-    penalties : Regularisers
-    seed : int
-        Of the published starts.
-    max_primitives : int or None
-        Never grow past this.
-    """
-
-    init: str = "greedy"
-    optimizer: str = "cg"
-    rate: float = 0.1
-    penalties: Regularisers = field(default_factory=Regularisers)
-    seed: int = 0
-    max_primitives: int | None = None
-
-
-@dataclass(frozen=True)
-class _Significance:
-    """Which candidates of a block are more than noise.
-
-    Attributes
-    ----------
-    occupied : bool [Z, Y, X] or None
-        Where the gate is open in the block's domain; None is everywhere.
-    """
-
-    noise: NoiseField
-    part: Part
-    occupied: npt.NDArray[np.bool_] | None
-
-    def __call__(
-        self, centres: matched.F64, sigmas: matched.F64, gains: matched.F64
-    ) -> npt.NDArray[np.bool_]:
-        """See `candidates.Significant`."""
-        variances = gains / self.noise.seen(centres + self.part.origin, _diagonal(sigmas))
-        found = variances > ADMITTED
-        if self.occupied is None:
-            return np.asarray(found)
-        at = np.clip(np.rint(centres).astype(np.int64), 0, np.array(self.occupied.shape) - 1)
-        closed = found & ~self.occupied[at[:, 0], at[:, 1], at[:, 2]]
-        voxel_count = self.occupied.size - int(np.count_nonzero(self.occupied))
-        for scale in np.unique(sigmas[closed], axis=0):
-            mine = np.flatnonzero(closed & (sigmas == scale).all(axis=1))
-            found[mine] = beyond_chance(variances[mine], scale, voxel_count)
-        return np.asarray(found)
-
-    def least(self, sigmas: matched.F64) -> float:
-        """See `candidates.Significant`."""
-        alike = float(self.noise.correlated(_diagonal(sigmas[None]))[0])
-        return ADMITTED * alike * self.noise.least(self.part.domain)
-
-
-def _diagonal(sigmas: matched.F64) -> matched.F64:
-    """Covariances [N, 3, 3] of axis-aligned Gaussians."""
-    out = np.zeros((len(sigmas), 3, 3))
-    out[:, range(3), range(3)] = sigmas**2
-    return out
 
 
 @dataclass
@@ -472,7 +330,7 @@ class ImageFit:
             return None
         gate = self.image.gate
         occupied = None if gate.kind == "none" else self.image.occupied(part.domain)
-        return _Significance(self.noise, part, occupied)
+        return SignificantIn(self.noise, part, occupied)
 
     def propose(self, count: int) -> matched.Candidates:
         """The best ``count`` Gaussians to add, over all blocks."""

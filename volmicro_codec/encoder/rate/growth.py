@@ -18,7 +18,8 @@ import numpy as np
 
 from ...format import EncodedChunk
 from ..fit.gaussians import Model
-from ..fit.image_fit import ImageFit, Schedule
+from ..fit.image_fit import ImageFit
+from ..fit.method import Schedule
 from ..quantise.coder import Layout, Rounded, plain_rounding
 from ..quantise.lattice import Lattice
 from ..quantise.resolution import Resolution

@@ -14,7 +14,8 @@ import numpy as np
 from ...errors import UsageError
 from ...format import EncodedChunk
 from ..fit.gaussians import Model
-from ..fit.image_fit import ImageFit, spare_time
+from ..fit.image_fit import ImageFit
+from ..fit.method import spare_time
 from ..quantise.coder import (
     FILE_STEP,
     POINTS_PLACE,

@@ -1,0 +1,98 @@
+"""What the settings of an encode mean for an image: its gate, schedule, method, weights and noise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy.typing as npt
+
+from ..evaluate.noise import estimate_noise
+from ..noise_model import NoiseModel
+from ..volume import Volume
+from .fit.method import EFFORTS, Method, Schedule, Weighting
+from .fit.penalties import Regularisers
+from .image import Image
+from .mask.gate import Gate, no_gate, otsu_gate, train_gate
+from .rate.slope import FLOOR
+from .settings import TARGETS, EncodeSettings
+from .significance import NoiseField
+
+JUST_ROUNDING = 0.3  # grey values: the standard deviation of rounding to integers is 0.289
+ADAM_STEPS = 4
+"""Steps of adam for each of the conjugate gradients that an effort stands for."""
+
+
+def gate_of(voxels: npt.NDArray[Any], settings: EncodeSettings) -> Gate:
+    """The occupancy gate of an image."""
+    if settings.gate_file is not None:
+        gate = Gate.load(settings.gate_file)
+        return replace(gate, tau=settings.gate_tau) if "gate_tau" in settings.changed() else gate
+    if settings.gate == "none":
+        return no_gate(voxels, settings.gate_tau)
+    if settings.gate == "otsu":
+        return otsu_gate(voxels, tau=settings.gate_tau)
+    return train_gate(voxels, noise=estimate_noise(voxels), tau=settings.gate_tau, seed=settings.seed)
+
+
+def aspect_of(volume: Volume) -> tuple[float, float, float]:
+    """Finest known voxel size over each axis's own; 1 where sizes are unknown."""
+    sizes = volume.info.voxel_size
+    if any(s is None or not s > 0 for s in sizes):
+        return (1.0, 1.0, 1.0)
+    z, y, x = (float(s) for s in sizes if s is not None)
+    least = min(z, y, x)
+    a = [min(1.0, max(0.2, least / s)) for s in (z, y, x)]
+    return (a[0], a[1], a[2])
+
+
+def schedule_of(settings: EncodeSettings, voxel_count: int) -> Schedule:
+    """How much work a fit of so many voxels does."""
+    s = EFFORTS[settings.effort].for_size(voxel_count)
+    if settings.optimizer == "adam":
+        s = replace(s, inner=ADAM_STEPS * s.inner, final=ADAM_STEPS * s.final)
+    return s if settings.iterations is None else replace(s, final=settings.iterations)
+
+
+def method_of(settings: EncodeSettings) -> Method:
+    """How fits begin and step, and their penalties."""
+    s = settings
+    penalties = Regularisers(s.lambda_sparsity, s.lambda_overlap, s.lambda_smoothness, s.lambda_degenerate)
+    return Method(
+        init=s.init, optimizer=s.optimizer, rate=s.lr, penalties=penalties, seed=s.seed,
+        max_primitives=s.max_primitives,
+    )  # fmt: skip
+
+
+def weighting_of(settings: EncodeSettings) -> Weighting:
+    """How the loss weighs voxels."""
+    boost = settings.edge_boost
+    if boost is None:
+        boost = 1.0 if settings.objective == "voxels" else 0.0
+    return Weighting(edges=boost if settings.edge_weights else 0.0, gradient=settings.lambda_gradient)
+
+
+def noise_field_of(image: Image, noise: NoiseModel, settings: EncodeSettings) -> NoiseField | None:
+    """The noise on which no bit is spent; None where every voxel is to be as it is."""
+    if settings.objective == "voxels" or settings.primitives is not None:
+        return None
+    rounding = image.voxels.dtype.kind != "f" and noise.sigma < JUST_ROUNDING and not noise.gain
+    if settings.slope is not None:
+        if rounding:
+            noise = replace(noise, sigma=JUST_ROUNDING)
+        return NoiseField.of(image.voxels, noise, image.gain, settings.slope / FLOOR)
+    if rounding and settings.within_noise is None:
+        return None
+    return NoiseField.of(image.voxels, noise, image.gain)
+
+
+def text_of(settings: EncodeSettings) -> str:
+    """The settings that are not defaults, short."""
+    default = EncodeSettings()
+    name, value = settings.target
+    words = [f"{name}={value:g}", settings.effort]
+    skip = {*TARGETS, "effort", "gate_file", "device", "threads"}
+    for key in settings.__dataclass_fields__:
+        if key not in skip and getattr(settings, key) != getattr(default, key):
+            words.append(f"{key}={getattr(settings, key)}")
+    return " ".join(words)

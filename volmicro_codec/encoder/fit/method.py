@@ -1,0 +1,108 @@
+"""How a fit is to proceed: its schedule, its loss, its optimiser and penalties."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from .penalties import Regularisers
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How much work a fit does.
+
+    Attributes
+    ----------
+    rounds : int
+        Greedy rounds.
+    inner : int
+        Iterations after each round.
+    final : int
+        Iterations after the last round.
+    tolerance : float
+        Relative improvement of the loss under which the final iterations stop.
+    """
+
+    rounds: int
+    inner: int
+    final: int
+    tolerance: float
+
+    def for_size(self, voxel_count: int) -> Schedule:
+        """The schedule for an image: small ones, which take seconds, get up to three times the iterations."""
+        more = spare_time(voxel_count)
+        return Schedule(
+            self.rounds, round(self.inner * more), round(self.final * more), self.tolerance / more
+        )
+
+
+SMALL_IMAGE = 4_000_000  # voxels
+
+
+def spare_time(voxel_count: int) -> float:
+    """How much more work than usual an image is given, 1 to 3."""
+    return min(3.0, max(1.0, math.sqrt(SMALL_IMAGE / voxel_count)))
+
+
+EFFORTS = {
+    "fast": Schedule(4, 4, 16, 1e-3),
+    "balanced": Schedule(8, 6, 40, 2e-4),
+    "best": Schedule(12, 8, 160, 5e-5),
+}
+
+
+@dataclass
+class Step:
+    """One line of a fit's history."""
+
+    stage: str
+    primitives: int
+    loss: float
+    psnr: float
+
+
+@dataclass
+class Weighting:
+    """How voxels and candidates are weighted.
+
+    Attributes
+    ----------
+    foreground : float
+        Extra weight of the squared error where the gate is open.
+    edges : float
+        Extra weight at edges (the published edge boost).
+    gradient : float
+        Weight of the error of finite differences.
+    """
+
+    foreground: float = 0.0
+    edges: float = 0.0
+    gradient: float = 0.0
+
+
+@dataclass(frozen=True)
+class Method:
+    """What drives a fit.
+
+    Attributes
+    ----------
+    init : {"greedy", "random", "grid", "intensity", "kmeans"}
+        Where new Gaussians come from.
+    optimizer : {"cg", "adam"}
+        Of refits in which everything may move; the refits between roundings are always cg's.
+    rate : float
+        Learning rate of adam.
+    penalties : Regularisers
+    seed : int
+        Of the published starts.
+    max_primitives : int or None
+        Never grow past this.
+    """
+
+    init: str = "greedy"
+    optimizer: str = "cg"
+    rate: float = 0.1
+    penalties: Regularisers = field(default_factory=Regularisers)
+    seed: int = 0
+    max_primitives: int | None = None

@@ -1,0 +1,310 @@
+"""One encode: images in turn through gate, fit and coding, then the file, then what it achieved."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import evaluate
+from ..errors import UsageError
+from ..evaluate import Reference
+from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead
+from ..noise_model import NoiseModel
+from ..progress import Progress
+from ..raster.pyramid import PyramidRasteriser
+from ..version import __version__
+from ..volume import Volume, VolumeInfo
+from .choices import aspect_of, gate_of, method_of, noise_field_of, schedule_of, text_of, weighting_of
+from .fit import density_control as densify
+from .fit.device import rasteriser_on
+from .fit.image_fit import ImageFit
+from .image import MAX_BLOCK_VOXELS, Box, Image, check_floats, mapping
+from .journal import Journal
+from .quantise.coder import FILE_STEP
+from .quantise.grid_levels import SMALL_FILE, grid_levels, numbered
+from .quantise.lattice import Lattice
+from .quantise.resolution import Resolution, grids_of
+from .rate import growth
+from .rate import to_bytes as rate
+from .rate import to_quality as quality
+from .rate.slope import encode_at_slope
+from .settings import EncodeSettings
+
+if TYPE_CHECKING:
+    from ..decoder import VgmArray
+
+DEFAULT_RADIUS = math.sqrt(12.0)
+UNKNOWN_NOISE = NoiseModel(1000.0, 99.9, 99.9)  # takes as many bytes as any that is not yet estimated
+START_SHARE = 0.85
+"""Of the Gaussians wanted, how many a published start places at once; the rest tells what more are worth."""
+
+
+def _within(info: VolumeInfo, window: Box | None) -> VolumeInfo:
+    """What is known of the box of a volume."""
+    if window is None:
+        return info
+    inside = zip(window, info.shape[2:], strict=True)
+    if not all(isinstance(s.start, int) and 0 <= s.start < s.stop <= n for s, n in inside):
+        raise UsageError(f"window {window}: expected a box within the volume {info.shape[2:]}")
+    z, y, x = (s.stop - s.start for s in window)
+    return replace(info, shape=(*info.shape[:2], z, y, x))
+
+
+def _arrays_of(chunks: Sequence[EncodedChunk]) -> list[npt.NDArray[Any]]:
+    """Chunks as arrays: their numbers [N, 17], the lengths of their payloads, and these."""
+    rows = [
+        (c.t, c.c, c.level, c.coding, *c.brick_lo, *c.brick_shape, c.count, *c.support_lo, *c.support_hi)
+        for c in chunks
+    ]
+    payloads = b"".join(c.payload for c in chunks)
+    lengths = np.array([len(c.payload) for c in chunks], np.int64)
+    return [np.array(rows, np.int64).reshape(-1, 17), lengths, np.frombuffer(payloads, np.uint8)]
+
+
+def _chunks_of(
+    rows: npt.NDArray[Any], lengths: npt.NDArray[Any], payloads: npt.NDArray[Any]
+) -> list[EncodedChunk]:
+    """The chunks of `_arrays_of`."""
+    out, data, at = [], payloads.tobytes(), 0
+    for row, length in zip(rows.tolist(), lengths.tolist(), strict=True):
+        t, c, level, coding = row[:4]
+        lo, shape, support_lo, support_hi = ((row[k], row[k + 1], row[k + 2]) for k in (4, 7, 11, 14))
+        payload = data[at : at + length]
+        out.append(EncodedChunk(t, c, level, coding, lo, shape, row[10], support_lo, support_hi, payload))
+        at += length
+    return out
+
+
+class _OneImage:
+    """One image of a file as an array [Z, Y, X] that is decoded where it is sliced."""
+
+    ndim = 3
+
+    def __init__(self, array: VgmArray, t: int, c: int) -> None:
+        self._array, self._t, self._c = array, t, c
+        self.shape, self.dtype = array.info.shape[2:], array.dtype
+        self.size = math.prod(self.shape)
+
+    def __getitem__(self, box: tuple[slice, ...]) -> npt.NDArray[Any]:
+        voxels: npt.NDArray[Any] = self._array.read(box, time=self._t, channel=self._c)
+        return voxels
+
+
+class Job:
+    """One encode, image by image."""
+
+    def __init__(
+        self,
+        volume: Volume,
+        settings: EncodeSettings,
+        shown: Progress,
+        began: float,
+        window: Box | None = None,
+        kept: Journal | None = None,
+    ) -> None:
+        self.volume, self.settings, self.shown, self.began = volume, settings, shown, began
+        self.kept = kept
+        self.window, self.info = window, _within(volume.info, window)
+        if window is not None and (settings.target[0] != "slope" or settings.coding != "lattice"):
+            raise UsageError("a window is of the target slope and the coding lattice only")
+        radius = settings.cutoff or DEFAULT_RADIUS
+        self.cutoff = float(np.float32(radius * radius))
+        self.raster = rasteriser_on(settings.device, self.cutoff, settings.threads)
+        self.grids = PyramidRasteriser(self.cutoff, settings.threads)
+        self.history: list[dict[str, Any]] = []
+        self.chunks: list[EncodedChunk] = []
+        self.mappings: list[tuple[float, float]] = []
+        self.occupancy: list[float] = []
+        self.noise: list[NoiseModel] = []
+        self.noisy = False
+        self.excesses: list[float] = []
+        self.references: list[evaluate.Reference] = []
+        self.meta = self._meta(dict.fromkeys(("psnr", "psnr_fg", "ssim", "mip_ssim", "occupancy"), 0.0))
+
+    @property
+    def images(self) -> list[tuple[int, int]]:
+        t, c = self.volume.info.shape[:2]
+        return [(i, j) for i in range(t) for j in range(c)]
+
+    def _meta(self, quality: dict[str, float]) -> FileMeta:
+        known = self.mappings + [(0.0, 1.0)] * (len(self.images) - len(self.mappings))
+        shared = {codings.LATTICE: Lattice(FILE_STEP).shared()} if self.settings.coding == "lattice" else {}
+        return FileMeta(
+            info=self.info, cutoff=self.cutoff, images=tuple(known), shared=shared,
+            software=f"volmicro-codec {__version__}", settings=text_of(self.settings), quality=quality,
+            noise=tuple(self.noise + [UNKNOWN_NOISE] * (len(self.images) - len(self.noise))),
+        )  # fmt: skip
+
+    def run(self) -> bytes:
+        """Fit, code, measure; returns the file's bytes."""
+        name, value = self.settings.target
+        raw = self.info.nbytes
+        total: float | None = None
+        if name == "ratio":
+            total = math.floor(raw / value)
+        elif name == "size":
+            total = value
+        self.meta = replace(self.meta, grid_levels=self._most_grid_levels(total))
+        empty = overhead(self.meta, [])
+        if total is not None:
+            total -= empty + 2
+            if total < 32:
+                raise UsageError(
+                    f"a file of {total + empty + 2:.0f} bytes is too small:"
+                    f" without a single primitive it takes {empty}"
+                )
+        levels = self.settings.levels
+        images = self.images
+        for k, (t, c) in enumerate(images):
+            spent = sum(len(c.payload) for c in self.chunks) + self._index_bytes(self.chunks)
+            budget = None if total is None else (total - spent) / (len(images) - k)
+            chunks = self._image(
+                t, c, name, value, budget, f"{k + 1}/{len(images)} " if len(images) > 1 else ""
+            )
+            self.chunks += [self._placed(chunk) for chunk in chunks]
+        self.chunks = numbered(self.chunks, levels)
+        self.meta = self._meta(self.meta.quality)
+        self.meta = replace(self.meta, grid_levels=self._grid_levels(total))
+        return self._measure(total)
+
+    def _most_grid_levels(self, total: float | None) -> tuple[int, ...]:
+        """As many levels of grids as the file may state: room for them is kept."""
+        levels = self.settings.levels
+        if levels == 1 or (levels is None and total is not None and total < SMALL_FILE):
+            return ()
+        z, y, x = self.info.shape[2:]
+        return (0,) * grids_of((z, y, x))[-1]
+
+    def _grid_levels(self, total: float | None) -> tuple[int, ...]:
+        """What the file states of grids."""
+        payload = sum(len(c.payload) for c in self.chunks)
+        if not self._most_grid_levels(total) or (self.settings.levels is None and payload < SMALL_FILE):
+            return ()
+        z, y, x = (slice(0, n) for n in self.info.shape[2:])
+        box = self.window or (z, y, x)
+        threads, device = self.settings.threads, self.settings.device
+        return grid_levels(self.meta, self.chunks, self.volume.data, box, threads=threads, device=device)
+
+    def _placed(self, chunk: EncodedChunk) -> EncodedChunk:
+        """A chunk in voxels of the window."""
+        if self.window is None:
+            return chunk
+        lo = tuple(a - s.start for a, s in zip(chunk.brick_lo, self.window, strict=True))
+        limits = self.info.shape[2:]
+        box = (
+            tuple(min(max(a - s.start, 0), n) for a, s, n in zip(end, self.window, limits, strict=True))
+            for end in (chunk.support_lo, chunk.support_hi)
+        )
+        (z0, y0, x0), (z1, y1, x1) = box
+        return replace(
+            chunk, brick_lo=(lo[0], lo[1], lo[2]), support_lo=(z0, y0, x0), support_hi=(z1, y1, x1)
+        )
+
+    def _index_bytes(self, chunks: Sequence[EncodedChunk]) -> int:
+        """Bytes of an index of these chunks beyond those of an empty one."""
+        return overhead(self.meta, numbered(chunks, self.settings.levels)) - overhead(self.meta, [])
+
+    def _reference(self, image: Image) -> Reference:
+        """Of the voxels that are coded."""
+        return image.reference if self.window is None else Reference.of(image.voxels[image.coded])
+
+    def _image(
+        self, t: int, c: int, name: str, value: float, budget: float | None, label: str
+    ) -> list[EncodedChunk]:
+        s = self.settings
+        voxels = self.volume.data[t, c]
+        check_floats(voxels, f"time {t}, channel {c}")
+        base, gain = mapping(voxels)
+        self.shown.start(f"{label}gate")
+        gate = gate_of(voxels, s)
+        image = Image(voxels, base, gain, gate, aspect_of(self.volume), self.window)
+        self.occupancy.append(float(image.open_cells.mean()))
+        self.noise.append(gate.noise)
+        noise = noise_field_of(image, gate.noise, s)
+        self.noisy |= noise is not None
+        done = self.kept.take("image") if self.kept is not None else None
+        if done is not None:
+            fields, lengths, payloads, unit, excess = done
+            self.mappings.append((base, float(np.float32(gain * float(unit)))))
+            self.references.append(self._reference(image))
+            self.excesses += [float(e) for e in excess]
+            return _chunks_of(fields, lengths, payloads)
+        fit = ImageFit(image, self.raster, weighting_of(s), method_of(s), noise, journal=self.kept)
+        schedule = schedule_of(s, fit.voxel_count)
+        refits = rate.refits_for(s.effort, fit.voxel_count)
+        work = (schedule.rounds * schedule.inner + schedule.final + refits.total) * len(fit.parts)
+        self.shown.start(f"{label}fit", work)
+        fit.on_work = self.shown.advance
+        fit.on_restart = lambda: self.shown.start(f"{label}fit for points", work)
+
+        if s.init != "greedy" and name not in ("psnr", "within_noise", "slope"):
+            wanted = value if budget is None else budget / growth.TYPICAL_BYTES[s.coding]
+            fit.grow(max(1, int(START_SHARE * wanted)), schedule.rounds * schedule.inner, f"{s.init} start")
+            schedule = replace(schedule, rounds=1)
+
+        def refine(f: ImageFit) -> None:
+            if s.densify:
+                densify.densify(f, s.grad_threshold, schedule.inner)
+            f.refit(schedule.final, tolerance=schedule.tolerance, stage="refit")
+
+        already = self._index_bytes(self.chunks)
+
+        def index_bytes(chunks: Sequence[EncodedChunk]) -> int:
+            return self._index_bytes([*self.chunks, *chunks]) - already
+
+        plan = growth.Plan(
+            coding=s.coding, effort=s.effort, schedule=schedule,
+            resolution=Resolution(image, self.grids, s.levels),
+            points=s.points and s.coding == "lattice" and name != "primitives" and s.max_primitives is None,
+            max_edge=s.brick or 128,
+            max_primitives=s.max_primitives, at=(t, c), index_bytes=index_bytes, refine=refine,
+        )  # fmt: skip
+        excesses: list[float] = []
+        if budget is not None:
+            coded = rate.encode_to_bytes(fit, budget, plan)
+        elif name == "psnr":
+            coded = quality.encode_to_psnr(fit, value, plan, 64)
+        elif name == "within_noise":
+            coded = quality.encode_within_noise(fit, value, plan, 64)
+            excesses = [fit.excess()]
+        elif name == "slope":
+            coded = encode_at_slope(fit, plan)
+        else:
+            coded = rate.encode_to_count(fit, int(value), plan)
+        self.excesses += excesses
+        self.mappings.append((base, float(np.float32(gain * coded.unit))))
+        self.references.append(self._reference(image))
+        if self.kept is not None:
+            self.kept.keep("image", [*_arrays_of(coded.chunks), np.array(coded.unit), np.array(excesses)])
+        seconds = time.monotonic() - self.began
+        self.history += [
+            {"image": [t, c], "stage": h.stage, "primitives": h.primitives, "loss": h.loss, "psnr": h.psnr}
+            for h in fit.history
+        ]
+        self.history[-1]["seconds"] = seconds
+        return coded.chunks
+
+    def _measure(self, total: float | None) -> bytes:
+        from ..decoder import open as open_vgm
+
+        data = encode_file(self.meta, self.chunks)
+        self.shown.start("measuring", len(self.images))
+        rows = []
+        array = open_vgm(data, threads=self.settings.threads, device=self.settings.device)
+        for (t, c), reference in zip(self.images, self.references, strict=True):
+            # Only blocks are held at a time where the fit does not hold an image whole either.
+            whole = math.prod(self.info.shape[2:]) <= MAX_BLOCK_VOXELS
+            decoded: Any = array.read(channel=c, time=t) if whole else _OneImage(array, t, c)
+            original = self.volume.data[t, c][self.window or ...]
+            rows.append(evaluate.compare(original, decoded, reference=reference))
+            self.shown.advance(1)
+        quality = {k: float(np.mean([r[k] for r in rows])) for k in ("psnr", "psnr_fg", "ssim", "mip_ssim")}
+        quality["occupancy"] = float(np.mean(self.occupancy))
+        self.meta = replace(self._meta(quality), grid_levels=self.meta.grid_levels)
+        return encode_file(self.meta, self.chunks)
