@@ -116,7 +116,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def started(arguments: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(arguments, process_group=0, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(arguments, process_group=0, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
 
 
 def killed_runs(arguments: list[str], pause: Callable[[], float]) -> None:
@@ -143,8 +143,9 @@ def killed_workers(source: Path, out: Path, args: argparse.Namespace, pause: Cal
             time.sleep(pause())
             victim = random.choice(list(cluster.workers.values()))
             os.kill(victim.process.process.pid, signal.SIGKILL)
-        if process.wait() != 0:
-            raise SystemExit("the encode failed")
+        _, told = process.communicate()
+        if process.returncode != 0:
+            raise SystemExit(f"the encode failed: {told.decode()}")
 
 
 def killed_tasks(source: Path, out: Path, args: argparse.Namespace, pause: Callable[[], float]) -> None:

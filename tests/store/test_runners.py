@@ -107,6 +107,24 @@ def test_a_dask_worker_that_is_killed_costs_nothing_but_what_it_was_at(tmp_path:
         runner.close()
 
 
+def dies_often(directory: Path, item: int) -> int:
+    """Item 1 kills its first five processes, which is more than dask bears."""
+    if item == 1 and noted(directory, item) < 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+@pytest.mark.slow
+def test_what_dask_gives_up_because_its_workers_died_is_asked_for_again(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL"
+    ) as cluster:
+        runner = Dask(cluster.scheduler_address)
+        assert dict(runner.run(partial(dies_often, tmp_path), range(3))) == {0: 0, 1: 1, 2: 2}
+        runner.close()
+
+
 @pytest.mark.slow
 def test_dask_encodes_the_bricks_that_are_missing_to_the_same_bytes(copied: Job, begun: Path) -> None:
     distributed = pytest.importorskip("distributed")

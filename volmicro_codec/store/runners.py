@@ -126,12 +126,26 @@ class Dask:
             raise UsageError(f"--dask {where}: no scheduler answers there ({type(e).__name__}: {e})") from e
 
     def run(self, function: Callable[[int], T], items: Sequence[int]) -> Iterator[tuple[int, T | Failure]]:
-        futures = {self._client.submit(function, item, pure=False, retries=RETRIES): item for item in items}
-        for future in self._distributed.as_completed(list(futures)):
+        # As one group, of which workers are handed no more than they have room for: where one dies, all that
+        # it was to do counts as tried. What is given up for that is asked for again.
+        futures = dict(zip(self._map(function, items), items, strict=True))
+        tries = dict.fromkeys(items, 0)
+        ended = self._distributed.as_completed(list(futures))
+        for future in ended:
             item = futures.pop(future)
             error = future.exception()
+            if isinstance(error, self._distributed.KilledWorker) and tries[item] < RETRIES:
+                tries[item] += 1
+                (again,) = self._map(function, [item])
+                futures[again] = item
+                ended.add(again)
+                continue
             yield item, future.result() if error is None else Failure(item, _told(error))
             future.release()
+
+    def _map(self, function: Callable[[int], T], items: Sequence[int]) -> list[Any]:
+        found: list[Any] = self._client.map(function, items, pure=False, retries=RETRIES)
+        return found
 
     def close(self) -> None:
         """Leave the scheduler, which goes on."""
