@@ -6,8 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -107,22 +111,49 @@ def test_a_dask_worker_that_is_killed_costs_nothing_but_what_it_was_at(tmp_path:
         runner.close()
 
 
-def dies_often(directory: Path, item: int) -> int:
-    """Item 1 kills its first five processes, which is more than dask bears."""
-    if item == 1 and noted(directory, item) < 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return item
+class KilledWorker(Exception):
+    """As that of distributed, of which a scheduler that dies of its workers would take minutes."""
 
 
-@pytest.mark.slow
-def test_what_dask_gives_up_because_its_workers_died_is_asked_for_again(tmp_path: Path) -> None:
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL"
-    ) as cluster:
-        runner = Dask(cluster.scheduler_address)
-        assert dict(runner.run(partial(dies_often, tmp_path), range(3))) == {0: 0, 1: 1, 2: 2}
-        runner.close()
+class Scheduler:
+    """One whose workers die of item 1 as often as it says."""
+
+    def __init__(self, deaths: int) -> None:
+        self.deaths = deaths
+
+    def map(
+        self, function: Callable[[int], int], items: Sequence[int], **options: object
+    ) -> list[Future[int]]:
+        out: list[Future[int]] = [Future() for _ in items]
+        for item, future in zip(items, out, strict=True):
+            vars(future)["release"] = lambda: None
+            if item == 1 and self.deaths:
+                self.deaths -= 1
+                future.set_exception(KilledWorker())
+            else:
+                future.set_result(function(item))
+        return out
+
+
+class Ended(list[Future[int]]):
+    """Futures as they end, to which more can be added."""
+
+    def __iter__(self) -> Iterator[Future[int]]:
+        while self:
+            yield self.pop(0)
+
+    add = list[Future[int]].append
+
+
+@pytest.mark.parametrize(("deaths", "found"), [(RETRIES, 10), (RETRIES + 1, Failure(1, "KilledWorker"))])
+def test_what_dask_gives_up_because_its_workers_died_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch, deaths: int, found: object
+) -> None:
+    monkeypatch.setattr(Dask, "__init__", lambda self: None)
+    runner: Any = Dask()  # type: ignore[call-arg]  # without a scheduler
+    runner._distributed = SimpleNamespace(as_completed=Ended, KilledWorker=KilledWorker)
+    runner._client = Scheduler(deaths)
+    assert dict(runner.run(lambda item: 10 * item, range(3))) == {0: 0, 1: found, 2: 20}
 
 
 @pytest.mark.slow
