@@ -1,11 +1,13 @@
 """What coarser grids read of a file, what that costs them, and how fast the first picture is there.
 
-    python benchmarks/levels.py [--effort fast] [--only NAME,...] [--from FOLDER]
+    python benchmarks/levels.py [--effort fast] [--only NAME,...] [--from FOLDER] [--alone N:BYTES,...]
 
 For each grid: bytes read, and the PSNR (peak p99.99 - p0.01) against means of the original's voxels, of what
 is read and of everything, over all voxels of the grid and over those that lie wholly in the volume. Times are
-of a new process that opens the file and decodes level 4, as it is and without its tag 18 (then a grid takes
-every chunk), and of the same in a process that has decoded before; medians.
+CPU milliseconds of one thread: of a new process that opens the file and decodes level 4, as it is and without
+its tag 18 (then a grid takes every chunk), and of opening and decoding alone, once another file was decoded;
+medians. With --alone the means of grid N are also coded as a volume by themselves, in so many bytes: what a
+file would take that held that grid beside the others.
 """
 
 from __future__ import annotations
@@ -45,18 +47,17 @@ SHOWN = 4
 COLD, WARM = 9, 21
 SHOW = """
 import sys, time
-began = time.perf_counter()
 import volmicro_codec
 
 def show():
-    start = time.perf_counter()
+    start = time.process_time()
     with volmicro_codec.open(sys.argv[1], threads=1, device="cpu") as array:
         array.read(level={level})
-    return time.perf_counter() - start
+    return time.process_time() - start
 
-first = show()
-whole = time.perf_counter() - began
-print(whole, first, *(show() for _ in range({warm})))
+show()
+whole = time.process_time()
+print(whole, *(show() for _ in range({warm})))
 """
 
 
@@ -102,8 +103,18 @@ def qualities(voxels: np.ndarray, data: bytes, plain: bytes) -> list[dict[str, A
     return out
 
 
+def by_itself(voxels: np.ndarray, level: int, size: int, effort: str) -> dict[str, Any]:
+    """How well the means of a grid are coded by themselves."""
+    target, share = means(voxels, tuple(slice(0, n) for n in voxels.shape), level)
+    file = volmicro_codec.encode(target, size=size, effort=effort, objective="voxels")
+    errors = np.square(volmicro_codec.decode(file).astype(np.float64) - target)
+    peak = float(np.percentile(target, 99.99) - np.percentile(target, 0.01))
+    psnr, inside = (10 * np.log10(peak**2 / float(e.mean())) for e in (errors, errors[share == 1]))
+    return {"level": level, "bytes": len(file), "psnr": round(psnr, 3), "psnr_inside": round(inside, 3)}
+
+
 def times(data: bytes, folder: Path) -> dict[str, float]:
-    """Milliseconds until level 4 of a file is there."""
+    """CPU milliseconds until level 4 of a file is there."""
     file = folder / "shown.vgm"
     file.write_bytes(data)
     program = SHOW.format(level=SHOWN, warm=WARM)
@@ -114,9 +125,8 @@ def times(data: bytes, folder: Path) -> dict[str, float]:
         )
         runs.append([1e3 * float(v) for v in ran.stdout.split()])
     return {
-        "process": round(statistics.median(r[0] for r in runs), 2),
-        "first_file_of_process": round(statistics.median(r[1] for r in runs), 2),
-        "further_file": round(statistics.median(v for r in runs for v in r[2:]), 2),
+        "new_process": round(statistics.median(r[0] for r in runs), 2),
+        "alone": round(statistics.median(v for r in runs for v in r[1:]), 2),
     }
 
 
@@ -128,6 +138,7 @@ def main() -> None:
     parser.add_argument("--effort", default="fast")
     parser.add_argument("--only", default="", help="names, separated by commas")
     parser.add_argument("--from", dest="folder", type=Path, help="where encoded files NAME.vgm are, or go")
+    parser.add_argument("--alone", default="", help="grids and bytes, N:BYTES, separated by commas")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "levels.json")
     args = parser.parse_args()
     document = json.loads(args.out.read_text()) if args.out.exists() else {"stacks": {}}
@@ -149,11 +160,16 @@ def main() -> None:
                 "bytes": len(data),
                 "settings": settings,
                 "grids": qualities(voxels, data, plain),
-                f"milliseconds_of_level_{SHOWN}": {
+                f"cpu_milliseconds_of_level_{SHOWN}": {
                     "as_it_is": times(data, Path(room)),
                     "every_chunk": times(plain, Path(room)),
                 },
             }
+            if args.alone:
+                pairs = [tuple(map(int, pair.split(":"))) for pair in args.alone.split(",")]
+                document["stacks"][name]["grids_by_themselves"] = [
+                    by_itself(voxels, level, size, args.effort) for level, size in pairs
+                ]
             document["machine"] = f"{platform.machine()} {os.cpu_count()} cores"
             document["date"] = datetime.date.today().isoformat()
             args.out.write_text(json.dumps(document, indent=1) + "\n")
