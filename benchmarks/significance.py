@@ -204,7 +204,7 @@ def _set(name: str, value: float) -> Iterator[None]:
 
 @cache
 def _modules() -> list[Any]:
-    names = (m.name for m in pkgutil.iter_modules(encoder.__path__, f"{encoder.__name__}."))
+    names = (m.name for m in pkgutil.walk_packages(encoder.__path__, f"{encoder.__name__}."))
     return [importlib.import_module(name) for name in names if not name.rpartition(".")[2].startswith("_")]
 
 
