@@ -126,13 +126,12 @@ def load(stack: str, photons: int) -> Case:
     name, _, suffix = stack.partition("-")
     seed = hashlib.sha256(f"{stack} {photons}".encode()).digest()[:8]
     rng = np.random.default_rng(int.from_bytes(seed, "little"))
-    return Case(
-        stack, photons, *expose(_crop(CROPS[name]), photons, CAMERAS[f"-{suffix}" * bool(suffix)], rng)
-    )
+    return Case(stack, photons, *expose(clean(name), photons, CAMERAS[f"-{suffix}" * bool(suffix)], rng))
 
 
-def _crop(crop: Crop) -> F32:
-    """A real stack between 0 (p0.01) and 1 (p99.99), float32; brighter voxels are above 1."""
+def clean(name: str) -> F32:
+    """One of `CROPS` between 0 (p0.01) and 1 (p99.99), float32; brighter voxels are above 1."""
+    crop = CROPS[name]
     files = stack_files([crop.file])
     if not files:
         raise FileNotFoundError(f"no stack {crop.file}* in the directory of stacks")
