@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 STAGES = (
-    "encoder.pipeline:_gate",
+    "encoder.choices:gate_of",
     "evaluate.noise:estimate_noise",
     "encoder.mask.gate:train_gate",
     "encoder.image:mapping",

@@ -14,7 +14,7 @@ import torch
 from tests.cuda.conftest import device, driver, host  # noqa: F401 - fixtures
 from volmicro_codec import cuda as backend
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
-from volmicro_codec.encoder import EncodeSettings, pipeline
+from volmicro_codec.encoder import EncodeSettings, job, pipeline
 from volmicro_codec.encoder.fit import candidates as matched
 from volmicro_codec.encoder.fit import device as device_module
 from volmicro_codec.encoder.fit import device_adam, voxels
@@ -271,7 +271,7 @@ def test_an_encode_on_a_device_is_within_a_tenth_of_a_decibel_of_the_cpus(
     volume = Volume.from_array(make_phantom((10, 40, 40), seed=1))
     results: list[Any] = []
     for raster in (lambda c: CpuRasteriser(c, 1), lambda c: CudaRasteriser(c, device)):
-        monkeypatch.setattr(pipeline, "rasteriser_on", lambda _, c, *__, raster=raster: raster(c))
+        monkeypatch.setattr(job, "rasteriser_on", lambda _, c, *__, raster=raster: raster(c))
         settings = EncodeSettings(size=220, effort="fast")
         results.append(pipeline.encode_volume(volume, tmp_path / f"{len(results)}.vgm", settings))
     assert results[1].psnr == pytest.approx(results[0].psnr, abs=0.1)

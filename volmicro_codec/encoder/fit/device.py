@@ -74,6 +74,15 @@ class DeviceRefiner(Refiner):
         self.residual  # noqa: B018 - fetched, for its owner goes
         self._resident = None
 
+    def evaluate(self, packed: Any, into: F32) -> float:
+        """As in `Refiner`, with a sum that the device draws for the host."""
+        self.raster.render(packed, into)
+        into -= self.block.target
+        ends = self.block.ends
+        if ends is not None:
+            into[((ends == voxels.BLACK) & (into < 0)) | ((ends == voxels.WHITE) & (into > 0))] = 0
+        return 0.5 * self.dot(into, self.metric(into))
+
     def squared_error(self, where: tuple[slice, ...]) -> float:
         """As in `Refiner`, where the residual is."""
         if not self._newer:
