@@ -125,7 +125,7 @@ def killed_runs(arguments: list[str], pause: Callable[[], float]) -> None:
         process = started(arguments)
         try:
             process.wait(pause())
-            break  # it was done before
+            raise SystemExit("it was done before its last kill: a larger volume, or another --seed")
         except subprocess.TimeoutExpired:
             kill(process)
     subprocess.run(arguments, check=True, capture_output=True)
