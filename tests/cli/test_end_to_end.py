@@ -104,13 +104,13 @@ def test_every_other_target_is_met(encoded: tuple[Path, dict[str, Any]], option:
 IN_THE_FIT = """
 import signal, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from volmicro_codec.encoder import pipeline
+from volmicro_codec.encoder import job
 from volmicro_codec.cli import main
-class Stuck(pipeline.ImageFit):
+class Stuck(job.ImageFit):
     def __init__(self, *args, **kwargs):
         print("ready", flush=True)
         time.sleep(60)
-pipeline.ImageFit = Stuck
+job.ImageFit = Stuck
 main(["encode", "volume.tif", "-o", "stuck.vgm"])
 """
 
