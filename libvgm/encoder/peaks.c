@@ -1,8 +1,18 @@
 #include "peaks.h"
 
+#include "voxels.h"
+
 #include <stdlib.h>
 
-enum { PIECE = 256 }; /* voxels of a row whose gains are worked out at once */
+enum { PIECE = 64 }; /* voxels of a row whose gains are worked out at once, if any of them may be above the floor */
+
+static double least_of(const double *values, int64_t count)
+{
+    double least = values[0];
+    for (int64_t i = 1; i < count; i++)
+        least = values[i] < least ? values[i] : least;
+    return least;
+}
 
 /* Whether no neighbour's square is larger. */
 static int is_highest(const float *correlation, const int64_t shape[3], int64_t z, int64_t y, int64_t x)
@@ -22,6 +32,8 @@ static int is_highest(const float *correlation, const int64_t shape[3], int64_t 
 int64_t vgm_find_peaks(const float *correlation, const int64_t shape[3], const double *const norms[3], int64_t z0, int64_t z1,
                        double floor, int64_t room, int32_t (*places)[3], double *gains)
 {
+    const vgm_voxel_passes *passes = vgm_best_voxel_passes();
+    double narrowest = shape[2] > 0 ? least_of(norms[2], shape[2]) : 1.0;
     int64_t count = 0;
     for (int64_t z = z0; z < z1; z++)
         for (int64_t y = 0; y < shape[1]; y++) {
@@ -29,6 +41,9 @@ int64_t vgm_find_peaks(const float *correlation, const int64_t shape[3], const d
             double norm = norms[0][z] * norms[1][y], gain[PIECE];
             for (int64_t first = 0; first < shape[2]; first += PIECE) {
                 int64_t n = shape[2] - first < PIECE ? shape[2] - first : PIECE;
+                /* Quotients rounded alike are in the order of what is divided: no gain of the piece is above this. */
+                if (!((double)passes->largest_square(row + first, n) / (norm * narrowest) > floor))
+                    continue;
                 for (int64_t i = 0; i < n; i++)
                     gain[i] = (double)(row[first + i] * row[first + i]) / (norm * norms[2][first + i]);
                 for (int64_t i = 0; i < n; i++)

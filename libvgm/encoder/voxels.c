@@ -4,7 +4,7 @@
 
 #include "../src/instructions.h"
 
-enum { LANES = 16, WIDTH = 64, PIECE = 1024 /* of a row, a multiple of LANES */ };
+enum { LANES = 16, WIDTH = 64, PIECE = 1024 /* of a row, a multiple of LANES */, ROWS = 16 };
 
 #define PIECE_OF(length, x) ((length) - (x) < PIECE ? (length) - (x) : PIECE)
 

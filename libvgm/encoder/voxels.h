@@ -32,6 +32,12 @@ typedef struct {
      * `room`: shape[1] * (shape[2] + 2 reach[2]) values. */
     void (*correlate)(const vgm_field *from, const float *const taps[3], const int64_t reach[3], int64_t z0, int64_t z1,
                       const vgm_field *out, float *room);
+    /* Planes [z0, z1) of whether the squares over the variance, summed over a window around each voxel, are more than a limit (0 or 1);
+     * the outermost voxels stand for those outside. `room`: (window[0] + 1) * shape[1] * shape[2] + shape[2] + window[2] values. */
+    void (*supported)(const vgm_field *values, const vgm_field *variance, const int64_t window[3], float limit, int64_t z0, int64_t z1,
+                      uint8_t *out, float *room);
+    /* The largest square of `count` values; 0 of none. */
+    float (*largest_square)(const float *values, int64_t count);
 } vgm_voxel_passes;
 
 /* Those for the best instructions that the machine has and that may be used: at most none (0), AVX2 (1), AVX-512 (2). */

@@ -154,6 +154,29 @@ TARGET static void NAME(squares)(const vgm_field *f, const vgm_marks *mask, doub
     *marked = NAME(sum_of_lanes)(inside);
 }
 
+PART lanes NAME(larger)(lanes a, lanes b)
+{
+    lane_marks first = a > b;
+    return (lanes)(((lane_marks)a & first) | ((lane_marks)b & ~first));
+}
+
+TARGET static float NAME(largest_square)(const float *a, int64_t n)
+{
+    lanes most = {0};
+    float each[LANES];
+    int64_t x = 0;
+    for (; x + LANES <= n; x += LANES)
+        most = NAME(larger)(NAME(load)(a + x) * NAME(load)(a + x), most);
+    if (x < n) {
+        lanes rest = n >= LANES ? NAME(load)(a + n - LANES) : NAME(load_some)(a, n);
+        most = NAME(larger)(rest * rest, most);
+    }
+    NAME(store)(each, most);
+    for (int i = 1; i < LANES; i++)
+        each[0] = each[i] > each[0] ? each[i] : each[0];
+    return each[0];
+}
+
 TARGET static void NAME(subtract)(const vgm_field *f, const vgm_field *g)
 {
     for (int64_t z = 0; z < f->shape[0]; z++)
@@ -233,64 +256,46 @@ TARGET static void NAME(metric)(const vgm_field *field, const vgm_field *weights
         }
 }
 
+/* `pieces` (at most 4) times LANES values at `to`: those at `from`, and at multiples of `step` to either side, nearest first. Where only
+ * `before` and `after` steps are within the block nothing is added for what is outside. */
+PART void NAME(convolve_pieces)(const float *from, ptrdiff_t step, int64_t before, int64_t after, const float *taps, int64_t reach,
+                                float *to, const int pieces)
+{
+    int64_t both = before < after ? before : after, one = before > after ? before : after, k = 1;
+    ptrdiff_t other = before > after ? -step : step;
+    lanes sum[4];
+    for (int i = 0; i < pieces; i++)
+        sum[i] = taps[reach] * NAME(load)(from + i * LANES);
+    for (; k <= both && k <= reach; k++)
+        for (int i = 0; i < pieces; i++)
+            sum[i] += taps[reach + k] * (NAME(load)(from - k * step + i * LANES) + NAME(load)(from + k * step + i * LANES));
+    for (; k <= one && k <= reach; k++)
+        for (int i = 0; i < pieces; i++)
+            sum[i] += taps[reach + k] * NAME(load)(from + k * other + i * LANES);
+    for (int i = 0; i < pieces; i++)
+        NAME(store)(to + i * LANES, sum[i]);
+}
+
 /* `n` values at `to`: those at `from`, and at multiples of `step` to either side where they are within `before` and `after` steps. */
 PART void NAME(convolve)(const float *from, ptrdiff_t step, int64_t before, int64_t after, const float *taps, int64_t reach, float *to,
                          int64_t n)
 {
-    for (int64_t x = 0; x < n; x += WIDTH) {
-        float sum[WIDTH];
-        const float *f = from + x;
-        if (n - x < WIDTH) {
-            for (; x < n; x++, f++) {
-                float v = taps[reach] * f[0];
-                for (int64_t k = 1; k <= reach; k++) {
-                    if (k <= before)
-                        v += taps[reach + k] * f[-k * step];
-                    if (k <= after)
-                        v += taps[reach + k] * f[k * step];
-                }
-                to[x] = v;
-            }
-            return;
-        }
-        for (int i = 0; i < WIDTH; i++)
-            sum[i] = taps[reach] * f[i];
-        for (int64_t k = 1; k <= reach; k++) {
-            float t = taps[reach + k];
-            if (k <= before)
-                for (int i = 0; i < WIDTH; i++)
-                    sum[i] += t * f[i - k * step];
-            if (k <= after)
-                for (int i = 0; i < WIDTH; i++)
-                    sum[i] += t * f[i + k * step];
-        }
-        for (int i = 0; i < WIDTH; i++)
-            to[x + i] = sum[i];
-    }
-}
-
-/* Along x, of a row with `reach` zeros before and after it. */
-PART void NAME(convolve_row)(const float *from, const float *taps, int64_t reach, float *to, int64_t n)
-{
     int64_t x = 0;
-    for (; x + WIDTH <= n; x += WIDTH) {
-        float sum[WIDTH];
-        const float *f = from + reach + x;
-        for (int i = 0; i < WIDTH; i++)
-            sum[i] = taps[reach] * f[i];
-        for (int64_t k = 1; k <= reach; k++) {
-            float t = taps[reach + k];
-            for (int i = 0; i < WIDTH; i++)
-                sum[i] += t * (f[i - k] + f[i + k]);
-        }
-        for (int i = 0; i < WIDTH; i++)
-            to[x + i] = sum[i];
+    for (; x + 4 * LANES <= n; x += 4 * LANES)
+        NAME(convolve_pieces)(from + x, step, before, after, taps, reach, to + x, 4);
+    for (; x + LANES <= n; x += LANES)
+        NAME(convolve_pieces)(from + x, step, before, after, taps, reach, to + x, 1);
+    if (x < n && n >= LANES) { /* twice does no harm */
+        x = n - LANES;
+        NAME(convolve_pieces)(from + x, step, before, after, taps, reach, to + x, 1);
+        return;
     }
     for (; x < n; x++) {
-        const float *f = from + reach + x;
-        float v = taps[reach] * f[0];
-        for (int64_t k = 1; k <= reach; k++)
-            v += taps[reach + k] * (f[-k] + f[k]);
+        float v = taps[reach] * from[x];
+        for (int64_t k = 1; k <= reach; k++) {
+            float a = k <= before ? from[x - k * step] : 0.0f, b = k <= after ? from[x + k * step] : 0.0f;
+            v += taps[reach + k] * (a + b);
+        }
         to[x] = v;
     }
 }
@@ -302,16 +307,77 @@ TARGET static void NAME(correlate)(const vgm_field *from, const float *const tap
     for (int64_t y = 0; y < ny; y++)
         for (int64_t x = 0; x < reach[2]; x++)
             room[y * wide + x] = room[y * wide + reach[2] + nx + x] = 0.0f;
+    /* Some rows of all planes before the next ones: a row stays in the cache until the last plane that needs it. */
+    for (int64_t first = 0; first < ny; first += ROWS)
+        for (int64_t z = z0; z < z1; z++)
+            for (int64_t y = first; y < ny && y < first + ROWS; y++)
+                NAME(convolve)(NAME(row)(from, z, y), from->pitch[0], z, nz - 1 - z, taps[0], reach[0], NAME(row)(out, z, y), nx);
     for (int64_t z = z0; z < z1; z++) {
-        for (int64_t y = 0; y < ny; y++)
-            NAME(convolve)(NAME(row)(from, z, y), from->pitch[0], z, nz - 1 - z, taps[0], reach[0], NAME(row)(out, z, y), nx);
         for (int64_t y = 0; y < ny; y++)
             NAME(convolve)(NAME(row)(out, z, y), out->pitch[1], y, ny - 1 - y, taps[1], reach[1], room + y * wide + reach[2], nx);
         for (int64_t y = 0; y < ny; y++)
-            NAME(convolve_row)(room + y * wide, taps[2], reach[2], NAME(row)(out, z, y), nx);
+            NAME(convolve)(room + y * wide + reach[2], 1, reach[2], reach[2], taps[2], reach[2], NAME(row)(out, z, y), nx);
+    }
+}
+
+PART int64_t NAME(within)(int64_t i, int64_t n)
+{
+    return i < 0 ? 0 : i < n ? i : n - 1;
+}
+
+/* Sums over windows of a row, of its squares over the variance; `wide` has room for the row and a window. */
+PART void NAME(row_of_windows)(const float *v, const float *variance, int64_t n, int64_t window, float *wide, float *to)
+{
+    int64_t before = window / 2;
+    for (int64_t x = 0; x < n; x++)
+        wide[before + x] = v[x] * v[x] / variance[x];
+    for (int64_t x = 0; x < before; x++)
+        wide[x] = wide[before];
+    for (int64_t x = before + n; x < n + window; x++)
+        wide[x] = wide[before + n - 1];
+    for (int64_t x = 0; x < n; x++)
+        to[x] = wide[x];
+    for (int64_t k = 1; k < window; k++)
+        for (int64_t x = 0; x < n; x++)
+            to[x] += wide[x + k];
+}
+
+PART void NAME(add_row)(float *to, const float *from, int64_t n)
+{
+    for (int64_t x = 0; x < n; x++)
+        to[x] += from[x];
+}
+
+TARGET static void NAME(supported)(const vgm_field *values, const vgm_field *variance, const int64_t window[3], float limit, int64_t z0,
+                                   int64_t z1, uint8_t *out, float *room)
+{
+    int64_t nz = values->shape[0], ny = values->shape[1], nx = values->shape[2], plane = ny * nx, known = 0;
+    int64_t before[2] = {window[0] / 2, window[1] / 2};
+    float *rows = room + window[0] * plane, *wide = rows + plane;
+    for (int64_t z = z0; z < z1; z++, out += plane) {
+        int64_t last = NAME(within)(z - before[0] + window[0] - 1, nz);
+        if (z == z0)
+            known = NAME(within)(z - before[0], nz);
+        for (; known <= last; known++) {
+            float *sums = room + known % window[0] * plane;
+            for (int64_t y = 0; y < ny; y++)
+                NAME(row_of_windows)(NAME(row)(values, known, y), NAME(row)(variance, known, y), nx, window[2], wide, rows + y * nx);
+            for (int64_t y = 0; y < ny; y++) {
+                memcpy(sums + y * nx, rows + NAME(within)(y - before[1], ny) * nx, (size_t)nx * sizeof *rows);
+                for (int64_t k = 1; k < window[1]; k++)
+                    NAME(add_row)(sums + y * nx, rows + NAME(within)(y - before[1] + k, ny) * nx, nx);
+            }
+        }
+        for (int64_t y = 0; y < ny; y++) {
+            memcpy(wide, room + NAME(within)(z - before[0], nz) % window[0] * plane + y * nx, (size_t)nx * sizeof *wide);
+            for (int64_t k = 1; k < window[0]; k++)
+                NAME(add_row)(wide, room + NAME(within)(z - before[0] + k, nz) % window[0] * plane + y * nx, nx);
+            for (int64_t x = 0; x < nx; x++)
+                out[y * nx + x] = wide[x] > limit;
+        }
     }
 }
 
 static const vgm_voxel_passes NAME(passes) = {
-    NAME(dot), NAME(squares), NAME(subtract), NAME(hold), NAME(metric), NAME(correlate),
+    NAME(dot), NAME(squares), NAME(subtract), NAME(hold), NAME(metric), NAME(correlate), NAME(supported), NAME(largest_square),
 };

@@ -616,6 +616,49 @@ static PyObject *correlate(PyObject *module, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+static PyObject *supported(PyObject *module, PyObject *arguments)
+{
+    PyObject *o[3];
+    arrays a = {.taken = 0};
+    vgm_field values, variance;
+    const Py_buffer *out;
+    int64_t window[3];
+    long long w[3], z0;
+    float limit, *room = NULL;
+    int done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OO(LLL)fLO", &o[0], &o[1], &w[0], &w[1], &w[2], &limit, &z0, &o[2]))
+        return NULL;
+    if (take_field(&a, o[0], "values", 0, &values, NULL) && take_field(&a, o[1], "variance", 0, &variance, &values) &&
+        (out = take(&a, o[2], "out", 'u', 1, 3, WHOLE | WRITTEN)) &&
+        has_shape(out, "out", out->shape[0], values.shape[1], values.shape[2])) {
+        done = z0 >= 0 && out->shape[0] <= values.shape[0] - z0;
+        for (int k = 0; k < 3; k++) {
+            window[k] = w[k];
+            done = done && w[k] > 0 && w[k] <= values.shape[k];
+        }
+        if (!done) {
+            PyErr_SetString(PyExc_ValueError, "expected planes of the values, and a window no wider than they are");
+        } else {
+            size_t plane = (size_t)values.shape[1] * (size_t)values.shape[2];
+            room = malloc((((size_t)window[0] + 1) * plane + (size_t)(values.shape[2] + window[2])) * sizeof *room);
+            if (room == NULL) {
+                PyErr_NoMemory();
+                done = 0;
+            } else {
+                Py_BEGIN_ALLOW_THREADS
+                vgm_best_voxel_passes()->supported(&values, &variance, window, limit, z0, z0 + out->shape[0], out->buf, room);
+                Py_END_ALLOW_THREADS
+                free(room);
+            }
+        }
+    }
+    release(&a);
+    if (!done)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyObject *limit_instructions(PyObject *module, PyObject *arguments)
 {
     int most;
@@ -645,6 +688,7 @@ static PyMethodDef methods[] = {
     {"hold", hold, METH_VARARGS, NULL},
     {"metric", metric, METH_VARARGS, NULL},
     {"correlate", correlate, METH_VARARGS, NULL},
+    {"supported", supported, METH_VARARGS, NULL},
     {"limit_instructions", limit_instructions, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -282,6 +282,20 @@ def test_rows_may_lie_anywhere_and_other_strides_are_refused() -> None:
         coder.subtract(a, a)
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 4, 130), (9, 7, 40)])
+def test_support_is_that_of_the_twin(shape: Shape) -> None:
+    values, variance = field(shape), np.abs(field(shape, 1)) + np.float32(0.1)
+    window = (min(5, shape[0]), min(5, shape[1]), min(5, shape[2]))
+    limit = 1.5 * np.prod(window)
+    expected = voxels.supported(values, variance, window, limit)
+    out = np.empty(shape, np.uint8)
+    for z0 in range(0, shape[0], 4):
+        coder.supported(values, variance, window, limit, z0, out[z0 : z0 + 4])
+    np.testing.assert_array_equal(out, expected)
+    with pytest.raises(ValueError, match="a window no wider"):
+        coder.supported(values, variance, (5, 5, shape[2] + 1), limit, 0, out)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 6, 7), (9, 20, 300)])
 def test_peaks_are_those_of_the_twin(shape: Shape) -> None:
     rng = np.random.default_rng(5)
@@ -340,6 +354,12 @@ def test_passes_are_the_same_for_all_instructions() -> None:
             coder.subtract(left, b)
             coder.hold(held, left, marks)
             sums = coder.dot(a, b), coder.squares(a, marks)
+            support = np.empty(shape, np.uint8)
+            coder.supported(a, np.abs(b) + np.float32(0.1), (3, 5, 5), 90.0, 0, support)
+            places, gains = np.empty((a.size, 3), np.int32), np.empty(a.size)
+            norms = (np.ones(5), np.ones(6), np.linspace(1, 2, 133))
+            n = coder.find_peaks(a, norms, 0, 5, 1.0, places, gains)
+            held[0, 0, 0] += support.sum() + places[:n].sum()
             found.append((sums, *(v.tobytes() for v in (metric, smooth, left, held))))
     finally:
         coder.limit_instructions(2)

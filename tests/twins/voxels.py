@@ -53,14 +53,23 @@ def correlate(field: F32, taps: tuple[F32, F32, F32]) -> F32:
         n = field.shape[axis]
         out = t[r] * wide[r : r + n]
         for k in range(1, r + 1):
-            before, after = wide[r - k : r - k + n], wide[r + k : r + k + n]
-            if axis == 2:
-                out += t[r + k] * (before + after)
-            else:
-                out += t[r + k] * before
-                out += t[r + k] * after
+            out += t[r + k] * (wide[r - k : r - k + n] + wide[r + k : r + k + n])
         field = np.moveaxis(out, 0, axis)
     return np.ascontiguousarray(field)
+
+
+def supported(values: F32, variance: F32, window: tuple[int, int, int], limit: float) -> np.ndarray:
+    """Where squares over the variance, summed over a window, are more than a limit; bool."""
+    sums = values * values / variance
+    for axis in (2, 1, 0):
+        n, size = sums.shape[axis], window[axis]
+        wide = np.moveaxis(sums, axis, 0)
+        wide = np.pad(wide, ((size // 2, size - 1 - size // 2), (0, 0), (0, 0)), mode="edge")
+        total = wide[:n].copy()
+        for k in range(1, size):
+            total += wide[k : k + n]
+        sums = np.moveaxis(total, 0, axis)
+    return sums > np.float32(limit)
 
 
 def peaks(correlation: F32, norms: tuple[F64, F64, F64], floor: float) -> tuple[np.ndarray, F64]:

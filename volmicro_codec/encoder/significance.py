@@ -20,8 +20,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..native_encoder import coder
 from ..noise_model import NoiseModel, kernel
 from .fit.gaussians import Model
+from .fit.voxels import by_slabs
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -233,20 +235,27 @@ def noise_peaks(variances: F64, sigmas: F64, voxel_count: int) -> F64:
     return np.asarray(voxel_count * np.minimum(smooth, erfc(np.sqrt(0.5 * variances))))
 
 
-def supported(missing: F32, variance: F32, correlation: tuple[float, float, float]) -> npt.NDArray[np.bool_]:
+def supported(
+    missing: F32, variance: F32, correlation: tuple[float, float, float], threads: int = 1
+) -> npt.NDArray[np.bool_]:
     """Where more is missing in a voxel's neighbourhood than the noise explains, bool [Z, Y, X].
 
     Detail has the width of the point spread function and comes in neighbours; outliers of noise are alone.
     """
-    from scipy.ndimage import uniform_filter
-
-    chi = missing * missing
-    chi /= variance
-    size = tuple(min(WINDOW, n) for n in chi.shape)
-    mean = uniform_filter(chi, size, mode="nearest")
+    z, y, x = (min(WINDOW, n) for n in missing.shape)
     # Squares of correlated noise are correlated as the square of its correlation.
     alike = math.prod(float((autocorrelation(r) ** 2).sum()) for r in correlation)
-    return np.asarray(mean > 1.0 + SUPPORT * math.sqrt(2.0 * alike / math.prod(size)))
+    limit = z * y * x + SUPPORT * math.sqrt(2.0 * alike * z * y * x)
+    out = np.empty(missing.shape, np.uint8)
+
+    def slab(z0: int, z1: int) -> None:
+        coder.supported(missing, variance, (z, y, x), limit, z0, out[z0:z1])
+
+    if threads == 1:
+        slab(0, len(out))
+    else:
+        by_slabs(out.shape, threads, slab)
+    return out.view(bool)
 
 
 def autocorrelation(neighbours: float) -> F64:

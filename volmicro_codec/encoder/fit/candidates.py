@@ -166,17 +166,23 @@ def uncovered(
     return Candidates(every.centres[pick], every.sigmas[pick], every.amplitudes[pick], gains[pick])
 
 
-def _one_scale(
-    corr: F32, norms: tuple[F64, F64, F64], limit: int, least: float, threads: int
-) -> tuple[npt.NDArray[np.int64], F64]:
-    """The ``limit`` best local maxima of a gain above ``least`` at one scale: (voxels [M, 3], gains [M])."""
+def _floor(corr: F32, norms: tuple[F64, F64, F64], limit: int) -> float:
+    """A gain that keeps the search cheap when few peaks are wanted: peaks are at most one voxel in eight."""
+    share = min(1.0, 27.0 * limit / corr.size)
+    if share >= 1.0:
+        return 0.0
     every = [max(1, n // most) for n, most in zip(corr.shape, SAMPLED, strict=True)]
     nz, ny, nx = (norm[::n] for norm, n in zip(norms, every, strict=True))
     sample = corr[:: every[0], :: every[1], :: every[2]].astype(np.float64)
     gain = sample**2 / (nz[:, None, None] * ny[None, :, None] * nx[None, None, :])
-    # Peaks are at most one voxel in eight; a floor on the gain keeps the search cheap when few are wanted.
-    share = min(1.0, 27.0 * limit / corr.size)
-    floor = least if share >= 1.0 else max(least, float(np.quantile(gain, 1.0 - share)) * 0.02)
+    return 0.02 * float(np.quantile(gain, 1.0 - share))
+
+
+def _one_scale(
+    corr: F32, norms: tuple[F64, F64, F64], limit: int, least: float, threads: int
+) -> tuple[npt.NDArray[np.int64], F64]:
+    """The ``limit`` best local maxima of a gain above ``least`` at one scale: (voxels [M, 3], gains [M])."""
+    floor = least if least > 0.0 else _floor(corr, norms, limit)
 
     def task(z0: int, z1: int) -> tuple[npt.NDArray[np.int32], F64]:
         room = min(corr.shape[1] * corr.shape[2] * (z1 - z0), 4_000_000)

@@ -31,6 +31,23 @@ from .significant import SignificantIn
 F32 = npt.NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class Left:
+    """What a model leaves of a block.
+
+    Attributes
+    ----------
+    sse, sse_foreground : float
+        Squared error in its core, normalised intensity.
+    quiet : bool
+        Whether none of it, voxel by voxel, is more than noise.
+    """
+
+    sse: float
+    sse_foreground: float
+    quiet: bool
+
+
 @dataclass
 class ImageFit:
     """The state of one image's fit.
@@ -66,6 +83,7 @@ class ImageFit:
         self._significance: tuple[Any, ...] | None = None
         self._empty: dict[int, tuple[bytes, float]] = {}
         self._exhausted: dict[int, bytes] = {}
+        self._left: tuple[Model | None, dict[int, Left]] = None, {}
 
     @property
     def voxel_count(self) -> int:
@@ -262,7 +280,9 @@ class ImageFit:
             blocks.append(block_excess(error, self.noise.variance_at(decoded, self.image.base)).ravel())
         return within(np.concatenate(blocks))
 
-    def where_significant(self, part: Part, missing: F32) -> tuple[F32, npt.NDArray[np.bool_]]:
+    def where_significant(
+        self, part: Part, missing: F32, threads: int = 1
+    ) -> tuple[F32, npt.NDArray[np.bool_]]:
         """For single voxels of a block's domain: the noise's variance, and where it does not explain all.
 
         ``missing`` is the negative residual of the model as it is. Nothing is significant where the gate is
@@ -277,7 +297,7 @@ class ImageFit:
             occupied = None if gate.kind == "none" else self.image.occupied(part.domain)
             variance, model = self.noise.variance_of(voxels, part.domain), None
         if model is not self.model:
-            allowed = supported(missing, variance, self.noise.model.correlation)
+            allowed = supported(missing, variance, self.noise.model.correlation, threads)
             if occupied is not None:
                 allowed &= occupied
         self._significance = part, variance, occupied, self.model, allowed
@@ -305,10 +325,40 @@ class ImageFit:
                 error = (np.clip(voxel + np.rint(error * gain), ends.min, ends.max) - voxel) / gain
             yield part, error
 
-    def of_each(self, task: Callable[[Part, npt.NDArray[np.bool_], Refiner], Any]) -> list[Any]:
-        """``task`` of what `residuals` gives, block by block; threads share the blocks."""
-        every = list(range(len(self.parts)))
-        return self._each(every, lambda part, raster: task(*self._residual(part, raster)))
+    def of_each(
+        self,
+        task: Callable[[Part, npt.NDArray[np.bool_], Refiner], Any],
+        known: Callable[[Part], Any] = lambda part: None,
+    ) -> list[Any]:
+        """``task`` of what `residuals` gives, block by block; threads share the blocks.
+
+        Of blocks of which ``known`` is not None that is the result, and no residual is worked out.
+        """
+
+        def of(part: Part, raster: Any) -> Any:
+            found = known(part)
+            return task(*self._residual(part, raster)) if found is None else found
+
+        return self._each(list(range(len(self.parts))), of)
+
+    def left(self) -> list[Left]:
+        """What the model as it is leaves in each block."""
+        if self._left[0] is not self.model:
+            self._left = self.model, {}
+        known = self._left[1]
+
+        def of(part: Part, _: npt.NDArray[np.bool_], refiner: Refiner) -> Left:
+            core = core_in_domain(part)
+            foreground = self.image.foreground(part.domain)[core]
+            sums = voxels.squares(refiner.residual[core], foreground, refiner.threads)
+            quiet = False
+            if self.noise is not None:
+                missing = np.negative(refiner.residual, out=refiner.scratch)
+                quiet = not self.where_significant(part, missing, refiner.threads)[1].any()
+            known[part.number] = Left(*sums, quiet)
+            return known[part.number]
+
+        return self.of_each(of, lambda part: known.get(part.number))
 
     def residuals(self) -> Iterator[tuple[Part, npt.NDArray[np.bool_], Refiner]]:
         """Each block, which Gaussians it owns, and its refiner with the residual of the model as it is."""

@@ -152,7 +152,7 @@ def layer(
         missing, threads = np.negative(refiner.residual, out=refiner.scratch), refiner.threads
         foreground = fit.image.foreground(part.domain)
         z, y, x = (s.start for s in part.domain)
-        weight = weight_of_voxels(fit, part, missing, foreground, care, step)
+        weight = weight_of_voxels(fit, part, missing, foreground, care, step, threads)
         core = core_in_domain(part)
         every = list(boxes(*_to_be_coded(fit, part)))
         chosen: dict[int, PointChunk | None] = {}
@@ -169,7 +169,14 @@ def layer(
         chunks = [found for k in range(len(every)) if (found := chosen[k]) is not None]
         return chunks, *voxels.squares(missing[core], foreground[core], threads)
 
-    parts = fit.of_each(of)
+    every_left = fit.left() if fit.noise is not None else []
+    quiet = {part.number: left for part, left in zip(fit.parts, every_left) if left.quiet}
+
+    def nothing(part: Part) -> tuple[list[PointChunk], float, float] | None:
+        left = quiet.get(part.number)
+        return None if left is None else ([], left.sse, left.sse_foreground)
+
+    parts = fit.of_each(of, nothing)
     chunks = [c for part in parts for c in part[0]]
     size = sum(c.size + INDEX_BYTES for c in chunks)
     return Layer(chunks, size, sum(p[1] for p in parts), sum(p[2] for p in parts))
@@ -186,7 +193,7 @@ def _to_be_coded(fit: ImageFit, part: Part) -> Box:
 
 
 def weight_of_voxels(
-    fit: ImageFit, part: Part, missing: F32, foreground: Mask, care: float, step: float
+    fit: ImageFit, part: Part, missing: F32, foreground: Mask, care: float, step: float, threads: int = 1
 ) -> F32:
     """Weight of each voxel's squared error where points are chosen, [Z, Y, X] of a block's domain.
 
@@ -197,7 +204,7 @@ def weight_of_voxels(
     weight = np.where(foreground, np.float32(care), np.float32(1.0))
     if fit.noise is None:
         return weight
-    variance, allowed = fit.where_significant(part, missing)
+    variance, allowed = fit.where_significant(part, missing, threads)
     np.minimum(weight, np.float32(step * step / STEP**2) / variance, out=weight)
     weight *= allowed
     return weight
@@ -239,14 +246,8 @@ def finest_step(fit: ImageFit, unit: float = 0.0) -> float:
 
 def _left(fit: ImageFit) -> tuple[float, float]:
     """Squared error of the fit as it is, of the whole image and of its foreground, normalised intensity."""
-
-    def of(part: Part, _: Mask, refiner: Refiner) -> tuple[float, float]:
-        core = core_in_domain(part)
-        foreground = fit.image.foreground(part.domain)[core]
-        return voxels.squares(refiner.residual[core], foreground, refiner.threads)
-
-    parts = fit.of_each(of)
-    return sum(p[0] for p in parts), sum(p[1] for p in parts)
+    parts = fit.left()
+    return sum(p.sse for p in parts), sum(p.sse_foreground for p in parts)
 
 
 def _loss(sse: float, sse_foreground: float, paid: float, foreground: float = FOREGROUND) -> float:
@@ -318,6 +319,8 @@ def solve_shares(
         )
 
     crossing, step = Crossing(1.0 if budget else 2.0), max(guess or start, finest)
+    if fit.noise is not None and budget:
+        step = finest  # most often what is left is noise, and bytes are not short
     good: Shares | None = None
     slack = 1.0 - NEAR if budget else 1.0 + NEAR
     for _ in range(MOST_TRIES):
