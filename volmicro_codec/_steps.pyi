@@ -1,4 +1,4 @@
-"""Types of the extension module, libvgm/python/steps.c; its tables are float64 and C-contiguous but where it says so."""
+"""Types of the extension module, libvgm/python/steps.c; arrays are float64 and C-contiguous."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def precondition(
     b: Any, w: Any, gradient: Any, floor: float, bounded: bool, least: float, most: float, out: Any, /
 ) -> None: ...
 def hold_bounds(b: Any, direction: Any, least: float, most: float, out: Any, /) -> None: ...
-def directions(b: Any, step: Any, out_float32: Any, /) -> None: ...
+def directions(b: Any, step: Any, out: Any, /) -> None: ...
 def move(
     mu: Any,
     b: Any,

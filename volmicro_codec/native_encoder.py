@@ -1,4 +1,4 @@
-"""The encoder's compiled loops over voxels, symbols and steps; and one clear line where they were not built."""
+"""The encoder's compiled loops; and one clear line where they were not built."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from tests.encoder.fits import CUTOFF, fit_of, gaussians, rendered
 from volmicro_codec.encoder.fit.adam import PATIENCE, refine
 from volmicro_codec.encoder.fit.conjugate_gradient import MAX_SIGMA, Block, Refiner
 from volmicro_codec.encoder.fit.gaussians import MIN_SIGMA, STEP, Model
-from volmicro_codec.encoder.fit.steps import moved
 from volmicro_codec.encoder.fit.penalties import Regularisers
+from volmicro_codec.encoder.fit.steps import moved
 from volmicro_codec.raster.rasteriser import CpuRasteriser
 
 SHAPE = (14, 16, 18)

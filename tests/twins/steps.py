@@ -1,4 +1,4 @@
-"""Steps of Gaussians in plain Python: twins of libvgm/encoder/steps.c and axes.c, which find the same bits."""
+"""Steps of Gaussians in plain Python, the same bits as libvgm/encoder's steps and axes."""
 
 from __future__ import annotations
 
@@ -140,9 +140,7 @@ def precondition(b: F64, w: F64, slope: F64, floor: float, bounds: tuple[float, 
             out[n, 0], out[n, 4:] = solved_at_bounds(b[n], g, amp, unit, *bounds)
             continue
         out[n, 0], scales = solve(g[0], [g[4], g[7], g[9]], [True] * 3, amp, unit)
-        out[n, 4:] = [
-            scales[i] if i == j else v * scale for v, (i, j) in zip(g[4:], PAIRS, strict=True)
-        ]
+        out[n, 4:] = [scales[i] if i == j else v * scale for v, (i, j) in zip(g[4:], PAIRS, strict=True)]
     return out
 
 
@@ -151,7 +149,8 @@ def solved_at_bounds(
 ) -> tuple[float, list[float]]:
     lengths, axes = principal_axes(b)
     turn = rows_of(axes)
-    six = sandwich(turn, symmetric([v if i == j else v / 2.0 for v, (i, j) in zip(g[4:], PAIRS, strict=True)]))
+    halves = [v if i == j else v / 2.0 for v, (i, j) in zip(g[4:], PAIRS, strict=True)]
+    six = sandwich(turn, symmetric(halves))
     diagonal = [six[0], six[3], six[5]]
     moves = [
         not ((s < 1.02 * least and d > 0) or (s > 0.98 * most and d < 0))
@@ -215,7 +214,13 @@ def exponential(s: Matrix) -> Matrix:
 
 
 def move(
-    mu: F64, b: F64, w: F64, step: F64, alpha: float, bounds: tuple[float, float] | None, shapes: npt.NDArray[np.bool_] | None
+    mu: F64,
+    b: F64,
+    w: F64,
+    step: F64,
+    alpha: float,
+    bounds: tuple[float, float] | None,
+    shapes: npt.NDArray[np.bool_] | None,
 ) -> tuple[F64, F64, F64]:
     new_mu, new_b, new_w = mu.copy(), b.copy(), w.copy()
     for n in range(len(b)):

@@ -48,9 +48,7 @@ def gradient_of(model: Model, inv: Tensor, moments: Tensor, cutoff: float) -> Te
     return torch.stack(columns, dim=1)
 
 
-def precondition(
-    model: Model, gradient: Tensor, floor: float, max_sigma: float | None, axes: Axes
-) -> Tensor:
+def precondition(model: Model, gradient: Tensor, floor: float, max_sigma: float | None, axes: Axes) -> Tensor:
     """As in `steps`, [N, STEP]."""
     size = torch.sqrt(model.w**2 + floor**2)
     amp = torch.where(model.w < 0, -size, size)

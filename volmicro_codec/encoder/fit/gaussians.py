@@ -110,7 +110,8 @@ class Model:
 
     def energy(self) -> Tensor:
         """Squared norm w^2 I0 of each Gaussian, [N]; of the host."""
-        return self.w**2 * PI32 * self.det()
+        out: Tensor = self.w**2 * PI32 * self.det()
+        return out
 
     def half_extents(self, cutoff: float) -> F64:
         """Half-widths of the support box, [N, 3]; of the host."""
