@@ -12,7 +12,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError, CompileError, PlatformError
 
 # What the encoder's coder is made of beside its binding, and what of it the decoder has too.
-CODER = ["axes", "lattice_encoder", "peaks", "point_choice", "points_encoder", "range_encoder", "voxels"]
+CODER = ["lattice_encoder", "peaks", "point_choice", "points_encoder", "range_encoder", "voxels"]
 SHARED = ["lattice_model", "lattice_record", "memory", "range_code"]
 SOURCES = {
     "_coder": [
@@ -21,6 +21,7 @@ SOURCES = {
         *(f"libvgm/src/{name}.c" for name in SHARED),
     ],
     "_native": ["libvgm/python/native.c", *sorted(p.as_posix() for p in Path("libvgm/src").glob("*.c"))],
+    "_steps": ["libvgm/python/steps.c", "libvgm/encoder/steps.c", "libvgm/encoder/axes.c"],
     "_raster": ["libvgm/python/raster.c", "libvgm/encoder/raster.c", "libvgm/src/gaussian.c"],
 }
 HEADERS = sorted(p.as_posix() for p in Path("libvgm").rglob("*.h"))

@@ -1,4 +1,4 @@
-"""The encoder's compiled loops over voxels and symbols; and one clear line where they were not built."""
+"""The encoder's compiled loops; and one clear line where they were not built."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from .errors import not_built
 
 try:
     from . import _coder as coder
+    from . import _steps as steps
 except ImportError as exc:
     raise not_built(exc) from exc
 
-__all__ = ["coder"]
+__all__ = ["coder", "steps"]

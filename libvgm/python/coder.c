@@ -7,7 +7,6 @@
 #include <Python.h>
 #include <stdlib.h>
 
-#include "../encoder/axes.h"
 #include "../encoder/lattice_encoder.h"
 #include "../encoder/peaks.h"
 #include "../encoder/point_choice.h"
@@ -329,29 +328,6 @@ static PyObject *settle_blocks(PyObject *module, PyObject *arguments)
     }
     release(&a);
     return done ? PyFloat_FromDouble(total) : NULL;
-}
-
-static PyObject *principal_axes(PyObject *module, PyObject *arguments)
-{
-    PyObject *o[3];
-    arrays a = {.taken = 0};
-    const Py_buffer *matrices, *lengths, *directions;
-    int done = 0;
-    (void)module;
-    if (!PyArg_ParseTuple(arguments, "OOO", &o[0], &o[1], &o[2]))
-        return NULL;
-    if ((matrices = take(&a, o[0], "matrices", 'f', 8, 3, WHOLE)) && has_shape(matrices, "matrices", matrices->shape[0], 3, 3) &&
-        (lengths = take(&a, o[1], "lengths", 'f', 8, 2, WHOLE | WRITTEN)) && has_shape(lengths, "lengths", matrices->shape[0], 3, 0) &&
-        (directions = take(&a, o[2], "directions", 'f', 8, 3, WHOLE | WRITTEN)) && alike(directions, "directions", matrices)) {
-        Py_BEGIN_ALLOW_THREADS
-        vgm_principal_axes(matrices->shape[0], matrices->buf, lengths->buf, directions->buf);
-        Py_END_ALLOW_THREADS
-        done = 1;
-    }
-    release(&a);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
 }
 
 static PyObject *find_peaks(PyObject *module, PyObject *arguments)
@@ -679,7 +655,6 @@ static PyMethodDef methods[] = {
     {"sharpen", sharpen, METH_VARARGS, NULL},
     {"choose_points", choose_points, METH_VARARGS, NULL},
     {"settle_blocks", settle_blocks, METH_VARARGS, NULL},
-    {"principal_axes", principal_axes, METH_VARARGS, NULL},
     {"find_peaks", find_peaks, METH_VARARGS, NULL},
     {"uncovered", uncovered, METH_VARARGS, NULL},
     {"dot", dot, METH_VARARGS, NULL},

@@ -9,7 +9,8 @@ import torch
 
 from tests.encoder.fits import gaussians, rendered
 from volmicro_codec.encoder.fit.conjugate_gradient import MAX_SIGMA, Block
-from volmicro_codec.encoder.fit.gaussians import STEP, Model, moved
+from volmicro_codec.encoder.fit.gaussians import STEP, Model
+from volmicro_codec.encoder.fit.steps import moved
 
 SHAPE = (14, 16, 18)
 FLOOR = 1e-3
@@ -20,7 +21,7 @@ def scene(n: int = 8, seed: int = 0) -> tuple[Any, Model]:
     truth = gaussians(n, SHAPE, seed)
     r = np.random.default_rng(seed + 1)
     target = rendered(truth, SHAPE) + r.normal(0, 0.01, SHAPE).astype(np.float32)
-    return target, moved(truth, torch.as_tensor(r.normal(0, 0.2, (n, STEP))), 1.0, MAX_SIGMA)
+    return target, moved(truth, r.normal(0, 0.2, (n, STEP)), 1.0, MAX_SIGMA)
 
 
 def free_of(n: int, columns: slice) -> Any:

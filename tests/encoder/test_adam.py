@@ -12,8 +12,9 @@ import torch
 from tests.encoder.fits import CUTOFF, fit_of, gaussians, rendered
 from volmicro_codec.encoder.fit.adam import PATIENCE, refine
 from volmicro_codec.encoder.fit.conjugate_gradient import MAX_SIGMA, Block, Refiner
-from volmicro_codec.encoder.fit.gaussians import MIN_SIGMA, STEP, Model, moved
+from volmicro_codec.encoder.fit.gaussians import MIN_SIGMA, STEP, Model
 from volmicro_codec.encoder.fit.penalties import Regularisers
+from volmicro_codec.encoder.fit.steps import moved
 from volmicro_codec.raster.rasteriser import CpuRasteriser
 
 SHAPE = (14, 16, 18)
@@ -21,7 +22,7 @@ SHAPE = (14, 16, 18)
 
 def scene(n=6, seed=0, distance=0.15):
     truth = gaussians(n, SHAPE, seed)
-    step = torch.as_tensor(np.random.default_rng(seed + 1).normal(0, distance, (n, STEP)))
+    step = np.random.default_rng(seed + 1).normal(0, distance, (n, STEP))
     target = rendered(truth, SHAPE)
     refiner = Refiner(Block(np.zeros(3), target), CpuRasteriser(CUTOFF, 1), noise_floor=1e-3)
     return refiner, moved(truth, step, 1.0, MAX_SIGMA)

@@ -18,7 +18,6 @@ from tests.encoder.fits import CUTOFF, gaussians, rendered
 from volmicro_codec.cuda.packing import Room
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
 from volmicro_codec.encoder.fit import adam, device_block
-from volmicro_codec.encoder.fit.axes import principal_axes
 from volmicro_codec.encoder.fit.conjugate_gradient import MAX_SIGMA, Block, Refiner
 from volmicro_codec.encoder.fit.device import DeviceRefiner, adam_of, refiner_of
 from volmicro_codec.encoder.fit.device_adam import AdamState, AdamStepper
@@ -26,6 +25,7 @@ from volmicro_codec.encoder.fit.device_block import DeviceBlock
 from volmicro_codec.encoder.fit.device_loop import Looks, State, Stepper, run
 from volmicro_codec.encoder.fit.gaussians import MIN_SIGMA, STEP, Model
 from volmicro_codec.encoder.fit.penalties import Regularisers
+from volmicro_codec.encoder.fit.steps import principal_axes
 from volmicro_codec.raster.rasteriser import CpuRasteriser
 
 # -- the same steps ------------------------------------------------------------------------------
@@ -62,7 +62,9 @@ class OnHost:
             self.packed, r.residual, r._trial = self.tried, r._trial, r.residual
 
     def axes(self, b: Any) -> Any:
-        return principal_axes(b)  # where axes are equal any will do: the same as the host's loop has
+        # Where axes are equal any will do: the same as the host's loop has.
+        lengths, directions = (torch.from_numpy(a) for a in principal_axes(b.numpy()))
+        return lengths, directions
 
 
 class HostLooks:

@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="fits run on torch")
 
 import torch
 
-from volmicro_codec.encoder.fit.gaussians import MIN_SIGMA, STEP, Model, moved
+from volmicro_codec.encoder.fit.gaussians import MIN_SIGMA, STEP, Model
 from volmicro_codec.encoder.fit.penalties import (
     DEGENERATE_RATIO,
     Regularisers,
@@ -21,6 +21,7 @@ from volmicro_codec.encoder.fit.penalties import (
     smoothness,
     sparsity,
 )
+from volmicro_codec.encoder.fit.steps import moved
 
 
 def some(n=12, seed=0, extent=6.0):
@@ -64,8 +65,8 @@ def test_a_gradient_is_the_slope_of_its_penalty_along_every_step(name):
         step = torch.zeros((len(m), STEP), dtype=torch.float64)
         step[:, k] = torch.as_tensor(rng.normal(size=len(m)))
         h = 1e-5
-        up = penalty(moved(m, step, h, 1e3), i, j)[0]
-        down = penalty(moved(m, step, -h, 1e3), i, j)[0]
+        up = penalty(moved(m, step.numpy(), h, 1e3), i, j)[0]
+        down = penalty(moved(m, step.numpy(), -h, 1e3), i, j)[0]
         slope = float((gradient * step).sum())
         assert (up - down) / (2 * h) == pytest.approx(slope, rel=1e-5, abs=1e-7 * float(value))
 
@@ -107,7 +108,7 @@ def test_only_needles_and_pancakes_are_degenerate(ratio, acts):
     assert (value > 0) == acts
     assert bool(gradient.abs().max() > 0) == acts
     if acts:  # a step against the gradient makes both rounder
-        rounder = moved(Model.isotropic(np.zeros((2, 3)), axes, np.ones(2)), -gradient, 0.5, 1e3)
+        rounder = moved(Model.isotropic(np.zeros((2, 3)), axes, np.ones(2)), -gradient.numpy(), 0.5, 1e3)
         sv = torch.linalg.svdvals(rounder.B)
         assert bool((sv[:, 0] / sv[:, 2] < ratio).all())
 

@@ -325,18 +325,6 @@ def test_what_is_covered_is_what_the_twin_says(step: tuple[float, float, float],
     np.testing.assert_array_equal(taken, marked)
 
 
-def test_principal_axes_are_those_of_the_twin() -> None:
-    rng = np.random.default_rng(7)
-    b = rng.normal(size=(60, 3, 3)) * np.exp(rng.uniform(-4, 4, (60, 1, 3)))
-    b[0], b[1], b[2], b[3] = np.eye(3), np.diag([3.0, 0.3, 24.0]), 0.0, 1.0
-    lengths, directions = np.empty((60, 3)), np.empty((60, 3, 3))
-    coder.principal_axes(b, lengths, directions)
-    for k in range(60):
-        expected = voxels.principal_axes(b[k])
-        np.testing.assert_array_equal(lengths[k], expected[0])
-        np.testing.assert_array_equal(directions[k], expected[1])
-
-
 def test_passes_are_the_same_for_all_instructions() -> None:
     """The widest that the machine has, and none at all, give the same bytes."""
     shape = (5, 6, 133)

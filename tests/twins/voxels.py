@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
@@ -101,30 +99,3 @@ def uncovered(
         )
         taken |= (z[:, None, None] + y[None, :, None]) + x <= 1.0
     return kept
-
-
-def principal_axes(b: F64) -> tuple[F64, F64]:
-    """Lengths [3] and directions [3, 3] of one matrix, by cyclic rotations of B'B."""
-    s = [
-        [float(b[0, i] * b[0, j] + b[1, i] * b[1, j] + b[2, i] * b[2, j]) for j in range(3)] for i in range(3)
-    ]
-    v = [[float(i == j) for j in range(3)] for i in range(3)]
-    for _ in range(12):
-        off = s[0][1] * s[0][1] + s[0][2] * s[0][2] + s[1][2] * s[1][2]
-        if not off > 1e-30 * (s[0][0] * s[0][0] + s[1][1] * s[1][1] + s[2][2] * s[2][2]):
-            break
-        for p, q in ((0, 1), (0, 2), (1, 2)):
-            if s[p][q] == 0.0:
-                continue
-            theta = 0.5 * (s[q][q] - s[p][p]) / s[p][q]
-            t = math.copysign(1.0 / (abs(theta) + math.sqrt(theta * theta + 1.0)), theta if theta else 1.0)
-            c = 1.0 / math.sqrt(t * t + 1.0)
-            d = t * c
-            for m in (s, v):
-                for k in range(3):
-                    x, y = m[k][p], m[k][q]
-                    m[k][p], m[k][q] = c * x - d * y, d * x + c * y
-            for k in range(3):
-                x, y = s[p][k], s[q][k]
-                s[p][k], s[q][k] = c * x - d * y, d * x + c * y
-    return np.array([math.sqrt(max(s[k][k], 0.0)) for k in range(3)]), np.array(v).T

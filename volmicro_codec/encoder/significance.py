@@ -295,7 +295,8 @@ def _halved(a: F32) -> F32:
 
 def covariances(model: Model) -> F64:
     """Sigma of a fit's Gaussians, [N, 3, 3]."""
-    return np.asarray((model.B @ model.B.transpose(1, 2)).numpy())
+    six = model.covariance6()
+    return six[:, [0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(-1, 3, 3)
 
 
 def worth(noise: NoiseField, model: Model) -> F64:

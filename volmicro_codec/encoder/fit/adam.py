@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from .conjugate_gradient import Refiner
-from .gaussians import STEP, Model, local_gradient, moved
+from .gaussians import STEP, Model
+from .steps import gradient_of, moved
 
 Tensor = torch.Tensor
 
@@ -66,16 +68,16 @@ def refine(
     seen = [best_total]
     first = torch.zeros((len(model), STEP), dtype=torch.float64)
     second = torch.zeros_like(first)
-    shapes = free is None or bool(free[:, 4:].any())
+    movable = None if free is None else np.ascontiguousarray(free.numpy())
+    shapes = movable is None or bool(movable[:, 4:].any())
     for it in range(iterations):
-        inv = model.inverse_b()
         moments = refiner.raster.vjp_moments(packed, refiner.pull())
-        g = local_gradient(model, inv, moments, refiner.raster.cutoff)
+        g = torch.from_numpy(gradient_of(model, moments, refiner.raster.cutoff))
         if penalty is not None:
             g = g + penalty
         pace = pace_at(torch.tensor(it), iterations, rate)
         step, first, second = step_of(model, g, free, first, second, pace, refiner.floor)
-        model = moved(model, step, 1.0, refiner.max_sigma, shapes=shapes, free=free)
+        model = moved(model, step.numpy(), 1.0, refiner.max_sigma, shapes=shapes, free=movable)
         packed = refiner.pack(model)
         loss = refiner.evaluate(packed, refiner.residual)
         value, penalty = _penalty(extra, model)

@@ -15,9 +15,12 @@ import torch
 
 from ...raster.rasteriser import CpuRasteriser, Packed
 from . import voxels
-from .gaussians import Axes, Model, direction_table, hold_bounds, local_gradient, moved, precondition
+from .device_steps import Axes
+from .gaussians import Model
+from .steps import direction_table, dot, gradient_of, hold_bounds, moved, precondition
 
 F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
 Tensor = torch.Tensor
 
 MAX_SIGMA = 24.0  # wider ones cost as much time as thousands of others and bring little
@@ -167,40 +170,40 @@ class Refiner:
         if len(model) == 0 or iterations <= 0:
             return model, loss
         penalty = float(extra(model)[0]) if extra else 0.0
-        direction: Tensor | None = None
-        last_z: Tensor | None = None
-        last_g: Tensor | None = None
+        direction: F64 | None = None
+        last_z: F64 | None = None
+        last_g: F64 | None = None
         stalled = 0
-        shapes = free is None or bool(free[:, 4:].any())
+        movable = None if free is None else np.ascontiguousarray(free.numpy())
+        shapes = movable is None or bool(movable[:, 4:].any())
         for it in range(iterations):
-            inv = model.inverse_b()
-            g = local_gradient(model, inv, self.raster.vjp_moments(packed, self.pull()), self.raster.cutoff)
+            g = gradient_of(model, self.raster.vjp_moments(packed, self.pull()), self.raster.cutoff)
             if extra:
-                g = g + extra(model)[1]
-            if free is not None:
-                g = g * free
+                g += extra(model)[1].numpy()
+            if movable is not None:
+                g *= movable
             z = precondition(model, g, self.floor, self.max_sigma if shapes else None)
-            if free is not None:
-                z = z * free
+            if movable is not None:
+                z *= movable
             steepest = True
             if direction is not None and last_z is not None and last_g is not None:
-                beta = float((z * (g - last_g)).sum() / (last_z * last_g).sum().clamp(min=1e-300))
-                trial_direction = -z + max(0.0, beta) * direction
+                beta = dot(z, g - last_g) / max(dot(last_z, last_g), 1e-300)
+                way = max(0.0, beta) * direction - z
                 if shapes:
-                    trial_direction = hold_bounds(model, trial_direction, self.max_sigma)
-                    trial_direction = trial_direction if free is None else trial_direction * free
-                steepest = float((g * trial_direction).sum()) >= 0.1 * float((g * -z).sum())
-            direction = -z if steepest else trial_direction
+                    way = hold_bounds(model, way, self.max_sigma)
+                    if movable is not None:
+                        way *= movable
+                steepest = dot(g, way) >= 0.1 * -dot(g, z)
+            direction = -z if steepest else way
             last_z, last_g = z, g
-            slope = float((g * direction).sum())
+            slope = dot(g, direction)
             if slope >= 0:
                 break
-            table: Any = direction_table(inv, direction)
-            curve = self.curvature(packed, table)
+            curve = self.curvature(packed, direction_table(model, direction))
             alpha = -slope / curve if curve > 0 else 1.0
             accepted = False
             for _ in range(5):
-                trial = moved(model, direction, alpha, self.max_sigma, shapes=shapes, free=free)
+                trial = moved(model, direction, alpha, self.max_sigma, shapes=shapes, free=movable)
                 trial_packed = self.pack(trial)
                 trial_loss = self.evaluate(trial_packed, self._trial)
                 trial_penalty = float(extra(trial)[0]) if extra else 0.0

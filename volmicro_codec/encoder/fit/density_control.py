@@ -16,7 +16,8 @@ import torch
 
 from ...raster import kernels
 from .conjugate_gradient import Refiner
-from .gaussians import PI32, Model
+from .device_steps import inverse
+from .gaussians import PAIRS, PI32, Model
 
 if TYPE_CHECKING:
     from .image_fit import ImageFit
@@ -47,9 +48,9 @@ def position_gradients(refiner: Refiner, model: Model) -> F64:
     half = Model(model.mu, model.B * np.sqrt(0.5), torch.ones_like(model.w))
     moments = torch.as_tensor(refiner.raster.vjp_moments(refiner.pack(half), np.square(refiner.residual)))
     second = torch.empty((len(model), 3, 3), dtype=torch.float64)
-    for k, (i, j) in enumerate(((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))):
+    for k, (i, j) in enumerate(PAIRS):
         second[:, i, j] = second[:, j, i] = moments[:, kernels.M_ZZ + k]
-    inv = model.inverse_b()
+    inv = inverse(model.B)
     a = inv.transpose(1, 2) @ inv
     pull = torch.einsum("nij,njk,nki->n", a, second, a).clamp(min=0.0)
     return np.asarray((model.w.abs() * torch.sqrt(pull / (PI32 * model.det()))).numpy())

@@ -11,7 +11,8 @@ import torch
 
 from .adam import PATIENCE, pace_at, step_of
 from .device_loop import Looks, Voxels, numbers_of, run
-from .gaussians import STEP, Model, local_gradient, moved
+from .device_steps import gradient_of, inverse, moved
+from .gaussians import STEP, Model
 
 if TYPE_CHECKING:
     from .device import DeviceRefiner
@@ -87,7 +88,7 @@ class AdamStepper:
     def trip(self, s: AdamState) -> AdamState:
         """One step, as in `adam.refine`."""
         moments, items = self.voxels.moments()
-        g = local_gradient(s.model, s.model.inverse_b(), moments, self.cutoff)
+        g = gradient_of(s.model, inverse(s.model.B), moments, self.cutoff)
         g = g if s.pull is None else g + s.pull
         pace = pace_at(s.count, self.iterations, self.rate)
         step, first, second = step_of(s.model, g, self.free, s.first, s.second, pace, self.floor)

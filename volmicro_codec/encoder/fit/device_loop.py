@@ -38,7 +38,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .gaussians import STEP, Axes, Model, direction_table, hold_bounds, local_gradient, moved, precondition
+from .device_steps import Axes, direction_table, gradient_of, hold_bounds, inverse, moved, precondition
+from .gaussians import STEP, Model
 
 if TYPE_CHECKING:
     from ...cuda.device import Device
@@ -182,9 +183,9 @@ class Stepper:
 
     def trip(self, s: State) -> State:
         """One try of one iteration; as `refine`'s loop has it, refusals being later trips' affair."""
-        inv = s.model.inverse_b()
+        inv = inverse(s.model.B)
         moments, items = self.voxels.moments()
-        g = local_gradient(s.model, inv, moments, self.cutoff)
+        g = gradient_of(s.model, inv, moments, self.cutoff)
         g = self._freed(g if s.pull is None else g + s.pull)
         bound = self.max_sigma if self.shapes else None
         z = self._freed(precondition(s.model, g, self.floor, bound, self._axes))

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import torch
 
 from ...cuda.neighbours import closest
-from .gaussians import STEP, Axes, Model
+from .device_steps import Axes, volume
+from .gaussians import PAIRS, STEP, Model
 
 Tensor = torch.Tensor
 Penalty = Callable[[Model], tuple[Tensor, Tensor]]
 
-_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 NEIGHBOURS = 6
 FAINT = 1e-3
 """Intensity (peak is 1) below which the L1 norm is rounded off, so that it has a slope everywhere."""
@@ -150,7 +150,7 @@ def overlap(m: Model, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
     """
     sigma = m.B @ m.B.transpose(1, 2)
     inverse, det = _inverse(sigma[i] + sigma[j])
-    root = m.det()
+    root = volume(m.B)
     d = m.mu[i] - m.mu[j]
     a = torch.einsum("nij,nj->ni", inverse, d)
     cosine = 2.0**1.5 * torch.sqrt(root[i] * root[j] / det) * torch.exp(-0.5 * (d * a).sum(1))
@@ -172,7 +172,7 @@ def smoothness(m: Model, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
 
     A Gaussian's size is det(Sigma)^(1/6), the geometric mean of its axes.
     """
-    size = torch.log(m.det().clamp(min=1e-30)) / 3.0
+    size = torch.log(volume(m.B).clamp(min=1e-30)) / 3.0
     dw, ds = m.w[i] - m.w[j], size[i] - size[j]
     g = _zeros(m, len(m))
     for at, sign in ((i, 1.0), (j, -1.0)):
@@ -205,7 +205,7 @@ def _zeros(m: Model, n: int) -> Tensor:
 
 def _columns(symmetric: Tensor) -> Tensor:
     """Derivatives by a symmetric E, as matrices [N, 3, 3], to the columns of a step [N, 6]."""
-    return torch.stack([symmetric[:, a, b] * (1.0 if a == b else 2.0) for a, b in _PAIRS], dim=1)
+    return torch.stack([symmetric[:, a, b] * (1.0 if a == b else 2.0) for a, b in PAIRS], dim=1)
 
 
 def _inverse(s: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,139 @@
+"""Steps of Gaussians are those of their plain twins, to the bit, and on a device to rounding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.twins import steps as twin
+from volmicro_codec.native_encoder import steps as native
+
+F64 = npt.NDArray[np.float64]
+LEAST, MOST, CUTOFF = 0.3, 24.0, 9.0
+
+
+def gaussians(n: int, seed: int = 0) -> tuple[F64, F64, F64]:
+    """Some of any shape; of each five one is at its least width along an axis, one at its most."""
+    r = np.random.default_rng(seed)
+    widths = np.exp(r.uniform(np.log(0.35), np.log(20), (n, 3)))
+    widths[::5, 0], widths[1::5, 2] = LEAST, MOST
+    turn = np.linalg.qr(r.normal(size=(n, 3, 3)))[0]
+    other = np.linalg.qr(r.normal(size=(n, 3, 3)))[0]
+    return r.normal(0, 20, (n, 3)), turn * widths[:, None, :] @ other, r.normal(0, 0.3, n)
+
+
+def steps(n: int, seed: int = 1, scale: float = 0.3) -> F64:
+    return np.random.default_rng(seed).normal(0, scale, (n, 10))
+
+
+def made(shape: tuple[int, ...], call: Any, dtype: type = np.float64) -> npt.NDArray[Any]:
+    out = np.empty(shape, dtype)
+    call(out)
+    return out
+
+
+@pytest.mark.parametrize("n", [0, 1, 83])
+def test_sizes_and_sums_are_those_of_the_twin(n: int) -> None:
+    _, b, _ = gaussians(n)
+    np.testing.assert_array_equal(made((n, 6), lambda o: native.covariances(b, o)), twin.covariances(b))
+    np.testing.assert_array_equal(made((n,), lambda o: native.volumes(b, o)), twin.volumes(b))
+    assert native.dot(steps(n), steps(n, 2)) == twin.dot(steps(n), steps(n, 2))
+
+
+@pytest.mark.parametrize("n", [0, 1, 83])
+def test_gradients_and_directions_are_those_of_the_twin(n: int) -> None:
+    _, b, w = gaussians(n)
+    moments = np.random.default_rng(2).normal(size=(n, native.MOMENTS))
+    got = made((n, 10), lambda o: native.gradient(b, w, moments, 1.01, o))
+    np.testing.assert_array_equal(got, twin.gradient(b, w, moments, 1.01))
+    table = made((n, 10), lambda o: native.directions(b, steps(n), o), np.float32)
+    np.testing.assert_array_equal(table, twin.directions(b, steps(n)))
+
+
+@pytest.mark.parametrize("bounds", [None, (LEAST, MOST)])
+def test_preconditioned_gradients_are_those_of_the_twin(bounds: tuple[float, float] | None) -> None:
+    n = 83
+    _, b, w = gaussians(n)
+    w[:4] = 0.0
+    least, most = bounds or (0.0, 0.0)
+    got = made(
+        (n, 10), lambda o: native.precondition(b, w, steps(n), 1e-3, bounds is not None, least, most, o)
+    )
+    np.testing.assert_array_equal(got, twin.precondition(b, w, steps(n), 1e-3, bounds))
+
+
+def test_what_is_held_at_the_bounds_is_what_the_twin_holds() -> None:
+    n = 83
+    _, b, _ = gaussians(n)
+    got = made((n, 10), lambda o: native.hold_bounds(b, steps(n), LEAST, MOST, o))
+    np.testing.assert_array_equal(got, twin.hold_bounds(b, steps(n), LEAST, MOST))
+    assert (got != steps(n)).any()
+    assert (got == steps(n)).all(axis=1).any()
+
+
+@pytest.mark.parametrize("shapes", ["all", "some", "none"])
+@pytest.mark.parametrize("scale", [0.05, 2.0])
+def test_moves_are_those_of_the_twin(shapes: str, scale: float) -> None:
+    n = 83
+    old = gaussians(n)
+    free = np.random.default_rng(3).uniform(size=(n, 10)) < 0.5 if shapes == "some" else None
+    new = [np.empty_like(a) for a in old]
+    native.move(*old, steps(n, scale=scale), 0.7, shapes != "none", LEAST, MOST, free, *new)
+    wanted = twin.move(*old, steps(n, scale=scale), 0.7, None if shapes == "none" else (LEAST, MOST), free)
+    for got, want in zip(new, wanted, strict=True):
+        np.testing.assert_array_equal(got, want)
+    assert (new[1] == old[1]).all() == (shapes == "none")
+
+
+def test_matrices_that_are_none_become_the_unit_matrix() -> None:
+    b = np.stack([np.full((3, 3), np.nan), np.zeros((3, 3)), np.ones((3, 3)), np.diag([1e-7, 1.0, 1.0])])
+    np.testing.assert_array_equal(
+        made(b.shape, lambda o: native.clamp_widths(b, LEAST, MOST, o)), np.broadcast_to(np.eye(3), b.shape)
+    )
+
+
+def test_principal_axes_are_those_of_the_twin() -> None:
+    rng = np.random.default_rng(7)
+    b = rng.normal(size=(60, 3, 3)) * np.exp(rng.uniform(-4, 4, (60, 1, 3)))
+    b[0], b[1], b[2], b[3] = np.eye(3), np.diag([3.0, 0.3, 24.0]), 0.0, 1.0
+    lengths, directions = np.empty((60, 3)), np.empty((60, 3, 3))
+    native.principal_axes(b, lengths, directions)
+    for k in range(60):
+        expected = twin.principal_axes(b[k])
+        np.testing.assert_array_equal(lengths[k], expected[0])
+        np.testing.assert_array_equal(directions[k], expected[1])
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_a_device_takes_the_same_steps_to_rounding(bounded: bool) -> None:
+    torch = pytest.importorskip("torch", reason="steps on a device are torch's")
+    from volmicro_codec.encoder.fit import device_steps as device
+    from volmicro_codec.encoder.fit import steps as host
+    from volmicro_codec.encoder.fit.gaussians import Model
+
+    def axes(b: Any) -> Any:
+        lengths, directions = (torch.from_numpy(a) for a in host.principal_axes(b.numpy()))
+        return lengths, directions
+
+    n = 83
+    m = Model(*(torch.from_numpy(a) for a in gaussians(n)))
+    d, inv, most = steps(n), device.inverse(m.B), MOST if bounded else None
+    moments = np.random.default_rng(2).normal(size=(n, native.MOMENTS))
+    there, here = (torch.from_numpy(a) for a in (d, moments))
+    pairs = [
+        (host.gradient_of(m, moments, CUTOFF), device.gradient_of(m, inv, here, CUTOFF)),
+        (host.precondition(m, d, 1e-3, most), device.precondition(m, there, 1e-3, most, axes)),
+        (host.hold_bounds(m, d, MOST), device.hold_bounds(m, there, MOST, axes)),
+        (host.direction_table(m, d), device.direction_table(inv, there)),
+        (m.det(), device.volume(m.B)),
+    ]
+    free = torch.from_numpy(np.random.default_rng(3).uniform(size=(n, 10)) < 0.5)
+    one = host.moved(m, d, 0.7, MOST, bounded, free.numpy())
+    other = device.moved(m, there, 0.7, MOST, bounded, free, axes)
+    pairs += [(getattr(one, k), getattr(other, k)) for k in ("mu", "B", "w")]
+    for got, want in pairs:
+        got, want = np.asarray(got), np.asarray(want)
+        np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-9 * np.abs(want).max())
