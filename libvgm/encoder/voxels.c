@@ -6,6 +6,15 @@
 
 enum { LANES = 16, WIDTH = 64, PIECE = 1024 /* of a row, a multiple of LANES */, ROWS = 16 };
 
+/* Of a structural similarity: sums of x, y, x x + y y and x y; rows of windows that are worked out at a time. */
+enum { MOMENTS = 4, STRIP = 16 };
+
+size_t vgm_windows_room(int64_t width, const int64_t window[3])
+{
+    int64_t rows = window[0] * STRIP + STRIP + window[1] - 1 + 1;
+    return (size_t)(MOMENTS * rows * width);
+}
+
 #define PIECE_OF(length, x) ((length) - (x) < PIECE ? (length) - (x) : PIECE)
 
 typedef float lanes __attribute__((vector_size(64)));

@@ -18,6 +18,11 @@ typedef struct {
     ptrdiff_t pitch[2];
 } vgm_marks;
 
+/* Constants of a structural similarity: of the luminance term, of the structure term, and of samples' (co)variances. */
+typedef struct {
+    float middle, c1, c2, unbiased;
+} vgm_similarity;
+
 typedef struct {
     /* Sum of products, of 16 lanes that take every 16th voxel of a row each: in binary32 along it, in binary64 over rows. */
     double (*dot)(const vgm_field *a, const vgm_field *b);
@@ -36,9 +41,14 @@ typedef struct {
      * the outermost voxels stand for those outside. `room`: (window[0] + 1) * shape[1] * shape[2] + shape[2] + window[2] values. */
     void (*supported)(const vgm_field *values, const vgm_field *variance, const int64_t window[3], float limit, int64_t z0, int64_t z1,
                       uint8_t *out, float *room);
+    /* The structural similarity of two blocks, summed over all windows that lie in them (`vgm_windows_room` values of room); `middle` is
+     * what was taken off the values. */
+    double (*similarity)(const vgm_field *x, const vgm_field *y, const int64_t window[3], const vgm_similarity *terms, float *room);
     /* The largest square of `count` values; 0 of none. */
     float (*largest_square)(const float *values, int64_t count);
 } vgm_voxel_passes;
+
+size_t vgm_windows_room(int64_t width, const int64_t window[3]);
 
 /* Those for the best instructions that the machine has and that may be used: at most none (0), AVX2 (1), AVX-512 (2). */
 const vgm_voxel_passes *vgm_best_voxel_passes(void);

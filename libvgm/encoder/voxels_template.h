@@ -342,7 +342,7 @@ PART void NAME(row_of_windows)(const float *v, const float *variance, int64_t n,
             to[x] += wide[x + k];
 }
 
-PART void NAME(add_row)(float *to, const float *from, int64_t n)
+PART void NAME(add_row)(float *restrict to, const float *restrict from, int64_t n)
 {
     for (int64_t x = 0; x < n; x++)
         to[x] += from[x];
@@ -378,6 +378,72 @@ TARGET static void NAME(supported)(const vgm_field *values, const vgm_field *var
     }
 }
 
+/* Moments of a row of both blocks, summed over windows along it: `count` values each, `pitch` apart at `to`. */
+PART void NAME(row_moments)(const float *x, const float *y, int64_t count, int64_t window, float *to, int64_t pitch)
+{
+    float *restrict sx = to, *restrict sy = to + pitch, *restrict squares = to + 2 * pitch, *restrict products = to + 3 * pitch;
+    for (int64_t i = 0; i < count; i++)
+        sx[i] = sy[i] = squares[i] = products[i] = 0.0f;
+    for (int64_t k = 0; k < window; k++) {
+        const float *restrict a = x + k, *restrict b = y + k;
+        for (int64_t i = 0; i < count; i++) {
+            sx[i] += a[i];
+            sy[i] += b[i];
+            squares[i] += a[i] * a[i] + b[i] * b[i];
+            products[i] += a[i] * b[i];
+        }
+    }
+}
+
+/* Of windows' moments (each at `m`, `pitch` apart) the similarities, into `out`. */
+PART void NAME(similarities)(const float *restrict m, int64_t pitch, int64_t count, float voxels, const vgm_similarity *t,
+                             float *restrict out)
+{
+    float each = 1.0f / voxels;
+    for (int64_t i = 0; i < count; i++) {
+        float mx = m[i] * each, my = m[pitch + i] * each;
+        float variances = m[2 * pitch + i] * each - (mx * mx + my * my);
+        float covariance = m[3 * pitch + i] * each - mx * my;
+        float lx = mx + t->middle, ly = my + t->middle;
+        float structure = (2.0f * t->unbiased * covariance + t->c2) / (t->unbiased * variances + t->c2);
+        out[i] = structure * ((2.0f * lx * ly + t->c1) / (lx * lx + ly * ly + t->c1));
+    }
+}
+
+TARGET static double NAME(similarity)(const vgm_field *x, const vgm_field *y, const int64_t window[3], const vgm_similarity *terms,
+                                      float *room)
+{
+    int64_t nz = x->shape[0], ny = x->shape[1] - window[1] + 1, nx = x->shape[2] - window[2] + 1, wide = x->shape[2];
+    int64_t row = MOMENTS * wide;
+    float *ring = room, *rows = ring + window[0] * STRIP * row, *sum = rows + (STRIP + window[1] - 1) * row;
+    float voxels = (float)(window[0] * window[1] * window[2]);
+    double total = 0.0;
+    for (int64_t first = 0; first < ny; first += STRIP) {
+        int64_t strip = ny - first < STRIP ? ny - first : STRIP;
+        for (int64_t z = 0; z < nz; z++) {
+            float *plane = ring + z % window[0] * STRIP * row;
+            for (int64_t j = 0; j < strip + window[1] - 1; j++)
+                NAME(row_moments)(NAME(row)(x, z, first + j), NAME(row)(y, z, first + j), nx, window[2], rows + j * row, wide);
+            for (int64_t j = 0; j < strip; j++) {
+                memcpy(plane + j * row, rows + j * row, (size_t)row * sizeof *rows);
+                for (int64_t k = 1; k < window[1]; k++)
+                    NAME(add_row)(plane + j * row, rows + (j + k) * row, row);
+            }
+            for (int64_t j = 0; z + 1 >= window[0] && j < strip; j++) {
+                double part = 0.0;
+                memcpy(sum, ring + (z + 1) % window[0] * STRIP * row + j * row, (size_t)row * sizeof *sum);
+                for (int64_t k = 2; k <= window[0]; k++)
+                    NAME(add_row)(sum, ring + (z + k) % window[0] * STRIP * row + j * row, row);
+                NAME(similarities)(sum, wide, nx, voxels, terms, rows);
+                for (int64_t i = 0; i < nx; i++)
+                    part += rows[i];
+                total += part;
+            }
+        }
+    }
+    return total;
+}
+
 static const vgm_voxel_passes NAME(passes) = {
-    NAME(dot), NAME(squares), NAME(subtract), NAME(hold), NAME(metric), NAME(correlate), NAME(supported), NAME(largest_square),
+    NAME(dot), NAME(squares), NAME(subtract), NAME(hold), NAME(metric), NAME(correlate), NAME(supported), NAME(similarity), NAME(largest_square),
 };

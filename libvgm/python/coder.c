@@ -635,6 +635,43 @@ static PyObject *supported(PyObject *module, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+static PyObject *similarity(PyObject *module, PyObject *arguments)
+{
+    PyObject *o[2];
+    arrays a = {.taken = 0};
+    vgm_field x, y;
+    vgm_similarity terms;
+    int64_t window[3];
+    long long w[3];
+    float *room = NULL;
+    double total = 0.0;
+    int done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OO(LLL)ffff", &o[0], &o[1], &w[0], &w[1], &w[2], &terms.middle, &terms.c1, &terms.c2,
+                          &terms.unbiased))
+        return NULL;
+    if (take_field(&a, o[0], "the first", 0, &x, NULL) && take_field(&a, o[1], "the second", 0, &y, &x)) {
+        done = 1;
+        for (int k = 0; k < 3; k++) {
+            window[k] = w[k];
+            done = done && w[k] > 0 && w[k] <= x.shape[k];
+        }
+        if (!done) {
+            PyErr_SetString(PyExc_ValueError, "expected a window no wider than the blocks");
+        } else if ((room = malloc(vgm_windows_room(x.shape[2], window) * sizeof *room)) == NULL) {
+            PyErr_NoMemory();
+            done = 0;
+        } else {
+            Py_BEGIN_ALLOW_THREADS
+            total = vgm_best_voxel_passes()->similarity(&x, &y, window, &terms, room);
+            Py_END_ALLOW_THREADS
+            free(room);
+        }
+    }
+    release(&a);
+    return done ? PyFloat_FromDouble(total) : NULL;
+}
+
 static PyObject *limit_instructions(PyObject *module, PyObject *arguments)
 {
     int most;
@@ -664,6 +701,7 @@ static PyMethodDef methods[] = {
     {"metric", metric, METH_VARARGS, NULL},
     {"correlate", correlate, METH_VARARGS, NULL},
     {"supported", supported, METH_VARARGS, NULL},
+    {"similarity", similarity, METH_VARARGS, NULL},
     {"limit_instructions", limit_instructions, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

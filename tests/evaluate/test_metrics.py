@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from volmicro_codec.errors import DependencyError, InputError
-from volmicro_codec.evaluate import Reference, compare, foreground_mask, psnr, ssim
+from volmicro_codec.evaluate import Reference, compare, denoise, foreground_mask, psnr, ssim
 from volmicro_codec.evaluate import tiles as tiles_module
 from volmicro_codec.evaluate.reference import percentiles
 from volmicro_codec.evaluate.tiles import walk
@@ -199,4 +199,4 @@ def test_without_scipy_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.ndimage", None)
     monkeypatch.setitem(sys.modules, "scipy", None)
     with pytest.raises(DependencyError, match="scipy"):
-        compare(blobs(), blobs())
+        denoise(blobs(), 100.0, 2.0, 0.0)

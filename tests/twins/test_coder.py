@@ -347,7 +347,8 @@ def test_passes_are_the_same_for_all_instructions() -> None:
             places, gains = np.empty((a.size, 3), np.int32), np.empty(a.size)
             norms = (np.ones(5), np.ones(6), np.linspace(1, 2, 133))
             n = coder.find_peaks(a, norms, 0, 5, 1.0, places, gains)
-            held[0, 0, 0] += support.sum() + places[:n].sum()
+            alike = coder.similarity(a, b, (3, 5, 7), 0.5, 1e-4, 9e-4, 1.01)
+            held[0, 0, 0] += support.sum() + places[:n].sum() + alike
             found.append((sums, *(v.tobytes() for v in (metric, smooth, left, held))))
     finally:
         coder.limit_instructions(2)

@@ -12,8 +12,8 @@ from .. import native
 from ..device import parse_device
 from ..errors import DependencyError
 from ..format.metadata import DTYPE_IDS
+from ..pool import default_threads, run_in_pool
 from .block import Block, Primed, moved
-from .pool import default_threads, run_in_pool
 from .select import Grid
 
 MAX_PAIRS = 1 << 24  # of tiles and primitives in one pass, unless a tile alone has more: 400 MB

@@ -7,8 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from ..format import VgmReader
+from ..pool import default_threads, run_in_pool
 from ..primitives import Primitives, Records, records_to_primitives
-from .pool import default_threads, run_in_pool
 
 DEFAULT_BYTES = 256 << 20
 PRIMITIVE_BYTES = 3 * 8 + (3 + 4 + 1) * 4

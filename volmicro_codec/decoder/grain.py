@@ -11,7 +11,7 @@ from .. import native
 from ..format.metadata import DTYPE_IDS
 from ..indexing import AxisRange
 from ..noise_model import NoiseModel
-from .pool import default_threads, run_in_pool
+from ..pool import default_threads, run_in_pool
 
 PLANES_AT_ONCE = 16
 """What one thread works on; between them planes that neighbours along z share are worked out twice."""

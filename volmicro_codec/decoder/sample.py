@@ -11,8 +11,8 @@ import numpy.typing as npt
 from .. import native
 from ..errors import UsageError
 from ..format import VgmReader
+from ..pool import default_threads, run_in_pool
 from .chunk_cache import ChunkCache
-from .pool import default_threads, run_in_pool
 from .select import Grid, chunks_of_image, open_reach
 
 F64 = npt.NDArray[np.float64]

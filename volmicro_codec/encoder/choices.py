@@ -23,7 +23,7 @@ ADAM_STEPS = 4
 """Steps of adam for each of the conjugate gradients that an effort stands for."""
 
 
-def gate_of(voxels: npt.NDArray[Any], settings: EncodeSettings) -> Gate:
+def gate_of(voxels: npt.NDArray[Any], settings: EncodeSettings, threads: int) -> Gate:
     """The occupancy gate of an image."""
     if settings.gate_file is not None:
         gate = Gate.load(settings.gate_file)
@@ -31,8 +31,9 @@ def gate_of(voxels: npt.NDArray[Any], settings: EncodeSettings) -> Gate:
     if settings.gate == "none":
         return no_gate(voxels, settings.gate_tau)
     if settings.gate == "otsu":
-        return otsu_gate(voxels, tau=settings.gate_tau)
-    return train_gate(voxels, noise=estimate_noise(voxels), tau=settings.gate_tau, seed=settings.seed)
+        return otsu_gate(voxels, tau=settings.gate_tau, threads=threads)
+    noise = estimate_noise(voxels)
+    return train_gate(voxels, noise=noise, tau=settings.gate_tau, seed=settings.seed, threads=threads)
 
 
 def aspect_of(volume: Volume) -> tuple[float, float, float]:

@@ -75,6 +75,8 @@ class Image:
         Finest voxel size over each axis's voxel size: how a round feature's extent in voxels relates.
     window : three slices, optional
         The box that is to be coded, where it is not all: what is around it is there for the fit alone.
+    threads : int
+        That may look at the whole of it at the same time.
     """
 
     voxels: npt.NDArray[Any]
@@ -83,6 +85,7 @@ class Image:
     gate: Gate
     aspect: tuple[float, float, float]
     window: Box | None = None
+    threads: int = 1
     _foreground: dict[tuple[tuple[int, int], ...], npt.NDArray[np.uint8]] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -123,7 +126,7 @@ class Image:
     @cached_property
     def open_cells(self) -> npt.NDArray[np.bool_]:
         """Where the gate is open, cell by cell (see `Gate.open_cells`)."""
-        return self.gate.open_cells(self.voxels)
+        return self.gate.open_cells(self.voxels, self.threads)
 
     def occupied(self, box: Box) -> npt.NDArray[np.bool_]:
         """Where in a box the gate is open, bool."""

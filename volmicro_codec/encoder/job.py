@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..evaluate import Reference
 from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead
 from ..noise_model import NoiseModel
+from ..pool import default_threads
 from ..progress import Progress
 from ..raster.pyramid import PyramidRasteriser
 from ..version import __version__
@@ -110,6 +111,7 @@ class Job:
     ) -> None:
         self.volume, self.settings, self.shown, self.began = volume, settings, shown, began
         self.kept = kept
+        self.threads = settings.threads or default_threads()
         self.window, self.info = window, _within(volume.info, window)
         if window is not None and (settings.target[0] != "slope" or settings.coding != "lattice"):
             raise UsageError("a window is of the target slope and the coding lattice only")
@@ -222,8 +224,8 @@ class Job:
         check_floats(voxels, f"time {t}, channel {c}")
         base, gain = mapping(voxels)
         self.shown.start(f"{label}gate")
-        gate = gate_of(voxels, s)
-        image = Image(voxels, base, gain, gate, aspect_of(self.volume), self.window)
+        gate = gate_of(voxels, s, self.threads)
+        image = Image(voxels, base, gain, gate, aspect_of(self.volume), self.window, self.threads)
         self.occupancy.append(float(image.open_cells.mean()))
         self.noise.append(gate.noise)
         noise = noise_field_of(image, gate.noise, s)
@@ -302,7 +304,7 @@ class Job:
             whole = math.prod(self.info.shape[2:]) <= MAX_BLOCK_VOXELS
             decoded: Any = array.read(channel=c, time=t) if whole else _OneImage(array, t, c)
             original = self.volume.data[t, c][self.window or ...]
-            rows.append(evaluate.compare(original, decoded, reference=reference))
+            rows.append(evaluate.compare(original, decoded, reference=reference, threads=self.threads))
             self.shown.advance(1)
         quality = {k: float(np.mean([r[k] for r in rows])) for k in ("psnr", "psnr_fg", "ssim", "mip_ssim")}
         quality["occupancy"] = float(np.mean(self.occupancy))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..pool import run_in_pool
 from .reference import FOREGROUND_HALO, Reference, check_volume
 from .structural import Projections, SsimSum, mip_ssim
 from .tiles import walk
@@ -16,7 +18,9 @@ from .tiles import walk
 Array = npt.NDArray[Any]
 
 
-def compare(original: Array, decoded: Array, *, reference: Reference | None = None) -> dict[str, float]:
+def compare(
+    original: Array, decoded: Array, *, reference: Reference | None = None, threads: int = 1
+) -> dict[str, float]:
     """Compare a decoded image with its original.
 
     Parameters
@@ -25,6 +29,8 @@ def compare(original: Array, decoded: Array, *, reference: Reference | None = No
         Of one shape; any real dtype, evaluated as they are. Memory maps are read box by box.
     reference : Reference, optional
         ``Reference.of(original)`` if it is known already: saves three of four passes over the original.
+    threads : int
+        That take boxes; figures do not depend on how many.
 
     Returns
     -------
@@ -59,14 +65,23 @@ def compare(original: Array, decoded: Array, *, reference: Reference | None = No
     sums = _Sums(reference.low + reference.peak / 2)
     structure = SsimSum(original.shape, reference.low, reference.peak)
     mips = Projections(original.shape, original.dtype), Projections(decoded.shape, decoded.dtype)
+    adding = threading.Lock()
+    tiles = list(walk(original.shape, FOREGROUND_HALO))
+
     # FOREGROUND_HALO (4) is wider than half an SSIM window (3), so one walk serves both.
-    for tile in walk(original.shape, FOREGROUND_HALO):
+    def of(k: int) -> tuple[_Sums, tuple[float, int]]:
+        tile = tiles[k]
         a, b = np.asarray(original[tile.padded]), np.asarray(decoded[tile.padded])
         a_core, b_core = a[tile.inner], b[tile.inner]
-        sums.add(a_core, b_core, reference.foreground(original, tile))
-        structure.add(a, b, tile, tile.inner)
-        mips[0].add(a_core, tile)
-        mips[1].add(b_core, tile)
+        part = _Sums.of(a_core, b_core, reference.foreground(original, tile), sums.middle)
+        with adding:
+            mips[0].add(a_core, tile)
+            mips[1].add(b_core, tile)
+        return part, structure.of(a, b, tile, tile.inner)
+
+    for part, similarity in run_in_pool(threads, of, len(tiles)):
+        sums.add(part)
+        structure.add(similarity)
     return {
         **sums.result(reference.peak),
         "ssim": structure.mean,
@@ -88,6 +103,9 @@ def _decibels(peak: float, squares: float, count: int) -> float:
     return float(np.inf) if squares == 0 else float(10 * np.log10(peak * peak * count / squares))
 
 
+_MOMENTS = ("x", "xx", "y", "yy", "xy")
+
+
 @dataclass
 class _Sums:
     """Running sums over voxels, of values around ``middle`` so that squares keep their digits."""
@@ -106,28 +124,31 @@ class _Sums:
     yy: float = 0.0
     xy: float = 0.0
 
-    def add(self, original: Array, decoded: Array, foreground: npt.NDArray[np.bool_]) -> None:
+    @classmethod
+    def of(cls, original: Array, decoded: Array, foreground: npt.NDArray[np.bool_], middle: float) -> _Sums:
+        """Those of a box."""
         for what, box in (("original", original), ("decoded", decoded)):
             if box.dtype.kind == "f" and not np.isfinite(box).all():
                 raise InputError(f"{what}: a voxel is not finite (NaN or infinity)")
+        out = cls(middle, original.size, int(np.count_nonzero(foreground)))
         x = original.astype(np.float64)
-        x -= self.middle
+        x -= middle
         y = decoded.astype(np.float64)
-        y -= self.middle
-        difference = y - x
-        self.count += x.size
-        self.count_fg += int(np.count_nonzero(foreground))
-        self.x += float(x.sum())
-        self.y += float(y.sum())
-        self.xy += float((x * y).sum())
-        self.xx += float(np.square(x, out=x).sum())
-        self.yy += float(np.square(y, out=y).sum())
-        self.largest = max(self.largest, float(difference.max()), -float(difference.min()))
-        self.error += float(difference.sum())
-        self.error_fg += float(difference.sum(where=foreground))
-        np.square(difference, out=difference)
-        self.squares += float(difference.sum())
-        self.squares_fg += float(difference.sum(where=foreground))
+        y -= middle
+        out.x, out.y, out.xy = float(x.sum()), float(y.sum()), float((x * y).sum())
+        out.xx, out.yy = float((x * x).sum()), float((y * y).sum())
+        y -= x
+        out.largest = max(float(y.max()), -float(y.min()))
+        out.error, out.error_fg = float(y.sum()), float(y.sum(where=foreground))
+        out.squares = float((y * y).sum())
+        out.squares_fg = float(np.square(y[foreground]).sum())
+        return out
+
+    def add(self, other: _Sums) -> None:
+        """Those of one more box."""
+        self.largest = max(self.largest, other.largest)
+        for name in ("count", "count_fg", "squares", "squares_fg", "error", "error_fg", *_MOMENTS):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def result(self, peak: float) -> dict[str, float]:
         background = self.count - self.count_fg

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .filters import ndimage
+from ..native_encoder import coder
 from .tiles import Tile, walk
 
 Array = npt.NDArray[Any]
@@ -46,8 +47,10 @@ class SsimSum:
         self.total = 0.0
         self.count = 0
 
-    def add(self, original: Array, decoded: Array, tile: Tile, inner: tuple[slice, slice, slice]) -> None:
-        """Add the windows centred in a box.
+    def of(
+        self, original: Array, decoded: Array, tile: Tile, inner: tuple[slice, slice, slice]
+    ) -> tuple[float, int]:
+        """The sum over the windows centred in a box, and how many these are.
 
         Parameters
         ----------
@@ -58,18 +61,24 @@ class SsimSum:
         inner : three slices
             The core within the arrays.
         """
-        keep, picked = [], []
+        picked = []
         for core, inside, half, n in zip(tile.core, inner, self.halo, self.shape, strict=True):
             a, b = max(core.start, half), min(core.stop, n - half)
             if b <= a:
-                return
+                return 0.0, 0
             at = inside.start - core.start
             picked.append(slice(a + at - half, b + at + half))
-            keep.append(slice(half, half + b - a))
-        box, valid = (picked[0], picked[1], picked[2]), (keep[0], keep[1], keep[2])
-        similarity = self._map(self._normalised(original[box]), self._normalised(decoded[box]))[valid]
-        self.total += float(similarity.sum(dtype=np.float64))
-        self.count += similarity.size
+        box = (picked[0], picked[1], picked[2])
+        x, y = self._normalised(original[box]), self._normalised(decoded[box])
+        n = math.prod(self.window)
+        unbiased, middle = n / (n - 1) if n > 1 else 1.0, self.low / self.peak + 0.5
+        windows = math.prod(a - b + 1 for a, b in zip(x.shape, self.window, strict=True))
+        return coder.similarity(x, y, self.window, middle, K1**2, K2**2, unbiased), windows
+
+    def add(self, found: tuple[float, int]) -> None:
+        """Add what `of` gave."""
+        self.total += found[0]
+        self.count += found[1]
 
     @property
     def mean(self) -> float:
@@ -77,40 +86,18 @@ class SsimSum:
         return self.total / self.count
 
     def _normalised(self, box: Array) -> F32:
-        # In units of the peak and around its middle the float32 moments below lose nothing that matters.
-        out = box.astype(np.float64)
-        out -= self.low + self.peak / 2
-        out /= self.peak
-        return out.astype(np.float32)
-
-    def _map(self, x: F32, y: F32) -> F32:
-        n = self.window[0] * self.window[1] * self.window[2]
-        unbiased = np.float32(n / (n - 1) if n > 1 else 1.0)
-        c1, c2 = np.float32(K1**2), np.float32(K2**2)
-        middle = np.float32(self.low / self.peak + 0.5)
-        mx, my = self._mean(x.copy()), self._mean(y.copy())
-        vx = self._mean(x * x) - mx * mx
-        vx += self._mean(y * y) - my * my
-        cov = self._mean(x * y) - mx * my
-        mx += middle
-        my += middle
-        out = (2 * unbiased * cov + c2) / (unbiased * vx + c2)
-        out *= (2 * mx * my + c1) / (mx * mx + my * my + c1)
-        return out
-
-    def _mean(self, box: F32) -> F32:
-        uniform_filter1d = ndimage().uniform_filter1d
-        for axis, size in enumerate(self.window):
-            if size > 1:
-                uniform_filter1d(box, size, axis=axis, output=box, mode="nearest")
-        return box
+        # In units of the peak and around its middle the float32 moments lose nothing that matters.
+        out: Array = box.astype(np.float32 if box.dtype.itemsize <= 2 else np.float64)
+        np.subtract(out, self.low + self.peak / 2, out=out)
+        np.divide(out, self.peak, out=out)
+        return out.astype(np.float32, copy=False)
 
 
 def ssim(original: Array, decoded: Array, low: float, peak: float) -> float:
     """Mean 3-D structural similarity of two (Z, Y, X) volumes; see `SsimSum`."""
     sums = SsimSum(original.shape, low, peak)
     for tile in walk(original.shape, sums.halo):
-        sums.add(original[tile.padded], decoded[tile.padded], tile, tile.inner)
+        sums.add(sums.of(original[tile.padded], decoded[tile.padded], tile, tile.inner))
     return sums.mean
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from ..decoder.pool import run_in_pool
+from ..pool import run_in_pool
 from . import kernels
 
 F32 = npt.NDArray[np.float32]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..decoder.pool import default_threads, run_in_pool
+from ..pool import default_threads, run_in_pool
 from . import kernels
 
 F32 = npt.NDArray[np.float32]

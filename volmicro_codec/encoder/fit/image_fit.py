@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...decoder.pool import run_in_pool
 from ...evaluate.excess import block_excess, within
+from ...pool import run_in_pool
 from ...raster.rasteriser import CpuRasteriser
 from ..image import Image, Part
 from ..journal import Journal

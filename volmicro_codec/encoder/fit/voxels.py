@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...decoder.pool import run_in_pool
 from ...native_encoder import coder
+from ...pool import run_in_pool
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]

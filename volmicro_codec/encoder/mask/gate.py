@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ...errors import FormatError, InputError, UsageError
 from ...evaluate.noise import estimate_noise
 from ...noise_model import LEAST_CORRELATION, MOST_CORRELATION, NoiseModel
+from ...pool import run_in_pool
 from .features import (
     FEATURES,
     LOCAL_FEATURES,
@@ -109,13 +110,16 @@ class Gate:
         """The fraction of a volume that is occupied, 0..1; counted on the gate's cells."""
         return float(self.open_cells(volume).mean())
 
-    def open_cells(self, volume: Array) -> npt.NDArray[np.bool_]:
+    def open_cells(self, volume: Array, threads: int = 1) -> npt.NDArray[np.bool_]:
         """Where the probability is at least tau, bool, cell by cell of ``stride`` voxels."""
         grid = grid_shape(volume.shape, self.stride)
         out = np.ones(grid, bool)
-        if self.kind != "none":
-            for part in chunks(grid):
-                out[part] = self._of_cells(volume, part, grid) >= self.tau * 255
+        parts = list(chunks(grid)) if self.kind != "none" else []
+
+        def of(k: int) -> None:
+            out[parts[k]] = self._of_cells(volume, parts[k], grid) >= self.tau * 255
+
+        run_in_pool(threads, of, len(parts))
         return out
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -211,11 +215,11 @@ def no_gate(volume: Array, tau: float = 0.5) -> Gate:
     return Gate("none", _checked_tau(tau), estimate_noise(volume), cell_stride(volume.shape))
 
 
-def otsu_gate(volume: Array, *, noise: NoiseModel | None = None, tau: float = 0.5) -> Gate:
+def otsu_gate(volume: Array, *, noise: NoiseModel | None = None, tau: float = 0.5, threads: int = 1) -> Gate:
     """The gate that holds occupied what is above Otsu's threshold (1979) after smoothing over three cells."""
     noise = estimate_noise(volume) if noise is None else noise
     stride = cell_stride(volume.shape)
-    threshold = survey(volume, noise, stride).level
+    threshold = survey(volume, noise, stride, threads).level
     return Gate("otsu", _checked_tau(tau), noise, stride, {"threshold": np.array([threshold], np.float32)})
 
 
@@ -227,13 +231,15 @@ def train_gate(
     seed: int = 0,
     iterations: int = 300,
     progress: Progress | None = None,
+    threads: int = 1,
 ) -> Gate:
     """Train the gate of one volume on what its own noise model is sure of.
 
     Its examples are the cells that are clearly occupied or clearly empty (`gate_labels.examples`); the
     network sees smoothed intensities, contrast, deviation and slope in units of the noise, and the place with
     its Fourier features; it decides on the ambiguous rest. The loss is binary cross entropy with as many
-    samples of either class. One thread, so the result depends on nothing but the arguments.
+    samples of either class. The network is trained on one thread; others only look for examples, in boxes
+    that do not depend on how many there are.
 
     Parameters
     ----------
@@ -254,7 +260,7 @@ def train_gate(
     stride = cell_stride(volume.shape)
     grid = grid_shape(volume.shape, stride)
     rng = np.random.default_rng([seed, 7])
-    empty, occupied = examples(volume, noise, stride, rng)
+    empty, occupied = examples(volume, noise, stride, rng, threads)
     rows = [network_input(local, index, grid) for local, index in (empty, occupied)]
     everything = np.concatenate(rows)
     if not len(everything):

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...noise_model import NoiseModel
+from ...pool import run_in_pool
 from .features import LOCAL_FEATURES, Cells, Triple, cells, grid_shape, learning_chunks, smoothed_noise
 
 Array = npt.NDArray[Any]
@@ -48,24 +49,33 @@ class Thresholds:
     contrast: float
 
 
-def survey(volume: Array, noise: NoiseModel, stride: Triple) -> Thresholds:
+def survey(volume: Array, noise: NoiseModel, stride: Triple, threads: int = 1) -> Thresholds:
     """Find the thresholds in one pass over a volume, or over evenly spread boxes of a very large one."""
+    parts = list(learning_chunks(grid_shape(volume.shape, stride)))
+
     # Where a range ends is not known before it was seen: count on a fine asinh scale, regroup later.
-    level, contrast = np.zeros(FINE_BINS, np.int64), np.zeros(FINE_BINS, np.int64)
-    for part in learning_chunks(grid_shape(volume.shape, stride)):
-        seen = cells(volume, noise, stride, part, with_local=False)
-        for counts, values in ((level, noise.score(seen.level)), (contrast, _contrast(seen, noise, stride))):
-            np.arcsinh(values.clip(0, out=values), out=values)
-            bins = (values * np.float32(BINS_A_UNIT)).clip(0, FINE_BINS - 1).astype(np.uint16)
-            counts += np.bincount(bins.ravel(), minlength=FINE_BINS)
+    def of(k: int) -> tuple[I64, I64]:
+        seen = cells(volume, noise, stride, parts[k], with_local=False)
+        level, contrast = (_counts(v) for v in (noise.score(seen.level), _contrast(seen, noise, stride)))
+        return level, contrast
+
+    found = run_in_pool(threads, of, len(parts))
+    level, contrast = (np.sum([f[k] for f in found], axis=0) for k in range(2))
     above = noise.sigma * _otsu(level, 1.0)
     middle = int(np.searchsorted(np.cumsum(contrast), contrast.sum() / 2))
     faint = FAINT_CONTRAST * float(np.sinh((middle + 0.5) / BINS_A_UNIT))
     return Thresholds(noise.background + above, max(min(_otsu(contrast, 0.25), faint), SURE_SCORE))
 
 
+def _counts(values: F32) -> I64:
+    """Histogram of values on the asinh scale; uses them up."""
+    np.arcsinh(values.clip(0, out=values), out=values)
+    bins = (values * np.float32(BINS_A_UNIT)).clip(0, FINE_BINS - 1).astype(np.uint16)
+    return np.bincount(bins.ravel(), minlength=FINE_BINS)
+
+
 def examples(
-    volume: Array, noise: NoiseModel, stride: Triple, rng: np.random.Generator
+    volume: Array, noise: NoiseModel, stride: Triple, rng: np.random.Generator, threads: int = 1
 ) -> tuple[tuple[F32, I64], tuple[F32, I64]]:
     """Features [N, 8] and grid places [N, 3] of cells surely empty, then of cells surely occupied.
 
@@ -74,14 +84,14 @@ def examples(
     background's level, or stands out clearly less on a raised, uneven background.
     """
     parts = list(learning_chunks(grid_shape(volume.shape, stride)))
-    limit = survey(volume, noise, stride)
+    limit = survey(volume, noise, stride, threads)
     most = -(-EXAMPLES_A_CLASS // len(parts))
     half = 0.5 * (noise.background + limit.level)
     shrink = smoothed_noise(stride)
-    features: tuple[list[F32], list[F32]] = ([], [])
-    places: tuple[list[I64], list[I64]] = ([], [])
-    for part in parts:
-        seen = cells(volume, noise, stride, part)
+    seeds = rng.integers(0, 1 << 62, len(parts))
+
+    def of(k: int) -> list[tuple[F32, I64]]:
+        seen = cells(volume, noise, stride, parts[k])
         score = noise.score(seen.level, shrink)
         contrast = _contrast(seen, noise, stride)
         sure = contrast > POSITIVE_CONTRAST * limit.contrast
@@ -90,15 +100,20 @@ def examples(
         blank = contrast < NEGATIVE_CONTRAST * limit.contrast
         blank &= seen.level < half
         blank |= score < BLANK_SCORE
-        origin = np.array([s.start for s in part])
-        for kind, mask in enumerate((blank, sure)):
+        origin, own = np.array([s.start for s in parts[k]]), np.random.default_rng(int(seeds[k]))
+        out = []
+        for mask in (blank, sure):
             flat = np.flatnonzero(mask)
             if flat.size > most:
-                flat = np.sort(rng.choice(flat, most, replace=False))
-            features[kind].append(seen.local.reshape(LOCAL_FEATURES, -1)[:, flat].T)
-            places[kind].append(np.stack(np.unravel_index(flat, mask.shape), axis=1) + origin)
-    empty = np.concatenate(features[0]), np.concatenate(places[0])
-    occupied = np.concatenate(features[1]), np.concatenate(places[1])
+                flat = np.sort(own.choice(flat, most, replace=False))
+            places = np.stack(np.unravel_index(flat, mask.shape), axis=1) + origin
+            out.append((seen.local.reshape(LOCAL_FEATURES, -1)[:, flat].T, places))
+        return out
+
+    found = run_in_pool(threads, of, len(parts))
+    empty, occupied = (
+        (np.concatenate([f[k][0] for f in found]), np.concatenate([f[k][1] for f in found])) for k in range(2)
+    )
     return empty, occupied
 
 

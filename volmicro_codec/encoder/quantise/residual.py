@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ...decoder.pool import run_in_pool
 from ...entropy import points as code_of_points
 from ...entropy.points import BLOCK, empty_arrays
 from ...errors import UsageError
 from ...format.codings.points import HEAD, decode
 from ...native_encoder import coder
+from ...pool import run_in_pool
 from ...primitives import MAX_PRIMITIVES_PER_BYTE, Records
 
 F32 = npt.NDArray[np.float32]

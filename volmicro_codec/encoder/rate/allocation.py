@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ...decoder.pool import run_in_pool
 from ...entropy.points import LARGEST
 from ...format import EncodedChunk, codings, support_box
+from ...pool import run_in_pool
 from ..fit import voxels
 from ..fit.conjugate_gradient import Refiner
 from ..fit.gaussians import Model

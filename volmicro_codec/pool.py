@@ -1,4 +1,4 @@
-"""The threads that decode and evaluate; which of them does what changes no result."""
+"""The threads that work on pieces of an image; which of them does what changes no result."""
 
 from __future__ import annotations
 
