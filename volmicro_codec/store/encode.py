@@ -98,20 +98,29 @@ def draft(source: Input, dest: str, settings: EncodeSettings) -> Job:
     """A job with the least slope, of which nothing is written yet."""
     from ..encoder.rate.slope import FLOOR
 
-    name, _ = settings.target
-    if name not in ("ratio", "size", "slope") or settings.objective != "signal":
+    other = whole_only(settings)
+    if other is not None:
         raise UsageError(
-            "a store is encoded to --slope, --ratio or --size, with --objective signal: other targets are of"
-            " whole volumes"
+            f"{other} is of whole volumes: bricks are encoded to --slope, --ratio or --size, with --objective"
+            " signal and --coding lattice"
         )
-    if settings.coding != "lattice":
-        raise UsageError("a store's bricks are of --coding lattice")
     volume = source.open()
     slope = settings.slope or FLOOR
     of_bricks = replace(settings, ratio=None, size=None, slope=slope, brick=None)
     edge = _edge(settings.brick or EDGE, volume)
     Grid(volume.info, edge)
     return Job(source, dest, volume.info, edge, of_bricks, background(volume, settings.seed))
+
+
+def whole_only(settings: EncodeSettings) -> str | None:
+    """The option that was given and that only an encode of a whole volume has; None where there is none."""
+    name, _ = settings.target
+    if name not in ("ratio", "size", "slope"):
+        return f"--{name.replace('_', '-')}"
+    for given, usual in (("objective", "signal"), ("coding", "lattice")):
+        if getattr(settings, given) != usual:
+            return f"--{given} {getattr(settings, given)}"
+    return "--max-primitives" if settings.max_primitives is not None else None
 
 
 def with_slope(job: Job, slope: float) -> Job:

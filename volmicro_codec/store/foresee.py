@@ -7,7 +7,8 @@ import os
 from dataclasses import dataclass
 
 from ..errors import UsageError
-from .grid import HALO
+from ..volume import VolumeInfo
+from .grid import EDGE, HALO
 from .job import Job
 
 BYTES_A_VOXEL = 10.5
@@ -15,6 +16,9 @@ BYTES_A_VOXEL = 10.5
 BASE_BYTES = 600 << 20
 """Of a process that has loaded what encoding takes, and of the block that is being fitted."""
 SMALLER = (512, 256, 128, 64)
+WHOLE_VOXELS = 64 << 20
+"""Of an image that is encoded at once; of a larger one, of each of its bricks with the halo, so that memory
+does not grow with the volume."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,14 @@ def foresee(
 def memory_of(domain: int, item: int) -> int:
     """Bytes of a worker for a brick that with its halo has so many voxels, of so many bytes each."""
     return BASE_BYTES + int((BYTES_A_VOXEL + item) * domain)
+
+
+def edge_of_file(info: VolumeInfo) -> int:
+    """Edge of the bricks of one file: the largest that with their halo have `WHOLE_VOXELS` at most."""
+    for edge in (EDGE, *SMALLER):
+        if math.prod(min(edge + 2 * HALO, n) for n in info.shape[2:]) <= WHOLE_VOXELS:
+            return edge
+    return SMALLER[-1]
 
 
 def check_memory(job: Job, workers: int) -> None:
