@@ -58,6 +58,14 @@ def encode_brick(job: Job, number: int, threads: int | None = None) -> Done:
     return done
 
 
+def encode_missing(job: Job, number: int, threads: int | None = None) -> Done:
+    """The same of a brick that is not there yet: a scheduler asks again for what a worker did and died of.
+
+    Parameters and errors are those of `encode_brick`.
+    """
+    return is_done(job, number) or encode_brick(job, number, threads)
+
+
 def encode_box(
     voxels: Voxels, within: Box, level: int, info: VolumeInfo, settings: EncodeSettings
 ) -> tuple[bytes, float]:

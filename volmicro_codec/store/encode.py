@@ -13,7 +13,7 @@ import numpy as np
 from ..encoder.settings import EncodeSettings
 from ..errors import OutputError, OutputExistsError, UsageError
 from ..volume import Volume
-from .brick import encode_brick, is_done
+from .brick import encode_missing, is_done
 from .foresee import Foreseen, check_memory, foresee
 from .grid import EDGE, Grid
 from .job import FOLDER, RECORD, Done, Input, Job, find_job
@@ -213,7 +213,7 @@ def encode_bricks(
     advance(there)
     done: list[Done] = []
     failures: list[Failure] = []
-    for _, result in runner.run(partial(encode_brick, job, threads=runner.threads), todo):
+    for _, result in runner.run(partial(encode_missing, job, threads=runner.threads), todo):
         if isinstance(result, Failure):
             failures.append(result)
         else:

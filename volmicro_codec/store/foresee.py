@@ -15,10 +15,11 @@ BYTES_A_VOXEL = 10.5
 """Of memory for each voxel of a brick and its halo, beside the voxel itself (measured up to 17 Mvoxel)."""
 BASE_BYTES = 600 << 20
 """Of a process that has loaded what encoding takes, and of the block that is being fitted."""
-SMALLER = (512, 256, 128, 64)
+SMALLER = (512, 384, 256, 128, 64)
 WHOLE_VOXELS = 64 << 20
-"""Of an image that is encoded at once; of a larger one, of each of its bricks with the halo, so that memory
-does not grow with the volume."""
+"""Of an image that one file holds as one; a larger one is encoded brick by brick."""
+BRICK_VOXELS = 40 << 20
+"""Of such a brick with its halo: that takes no more memory than the largest image that is held as one."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,9 @@ def memory_of(domain: int, item: int) -> int:
 
 
 def edge_of_file(info: VolumeInfo) -> int:
-    """Edge of the bricks of one file: the largest that with their halo have `WHOLE_VOXELS` at most."""
+    """Edge of the bricks of one file: the largest that with their halo have `BRICK_VOXELS` at most."""
     for edge in (EDGE, *SMALLER):
-        if math.prod(min(edge + 2 * HALO, n) for n in info.shape[2:]) <= WHOLE_VOXELS:
+        if math.prod(min(edge + 2 * HALO, n) for n in info.shape[2:]) <= BRICK_VOXELS:
             return edge
     return SMALLER[-1]
 

@@ -13,13 +13,15 @@ import numpy as np
 
 from ..errors import InputError
 from .brick import encode_box, halved, is_fill
-from .grid import Box
+from .grid import HALO, Box
 from .job import Job
 from .runners import Failure, Runner
 
 SAMPLE = 16
-BOX = 256
-"""Voxels a side of what of a brick is tried."""
+BOXES = (256, 128, 64)
+"""Voxels a side of what of a brick is tried: the largest of which a sample is a part of the volume."""
+PART = 1 / 3
+"""Of the volume, halos included: a sample is tried a few times."""
 CLOSE = 0.02
 TRIES = 6
 STEEPEST, FLATTEST = -1.5, -0.2
@@ -58,10 +60,11 @@ class Tried:
 def sample_of(job: Job, seed: int) -> list[tuple[int, Box]]:
     """Bricks drawn evenly over the store, and a box of each; all of it where that is not much more."""
     grid, rng = job.grid, np.random.default_rng([seed, 0x5A])
-    edge = min(grid.edge, BOX)
+    whole = math.prod(job.info.shape)
+    edge = min(grid.edge, next((n for n in BOXES if SAMPLE * _domain(job, n) <= PART * whole), BOXES[-1]))
     if len(grid) <= SAMPLE:
         numbers = list(range(len(grid)))
-        if edge == grid.edge:
+        if grid.edge <= BOXES[0]:
             return [(n, grid.brick(n).box) for n in numbers]
     cuts = np.linspace(0, len(grid), SAMPLE + 1)
     numbers = sorted({int(rng.integers(int(a), max(int(a) + 1, int(b)))) for a, b in pairwise(cuts)})
@@ -74,6 +77,11 @@ def sample_of(job: Job, seed: int) -> list[tuple[int, Box]]:
             box.append(slice(first, min(first + edge, s.stop)))
         out.append((n, (box[0], box[1], box[2])))
     return out
+
+
+def _domain(job: Job, edge: int) -> int:
+    """Voxels of a box of an edge and of what a fit sees around it."""
+    return math.prod(min(edge + 2 * HALO, n) for n in job.grid.shape)
 
 
 def try_box(job: Job, sample: Sequence[tuple[int, Box]], slope: float, k: int) -> Tried:
