@@ -3,9 +3,8 @@
     python benchmarks/memory.py [--effort fast] [--ratio 231] [--structures 2]
 
 The phantom is the published one (100 x 647 x 813); the large volume has it, turned, dimmed and with other
-noise, in some of its 2 x 2 x 2 parts and background in the others, as most of a large stack is. Both are written
-as OME-Zarr and encoded by the same command; memory is that of all processes together, sampled, and seconds are
-those of the whole process.
+noise, in some of its 2 x 2 x 2 parts and background in the others, as most of a large stack is. Both are
+written as OME-Zarr and encoded by the same command; memory is that of all processes together, sampled.
 """
 
 from __future__ import annotations
