@@ -22,6 +22,7 @@ from volmicro_codec.store.encode import encode_bricks, settle
 from volmicro_codec.store.finish import finish
 from volmicro_codec.store.foresee import edge_of_file
 from volmicro_codec.store.job import Input, Job, find_job
+from volmicro_codec.store.pilot import Pilot
 from volmicro_codec.store.runners import Here
 from volmicro_codec.volume import VolumeInfo
 
@@ -161,6 +162,21 @@ def test_of_a_large_image_it_is_what_is_made_by_itself(
     assert run(["encode", stack, "--output-dir", str(tmp_path), "--workers", "2", *OPTIONS]) == 0
     assert (tmp_path / "stack.vgm").read_bytes() == expected
     assert names(tmp_path) == ["stack.vgm"]
+
+
+def test_without_a_target_it_is_of_the_ratio_that_files_have(
+    stack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def found(job: Job, wanted: float | None, *rest: object) -> Pilot:
+        asked.append(wanted)
+        return Pilot(30.0, 1.0, 0.0, 1.0)
+
+    monkeypatch.setattr("volmicro_codec.store.encode.find_slope", found)
+    nothing = ["--packed", "--brick", "112", "--task", "5/7"]
+    assert run(["encode", stack, "-o", str(tmp_path / "a.vgm"), *nothing]) == 0
+    assert asked == [np.load(stack).nbytes / 200]
 
 
 @pytest.mark.parametrize(
