@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -109,7 +110,7 @@ def draft(source: Input, dest: str, settings: EncodeSettings) -> Job:
     of_bricks = replace(settings, ratio=None, size=None, slope=slope, brick=None)
     edge = _edge(settings.brick or EDGE, volume)
     Grid(volume.info, edge)
-    return Job(source, dest, volume.info, edge, of_bricks, background(volume, settings.seed))
+    return Job(source, dest, volume.info, edge, of_bricks, *look(volume, settings.seed))
 
 
 def whole_only(settings: EncodeSettings) -> str | None:
@@ -135,11 +136,11 @@ def budget_of(job: Job, settings: EncodeSettings) -> float | None:
     return job.info.nbytes / settings.ratio if settings.ratio is not None else None
 
 
-def background(volume: Volume, seed: int) -> int | float:
-    """The value of a volume where it is quiet, from a few boxes: that of bricks which are left out."""
+def look(volume: Volume, seed: int) -> tuple[int | float, str]:
+    """What a few boxes tell: the value where it is quiet, that of bricks which are left out, and a hash."""
     rng, shape = np.random.default_rng([seed, 0xB9]), volume.info.shape
     data: Any = volume.data
-    found = []
+    found, every = [], hashlib.blake2b(digest_size=16)
     for _ in range(PROBES):
         t, c = (int(rng.integers(n)) for n in shape[:2])
         box = []
@@ -147,9 +148,11 @@ def background(volume: Volume, seed: int) -> int | float:
             first = int(rng.integers(max(n - PROBE, 0) + 1))
             box.append(slice(first, min(first + PROBE, n)))
         voxels = np.asarray(data[(t, c, *box)])
+        every.update(np.ascontiguousarray(voxels).tobytes())
         found.append((float(voxels.std()), float(np.median(voxels))))
     value: Any = np.median([middle for _, middle in sorted(found)[: PROBES // 4]])
-    return float(np.float32(value)) if volume.info.dtype.kind == "f" else round(float(value))
+    fill = float(np.float32(value)) if volume.info.dtype.kind == "f" else round(float(value))
+    return fill, every.hexdigest()
 
 
 def _edge(edge: int, volume: Volume) -> int:
@@ -167,6 +170,10 @@ def _check_free(dest: str) -> None:
 
 
 def _check_same(begun: Job, wanted: Job, settings: EncodeSettings) -> None:
+    if begun.source == wanted.source and begun.looked != wanted.looked:
+        raise OutputError(
+            f"{begun.dest}: was begun when {begun.source.path} held other voxels; remove it to begin anew"
+        )
     same = begun.same_work(wanted) and begun.source == wanted.source
     if not same or (settings.slope is not None and settings.slope != begun.settings.slope):
         raise OutputError(

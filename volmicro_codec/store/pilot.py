@@ -84,20 +84,21 @@ def _domain(job: Job, edge: int) -> int:
     return math.prod(min(edge + 2 * HALO, n) for n in job.grid.shape)
 
 
-def try_box(job: Job, sample: Sequence[tuple[int, Box]], slope: float, k: int) -> Tried:
+def try_box(job: Job, sample: Sequence[tuple[int, Box]], slope: float, threads: int | None, k: int) -> Tried:
     """Bytes of one box of a sample at a slope."""
     began = time.monotonic()
     number, box = sample[k]
     brick = job.grid.brick(number)
     around, within = job.grid.with_halo(box)
     voxels = np.asarray(job.open().data[(brick.t, brick.c, *around)])
+    settings = replace(job.settings, slope=slope, threads=job.settings.threads or threads)
     size = 0
     for level in range(job.grid.own_levels):
         if level:
             voxels = halved(voxels)
             z, y, x = (slice(s.start // 2, -(-s.stop // 2)) for s in within)
             within = (z, y, x)
-        data, _ = encode_box(voxels, within, level, job.info, replace(job.settings, slope=slope))
+        data, _ = encode_box(voxels, within, level, job.info, settings)
         size += 0 if is_fill(data, job.fill) else len(data)
     return Tried(size, time.monotonic() - began)
 
@@ -129,7 +130,7 @@ def find_slope(
 
     def at(slope: float) -> Pilot:
         found: dict[int, Tried] = {}
-        for k, result in runner.run(partial(try_box, job, sample, slope), range(len(sample))):
+        for k, result in runner.run(partial(try_box, job, sample, slope, runner.threads), range(len(sample))):
             if isinstance(result, Failure):
                 raise InputError(f"brick {sample[k][0]} of the sample: {result.error}")
             found[k] = result
