@@ -1,12 +1,14 @@
-"""An encode into one file that is killed five times: the same bytes, no brick twice, so much memory.
+"""An encode into one file that is killed: the same bytes, no brick twice, so much memory.
 
-    python benchmarks/kills.py workers [--shape 512,768,768] [--brick 256] [--workers 2]
+    python benchmarks/kills.py workers [--shape 512,1024,1024] [--brick 256] [--workers 2]
     python benchmarks/kills.py dask        # workers of a LocalCluster are killed
     python benchmarks/kills.py tasks       # three runs of --task i/3 at once, killed one at a time
+    python benchmarks/kills.py file [--shape 100,448,448]      # a phantom that is encoded at once, 20 kills
 
-The volume is that of `scale_volume`, written as OME-Zarr. It is encoded once without kills; then again, while
-what works on it is killed (-9) at random moments and started anew by the same command. Memory is that of all
-processes together, sampled. Results of all kinds are kept in one file.
+The volume of bricks is that of `scale_volume`, written as OME-Zarr. It is encoded once without kills; then
+again, while what works on it is killed (-9) at random moments and started anew by the same command. Of the
+phantom the target is looked at after each kill, and one that is whole makes room for the next encode. Memory
+is that of all processes together, sampled. Results of all kinds are kept in one file.
 """
 
 from __future__ import annotations
@@ -30,70 +32,32 @@ from typing import Any
 
 import numpy as np
 import scale_volume
+from processes import Watch
 
-from volmicro_codec.io import write_volume
+from volmicro_codec.phantom import make_phantom
 from volmicro_codec.store.job import DONE
-from volmicro_codec.volume import VolumeInfo
 
 HERE = Path(__file__).resolve().parent
-KILLS = 5
+KILLS, FILE_KILLS = 5, 20
 TASKS = 3
+SHAPES = {"file": "100,448,448"}
 
 
-class Watch:
-    """Memory of all processes below this one, and the bricks that are done, over time."""
+class Twice:
+    """Looks which bricks are done, and which of them are done again."""
 
     def __init__(self, bricks: Path) -> None:
-        self.peak = 0
-        self.twice: set[str] = set()
+        self.names: set[str] = set()
         self._done, self._seen = bricks / DONE, dict[str, int]()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> Watch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._over.wait(0.2):
-            self.peak = max(self.peak, sum(map(memory, descendants(os.getpid()))))
-            for path in self._done.glob("[0-9]*"):
-                try:
-                    when = path.stat().st_mtime_ns
-                except FileNotFoundError:
-                    continue
-                if self._seen.setdefault(path.name, when) != when:
-                    self.twice.add(path.name)
-
-
-def descendants(pid: int) -> list[int]:
-    """All processes that a process has started, and those that they have."""
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        parents.setdefault(int(fields[1]), []).append(int(entry.name))
-    out, waiting = [], [pid]
-    while waiting:
-        found = parents.get(waiting.pop(), [])
-        out += found
-        waiting += found
-    return out
-
-
-def memory(pid: int) -> int:
-    """Bytes of a process, what it shares counted in part."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    def __call__(self) -> None:
+        for path in self._done.glob("[0-9]*"):
+            try:
+                when = path.stat().st_mtime_ns
+            except FileNotFoundError:
+                continue
+            if self._seen.setdefault(path.name, when) != when:
+                self.names.add(path.name)
 
 
 def command(source: Path, out: Path, args: argparse.Namespace, *more: str) -> list[str]:
@@ -119,6 +83,76 @@ def started(arguments: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(arguments, process_group=0, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
 
 
+def at_once(args: argparse.Namespace, shape: tuple[int, int, int], folder: Path) -> dict[str, Any]:
+    """A plain encode of a phantom, killed again and again: what there is after each kill, and at the end."""
+    source, plain, out = (folder / name for name in ("in.npy", "plain.vgm", "killed.vgm"))
+    np.save(source, make_phantom(shape, args.seed))
+
+    def encode(target: Path) -> list[str]:
+        options = ["--effort", args.effort, "--slope", str(args.slope), "-q"]
+        return [
+            sys.executable,
+            "-m",
+            "volmicro_codec.cli",
+            "encode",
+            str(source),
+            "-o",
+            str(target),
+            *options,
+        ]
+
+    began = time.monotonic()
+    with Watch() as alone:
+        subprocess.run(encode(plain), check=True, capture_output=True)
+    seconds = time.monotonic() - began
+    expected, finished, absent, whole, wrong = digest(plain), 0, 0, 0, 0
+
+    def look() -> bool:
+        nonlocal wrong
+        there = out.exists()
+        if there:
+            wrong += digest(out) != expected
+            out.unlink()
+        return there
+
+    for kills in range(1, FILE_KILLS + 1):
+        process = started(encode(out))
+        moment = random.uniform(0.0, 0.3) * seconds
+        try:
+            process.wait(moment)
+            if process.returncode != 0:
+                raise SystemExit("the encode failed")
+            finished += 1  # a run that went on from kept steps; the next begins anew, and is killed
+            look()
+            process = started(encode(out))
+            time.sleep(moment)
+        except subprocess.TimeoutExpired:
+            pass
+        kill(process)
+        if look():
+            whole += 1
+        else:
+            absent += 1
+        print(f"kill {kills} after {moment:.0f} s: absent {absent}, whole {whole}, wrong {wrong}", flush=True)
+    subprocess.run(encode(out), check=True, capture_output=True)
+    look()
+    return {
+        "voxel_bytes": 2 * int(np.prod(shape)),
+        "effort": args.effort,
+        "slope": args.slope,
+        "kills": FILE_KILLS,
+        "target_absent": absent,
+        "target_whole": whole,
+        "encodes_finished": finished + whole + 1,
+        "of_other_bytes": wrong,
+        "file_bytes": plain.stat().st_size,
+        "left_beside": sorted(p.name for p in folder.iterdir() if p not in (source, plain)),
+        "seconds_without_kills": round(seconds),
+        "seconds": round(time.monotonic() - began),
+        "peak_bytes_without_kills": alone.peak,
+    }
+
+
 def killed_runs(arguments: list[str], pause: Callable[[], float]) -> None:
     """The same command again and again, killed but for the last time."""
     for _ in range(KILLS):
@@ -139,11 +173,29 @@ def killed_workers(source: Path, out: Path, args: argparse.Namespace, pause: Cal
         n_workers=args.workers, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL"
     ) as cluster:
         process = started(command(source, out, args, "--dask", cluster.scheduler_address))
-        for _ in range(KILLS):
+        over = threading.Event()
+
+        def restock() -> None:
+            # A worker that is killed while it starts is gone for good: schedulers of clusters start others.
+            while not over.wait(1.0):
+                cluster.scale(args.workers)
+
+        keeper = threading.Thread(target=restock)
+        keeper.start()
+        left = KILLS
+        while left and process.poll() is None:
             time.sleep(pause())
-            victim = random.choice(list(cluster.workers.values()))
-            os.kill(victim.process.process.pid, signal.SIGKILL)
+            for victim in random.sample(list(cluster.workers.values()), len(cluster.workers)):
+                worker = getattr(victim.process, "process", None)  # none yet of one that starts
+                if worker is not None and worker.pid is not None:
+                    os.kill(worker.pid, signal.SIGKILL)
+                    left -= 1
+                    break
         _, told = process.communicate()
+        over.set()
+        keeper.join()
+        if left:
+            raise SystemExit("it was done before its last kill: a larger volume, or another --seed")
         if process.returncode != 0:
             raise SystemExit(f"the encode failed: {told.decode()}")
 
@@ -166,13 +218,55 @@ def killed_tasks(source: Path, out: Path, args: argparse.Namespace, pause: Calla
     )
 
 
+def by_bricks(args: argparse.Namespace, shape: tuple[int, int, int], folder: Path) -> dict[str, Any]:
+    """An encode brick by brick, left alone and then killed."""
+    source, plain, out = (folder / name for name in ("in.ome.zarr", "plain.vgm", "killed.vgm"))
+    scale_volume.write(str(source), shape)
+    workers = ["--workers", str(args.workers)]
+    began = time.monotonic()
+    with Watch() as alone:
+        subprocess.run(command(source, plain, args, *workers), check=True, capture_output=True)
+    seconds = time.monotonic() - began
+
+    def pause() -> float:
+        return random.uniform(0.05, 0.35) * seconds
+
+    began = time.monotonic()
+    twice = Twice(folder / ".killed.vgm.bricks")
+    with Watch(twice) as watch:
+        if args.how == "workers":
+            killed_runs(command(source, out, args, *workers), pause)
+        elif args.how == "dask":
+            killed_workers(source, out, args, pause)
+        else:
+            killed_tasks(source, out, args, pause)
+    return {
+        "voxel_bytes": 2 * int(np.prod(shape)),
+        "empty": args.empty,
+        "brick": args.brick,
+        "bricks": int(np.prod([-(-n // args.brick) for n in shape])),
+        "effort": args.effort,
+        "slope": args.slope,
+        "workers": TASKS if args.how == "tasks" else args.workers,
+        "kills": KILLS,
+        "file_bytes": out.stat().st_size,
+        "same_bytes": digest(out) == digest(plain),
+        "bricks_done_twice": sorted(twice.names),
+        "left_beside": sorted(p.name for p in folder.iterdir() if p not in (source, plain, out)),
+        "seconds_without_kills": round(seconds),
+        "seconds": round(time.monotonic() - began),
+        "peak_bytes_without_kills": alone.peak,
+        "peak_bytes": watch.peak,
+    }
+
+
 def main() -> None:
     """Make the volume, encode it both ways, write the result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("how", choices=("workers", "dask", "tasks"))
-    parser.add_argument("--shape", default="512,768,768", help="of the volume; z,y,x")
+    parser.add_argument("how", choices=("workers", "dask", "tasks", "file"))
+    parser.add_argument("--shape", help="of the volume; z,y,x")
     parser.add_argument(
         "--empty", type=float, default=scale_volume.EMPTY, help="share of cells without structure"
     )
@@ -185,51 +279,12 @@ def main() -> None:
     args = parser.parse_args()
     random.seed(args.seed)
     scale_volume.EMPTY = args.empty
-    z, y, x = (int(n) for n in args.shape.split(","))
+    z, y, x = (int(n) for n in (args.shape or SHAPES.get(args.how, "512,1024,1024")).split(","))
     with tempfile.TemporaryDirectory() as folder:
-        source, plain, out = (Path(folder) / name for name in ("in.ome.zarr", "plain.vgm", "killed.vgm"))
-        planes = (
-            scale_volume.read(0, 0, (slice(k, min(k + 16, z)), slice(0, y), slice(0, x)))
-            for k in range(0, z, 16)
-        )
-        write_volume(source, planes, VolumeInfo((1, 1, z, y, x), np.dtype(np.uint16), "ZYX"))
-        workers = ["--workers", str(args.workers)]
-        began = time.monotonic()
-        with Watch(Path(folder) / ".plain.vgm.bricks") as alone:
-            subprocess.run(command(source, plain, args, *workers), check=True, capture_output=True)
-        seconds = time.monotonic() - began
-
-        def pause() -> float:
-            return random.uniform(0.05, 0.35) * seconds
-
-        began = time.monotonic()
-        with Watch(Path(folder) / ".killed.vgm.bricks") as watch:
-            if args.how == "workers":
-                killed_runs(command(source, out, args, *workers), pause)
-            elif args.how == "dask":
-                killed_workers(source, out, args, pause)
-            else:
-                killed_tasks(source, out, args, pause)
-        row: dict[str, Any] = {
-            "voxel_bytes": 2 * z * y * x,
-            "empty": args.empty,
-            "brick": args.brick,
-            "bricks": int(np.prod([-(-n // args.brick) for n in (z, y, x)])),
-            "effort": args.effort,
-            "slope": args.slope,
-            "workers": TASKS if args.how == "tasks" else args.workers,
-            "kills": KILLS,
-            "file_bytes": out.stat().st_size,
-            "same_bytes": digest(out) == digest(plain),
-            "bricks_done_twice": sorted(watch.twice),
-            "left_beside": sorted(p.name for p in Path(folder).iterdir() if p not in (source, plain, out)),
-            "seconds_without_kills": round(seconds),
-            "seconds": round(time.monotonic() - began),
-            "peak_bytes_without_kills": alone.peak,
-            "peak_bytes": watch.peak,
-            "machine": f"{platform.machine()} {os.cpu_count()} cores, shared with other work",
-            "date": datetime.date.today().isoformat(),
-        }
+        make = at_once if args.how == "file" else by_bricks
+        row = make(args, (z, y, x), Path(folder))
+    row["machine"] = f"{platform.machine()} {os.cpu_count()} cores, shared with other work"
+    row["date"] = datetime.date.today().isoformat()
     results = json.loads(args.out.read_text()) if args.out.exists() else {}
     results[args.how] = row
     args.out.write_text(json.dumps(results, indent=1) + "\n")

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from volmicro_codec.io.lazy_images import Box, LazyImages
+from volmicro_codec.io.zarr_metadata import describe
+from volmicro_codec.io.zarr_pyramid import create
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.store.job import Input
 from volmicro_codec.volume import Volume, VolumeInfo
@@ -20,6 +22,7 @@ CELL = 256
 EMPTY = 0.4
 """Share of the cells that hold nothing but background."""
 OFFSET, BACKGROUND, READ_NOISE = 100.0, 12.0, 2.0
+QUANTILES = 1 << 16
 
 
 @lru_cache(maxsize=1)
@@ -29,15 +32,23 @@ def tile() -> npt.NDArray[np.float32]:
     return np.asarray(truth, np.float32) - np.float32(OFFSET)
 
 
+@lru_cache(maxsize=1)
+def quiet() -> npt.NDArray[np.uint16]:
+    """Quantiles of the background's counts, of which voxels are drawn: many times as fast as its noise."""
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(BACKGROUND, 64 * QUANTILES) + rng.normal(OFFSET, READ_NOISE, 64 * QUANTILES)
+    counts.sort()
+    return np.rint(counts[32::64]).astype(np.uint16)
+
+
 @lru_cache(maxsize=8)
 def cell(z: int, y: int, x: int) -> npt.NDArray[np.uint16]:
     """One cell, with its own noise; the same whenever it is made."""
     rng = np.random.default_rng([z, y, x])
     if rng.random() < EMPTY:
-        expected: Any = np.full((CELL,) * 3, BACKGROUND, np.float32)
-    else:
-        flips = tuple(slice(None, None, -1 if turned else 1) for turned in rng.integers(0, 2, 3))
-        expected = (tile()[flips] - BACKGROUND) * np.float32(rng.uniform(0.3, 1.0)) + np.float32(BACKGROUND)
+        return quiet()[rng.integers(0, QUANTILES, (CELL,) * 3, np.uint16)]
+    flips = tuple(slice(None, None, -1 if turned else 1) for turned in rng.integers(0, 2, 3))
+    expected = (tile()[flips] - BACKGROUND) * np.float32(rng.uniform(0.3, 1.0)) + np.float32(BACKGROUND)
     counts = rng.poisson(np.maximum(expected, 0)) + rng.normal(OFFSET, READ_NOISE, (CELL,) * 3)
     return np.clip(np.rint(counts), 0, 65535).astype(np.uint16)
 
@@ -57,6 +68,16 @@ def read(t: int, c: int, box: Box) -> npt.NDArray[Any]:
             outside.append(slice(start - a, stop - a))
         out[tuple(outside)] = cell(*place)[tuple(inside)]
     return out
+
+
+def write(path: str, shape: tuple[int, int, int]) -> None:
+    """Its first corner as OME-Zarr of one level, each cell made once."""
+    info = VolumeInfo((1, 1, *shape), np.dtype(np.uint16), "ZYX")
+    group, (array,) = create(path, info, [shape], "0.5")
+    for at in np.ndindex(*(-(-n // CELL) for n in shape)):
+        box = tuple(slice(CELL * k, min(CELL * (k + 1), n)) for k, n in zip(at, shape, strict=True))
+        array[box] = cell(*at)[tuple(slice(0, s.stop - s.start) for s in box)]
+    group.attrs.put(describe(info, 1, [(0.0, 65535.0, OFFSET, 2 * OFFSET)], None, "0.5"))
 
 
 @dataclass(frozen=True)

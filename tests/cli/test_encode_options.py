@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from volmicro_codec.cli.encode import encode
+from volmicro_codec.cli.output import Report
 from volmicro_codec.encoder.settings import EncodeSettings, parse_size
 from volmicro_codec.errors import MissingFileError, UsageError
 from volmicro_codec.format import FileMeta, encode_file
@@ -232,3 +235,80 @@ def test_settings_survive_toml(
     path = tmp_path_factory.mktemp("toml") / "s.toml"
     path.write_text("\n".join(f"{k} = {json.dumps(v)}" for k, v in settings.changed().items()))
     assert EncodeSettings.from_toml(path) == settings
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> list[Seen]:
+    """Images of more than 100 voxels are large; what was asked of bricks, none of which are encoded."""
+    asked: list[Seen] = []
+
+    def fake(source: Any, output: str, settings: EncodeSettings, spread: Any, force: bool) -> Report:
+        asked.append({"source": source, "settings": settings, "spread": spread})
+        return Report({"output": output}, [])
+
+    monkeypatch.setattr("volmicro_codec.store.foresee.WHOLE_VOXELS", 100)
+    monkeypatch.setattr("volmicro_codec.cli.encode.encode_packed", fake)
+    return asked
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--ratio", "9"], ["--slope", "20"], ["--size", "9k", "--workers", "2"]]
+)
+def test_a_large_image_is_encoded_by_bricks_and_that_is_said(
+    vgm: Callable[..., Any], encoder: Seen, large: list[Seen], options: list[str]
+) -> None:
+    ran = vgm("encode", "v.tif", "-o", "v.vgm", *options)
+    assert ran.code == 0
+    assert ran.err == "v.tif: images of 0 Mvoxel, encoded brick by brick (--no-packed: at once)\n"
+    assert len(large) == 1
+    assert not encoder
+    assert large[0]["source"].path.endswith("v.tif")
+
+
+def test_several_volumes_are_each_encoded_as_they_are_large(
+    vgm: Callable[..., Any], encoder: Seen, large: list[Seen], tmp_path: Path
+) -> None:
+    np.save("s.npy", np.ones((2, 3, 4), np.uint16))
+    assert vgm("encode", "s.npy", "v.tif", "--output-dir", "out").code == 0
+    assert encoder["volume"].info.shape == (1, 1, 2, 3, 4)
+    assert [Path(asked["source"].path).name for asked in large] == ["v.tif"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--psnr", "40"], ["--objective", "voxels"], ["--coding", "raw"], ["--max-primitives", "9"],
+     ["--save-history", "h.json"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_only_a_whole_volume_has_keeps_it_whole_and_that_is_said(
+    vgm: Callable[..., Any], encoder: Seen, large: list[Seen], options: list[str]
+) -> None:
+    ran = vgm("encode", "v.tif", "-o", "v.vgm", *options)
+    assert ran.code == 0
+    said = "is of whole volumes: images of 0 Mvoxel are held in memory"
+    assert ran.err.splitlines()[0].startswith(f"v.tif: {options[0]}")
+    assert said in ran.err
+    assert encoder
+    assert not large
+
+
+def test_it_is_as_asked_for(vgm: Callable[..., Any], encoder: Seen, large: list[Seen]) -> None:
+    assert vgm("encode", "v.tif", "-o", "v.vgm", "--no-packed").err == ""
+    assert encoder
+    assert not large
+    encoder.clear()
+    np.save("s.npy", np.ones((2, 3, 4), np.uint16))
+    assert vgm("encode", "s.npy", "-o", "s.vgm", "--packed").err == ""
+    assert large
+    assert not encoder
+
+
+def test_through_a_pipe_it_is_whole(
+    vgm: Callable[..., Any], encoder: Seen, large: list[Seen], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path("v.tif").read_bytes())))
+    assert vgm("encode", "-", "-o", "w.vgm", "--packed").code == 2
+    ran = vgm("encode", "-", "-o", "v.vgm")
+    assert (ran.code, ran.err) == (0, "")
+    assert encoder
+    assert not large

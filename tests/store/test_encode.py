@@ -23,7 +23,7 @@ from volmicro_codec.io import read_volume
 from volmicro_codec.io.lazy_images import LazyImages
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.store.brick import encode_brick, is_done
-from volmicro_codec.store.encode import background, encode_bricks, settle, share_of_task
+from volmicro_codec.store.encode import encode_bricks, look, settle, share_of_task
 from volmicro_codec.store.finish import finish
 from volmicro_codec.store.grid import Grid
 from volmicro_codec.store.job import DONE, FOLDER, Input, Job, find_job
@@ -233,6 +233,17 @@ def test_a_store_that_was_begun_otherwise_is_left_alone(copied: Job, original: P
         settle(Input(str(original)), str(tmp_path / "mine.ome.zarr"), SETTINGS)
 
 
+def test_a_store_that_was_begun_of_other_voxels_is_left_alone(tmp_path: Path) -> None:
+    """A volume of the same name and shape has taken the place of the one whose bricks are there."""
+    rng, path, store = np.random.default_rng(0), tmp_path / "a.npy", str(tmp_path / "a.ome.zarr")
+    np.save(path, rng.integers(0, 99, (16, 32, 64)).astype(np.uint16))
+    job = settle(Input(str(path)), store, SETTINGS)
+    assert settle(Input(str(path)), store, SETTINGS) == job
+    np.save(path, rng.integers(0, 99, (16, 32, 64)).astype(np.uint16))
+    with pytest.raises(OutputError, match="held other voxels"):
+        settle(Input(str(path)), store, SETTINGS)
+
+
 @pytest.mark.slow
 def test_every_channel_and_time_point_has_bricks_of_its_own(tmp_path: Path) -> None:
     zarr = pytest.importorskip("zarr")
@@ -285,7 +296,7 @@ def test_of_a_volume_of_any_size_no_more_is_read_than_a_brick_and_its_halo(
     encode_brick(copied, 2)
     assert boxes == [math.prod(s.stop - s.start for s in around)]
     boxes.clear()
-    background(copied.open(), 0)
+    look(copied.open(), 0)
     assert max(boxes) <= 32**3
 
 

@@ -20,8 +20,11 @@ from volmicro_codec.cli.app import run
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.store.encode import encode_bricks, settle
 from volmicro_codec.store.finish import finish
+from volmicro_codec.store.foresee import edge_of_file
 from volmicro_codec.store.job import Input, Job, find_job
+from volmicro_codec.store.pilot import Pilot
 from volmicro_codec.store.runners import Here
+from volmicro_codec.volume import VolumeInfo
 
 pytestmark = pytest.mark.slow
 
@@ -150,6 +153,41 @@ def test_other_settings_do_not_go_on_with_it(
     assert run(["encode", stack, "-o", out, "--packed", "--task", "5/7", *OPTIONS]) == 0
     assert run(["encode", stack, "-o", out, "--packed", "--task", "6/7", *OPTIONS, "--slope", "4"]) == 5
     assert "with other settings" in capsys.readouterr().err
+
+
+def test_of_a_large_image_it_is_what_is_made_by_itself(
+    stack: str, expected: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("volmicro_codec.store.foresee.WHOLE_VOXELS", 10_000)
+    assert run(["encode", stack, "--output-dir", str(tmp_path), "--workers", "2", *OPTIONS]) == 0
+    assert (tmp_path / "stack.vgm").read_bytes() == expected
+    assert names(tmp_path) == ["stack.vgm"]
+
+
+def test_without_a_target_it_is_of_the_ratio_that_files_have(
+    stack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def found(job: Job, wanted: float | None, *rest: object) -> Pilot:
+        asked.append(wanted)
+        return Pilot(30.0, 1.0, 0.0, 1.0)
+
+    monkeypatch.setattr("volmicro_codec.store.encode.find_slope", found)
+    nothing = ["--packed", "--brick", "112", "--task", "5/7"]
+    assert run(["encode", stack, "-o", str(tmp_path / "a.vgm"), *nothing]) == 0
+    assert asked == [np.load(stack).nbytes / 200]
+
+
+@pytest.mark.parametrize(
+    ("shape", "edge"),
+    [((32, 647, 813), 1024), ((200, 1294, 1626), 384), ((4096, 5120, 5120), 256), ((1, 10**6, 10**6), 1024)],
+)
+def test_bricks_are_the_largest_that_with_their_halo_take_so_much_memory(
+    shape: tuple[int, int, int], edge: int
+) -> None:
+    info = VolumeInfo((1, 1, *shape), np.dtype(np.uint16))
+    assert edge_of_file(info) == edge
 
 
 def test_options_that_mean_nothing_are_refused(stack: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -17,6 +18,7 @@ import pytest
 
 from tests.store.conftest import contents, forget
 from volmicro_codec.errors import DependencyError, InputError, UsageError
+from volmicro_codec.notices import listening
 from volmicro_codec.store.encode import encode_bricks
 from volmicro_codec.store.job import Job
 from volmicro_codec.store.runners import RETRIES, Dask, Failure, Here, Processes, Runner, runner_of
@@ -154,6 +156,31 @@ def test_what_dask_gives_up_because_its_workers_died_is_asked_for_again(
     runner._distributed = SimpleNamespace(as_completed=Ended, KilledWorker=KilledWorker)
     runner._client = Scheduler(deaths)
     assert dict(runner.run(lambda item: 10 * item, range(3))) == {0: 0, 1: found, 2: 20}
+
+
+def test_a_scheduler_without_workers_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would wait for ever, and the run with it."""
+    said: list[str] = []
+    heard = threading.Event()
+
+    def listener(text: str) -> None:
+        said.append(text)
+        heard.set()
+
+    class Late(Ended):
+        def __iter__(self) -> Iterator[Future[int]]:
+            assert heard.wait(60)
+            yield from super().__iter__()
+
+    monkeypatch.setattr(Dask, "__init__", lambda self: None)
+    monkeypatch.setattr("volmicro_codec.store.runners.PATIENCE", 0.01)
+    runner: Any = Dask()  # type: ignore[call-arg]  # without a scheduler
+    runner._distributed = SimpleNamespace(as_completed=Late, KilledWorker=KilledWorker)
+    runner._client = Scheduler(0)
+    runner._client.nthreads = dict
+    with listening(listener):
+        assert dict(runner.run(lambda item: 10 * item, range(2))) == {0: 0, 1: 10}
+    assert said == ["the dask scheduler has no workers: it waits for some"]
 
 
 @pytest.mark.slow

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import types
 from collections.abc import Callable, Sequence
-from dataclasses import Field, fields, replace
+from dataclasses import Field, fields
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import click
 
-from ..atomic import atomic_output
 from ..encoder.settings import TARGETS, EncodeSettings
 from ..errors import OutputError, UsageError, VgmError
 from ..io.axes import Choice
 from ..urls import is_zarr
 from .app import Command
+from .encode_store import by_bricks, encode_packed, encode_store
+from .encode_whole import encode_whole, open_original
 from .options import (
     F,
-    Seconds,
     channel_option,
     file_argument,
     force_option,
@@ -28,17 +27,15 @@ from .options import (
     output_option,
     time_option,
 )
-from .output import bytes_text, emit_json, emit_rows, plain, remark, shape_text
-from .progress import progress
+from .output import emit_json, emit_report
 from .same_file import check_file_output, refuse_twice
 from .several import Failures, expand
 from .spread import ALONE, Spread, absolute, cluster_options, refuse_options
-from .streams import STREAM, output_path, shown, volume_path
+from .streams import STREAM, shown, volume_path
 from .terminal import say
 
 if TYPE_CHECKING:
-    from ..encoder import EncodeResult
-    from ..volume import Volume
+    from ..store.job import Input
 
 
 GROUPS = {
@@ -137,7 +134,10 @@ class EncodeCommand(Command):
 )
 @click.option("--save-params", type=click.Path(), help="Also write the Gaussians as .npz.")
 @click.option(
-    "--packed", is_flag=True, help="A .vgm of bricks, as of a store: for volumes larger than memory."
+    "--packed/--no-packed",
+    default=None,
+    help="A .vgm of bricks, as of a store, in memory that does not grow with the volume; or images at once."
+    "  [default: bricks for images of more than 67 Mvoxel]",
 )
 @cluster_options
 @click.option("--task", metavar="I/N", help="Of a store: only the I-th, from 0, of N shares of its bricks.")
@@ -155,7 +155,7 @@ def encode(
     series: int | None,
     save_history: str | None,
     save_params: str | None,
-    packed: bool,
+    packed: bool | None,
     workers: int | None,
     dask: str | None,
     task: str | None,
@@ -179,33 +179,31 @@ def encode(
     by brick, each a .vgm file and a chunk of the store, by --workers processes, a --dask scheduler, or --task
     I/N of N independent runs, after which 'vgm finish' makes an image of the store. What was begun is gone on
     with. Without a target all that is not noise is coded. --packed makes one .vgm of such bricks instead,
-    which are kept beside it until all are there: where it is killed, the same command goes on.
+    which are kept beside it until all are there: where it is killed, the same command goes on. Large images
+    are encoded so unless --no-packed says otherwise, or an option is of whole volumes.
     """
+    from ..store.job import Input
+
     settings = settings_from(config, given)
     reading = Choice(channel, time, axes, series)
     work = _work(volumes, output, output_dir)
     spread = Spread(workers, dask, task, plan)
-    if packed and (output is None or output == STREAM or is_zarr(output)):
-        raise UsageError("--packed: is of one file, -o OUT.vgm")
-    if output is not None and (packed or is_zarr(output)):
-        from ..store.job import Input
-        from .encode_store import encode_packed, encode_store
+    saved = {"--save-history": save_history, "--save-params": save_params}
 
-        saved = {"--save-history": save_history, "--save-params": save_params}
-        refuse_options(f"{output}: a store", saved if packed else {"--force": force, **saved})
+    def original(volume: str) -> Input:
+        return Input(absolute(volume), reading.channel, reading.time, reading.axes, reading.series)
+
+    if output is not None and is_zarr(output):
+        refuse_options(f"{output}: a store", {"--packed": packed is not None, "--force": force, **saved})
         if volumes[0] == STREAM:
             raise UsageError("-: a pipe is read once, the bricks of a store need a file")
-        original = Input(absolute(volumes[0]), reading.channel, reading.time, reading.axes, reading.series)
-        if not packed:
-            encode_store(original, absolute(output.rstrip("/")), settings, spread, as_json)
-            return
-        check_file_output(output, force, [config, volumes[0], *_paths_in(settings)], ".vgm")
-        encode_packed(original, absolute(output), settings, spread, force, as_json)
+        report = encode_store(original(volumes[0]), absolute(output.rstrip("/")), settings, spread)
+        emit_report(report, as_json)
         return
-    if spread != ALONE:
-        raise UsageError(
-            "--workers, --dask, --task and --plan are of stores, -o OUT.ome.zarr, and of --packed files"
-        )
+    if packed:
+        refuse_options("--packed", {**saved, "-o -": output == STREAM})
+        if STREAM in volumes:
+            raise UsageError("--packed: a pipe is read once, bricks need a file")
     if len(work) > 1 and (save_history is not None or save_params is not None):
         raise UsageError("--save-history and --save-params are of one volume")
     if as_json and output == STREAM:
@@ -223,27 +221,28 @@ def encode(
     failures = Failures()
     for volume, target in work:
         try:
-            with progress() as bar, volume_path(volume) as source_path:
-                bar.start(f"reading {shown(volume)}")
-                source = _read(source_path, volume, reading)
-                from ..encoder import encode_volume
-
-                with output_path(target, ".vgm") as path:
-                    result = encode_volume(source, path, settings, bar, force=force)
-                    _save(path, result, save_history, save_params, force)
+            with volume_path(volume) as path:
+                source = open_original(path, volume, reading)
+                asked = False if packed is None and STREAM in (volume, target) else packed
+                if by_bricks(source.info, shown(volume), settings, asked, saved):
+                    report = encode_packed(original(volume), absolute(target), settings, spread, force)
+                elif spread == ALONE:
+                    report = encode_whole(source, volume, target, settings, saved, force)
+                else:
+                    raise UsageError(
+                        "--workers, --dask, --task and --plan are of bricks: of stores, -o OUT.ome.zarr, of"
+                        " --packed files and of those of large images"
+                    )
         except VgmError as e:
             if len(work) == 1:
                 raise
             failures.add(e)
             documents.append({"input": shown(volume), "output": target, "error": str(e)})
             continue
-        if not as_json:
-            if documents:
-                say()
-            _print(target, source, result)
-        if result.remark is not None:
-            remark(result.remark)
-        documents.append(_document(shown(volume), target, source, result))
+        if documents and not as_json:
+            say()
+        emit_report(report, as_json, document=False)
+        documents.append(report.document)
     if as_json:
         emit_json(documents[0] if len(work) == 1 else documents)
     failures.exit()
@@ -287,75 +286,3 @@ def _make_directory(directory: str, targets: list[str], force: bool, inputs: lis
         raise OutputError(f"{directory}: cannot be made: {e.strerror or e}") from e
     for target in targets:
         check_file_output(target, force, inputs)
-
-
-def _read(path: str, name: str, choice: Choice) -> Volume:
-    """Read a volume; one that came through stdin has no name."""
-    from ..io import read_volume
-
-    volume = read_volume(path, choice.channel, choice.time, axes=choice.axes, series=choice.series)
-    if name == STREAM:
-        volume = replace(volume, info=replace(volume.info, source_name=None))
-    return volume
-
-
-def _save(output: str, result: EncodeResult, history: str | None, params: str | None, force: bool) -> None:
-    """Write what the published tools write beside their result: the fit's history, and the Gaussians."""
-    if history is not None:
-        with atomic_output(history, force) as temp:
-            text = json.dumps(plain(result.history), indent=1, allow_nan=False)
-            temp.write_text(text + "\n", encoding="utf-8")
-        remark(f"wrote {history}")
-    if params is not None:
-        from ..convert.tables import write_npz
-        from ..format import VgmReader
-
-        with VgmReader.open(output) as reader:
-            write_npz(params, reader, force=force)
-        remark(f"wrote {params}")
-
-
-def _document(volume: str, output: str, source: Volume, result: EncodeResult) -> dict[str, Any]:
-    return {
-        "input": volume,
-        "output": output,
-        "shape": list(source.info.squeezed_shape),
-        "axes": source.info.axes,
-        "dtype": source.info.dtype.name,
-        "uncompressed_bytes": source.info.nbytes,
-        "file_bytes": result.bytes,
-        "ratio": result.ratio,
-        "primitives": result.primitives,
-        "points": result.points,
-        "psnr": result.psnr,
-        "psnr_fg": result.psnr_fg,
-        "ssim": result.ssim,
-        "mip_ssim": result.mip_ssim,
-        "occupancy": result.occupancy,
-        "remark": result.remark,
-        "seconds": result.seconds,
-    }
-
-
-def _print(output: str, source: Volume, result: EncodeResult) -> None:
-    if output == STREAM:
-        said = f"ratio {result.ratio:.1f}, PSNR {result.psnr:.2f} dB"
-        remark(f"wrote to stdout: {bytes_text(result.bytes)}, {said}")
-    else:
-        emit_rows(_rows(output, source, result))
-
-
-def _rows(output: str, source: Volume, result: EncodeResult) -> list[tuple[str, str]]:
-    from ..convert.kinds import GAUSSIANS, POINTS, count_text
-
-    return [
-        ("file", output),
-        ("volume", f"{shape_text(source.info)}, {bytes_text(source.info.nbytes)}"),
-        ("size", bytes_text(result.bytes)),
-        ("ratio", f"{result.ratio:.1f}"),
-        ("primitives", count_text({GAUSSIANS: result.primitives - result.points, POINTS: result.points})),
-        ("PSNR", f"{result.psnr:.2f} dB, foreground {result.psnr_fg:.2f} dB"),
-        ("SSIM", f"{result.ssim:.4f}, of projections {result.mip_ssim:.4f}"),
-        ("occupancy", f"{100 * result.occupancy:.2f} %"),
-        ("time", str(Seconds(result.seconds))),
-    ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..beside import PART, bricks_name, name_beside
+from ..encoder.settings import DEFAULT_RATIO, TARGETS
 from ..errors import FormatError, IncompleteError
 from ..urls import is_zarr
 from .app import Command
 from .options import Seconds, json_option
-from .output import bytes_text, emit_json, emit_rows, remark, shape_text
+from .output import Report, bytes_text, emit_report, remark, shape_text
 from .progress import progress
 from .same_file import check_file_output
 from .spread import Spread, absolute
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from ..store.finish import Finished
     from ..store.foresee import Foreseen
     from ..store.job import Input, Job
+    from ..volume import VolumeInfo
 
 WIDTH = 12
 
@@ -39,37 +43,80 @@ class Encoded:
 
     job: Job
     there: int
-    finished: Finished | None
+    finished: Finished
 
 
-def encode_store(source: Input, dest: str, settings: EncodeSettings, spread: Spread, as_json: bool) -> None:
+def encode_store(source: Input, dest: str, settings: EncodeSettings, spread: Spread) -> Report:
     """Encode what is not there yet of a store, as far as this run is to; finish it where that was all."""
     began = time.monotonic()
     with progress() as bar:
-        encoded = _encode(source, dest, settings, spread, bar, as_json, dest, keep_job=False)
-    if encoded is not None and encoded.finished is not None:
-        rows = ("store", dest, time.monotonic() - began, encoded.there)
-        _emit_finished(encoded.job, encoded.finished, *rows, as_json)
+        encoded = _encode(source, dest, settings, spread, bar, dest, keep_job=False)
+    if not isinstance(encoded, Encoded):
+        return encoded
+    rows = ("store", dest, time.monotonic() - began, encoded.there)
+    return _finished(encoded.job, encoded.finished, *rows)
+
+
+def by_bricks(
+    info: VolumeInfo,
+    name: str,
+    settings: EncodeSettings,
+    packed: bool | None,
+    whole: Mapping[str, str | None],
+) -> bool:
+    """Whether a file is made brick by brick; said in a line where that, or its memory, was not asked for.
+
+    Parameters
+    ----------
+    info : VolumeInfo
+        Of what goes into the file.
+    name : str
+        Of the volume.
+    settings : EncodeSettings
+    packed : bool or None
+        What was asked for.
+    whole : dict
+        Options that only an encode of a whole volume has, and what was given.
+    """
+    from ..store.encode import whole_only
+    from ..store.foresee import WHOLE_VOXELS
+
+    voxels = math.prod(info.shape[2:])
+    if packed is not None or voxels <= WHOLE_VOXELS:
+        return bool(packed)
+    other = whole_only(settings) or next((flag for flag, value in whole.items() if value), None)
+    if other is not None:
+        remark(
+            f"{name}: {other} is of whole volumes: images of {voxels / 1e6:,.0f} Mvoxel are held in memory"
+        )
+        return False
+    remark(f"{name}: images of {voxels / 1e6:,.0f} Mvoxel, encoded brick by brick (--no-packed: at once)")
+    return True
 
 
 def encode_packed(
-    source: Input, output: str, settings: EncodeSettings, spread: Spread, force: bool, as_json: bool
-) -> None:
+    source: Input, output: str, settings: EncodeSettings, spread: Spread, force: bool
+) -> Report:
     """The same into one file: a store beside it is packed when all its bricks are there, and removed."""
+    from ..store.foresee import edge_of_file
+
     began = time.monotonic()
     hidden = _bricks_of(output)
+    if all(getattr(settings, target) is None for target in TARGETS):
+        settings = replace(settings, ratio=DEFAULT_RATIO)
+    settings = replace(settings, brick=settings.brick or edge_of_file(source.open().info))
     try:
         with progress() as bar:
-            encoded = _encode(source, hidden, settings, spread, bar, as_json, output, keep_job=True)
-            if encoded is None or encoded.finished is None:
-                return
+            encoded = _encode(source, hidden, settings, spread, bar, output, keep_job=True)
+            if not isinstance(encoded, Encoded):
+                return encoded
             size = _pack(hidden, output, force, bar)
     except BaseException:
         if os.path.exists(hidden):
             remark(f"what is done of {output} is kept in {hidden}: the same command goes on with it")
         raise
     rows = ("file", output, time.monotonic() - began, encoded.there)
-    _emit_finished(encoded.job, encoded.finished, *rows, as_json, size)
+    return _finished(encoded.job, encoded.finished, *rows, size)
 
 
 def _bricks_of(output: str) -> str:
@@ -95,12 +142,11 @@ def _encode(
     settings: EncodeSettings,
     spread: Spread,
     bar: Progress,
-    as_json: bool,
     shown: str,
     *,
     keep_job: bool,
-) -> Encoded | None:
-    """Encode into a store, which is called ``shown``; None where this run was only to plan."""
+) -> Encoded | Report:
+    """Encode into a store, which is called ``shown``; of a plan, and of a share, what there is to say."""
     from ..store import encode as bricks
     from ..store.finish import finish, listed
 
@@ -114,8 +160,7 @@ def _encode(
         if spread.plan:
             job, foreseen = bricks.plan(source, dest, settings, runner, remark)
             bar.finish()
-            _emit_plan(job, foreseen, shown, as_json)
-            return None
+            return _plan(job, foreseen, shown)
         job = bricks.settle(source, dest, settings, runner, remark, spread.here)
         numbers = range(len(job.grid)) if share is None else bricks.share_of_task(job, *share)
         bar.start("encoding bricks", len(numbers))
@@ -133,11 +178,9 @@ def _encode(
         "output": shown, "task": spread.task, "bricks": len(numbers), "there_before": worked.there,
         "bytes": sum(sum(d.sizes) for d in worked.done), "seconds": time.monotonic() - began,
     }  # fmt: skip
-    if as_json:
-        emit_json(document)
-    else:
-        remark(f"task {spread.task}: {len(worked.done)} bricks encoded, {worked.there} were there")
-    return Encoded(job, worked.there, None)
+    return Report(
+        document, [], [f"task {spread.task}: {len(worked.done)} bricks encoded, {worked.there} were there"]
+    )
 
 
 @click.command(cls=Command)
@@ -167,19 +210,19 @@ def finish(store: str, as_json: bool) -> None:
         if packed:
             size = _pack(job.dest, dest, False, bar)
     what = ("file" if packed else "store", dest, time.monotonic() - began, len(job.grid))
-    _emit_finished(job, finished, *what, as_json, size)
+    report = _finished(job, finished, *what, size)
+    emit_report(report, as_json)
 
 
-def _emit_finished(
+def _finished(
     job: Job,
     finished: Finished,
     what: str,
     output: str,
     seconds: float,
     there: int,
-    as_json: bool,
     packed_size: int | None = None,
-) -> None:
+) -> Report:
     size = finished.size if packed_size is None else packed_size
     document: dict[str, Any] = {
         "output": output,
@@ -195,26 +238,21 @@ def _emit_finished(
         "mse": finished.mse,
         "seconds": seconds,
     }
-    if as_json:
-        emit_json(document)
-        return
     pyramid = finished.size - finished.full_size
-    emit_rows(
-        [
-            (what, output),
-            ("volume", f"{shape_text(job.info)}, {bytes_text(job.info.nbytes)}"),
-            ("size", f"{bytes_text(size)}, of which coarser levels {bytes_text(pyramid)}"),
-            ("ratio", f"{document['ratio']:.1f}"),
-            ("bricks", f"{finished.bricks:,}, of which {finished.empty:,} left out, {there:,} there before"),
-            ("slope", f"{job.settings.slope:.5g}"),
-            ("RMS error", f"{finished.mse**0.5:.4g} grey values, noise included"),
-            ("time", str(Seconds(seconds))),
-        ],
-        WIDTH,
-    )
+    rows = [
+        (what, output),
+        ("volume", f"{shape_text(job.info)}, {bytes_text(job.info.nbytes)}"),
+        ("size", f"{bytes_text(size)}, of which coarser levels {bytes_text(pyramid)}"),
+        ("ratio", f"{document['ratio']:.1f}"),
+        ("bricks", f"{finished.bricks:,}, of which {finished.empty:,} left out, {there:,} there before"),
+        ("slope", f"{job.settings.slope:.5g}"),
+        ("RMS error", f"{finished.mse**0.5:.4g} grey values, noise included"),
+        ("time", str(Seconds(seconds))),
+    ]
+    return Report(document, rows, width=WIDTH)
 
 
-def _emit_plan(job: Job, foreseen: Foreseen, output: str, as_json: bool) -> None:
+def _plan(job: Job, foreseen: Foreseen, output: str) -> Report:
     from ..store.foresee import workers_that_fit
 
     document: dict[str, Any] = {
@@ -232,25 +270,17 @@ def _emit_plan(job: Job, foreseen: Foreseen, output: str, as_json: bool) -> None
         "worker_bytes": foreseen.memory,
         "workers_here": workers_that_fit(foreseen),
     }
-    if as_json:
-        emit_json(document)
-        return
     size, seconds = foreseen.size or 0.0, foreseen.seconds or 0.0
     give = "all bricks were tried" if not foreseen.error else f"give or take {100 * foreseen.error:.0f} %"
-    emit_rows(
-        [
-            ("output", output),
-            ("volume", f"{shape_text(job.info)}, {bytes_text(job.info.nbytes)}"),
-            (
-                "bricks",
-                f"{foreseen.bricks:,} of {job.edge} voxels a side, {foreseen.objects:,} objects at most",
-            ),
-            ("to read", f"{bytes_text(foreseen.read_bytes)} with halos"),
-            ("slope", f"{job.settings.slope:.6g} (--slope {job.settings.slope:.6g} skips the sample)"),
-            ("size", f"{bytes_text(round(size))}, {give}"),
-            ("time", f"{seconds / 3600:,.3g} hours of one worker"),
-            ("memory", f"{bytes_text(foreseen.memory)} a worker at most"),
-            ("here", f"--workers {document['workers_here']} fit this machine"),
-        ],
-        WIDTH,
-    )
+    rows = [
+        ("output", output),
+        ("volume", f"{shape_text(job.info)}, {bytes_text(job.info.nbytes)}"),
+        ("bricks", f"{foreseen.bricks:,} of {job.edge} voxels a side, {foreseen.objects:,} objects at most"),
+        ("to read", f"{bytes_text(foreseen.read_bytes)} with halos"),
+        ("slope", f"{job.settings.slope:.6g} (--slope {job.settings.slope:.6g} skips the sample)"),
+        ("size", f"{bytes_text(round(size))}, {give}"),
+        ("time", f"{seconds / 3600:,.3g} hours of one worker"),
+        ("memory", f"{bytes_text(foreseen.memory)} a worker at most"),
+        ("here", f"--workers {document['workers_here']} fit this machine"),
+    ]
+    return Report(document, rows, width=WIDTH)

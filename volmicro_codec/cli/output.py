@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -45,6 +46,26 @@ def emit_rows(rows: Sequence[tuple[str, str]], least: int = 11) -> None:
     width = max(least, *(len(name) for name, _ in rows))
     for name, value in rows:
         say(f"{name:<{width}}  {value}")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a command has to say: as a document, as rows, and remarks beside either."""
+
+    document: dict[str, Any]
+    rows: list[tuple[str, str]]
+    remarks: list[str] = field(default_factory=list)
+    width: int = 11
+
+
+def emit_report(report: Report, as_json: bool, *, document: bool = True) -> None:
+    """Rows on stdout, or the document where that is asked for and not left to the caller; then remarks."""
+    if as_json and document:
+        emit_json(report.document)
+    elif report.rows and not as_json:
+        emit_rows(report.rows, report.width)
+    for line in report.remarks:
+        remark(line)
 
 
 def bytes_text(n: int) -> str:

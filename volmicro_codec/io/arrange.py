@@ -58,7 +58,8 @@ class Source:
     dtype : numpy.dtype
     described : Described
     read : callable
-        Gives the voxels at a key of an index or ``slice(None)`` for each dimension.
+        Gives the voxels at a key of an index or a slice, of a step of at least 1, for each dimension. No more
+        is held than these and what holds a plane of them: strips, tiles, chunks.
     """
 
     axes: str
@@ -214,6 +215,20 @@ def in_native_order(data: AnyArray) -> AnyArray:
     for i in range(data.shape[0]):
         out[i] = data[i]
     return out
+
+
+def ranges_of(shape: tuple[int, ...], key: Key) -> list[range]:
+    """The indices that a key asks for on each dimension."""
+    return [
+        range(*k.indices(n)) if isinstance(k, slice) else range(k, k + 1)
+        for n, k in zip(shape, key, strict=True)
+    ]
+
+
+def lengths_of(shape: tuple[int, ...], key: Key) -> tuple[int, ...]:
+    """Shape of the voxels at a key."""
+    found = zip(ranges_of(shape, key), key, strict=True)
+    return tuple(len(r) for r, k in found if isinstance(k, slice))
 
 
 def new_voxels(shape: tuple[int, ...], dtype: np.dtype) -> AnyArray:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from ..errors import OutputError
 from ..volume import VolumeInfo
 from .ome_tiff import read_companion as read
+from .ome_tiff import read_companion_lazily as read_lazily
 
-__all__ = ["read", "write"]
+__all__ = ["read", "read_lazily", "write"]
 
 
 def write(

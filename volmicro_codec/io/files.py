@@ -104,8 +104,9 @@ def open_volume(
 ) -> Volume:
     """A volume of any size, of which only the boxes are read that are sliced out of its data.
 
-    Parameters and errors are those of `read_volume`; values that are not finite are found when their box is
-    read. A stack of plane files, or an OME-XML file, is read as `read_volume` does.
+    Parameters and errors are those of `read_volume`; damage, and values that are not finite, are found when
+    their box is read. Of compressed TIFF the strips or tiles are decoded that a box meets, of OME-Zarr the
+    chunks.
     """
     return _read(os.fspath(path), Choice(channel, time, axes, series), lazy=True)
 
@@ -121,11 +122,11 @@ def _read(name: str, choice: Choice, lazy: bool) -> Volume:
                     f"{name}: no {'file matches' if glob.has_magic(name) else 'such file'}"
                 )
             if len(found) > 1:
-                return stack_files.read(name, found, choice)
+                return stack_files.read(name, found, choice, lazy)
             name = found[0]
         kind = format_by_content(name) if os.path.isdir(name) else _format_of_file(name)
         if kind is None:
-            return stack_files.read(name, stack_files.listed(name), choice)
+            return stack_files.read(name, stack_files.listed(name), choice, lazy)
         return _reader(kind, lazy)(name, choice)
     except PermissionError as e:
         raise InputError(f"{e.filename or name}: no permission to read it") from e

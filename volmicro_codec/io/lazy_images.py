@@ -111,7 +111,7 @@ class LazyImages:
 def arranged_lazily(
     name: str, opened: Callable[[], contextlib.AbstractContextManager[Source]], choice: Choice
 ) -> Volume:
-    """The chosen part of an image, as a volume whose voxels are read box by box, plane after plane.
+    """The chosen part of an image, as a volume whose voxels are read box by box.
 
     Parameters
     ----------
@@ -128,26 +128,22 @@ def arranged_lazily(
     at = chosen(stored, choice.channel, choice.time)
     sizes = {a: n for a, n in zip(named.axes, named.sizes, strict=True) if a not in at}
     places = dict(zip(named.axes, named.places, strict=True))
-    flat = [a for a in named.axes if a in "YX" and places[a] is not None]
+    inner = [a for a in named.axes if a in "ZYX"]
     native = source.dtype.newbyteorder("=")
 
     def read(t: int, c: int, box: Box) -> AnyArray:
-        planes, rows, columns = box
-        depth = range(planes.start, planes.stop, planes.step)
-        lengths = [len(range(b.start, b.stop, b.step)) for b in box]
-        out = new_voxels((lengths[0], lengths[1], lengths[2]), native)
+        asked = dict(zip("ZYX", box, strict=True))
+        where: dict[str, int | slice] = {"T": t, "C": c, **asked, **at}
+        lengths = {a: len(range(b.start, b.stop, b.step)) for a, b in asked.items()}
         with opened() as source:
-            for k, z in enumerate(depth):
-                where = {"T": t, "C": c, "Z": z, **at}
-                key: list[int | slice] = [0] * len(source.shape)
-                for a, place in places.items():
-                    if place is not None:
-                        key[place] = slice(None) if a in flat else where[a]
-                plane = source.read(tuple(key)).reshape([sizes[a] for a in named.axes if a in "YX"])
-                if named.axes.index("X") < named.axes.index("Y"):
-                    plane = plane.T
-                out[k] = plane[rows, columns]
-        check_finite_image(name, out, t, c, depth)
+            key: list[int | slice] = [0] * len(source.shape)
+            for a, place in places.items():
+                if place is not None:
+                    key[place] = where[a]
+            found = source.read(tuple(key)).reshape([lengths[a] for a in inner])
+        # A box of a memory map is copied: it would keep the pages around it.
+        out: AnyArray = np.ascontiguousarray(found.transpose([inner.index(a) for a in "ZYX"]))
+        check_finite_image(name, out, t, c, range(box[0].start, box[0].stop, box[0].step))
         return out
 
     shape = (sizes.get("T", 1), sizes.get("C", 1), sizes["Z"], sizes["Y"], sizes["X"])

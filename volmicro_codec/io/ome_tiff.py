@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,9 @@ from ..errors import InputError
 from ..volume import Volume
 from .arrange import AnyArray, Key, Source, arranged, in_native_order
 from .axes import Choice
+from .lazy_images import arranged_lazily
 from .ome_xml import OmeImage, OmeXml, TiffData, parse
-from .tiff_pages import check_extent, ome_text, opened, planes
+from .tiff_pages import ome_text, opened, page_voxels, planes
 
 _REDUCED = 1  # of NewSubfileType: a page that is a smaller copy of another
 
@@ -46,10 +48,20 @@ def is_set(path: str, text: str) -> bool:
 
 def read_companion(path: str, choice: Choice) -> Volume:
     """Read an image that a file of nothing but OME-XML describes; its voxels are in TIFF files beside it."""
+    with _companion(path, choice) as source:
+        return arranged(path, source, choice)
+
+
+def read_companion_lazily(path: str, choice: Choice) -> Volume:
+    """The same with voxels that are read box by box; see `io.open_volume`."""
+    return arranged_lazily(path, lambda: _companion(path, choice), choice)
+
+
+@contextlib.contextmanager
+def _companion(path: str, choice: Choice) -> Iterator[Source]:
     ome = parse(path, _text_of(path))
     with contextlib.ExitStack() as stack:
-        source = _source(path, ome, _Files(path, ome, stack, {}, None), choice)
-        return arranged(path, source, choice)
+        yield _source(path, ome, _Files(path, ome, stack, {}, None), choice)
 
 
 @dataclass
@@ -135,11 +147,15 @@ def _source(path: str, ome: OmeXml, files: _Files, choice: Choice) -> Source:
     elif image.samples > 1:
         axes, shape = f"{axes[:-2]}SYX", (*shape[:-2], image.samples, *shape[-2:])
 
+    @cache
+    def mapped() -> AnyArray | None:
+        return _mapped(path, image, sizes, where, files, dtype) if image.samples == 1 else None
+
     def voxels(key: Key) -> AnyArray:
         leading = {a: n for n, a in enumerate(axes) if a in sizes}
-        mapped = _mapped(path, image, sizes, where, files, dtype) if image.samples == 1 else None
-        if mapped is not None:
-            return in_native_order(np.asanyarray(mapped.reshape(shape)[key]))
+        at_once = mapped()
+        if at_once is not None:
+            return in_native_order(np.asanyarray(at_once.reshape(shape)[key]))
 
         def plane(index: tuple[int, ...]) -> AnyArray:
             at = {a: index[leading[a]] if a in leading else 0 for a in "TCZ"}
@@ -149,9 +165,7 @@ def _source(path: str, ome: OmeXml, files: _Files, choice: Choice) -> Source:
                 raise InputError(f"{path}: its OME-XML does not say which page the plane of {said} is")
             page = files.pages(found[0])[found[1]]
             _check_page(found[0], image, page, dtype)
-            check_extent(found[0], page)
-            whole: AnyArray = page.asarray()
-            return whole
+            return page_voxels(found[0], page, key[len(leading) :])
 
         return planes(shape, dtype, key, len(leading), plane)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import itertools
 import os
@@ -13,8 +14,9 @@ import numpy as np
 
 from ..errors import InputError, UsageError
 from ..volume import Volume
-from .arrange import AnyArray, Key, Source, arranged, new_voxels
+from .arrange import AnyArray, Key, Source, arranged, lengths_of, new_voxels, ranges_of
 from .axes import Choice
+from .lazy_images import arranged_lazily
 from .registry import TIFF, format_by_content
 
 _NUMBER = re.compile(r"(\d+)")
@@ -44,7 +46,7 @@ def listed(directory: str) -> list[str]:
     return sorted(found, key=_natural)
 
 
-def read(name: str, files: Sequence[str], choice: Choice) -> Volume:
+def read(name: str, files: Sequence[str], choice: Choice, lazy: bool = False) -> Volume:
     """Read files of one plane each (or, where `choice` names the axes, of more) as one stack.
 
     Parameters
@@ -55,6 +57,8 @@ def read(name: str, files: Sequence[str], choice: Choice) -> Volume:
         Sorted.
     choice : Choice
         Its axes are those that the numbers in the names count, then those of a file.
+    lazy : bool
+        Whether voxels are read box by box (see `io.open_volume`).
 
     Raises
     ------
@@ -70,7 +74,8 @@ def read(name: str, files: Sequence[str], choice: Choice) -> Volume:
     with opened(files[0]) as tif:
         text = ome_text(tif)
     if len(files) == 1 or (text is not None and ome_tiff.is_set(files[0], text)):
-        return tiff.read(files[0], choice)  # such metadata say themselves which plane is in which file
+        # Such metadata say themselves which plane is in which file.
+        return tiff.read_lazily(files[0], choice) if lazy else tiff.read(files[0], choice)
     alone = Choice(series=choice.series)
     with tiff.image_of(files[0], alone) as first:
         axes, shape, places = _planes_of(first)
@@ -86,7 +91,7 @@ def read(name: str, files: Sequence[str], choice: Choice) -> Volume:
 
     def voxels(key: Key) -> AnyArray:
         leading, inner = key[: len(counted)], key[len(counted) :]
-        out = new_voxels(_lengths((*counted, *shape), key), first.dtype.newbyteorder("="))
+        out = new_voxels(lengths_of((*counted, *shape), key), first.dtype.newbyteorder("="))
         for at, index in _indices(counted, leading):
             file = files[int(np.ravel_multi_index(index, counted))]
             with tiff.image_of(file, alone) as one:
@@ -102,7 +107,10 @@ def read(name: str, files: Sequence[str], choice: Choice) -> Volume:
         return out
 
     source = Source("Q" * len(counted) + axes, (*counted, *shape), first.dtype, first.described, voxels)
-    return arranged(name, source, replace(choice, axes=choice.axes or f"Z{axes}"))
+    choice = replace(choice, axes=choice.axes or f"Z{axes}")
+    if lazy:
+        return arranged_lazily(name, lambda: contextlib.nullcontext(source), choice)
+    return arranged(name, source, choice)
 
 
 def _planes_of(source: Source) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
@@ -113,13 +121,9 @@ def _planes_of(source: Source) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
     return "".join(source.axes[k] for k in places), tuple(source.shape[k] for k in places), places
 
 
-def _lengths(shape: tuple[int, ...], key: Key) -> tuple[int, ...]:
-    return tuple(n for n, k in zip(shape, key, strict=True) if isinstance(k, slice))
-
-
 def _indices(shape: tuple[int, ...], key: Key) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Where each of the files that a key asks for goes, and which it is."""
-    ranges = [range(n) if isinstance(k, slice) else range(k, k + 1) for n, k in zip(shape, key, strict=True)]
+    ranges = ranges_of(shape, key)
     for at in itertools.product(*(range(len(r)) for r in ranges)):
         kept = tuple(i for i, k in zip(at, key, strict=True) if isinstance(k, slice))
         yield kept, tuple(r[i] for r, i in zip(ranges, at, strict=True))

@@ -24,7 +24,7 @@ from .axes import Choice
 from .lazy_images import arranged_lazily
 from .metadata import Described, described
 from .ome_xml import to_ome
-from .tiff_pages import check_extent, ome_text, opened, planes
+from .tiff_pages import ome_text, opened, page_voxels, planes
 from .vendors import describe_lsm, describe_micromanager
 
 _CLASSIC_LIMIT = (1 << 32) - (1 << 25)
@@ -169,9 +169,7 @@ def _voxels(path: str, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, 
         page = series.pages[int(np.ravel_multi_index(index, shape[:leading])) if index else 0]
         if page is None:
             raise InputError(f"{path}: plane {index} ({series.axes[:leading]}) is not in the file")
-        check_extent(path, page)
-        voxels: AnyArray = page.asarray()[key[leading:]]
-        return voxels
+        return page_voxels(path, page, key[leading:])
 
     return planes(shape, np.dtype(series.dtype), key, leading, plane)
 

@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 
 from ..errors import InputError, VgmError
-from .arrange import AnyArray, Key, new_voxels
+from .arrange import AnyArray, Key, lengths_of, new_voxels, ranges_of
 
 _log = logging.getLogger("tifffile")
 _LESS = re.compile(
@@ -80,21 +80,66 @@ def planes(
     shape : tuple of int
         Of the whole array.
     dtype : numpy.dtype
-    key : tuple of (int or slice(None))
+    key : tuple of (int or slice)
         One for each dimension.
     leading : int
         Dimensions before those of a plane.
     plane : callable
         Gives the voxels of the plane at an index on the leading dimensions, the rest of the key applied.
     """
-    kept = [n for n, k in zip(shape, key, strict=True) if isinstance(k, slice)]
-    out = new_voxels(tuple(kept), dtype.newbyteorder("="))
-    ranges = [range(n) if isinstance(k, slice) else range(k, k + 1) for n, k in zip(shape, key, strict=True)]
+    out = new_voxels(lengths_of(shape, key), dtype.newbyteorder("="))
+    ranges = ranges_of(shape, key)
     for at in np.ndindex(*(len(r) for r in ranges[:leading])):
         index = tuple(r[i] for r, i in zip(ranges, at, strict=False))
         where = tuple(i for i, k in zip(at, key, strict=False) if isinstance(k, slice))
         out[where] = plane(index)
     return out
+
+
+def page_voxels(path: str, page: Any, key: Key) -> AnyArray:
+    """Voxels of a page at a key: of its strips or tiles those are read and decoded that hold some of them.
+
+    Raises
+    ------
+    InputError
+        Where the page's bytes reach past the end of its file.
+    """
+    check_extent(path, page)
+    keyframe = page.keyframe
+    shape = tuple(int(n) for n in keyframe.shape)
+    ranges = ranges_of(shape, key)
+    if keyframe.axes not in ("YX", "ZYX") or all(len(r) == n for r, n in zip(ranges, shape, strict=True)):
+        whole: AnyArray = page.asarray()
+        return whole[key]
+    lo, hi = [r.start for r in ranges], [r[-1] + 1 if r else r.start for r in ranges]
+    out = np.empty([b - a for a, b in zip(lo, hi, strict=True)], keyframe.dtype.newbyteorder("="))
+    edges = keyframe.chunks[-len(shape) :]
+    edges = (1,) * (len(shape) - len(edges)) + tuple(edges)
+    met = [range(a // e, -(-b // e)) for a, b, e in zip(lo, hi, edges, strict=True)]
+    numbers = [
+        int(np.ravel_multi_index([r[k] for r, k in zip(met, at, strict=True)], keyframe.chunked))
+        for at in np.ndindex(*(len(r) for r in met))
+    ]
+    offsets, counts = ([all_of[n] for n in numbers] for all_of in (page.dataoffsets, page.databytecounts))
+    tables = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader}
+    for data, k in page.parent.filehandle.read_segments(offsets, counts, flat=True):
+        voxels, corner, size = keyframe.decode(data, numbers[k], **tables)
+        first = corner[1:4][-len(shape) :]
+        within = [
+            (max(a, f), min(b, f + n))
+            for a, b, f, n in zip(lo, hi, first, size[:3][-len(shape) :], strict=True)
+        ]
+        to = tuple(slice(s - a, e - a) for (s, e), a in zip(within, lo, strict=True))
+        if voxels is None:
+            out[to] = keyframe.nodata
+        else:
+            of = tuple(slice(s - f, e - f) for (s, e), f in zip(within, first, strict=True))
+            out[to] = voxels.reshape(voxels.shape[:3])[(0,) * (3 - len(shape)) + of]
+    steps = tuple(
+        slice(None, None, r.step) if isinstance(k, slice) else 0 for r, k in zip(ranges, key, strict=True)
+    )
+    found: AnyArray = out[steps]
+    return found
 
 
 def check_extent(path: str, page: Any) -> None:

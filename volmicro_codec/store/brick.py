@@ -29,7 +29,7 @@ def encode_brick(job: Job, number: int, threads: int | None = None) -> Done:
     job : Job
     number : int
     threads : int, optional
-        CPU threads; as many as the settings say.
+        CPU threads, where the settings do not say how many.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def encode_brick(job: Job, number: int, threads: int | None = None) -> Done:
     """
     began = time.monotonic()
     brick = job.grid.brick(number)
-    settings = replace(job.settings, threads=threads or job.settings.threads)
+    settings = replace(job.settings, threads=job.settings.threads or threads)
     around, within = job.grid.with_halo(brick.box)
     voxels = np.asarray(job.open().data[(brick.t, brick.c, *around)])
     files = []
@@ -56,6 +56,14 @@ def encode_brick(job: Job, number: int, threads: int | None = None) -> Done:
     done = Done(number, tuple(len(f) for f in files), time.monotonic() - began, mse)
     job.place.put(f"{DONE}/{number}", done.to_json())
     return done
+
+
+def encode_missing(job: Job, number: int, threads: int | None = None) -> Done:
+    """The same of a brick that is not there yet: a scheduler asks again for what a worker did and died of.
+
+    Parameters and errors are those of `encode_brick`.
+    """
+    return is_done(job, number) or encode_brick(job, number, threads)
 
 
 def encode_box(

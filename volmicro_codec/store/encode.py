@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ import numpy as np
 from ..encoder.settings import EncodeSettings
 from ..errors import OutputError, OutputExistsError, UsageError
 from ..volume import Volume
-from .brick import encode_brick, is_done
+from .brick import encode_missing, is_done
 from .foresee import Foreseen, check_memory, foresee
 from .grid import EDGE, Grid
 from .job import FOLDER, RECORD, Done, Input, Job, find_job
@@ -98,20 +99,29 @@ def draft(source: Input, dest: str, settings: EncodeSettings) -> Job:
     """A job with the least slope, of which nothing is written yet."""
     from ..encoder.rate.slope import FLOOR
 
-    name, _ = settings.target
-    if name not in ("ratio", "size", "slope") or settings.objective != "signal":
+    other = whole_only(settings)
+    if other is not None:
         raise UsageError(
-            "a store is encoded to --slope, --ratio or --size, with --objective signal: other targets are of"
-            " whole volumes"
+            f"{other} is of whole volumes: bricks are encoded to --slope, --ratio or --size, with --objective"
+            " signal and --coding lattice"
         )
-    if settings.coding != "lattice":
-        raise UsageError("a store's bricks are of --coding lattice")
     volume = source.open()
     slope = settings.slope or FLOOR
     of_bricks = replace(settings, ratio=None, size=None, slope=slope, brick=None)
     edge = _edge(settings.brick or EDGE, volume)
     Grid(volume.info, edge)
-    return Job(source, dest, volume.info, edge, of_bricks, background(volume, settings.seed))
+    return Job(source, dest, volume.info, edge, of_bricks, *look(volume, settings.seed))
+
+
+def whole_only(settings: EncodeSettings) -> str | None:
+    """The option that was given and that only an encode of a whole volume has; None where there is none."""
+    name, _ = settings.target
+    if name not in ("ratio", "size", "slope"):
+        return f"--{name.replace('_', '-')}"
+    for given, usual in (("objective", "signal"), ("coding", "lattice")):
+        if getattr(settings, given) != usual:
+            return f"--{given} {getattr(settings, given)}"
+    return "--max-primitives" if settings.max_primitives is not None else None
 
 
 def with_slope(job: Job, slope: float) -> Job:
@@ -126,11 +136,11 @@ def budget_of(job: Job, settings: EncodeSettings) -> float | None:
     return job.info.nbytes / settings.ratio if settings.ratio is not None else None
 
 
-def background(volume: Volume, seed: int) -> int | float:
-    """The value of a volume where it is quiet, from a few boxes: that of bricks which are left out."""
+def look(volume: Volume, seed: int) -> tuple[int | float, str]:
+    """What a few boxes tell: the value where it is quiet, that of bricks which are left out, and a hash."""
     rng, shape = np.random.default_rng([seed, 0xB9]), volume.info.shape
     data: Any = volume.data
-    found = []
+    found, every = [], hashlib.blake2b(digest_size=16)
     for _ in range(PROBES):
         t, c = (int(rng.integers(n)) for n in shape[:2])
         box = []
@@ -138,9 +148,11 @@ def background(volume: Volume, seed: int) -> int | float:
             first = int(rng.integers(max(n - PROBE, 0) + 1))
             box.append(slice(first, min(first + PROBE, n)))
         voxels = np.asarray(data[(t, c, *box)])
+        every.update(np.ascontiguousarray(voxels).tobytes())
         found.append((float(voxels.std()), float(np.median(voxels))))
     value: Any = np.median([middle for _, middle in sorted(found)[: PROBES // 4]])
-    return float(np.float32(value)) if volume.info.dtype.kind == "f" else round(float(value))
+    fill = float(np.float32(value)) if volume.info.dtype.kind == "f" else round(float(value))
+    return fill, every.hexdigest()
 
 
 def _edge(edge: int, volume: Volume) -> int:
@@ -158,6 +170,10 @@ def _check_free(dest: str) -> None:
 
 
 def _check_same(begun: Job, wanted: Job, settings: EncodeSettings) -> None:
+    if begun.source == wanted.source and begun.looked != wanted.looked:
+        raise OutputError(
+            f"{begun.dest}: was begun when {begun.source.path} held other voxels; remove it to begin anew"
+        )
     same = begun.same_work(wanted) and begun.source == wanted.source
     if not same or (settings.slope is not None and settings.slope != begun.settings.slope):
         raise OutputError(
@@ -204,7 +220,7 @@ def encode_bricks(
     advance(there)
     done: list[Done] = []
     failures: list[Failure] = []
-    for _, result in runner.run(partial(encode_brick, job, threads=runner.threads), todo):
+    for _, result in runner.run(partial(encode_missing, job, threads=runner.threads), todo):
         if isinstance(result, Failure):
             failures.append(result)
         else:

@@ -7,14 +7,19 @@ import os
 from dataclasses import dataclass
 
 from ..errors import UsageError
-from .grid import HALO
+from ..volume import VolumeInfo
+from .grid import EDGE, HALO
 from .job import Job
 
 BYTES_A_VOXEL = 10.5
 """Of memory for each voxel of a brick and its halo, beside the voxel itself (measured up to 17 Mvoxel)."""
 BASE_BYTES = 600 << 20
 """Of a process that has loaded what encoding takes, and of the block that is being fitted."""
-SMALLER = (512, 256, 128, 64)
+SMALLER = (512, 384, 256, 128, 64)
+WHOLE_VOXELS = 64 << 20
+"""Of an image that one file holds as one; a larger one is encoded brick by brick."""
+BRICK_VOXELS = 40 << 20
+"""Of such a brick with its halo: that takes no more memory than the largest image that is held as one."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,14 @@ def foresee(
 def memory_of(domain: int, item: int) -> int:
     """Bytes of a worker for a brick that with its halo has so many voxels, of so many bytes each."""
     return BASE_BYTES + int((BYTES_A_VOXEL + item) * domain)
+
+
+def edge_of_file(info: VolumeInfo) -> int:
+    """Edge of the bricks of one file: the largest that with their halo have `BRICK_VOXELS` at most."""
+    for edge in (EDGE, *SMALLER):
+        if math.prod(min(edge + 2 * HALO, n) for n in info.shape[2:]) <= BRICK_VOXELS:
+            return edge
+    return SMALLER[-1]
 
 
 def check_memory(job: Job, workers: int) -> None:

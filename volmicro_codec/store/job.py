@@ -16,7 +16,7 @@ from ..volume import ChannelInfo, Volume, VolumeInfo
 from .grid import Grid
 from .places import Place, place_of
 
-VERSION = 1
+VERSION = 2
 FOLDER = "vgm-job"
 """Of the store, while it is being made."""
 RECORD = f"{FOLDER}/job.json"
@@ -62,6 +62,8 @@ class Job:
         Of every brick; the target is a slope.
     fill : int or float
         Value of the bricks that are left out.
+    looked : str
+        A hash of some of the voxels, by which a volume is told from one that has taken its place.
     """
 
     source: Input
@@ -70,6 +72,7 @@ class Job:
     edge: int
     settings: EncodeSettings
     fill: int | float
+    looked: str = ""
     version: int = field(default=VERSION)
 
     @cached_property
@@ -100,6 +103,7 @@ class Job:
         document = {
             "version": self.version, "source": asdict(self.source), "dest": self.dest, "info": info,
             "edge": self.edge, "settings": settings, "fill": self.fill,
+            "looked": self.looked,
         }  # fmt: skip
         return json.dumps(document, indent=1)
 
@@ -121,7 +125,7 @@ class Job:
             info["channels"] = tuple(ChannelInfo(**c) for c in info["channels"])
             return cls(
                 Input(**found["source"]), found["dest"], VolumeInfo(**info), found["edge"],
-                EncodeSettings(**found["settings"]), found["fill"],
+                EncodeSettings(**found["settings"]), found["fill"], found["looked"],
             )  # fmt: skip
         except FormatError:
             raise

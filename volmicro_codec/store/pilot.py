@@ -13,13 +13,15 @@ import numpy as np
 
 from ..errors import InputError
 from .brick import encode_box, halved, is_fill
-from .grid import Box
+from .grid import HALO, Box
 from .job import Job
 from .runners import Failure, Runner
 
 SAMPLE = 16
-BOX = 256
-"""Voxels a side of what of a brick is tried."""
+BOXES = (256, 128, 64)
+"""Voxels a side of what of a brick is tried: the largest of which a sample is a part of the volume."""
+PART = 1 / 3
+"""Of the volume, halos included: a sample is tried a few times."""
 CLOSE = 0.02
 TRIES = 6
 STEEPEST, FLATTEST = -1.5, -0.2
@@ -58,10 +60,11 @@ class Tried:
 def sample_of(job: Job, seed: int) -> list[tuple[int, Box]]:
     """Bricks drawn evenly over the store, and a box of each; all of it where that is not much more."""
     grid, rng = job.grid, np.random.default_rng([seed, 0x5A])
-    edge = min(grid.edge, BOX)
+    whole = math.prod(job.info.shape)
+    edge = min(grid.edge, next((n for n in BOXES if SAMPLE * _domain(job, n) <= PART * whole), BOXES[-1]))
     if len(grid) <= SAMPLE:
         numbers = list(range(len(grid)))
-        if edge == grid.edge:
+        if grid.edge <= BOXES[0]:
             return [(n, grid.brick(n).box) for n in numbers]
     cuts = np.linspace(0, len(grid), SAMPLE + 1)
     numbers = sorted({int(rng.integers(int(a), max(int(a) + 1, int(b)))) for a, b in pairwise(cuts)})
@@ -76,20 +79,26 @@ def sample_of(job: Job, seed: int) -> list[tuple[int, Box]]:
     return out
 
 
-def try_box(job: Job, sample: Sequence[tuple[int, Box]], slope: float, k: int) -> Tried:
+def _domain(job: Job, edge: int) -> int:
+    """Voxels of a box of an edge and of what a fit sees around it."""
+    return math.prod(min(edge + 2 * HALO, n) for n in job.grid.shape)
+
+
+def try_box(job: Job, sample: Sequence[tuple[int, Box]], slope: float, threads: int | None, k: int) -> Tried:
     """Bytes of one box of a sample at a slope."""
     began = time.monotonic()
     number, box = sample[k]
     brick = job.grid.brick(number)
     around, within = job.grid.with_halo(box)
     voxels = np.asarray(job.open().data[(brick.t, brick.c, *around)])
+    settings = replace(job.settings, slope=slope, threads=job.settings.threads or threads)
     size = 0
     for level in range(job.grid.own_levels):
         if level:
             voxels = halved(voxels)
             z, y, x = (slice(s.start // 2, -(-s.stop // 2)) for s in within)
             within = (z, y, x)
-        data, _ = encode_box(voxels, within, level, job.info, replace(job.settings, slope=slope))
+        data, _ = encode_box(voxels, within, level, job.info, settings)
         size += 0 if is_fill(data, job.fill) else len(data)
     return Tried(size, time.monotonic() - began)
 
@@ -121,7 +130,7 @@ def find_slope(
 
     def at(slope: float) -> Pilot:
         found: dict[int, Tried] = {}
-        for k, result in runner.run(partial(try_box, job, sample, slope), range(len(sample))):
+        for k, result in runner.run(partial(try_box, job, sample, slope, runner.threads), range(len(sample))):
             if isinstance(result, Failure):
                 raise InputError(f"brick {sample[k][0]} of the sample: {result.error}")
             found[k] = result

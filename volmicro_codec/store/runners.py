@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import deque
@@ -14,6 +15,7 @@ from multiprocessing import get_context, parent_process
 from typing import Any, Protocol, TypeVar
 
 from ..errors import DependencyError, UsageError, VgmError
+from ..notices import tell
 
 T = TypeVar("T")
 PATIENCE = 30.0
@@ -42,7 +44,7 @@ class Runner(Protocol):
 
     @property
     def threads(self) -> int | None:
-        """CPU threads for one call; None where the function is to know."""
+        """CPU threads for one call, where nobody said how many; None for all that there are."""
 
 
 class Here:
@@ -112,7 +114,7 @@ class Dask:
         Its address, or the path of its scheduler file.
     """
 
-    threads: int | None = None
+    threads: int | None = 1  # its workers are as many as their machines are to work on
 
     def __init__(self, where: str) -> None:
         try:
@@ -131,7 +133,7 @@ class Dask:
         futures = dict(zip(self._map(function, items), items, strict=True))
         tries = dict.fromkeys(items, 0)
         ended = self._distributed.as_completed(list(futures))
-        for future in ended:
+        for future in self._watched(ended):
             item = futures.pop(future)
             error = future.exception()
             if isinstance(error, self._distributed.KilledWorker) and tries[item] < RETRIES:
@@ -142,6 +144,25 @@ class Dask:
                 continue
             yield item, future.result() if error is None else Failure(item, _told(error))
             future.release()
+
+    def _watched(self, ended: Any) -> Iterator[Any]:
+        """Futures as they end; told once where there are no workers, for which a scheduler waits for ever."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(PATIENCE):
+                with contextlib.suppress(OSError, ValueError):
+                    if not self._client.nthreads():
+                        tell("the dask scheduler has no workers: it waits for some")
+                        return
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield from ended
+        finally:
+            over.set()
+            watcher.join()
 
     def _map(self, function: Callable[[int], T], items: Sequence[int]) -> list[Any]:
         found: list[Any] = self._client.map(function, items, pure=False, retries=RETRIES)
