@@ -106,6 +106,8 @@ def draft(source: Input, dest: str, settings: EncodeSettings) -> Job:
         )
     if settings.coding != "lattice":
         raise UsageError("a store's bricks are of --coding lattice")
+    if settings.overview:
+        raise UsageError("--overview is of one file; a store holds all its levels")
     volume = source.open()
     slope = settings.slope or FLOOR
     of_bricks = replace(settings, ratio=None, size=None, slope=slope, brick=None)
