@@ -71,14 +71,14 @@ def stacks() -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
 
 
 def without_levels(data: bytes) -> bytes:
-    """The same file, of which every grid takes every chunk."""
+    """The same file without an overview, of which every grid takes every chunk."""
     with VgmReader.open(data) as reader:
         chunks = []
         for entry in reader.entries:
             boxes = (entry.brick_lo, entry.brick_shape, entry.count, entry.support_lo, entry.support_hi)
             payload = data[entry.offset : entry.offset + entry.length]
             chunks.append(EncodedChunk(entry.t, entry.c, entry.level, entry.coding, *boxes, payload))
-        return encode_file(replace(reader.meta, grid_levels=()), chunks)
+        return encode_file(replace(reader.meta, grid_levels=(), overview=None), chunks)
 
 
 def qualities(voxels: np.ndarray, data: bytes, plain: bytes) -> list[dict[str, Any]]:

@@ -55,6 +55,35 @@ def index_of(payload: bytes, count: int = 2, flags: int = 0, **columns: int) -> 
     return bytes([flags]) + u(1) + struct.pack("<I", zlib.crc32(payload)) + block
 
 
+def within(fixed: bytes = bytes([2, 0, 2, 3, 3]) + FIXED[5:], **rest: bytes) -> bytes:
+    """What is an overview of grid 1 of the volume, or is not for what is given."""
+    return file_of(fixed, **rest)
+
+
+def overviews() -> list[tuple[str, bytes, str]]:
+    """Values of tag 20 that are damaged, with a name, and why."""
+    sound = within()
+    rest = FIXED[5:]
+    head = bytearray(sound)
+    head[33] ^= 1
+    nested = within(tags=tag(20, b"\1" + within(bytes([2, 0, 1, 2, 2]) + rest)))
+    return [
+        ("empty", b"", "an overview without a grid"),
+        ("without_a_file", b"\1", "an overview of no bytes"),
+        ("of_grid_0", b"\0" + within(FIXED), "an overview of the full grid"),
+        ("of_grid_32", b"\x20" + within(bytes([2, 0, 1, 1, 1]) + rest), "an overview of grid 32"),
+        ("cut_short", b"\1" + sound[:-1], "an overview without its last byte"),
+        ("extra_byte", b"\1" + sound + b"\0", "a byte after the overview"),
+        ("head_damaged", b"\1" + bytes(head), "a checksum of the overview's head"),
+        ("of_another_shape", b"\1" + within(bytes([2, 0, 2, 3, 4]) + rest), "not of 2 x 3 x 3 voxels"),
+        ("of_another_grid", b"\2" + sound, "voxels of grid 1, said to be of grid 2"),
+        ("of_another_dtype", b"\1" + within(bytes([1, 0, 2, 3, 3]) + rest), "uint8 within uint16"),
+        ("of_other_axes", b"\1" + within(bytes([2, 2, 1, 2, 3, 3]) + rest), "CZYX within ZYX"),
+        ("packed", b"\1" + within(required=1), "an overview that is packed"),
+        ("within_an_overview", b"\1" + nested, "an overview within an overview"),
+    ]
+
+
 def file_of(
     fixed: bytes = FIXED,
     tags: bytes = b"",
@@ -193,6 +222,18 @@ def invalid_files() -> dict[str, tuple[bytes, str, str]]:
     opened("time_unit_unknown", file_of(tags=tag(16, b"\x08\0\1")), "unit of time 8")
     opened("grid_levels_empty", file_of(tags=tag(18, b"")), "levels of no grid")
     opened("grid_levels_of_32_grids", file_of(tags=tag(18, bytes(32))), "levels of 32 grids")
+    for name, value, why in overviews():
+        opened(f"overview_{name}", file_of(tags=tag(20, value)), why)
+    wide = tag(20, b"\1" + within(b"\2\0\1" + 2 * u(2048) + FIXED[5:]))
+    wide_file = file_of(b"\2\0\1" + 2 * u(4096) + FIXED[5:], wide)
+    opened("overview_of_too_many_voxels", wide_file, "an overview of 2^22 voxels")
+    bad = bytearray(within())
+    bad[-1] ^= 1
+    out["overview_chunk_damaged"] = (
+        file_of(tags=tag(20, b"\1" + bytes(bad))),
+        "overview",
+        "a checksum of a chunk of the overview",
+    )
     opened("quality_cut", file_of(tags=tag(12, b"\1\0\0")), "two bytes of a float32")
     sound = bytes(4) + b"\0\3\0\1\0\0\0"
     for name, value, why in (

@@ -26,11 +26,14 @@ from volmicro_codec.decoder.grain_reference import add_grain
 from volmicro_codec.entropy.lattice import Parameters
 from volmicro_codec.format import EncodedChunk, FileMeta, codings, encode_file, support_box
 from volmicro_codec.format.codings import planes, raw
+from volmicro_codec.format.metadata import Overview
 from volmicro_codec.indexing import AxisRange
 from volmicro_codec.noise_model import NoiseModel
 from volmicro_codec.primitives import RECORD_DTYPE
 from volmicro_codec.volume import ChannelInfo, VolumeInfo
 
+Within = tuple[FileMeta, list[Part]]
+"""The file that is an overview."""
 HERE = Path(__file__).resolve().parent
 SEED = 1234567
 
@@ -83,6 +86,21 @@ def evaluate(meta: FileMeta, parts: list[Part], grid: int) -> np.ndarray:
                     total += weight * np.where(q < meta.cutoff, (np.exp(-q / 2) - cut) / (1 - cut), 0)
             base, gain = meta.images[t * size_c + c]
             out[t, c] = base + gain * total
+    return out
+
+
+def shown(meta: FileMeta, parts: list[Part], grid: int, within: Within | None) -> np.ndarray:
+    """Section 8.4: values of a grid, of the overview where it holds that grid or a finer one."""
+    if within is None or meta.overview is None or grid < meta.overview.grid:
+        return evaluate(meta, parts, grid)
+    values = evaluate(*within, 0)
+    step = 2 ** (grid - meta.overview.grid)
+    if step == 1:
+        return values
+    voxels = round_to(values, meta.info.dtype).astype(float)
+    out = np.empty((*values.shape[:2], *(-(-n // step) for n in values.shape[2:])))
+    for t, c, *at in np.ndindex(out.shape):
+        out[(t, c, *at)] = voxels[(t, c, *(slice(a * step, (a + 1) * step) for a in at))].mean()
     return out
 
 
@@ -232,6 +250,34 @@ def signed_and_timed_files(rng: np.random.Generator) -> dict[str, tuple[FileMeta
     return files
 
 
+def overview_files(rng: np.random.Generator) -> dict[str, tuple[FileMeta, list[Part], Within]]:
+    """Files with an overview, and that."""
+    u8, u16, f32 = (np.dtype(n) for n in ("uint8", "uint16", "float32"))
+
+    def meta(shape: tuple[int, ...], dtype: np.dtype, axes: str, *pair: float, cutoff: float) -> FileMeta:
+        return FileMeta(VolumeInfo(shape, dtype, axes), cutoff, (pair,) * (shape[0] * shape[1]))
+
+    files: dict[str, tuple[FileMeta, list[Part], Within]] = {}
+
+    def file(name: str, outer: FileMeta, parts: list[Part], grid: int, within: Within, **more: Any) -> None:
+        files[name] = replace(outer, overview=Overview(grid, encode(*within)), **more), parts, within
+
+    some = random_records(rng, 6, (1, 2, 3), (0.6, 2.0))
+    outer = meta((1, 1, 3, 9, 12), u16, "ZYX", 100.0, 900.0, cutoff=12.0)
+    shared, coded = lattice_parts(rng, [((0, 0, 0), (2, 5, 6))], 8)
+    lattice = replace(meta((1, 1, 2, 5, 6), u16, "ZYX", 130.0, 650.0, cutoff=9.0), shared={2: shared})
+    file("overview_of_grid_1", outer, [one((3, 9, 12), some)], 1, (lattice, coded))
+    channels = meta((1, 2, 4, 5, 10), f32, "CZYX", -0.5, 1.25, cutoff=12.0)
+    both = [Part(0, c, c, (0, 0, 0), (4, 5, 10), some[3 * c : 3 * c + 3]) for c in (0, 1)]
+    coarse = meta((1, 2, 1, 2, 3), f32, "CZYX", -0.25, 1.5, cutoff=12.0)
+    small = [Part(0, c, 0, (0, 0, 0), (1, 2, 3), some[2 * c + 1 : 2 * c + 3]) for c in (0, 1)]
+    file("overview_of_grid_2", channels, both, 2, (coarse, small), grid_levels=(0,))
+    flat = meta((1, 1, 1, 1, 1), u8, "ZYX", 77.0, 1.0, cutoff=12.0)
+    large = meta((1, 1, 3, 3, 3), u8, "ZYX", 60.0, 90.0, cutoff=12.0)
+    file("overview_of_grid_31", large, [one((3, 3, 3), some[:2])], 31, (flat, []))
+    return files
+
+
 def points_files(
     rng: np.random.Generator, meta: Callable[..., FileMeta]
 ) -> dict[str, tuple[FileMeta, list[Part]]]:
@@ -333,6 +379,7 @@ def described(meta: FileMeta, chunks: list[EncodedChunk]) -> dict[str, Any]:
         "source_name": info.source_name,
         **({} if info.time_interval is None else {"time": [info.time_interval, info.time_unit]}),
         **({"grid_levels": meta.grid_levels} if meta.grid_levels else {}),
+        **({"overview": [meta.overview.grid, len(meta.overview.file)]} if meta.overview else {}),
         "cutoff": meta.cutoff,
         "images": meta.images,
         "shared": {str(k): v.hex() for k, v in meta.shared.items()},
@@ -362,7 +409,10 @@ def main(folder: Path) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
         for old in (folder / name).iterdir():
             old.unlink()
-    for name, (meta, parts) in valid_files().items():
+    every: dict[str, tuple[FileMeta, list[Part], Within | None]]
+    every = {name: (*file, None) for name, file in valid_files().items()}
+    every |= overview_files(np.random.default_rng(20261128))
+    for name, (meta, parts, within) in every.items():
         chunks = [codedof(meta, part) for part in parts]
         beside = folder / "valid" / name
         values = evaluate(meta, parts, 0)
@@ -377,7 +427,7 @@ def main(folder: Path) -> None:
         if meta.noise:
             np.save(f"{beside}.grain.npy", grained(meta, voxels))
         for grid in (1, 3):
-            np.save(f"{beside}.grid{grid}.npy", evaluate(meta, parts, grid))
+            np.save(f"{beside}.grid{grid}.npy", shown(meta, parts, grid, within))
     faults = {}
     for name, (data, when, why) in (invalid_files() | lattice_files()).items():
         (folder / "invalid" / f"{name}.vgm").write_bytes(data)

@@ -56,6 +56,7 @@ class EncodeOptions(TypedDict, total=False):
     coding: str
     points: bool
     levels: int | None
+    overview: int | None
     cutoff: float | None
     brick: int | None
     device: str

@@ -78,6 +78,8 @@ static vgm_status put_json(const vgm_file *file, vgm_error *error)
             printf("%s%u", n > 1 ? ", " : "", info->grid_levels[n]);
         printf("]");
     }
+    if (info->overview_grid > 0)
+        printf(", \"overview\": [%u, %" PRIu64 "]", info->overview_grid, info->overview_length);
     printf(", \"channels\": [");
     for (uint64_t k = 0; vgm_get_channel(file, k, &name, &color); k++) {
         printf(k ? ", [" : "[");

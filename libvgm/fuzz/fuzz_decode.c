@@ -52,6 +52,25 @@ static void mend_chunks(uint8_t *data, size_t size, const vgm_file *file)
     mend_head(data, size);
 }
 
+/* The same for an overview, wherever a file begins within the metadata. */
+static void mend_overview(uint8_t *data, size_t size, const vgm_lattice_tables *tables)
+{
+    static const uint8_t magic[8] = {0x89, 'V', 'G', 'M', 0x0d, 0x0a, 0x1a, 0x0a};
+    size_t end = size >= 32 && get_u32(data + 12) <= size - 32 ? 32 + (size_t)get_u32(data + 12) : 0;
+    for (size_t at = 32; at + 32 <= end; at++) {
+        uint64_t length = 32 + (uint64_t)get_u32(data + at + 12) + get_u32(data + at + 16) + get_u32(data + at + 20);
+        vgm_file *file;
+        if (memcmp(data + at, magic, sizeof magic) != 0 || length > end - at)
+            continue;
+        mend_head(data + at, (size_t)length);
+        if (vgm_open_with_tables(data + at, (size_t)length, tables, NULL, 0, &file, NULL) == VGM_OK) {
+            mend_chunks(data + at, (size_t)length, file);
+            vgm_close(file);
+        }
+        return;
+    }
+}
+
 static uint64_t decode_records(const vgm_file *file)
 {
     static uint8_t records[MAX_RECORDS * VGM_RECORD_BYTES];
@@ -107,16 +126,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     if (data == NULL || tables == NULL)
         return 0;
     memcpy(data, bytes, size);
+    mend_overview(data, size, tables);
     mend_head(data, size);
     if (vgm_open_with_tables(data, size, tables, &allocator, VGM_PREFIX, &file, NULL) == VGM_OK) {
         mend_chunks(data, size, file);
         vgm_close(file);
         require(count.now == 0, "all memory is given back");
         if (vgm_open_with_tables(data, size, tables, &allocator, VGM_PREFIX, &file, NULL) == VGM_OK) {
-            uint64_t primitives = decode_records(file);
+            const vgm_file *overview = vgm_get_overview(file);
+            uint64_t primitives = decode_records(file) + (overview != NULL ? decode_records(overview) : 0);
+            unsigned level = get_u32(data + 28) % 4, most = vgm_get_info(file)->overview_grid;
             require(count.peak <= COUNTED_RECORDS * size + COUNTED_FIXED + COUNTED_NODES, "memory for records follows the bytes");
-            if (primitives <= MAX_EVALUATED)
-                read_box(file, get_u32(data + 28) % 4);
+            if (primitives <= MAX_EVALUATED) /* of an overview not many more voxels than of a box */
+                read_box(file, most > 0 && level > most ? most + 1 : level);
             vgm_close(file);
         }
     }

@@ -56,7 +56,7 @@ typedef struct {
     uint64_t size;
 } vgm_source;
 
-enum { VGM_PREFIX = 1, VGM_RECORD_BYTES = 22, VGM_MAX_GRID = 31 };
+enum { VGM_PREFIX = 1, VGM_RECORD_BYTES = 22, VGM_MAX_GRID = 31, VGM_MAX_OVERVIEW = 1 << 21 /* voxels of one image of an overview */ };
 
 typedef enum { VGM_UINT8 = 1, VGM_UINT16 = 2, VGM_FLOAT32 = 3, VGM_INT16 = 4 } vgm_type;
 
@@ -67,6 +67,8 @@ typedef struct {
     int has_noise;           /* whether the file says what its noise was */
     unsigned grids;          /* coarser ones that the file says the levels of; where 0, they take all chunks */
     uint8_t grid_levels[VGM_MAX_GRID + 1]; /* the highest level of the chunks that each grid takes; 255 where it takes all */
+    unsigned overview_grid;  /* the grid that an overview within the file holds, from which it and coarser ones are read; 0: none */
+    uint64_t overview_length; /* bytes of it */
     double cutoff;           /* C of section 8 */
     double voxel_size[3];    /* 0 where it is not known */
     double time_interval;    /* from one time point to the next; 0 where it is not known */
@@ -107,6 +109,7 @@ VGM_API vgm_status vgm_open_memory(const void *data, size_t length, const vgm_al
 
 /* What a file says; thread-safe. Numbers count from 0; past the last one the answer is NULL, or VGM_USAGE. */
 VGM_API const vgm_info *vgm_get_info(const vgm_file *file);
+VGM_API const vgm_file *vgm_get_overview(const vgm_file *file); /* the file within, which lives as long as this one; NULL: there is none */
 VGM_API vgm_status vgm_get_chunk(const vgm_file *file, uint64_t chunk, vgm_chunk *into, vgm_error *error);
 VGM_API vgm_status vgm_get_image(const vgm_file *file, uint64_t t, uint64_t c, float *base, float *gain, vgm_error *error);
 VGM_API vgm_status vgm_get_noise(const vgm_file *file, uint64_t t, uint64_t c, vgm_noise *into, vgm_error *error);
@@ -117,7 +120,8 @@ VGM_API int vgm_get_channel(const vgm_file *file, uint64_t number, const char **
 /* Read, check and decode the records of one chunk (section 7): `count` x VGM_RECORD_BYTES bytes. Thread-safe. */
 VGM_API vgm_status vgm_read_records(const vgm_file *file, uint64_t chunk, uint8_t *records, vgm_error *error);
 
-/* Grid `level` (section 8.4) of the file: Z, Y, X. It takes the chunks whose level is at most info->grid_levels[level]. */
+/* Grid `level` (section 8.4) of the file: Z, Y, X. It takes the chunks whose level is at most info->grid_levels[level], or none, from
+ * info->overview_grid on. */
 VGM_API vgm_status vgm_get_grid(const vgm_file *file, unsigned level, uint64_t shape[3], vgm_error *error);
 
 /* Read a box of voxels lo .. hi of a grid of one image into `out`, C order, in the type of the file; `bytes` is what there is room for.
@@ -132,7 +136,8 @@ VGM_API vgm_status vgm_add_grain(const vgm_file *file, uint64_t t, uint64_t c, u
                                  void *voxels, size_t bytes, vgm_error *error);
 
 /* vgm_read in steps, for callers with threads of their own. In this order: open; decode every chunk 0 .. vgm_region_chunks - 1; then, as
- * long as vgm_region_next gives tiles, render each of the tiles 0 .. *tiles - 1, a range at a time. vgm_region_decode and
+ * long as vgm_region_next gives tiles, render each of the tiles 0 .. *tiles - 1, a range at a time. (Of a grid coarser than that of an
+ * overview vgm_region_next does most of it: all its voxels that the box covers, of which the tiles are means.) vgm_region_decode and
  * vgm_region_render are thread-safe, each chunk and each tile being one thread's. The voxels do not depend on how the tiles are shared
  * out. `out` is as in vgm_read, and the same in every call. The file stays open as long as the region. */
 VGM_API vgm_status vgm_open_region(const vgm_file *file, uint64_t t, uint64_t c, unsigned level, const uint64_t lo[3],

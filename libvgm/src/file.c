@@ -4,6 +4,7 @@
 #include <string.h>
 
 enum { HEADER = 32 };
+static const unsigned WITHIN = 1u << 31; /* of the flags: the overview of another file */
 
 static uint64_t little_endian(const uint8_t *p, int bytes)
 {
@@ -73,6 +74,42 @@ static vgm_status read_head(vgm_file *f, unsigned flags, vgm_error *error)
     return status;
 }
 
+static vgm_status new_file(const vgm_source *source, const uint8_t *memory, const vgm_lattice_tables *tables,
+                           const vgm_allocator *allocator, unsigned flags, vgm_file **file, vgm_error *error);
+static int copy_memory(void *state, uint64_t offset, size_t length, void *to);
+
+/* Section 4.9: a file within, of the grid that it is said to be. */
+static vgm_status open_overview(vgm_file *f, vgm_error *error)
+{
+    vgm_source source = {copy_memory, NULL, 0};
+    const vgm_info *within;
+    uint64_t shape[3], voxels = 1;
+    int same;
+    vgm_status status;
+    source.size = f->info.overview_length;
+    status = new_file(&source, f->overview_data, f->tables, &f->allocator, WITHIN, &f->overview, error);
+    if (status != VGM_OK) {
+        char text[sizeof error->text] = "";
+        if (error != NULL)
+            memcpy(text, error->text, sizeof text);
+        return vgm_fail(error, status, "overview: %.200s", text);
+    }
+    within = &f->overview->info;
+    vgm_get_grid(f, f->info.overview_grid, shape, NULL);
+    same = within->type == f->info.type && within->has_t == f->info.has_t && within->has_c == f->info.has_c &&
+           within->shape[0] == f->info.shape[0] && within->shape[1] == f->info.shape[1];
+    for (int a = 0; a < 3; a++)
+        same = same && within->shape[2 + a] == shape[a];
+    if (!same)
+        return vgm_fail(error, VGM_DAMAGED, "metadata: an overview that is not of grid %u of the volume", f->info.overview_grid);
+    for (int a = 0; a < 3; a++) {
+        if (shape[a] > VGM_MAX_OVERVIEW / voxels)
+            return vgm_fail(error, VGM_DAMAGED, "metadata: an overview of images of more than %d voxels", VGM_MAX_OVERVIEW);
+        voxels *= shape[a];
+    }
+    return VGM_OK;
+}
+
 static vgm_status open_source(vgm_file *f, unsigned flags, vgm_error *error)
 {
     uint64_t all;
@@ -91,7 +128,8 @@ static vgm_status open_source(vgm_file *f, unsigned flags, vgm_error *error)
         if (f->tables == NULL)
             return VGM_MEMORY;
     }
-    return vgm_ok(error);
+    status = f->overview_data != NULL ? open_overview(f, error) : VGM_OK;
+    return status == VGM_OK ? vgm_ok(error) : status;
 }
 
 static vgm_status new_file(const vgm_source *source, const uint8_t *memory, const vgm_lattice_tables *tables,
@@ -109,6 +147,7 @@ static vgm_status new_file(const vgm_source *source, const uint8_t *memory, cons
     f->allocator = *allocator;
     f->memory = memory;
     f->tables = tables;
+    f->within = (flags & WITHIN) != 0;
     if (memory != NULL)
         f->source.state = f;
     status = open_source(f, flags, error);
@@ -152,6 +191,7 @@ void vgm_close(vgm_file *f)
     if (f == NULL)
         return;
     allocator = f->allocator;
+    vgm_close(f->overview);
     vgm_give(&allocator, f->own_tables);
     vgm_give(&allocator, f->chunks);
     vgm_give(&allocator, f->shared);
@@ -167,6 +207,11 @@ void vgm_close(vgm_file *f)
 const vgm_info *vgm_get_info(const vgm_file *f)
 {
     return &f->info;
+}
+
+const vgm_file *vgm_get_overview(const vgm_file *f)
+{
+    return f->overview;
 }
 
 vgm_status vgm_get_chunk(const vgm_file *f, uint64_t chunk, vgm_chunk *into, vgm_error *error)

@@ -38,6 +38,9 @@ struct vgm_file {
     vgm_chunk *chunks;
     const vgm_lattice_tables *tables; /* where there are lattice chunks */
     vgm_lattice_tables *own_tables;   /* the same, where the file made them */
+    int within;                       /* whether this is the overview of another file */
+    const uint8_t *overview_data;     /* in `head`; NULL where there is none */
+    vgm_file *overview;
 };
 
 /* vgm_open_memory with tables made before (NULL: none), which outlive the file: making them takes longer than opening it. */

@@ -228,6 +228,21 @@ static void read_grid_levels(vgm_file *f, vgm_cursor *c)
     f->info.grids = (unsigned)grids;
 }
 
+static void read_overview(vgm_file *f, vgm_cursor *c)
+{
+    unsigned grid = vgm_take_u8(c);
+    if (c->status != VGM_OK)
+        return;
+    if (f->within)
+        c->status = vgm_fail(c->error, VGM_DAMAGED, "%s: an overview that has an overview itself", c->where);
+    else if (grid < 1 || grid > VGM_MAX_GRID)
+        c->status = vgm_fail(c->error, VGM_DAMAGED, "%s: overview of grid %u, expected 1 to %d", c->where, grid, VGM_MAX_GRID);
+    f->info.overview_grid = grid;
+    f->info.overview_length = vgm_left(c);
+    f->overview_data = c->at;
+    c->at = c->end;
+}
+
 static void read_tag(vgm_file *f, uint64_t tag, text_room *room, vgm_cursor *c)
 {
     switch (tag) {
@@ -262,6 +277,9 @@ static void read_tag(vgm_file *f, uint64_t tag, text_room *room, vgm_cursor *c)
         break;
     case 18:
         read_grid_levels(f, c);
+        break;
+    case 20:
+        read_overview(f, c);
         break;
     default:
         if (tag & 1)

@@ -4,6 +4,7 @@
 
 #include "file.h"
 #include "half.h"
+#include "means.h"
 #include "tiles.h"
 
 static const uint64_t MAX_PAIRS = (uint64_t)1 << 24; /* of tiles and Gaussians in one pass, unless one group has more */
@@ -39,6 +40,10 @@ struct vgm_region {
     uint64_t *offsets;
     uint32_t *ids;
     vgm_block block;
+    /* of a grid coarser than that of an overview: means of its voxels in a box */
+    vgm_region *fine;
+    int64_t step;
+    void *voxels;
 };
 
 vgm_status vgm_get_grid(const vgm_file *f, unsigned level, uint64_t shape[3], vgm_error *error)
@@ -112,6 +117,20 @@ static vgm_status select_chunks(vgm_region *r, uint64_t t, uint64_t c, unsigned 
     return VGM_OK;
 }
 
+/* Of a grid coarser than that of the overview: the region of the overview whose voxels it takes the means of. */
+static vgm_status open_means(vgm_region *r, uint64_t t, uint64_t c, unsigned finer, vgm_error *error)
+{
+    const vgm_file *overview = r->file->overview;
+    uint64_t lo[3], hi[3];
+    r->step = (int64_t)1 << finer;
+    for (int a = 0; a < 3; a++) {
+        uint64_t size = overview->info.shape[2 + a];
+        lo[a] = (uint64_t)r->lo[a] << finer;
+        hi[a] = (uint64_t)r->hi[a] << finer < size ? (uint64_t)r->hi[a] << finer : size;
+    }
+    return vgm_open_region(overview, t, c, 0, lo, hi, &r->fine, error);
+}
+
 vgm_status vgm_open_region(const vgm_file *f, uint64_t t, uint64_t c, unsigned level, const uint64_t lo[3], const uint64_t hi[3],
                            vgm_region **region, vgm_error *error)
 {
@@ -134,6 +153,8 @@ vgm_status vgm_open_region(const vgm_file *f, uint64_t t, uint64_t c, unsigned l
     }
     if ((hi[0] - lo[0]) * (hi[1] - lo[1]) > ((uint64_t)1 << 60) / (hi[2] - lo[2]))
         return vgm_fail(error, VGM_USAGE, "a box of more than 2^60 voxels");
+    if (f->overview != NULL && level == f->info.overview_grid)
+        return vgm_open_region(f->overview, t, c, 0, lo, hi, region, error);
     r = vgm_take(&f->allocator, 1, sizeof *r, error);
     if (r == NULL)
         return VGM_MEMORY;
@@ -148,7 +169,10 @@ vgm_status vgm_open_region(const vgm_file *f, uint64_t t, uint64_t c, unsigned l
         r->lo[a] = (int64_t)lo[a];
         r->hi[a] = (int64_t)hi[a];
     }
-    status = select_chunks(r, t, c, level, &box, error);
+    if (f->overview != NULL && level > f->info.overview_grid)
+        status = open_means(r, t, c, level - f->info.overview_grid, error);
+    else
+        status = select_chunks(r, t, c, level, &box, error);
     if (status != VGM_OK) {
         vgm_close_region(r);
         return status;
@@ -179,6 +203,8 @@ void vgm_close_region(vgm_region *r)
         return;
     a = r->file->allocator;
     end_pass(r);
+    vgm_close_region(r->fine);
+    vgm_give(&a, r->voxels);
     vgm_give(&a, r->intensities);
     vgm_give(&a, r->rotations);
     vgm_give(&a, r->scales);
@@ -189,7 +215,7 @@ void vgm_close_region(vgm_region *r)
 
 uint64_t vgm_region_chunks(const vgm_region *r)
 {
-    return r->count;
+    return r->fine != NULL ? r->fine->count : r->count;
 }
 
 uint64_t vgm_region_bytes(const vgm_region *r)
@@ -210,6 +236,8 @@ vgm_status vgm_region_decode(vgm_region *r, uint64_t number, vgm_error *error)
     const vgm_chunk *k;
     uint8_t *records;
     vgm_status status;
+    if (r->fine != NULL)
+        return vgm_region_decode(r->fine, number, error);
     if (number >= r->count)
         return vgm_fail(error, VGM_USAGE, "chunk %llu: the region has %llu chunks", (unsigned long long)number,
                         (unsigned long long)r->count);
@@ -297,6 +325,21 @@ static vgm_status sort_pairs(vgm_region *r, uint64_t room, const group_box *b, v
     return r->ids != NULL ? VGM_OK : VGM_MEMORY;
 }
 
+/* All voxels that means are taken of; the tiles are planes of means. */
+static vgm_status evaluate_fine(vgm_region *r, uint64_t *tiles, vgm_error *error)
+{
+    uint64_t some = 0;
+    vgm_status status = VGM_OK;
+    r->depth = 0;
+    r->voxels = vgm_take(&r->file->allocator, (size_t)vgm_region_bytes(r->fine), 1, error);
+    if (r->voxels == NULL)
+        return VGM_MEMORY;
+    while (status == VGM_OK && (status = vgm_region_next(r->fine, &some, error)) == VGM_OK && some > 0)
+        status = vgm_region_render(r->fine, 0, some, r->voxels, error);
+    *tiles = status == VGM_OK ? (uint64_t)(r->hi[0] - r->lo[0]) : 0;
+    return status;
+}
+
 vgm_status vgm_region_next(vgm_region *r, uint64_t *tiles, vgm_error *error)
 {
     group_box b;
@@ -306,6 +349,8 @@ vgm_status vgm_region_next(vgm_region *r, uint64_t *tiles, vgm_error *error)
     *tiles = 0;
     if (r->depth == 0)
         return vgm_ok(error);
+    if (r->fine != NULL)
+        return evaluate_fine(r, tiles, error);
     b = r->todo[--r->depth];
     r->gaussians = vgm_take(&r->file->allocator, (size_t)r->primitives, sizeof *r->gaussians, error);
     if (r->gaussians == NULL)
@@ -345,6 +390,13 @@ vgm_status vgm_region_render(const vgm_region *r, uint64_t first, uint64_t last,
     vgm_block block = r->block;
     const vgm_allocator *a = &r->file->allocator;
     vgm_tile_room *room;
+    if (r->fine != NULL && r->voxels != NULL && first <= last && last <= (uint64_t)(r->hi[0] - r->lo[0])) {
+        int64_t size[3];
+        for (int k = 0; k < 3; k++)
+            size[k] = r->fine->hi[k] - r->fine->lo[k];
+        vgm_means(r->file->info.type, r->voxels, size, r->step, first, last, out);
+        return vgm_ok(error);
+    }
     if (r->offsets == NULL || first > last || last > (uint64_t)block.groups[0] * (uint64_t)block.groups[1] * (uint64_t)block.groups[2])
         return vgm_fail(error, VGM_USAGE, "tiles %llu to %llu: there are none of these now", (unsigned long long)first,
                         (unsigned long long)last);
@@ -368,7 +420,7 @@ vgm_status vgm_read(const vgm_file *f, uint64_t t, uint64_t c, unsigned level, c
     if (bytes < vgm_region_bytes(r))
         status = vgm_fail(error, VGM_USAGE, "room for %llu bytes, the box has %llu", (unsigned long long)bytes,
                           (unsigned long long)vgm_region_bytes(r));
-    for (uint64_t k = 0; k < r->count && status == VGM_OK; k++)
+    for (uint64_t k = 0; k < vgm_region_chunks(r) && status == VGM_OK; k++)
         status = vgm_region_decode(r, k, error);
     while (status == VGM_OK && (status = vgm_region_next(r, &tiles, error)) == VGM_OK && tiles > 0)
         status = vgm_region_render(r, 0, tiles, out, error);

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from volmicro_codec.format import VgmReader, as_records, write_file
+from volmicro_codec.format import FileMeta, VgmReader, as_records, encode_file, write_file
+from volmicro_codec.format.metadata import Overview
 from volmicro_codec.io import read_volume
 
 
@@ -43,6 +44,21 @@ def test_info_says_which_grids_read_less(vgm: Callable[..., Any], file: Path) ->
     assert rows == [f"coarser grids  from level 2 on {less} bytes, {100 * less / size:.3g} %"]
     document = json.loads(vgm("info", "--json", "cells.vgm").out)
     assert document["bytes"]["by_grid"] == {"0": size, "1": size, "2": less}
+
+
+def test_info_says_of_which_grid_an_overview_is(vgm: Callable[..., Any], file: Path) -> None:
+    with VgmReader.open(file) as reader:
+        meta, chunks = as_records(reader)
+        chunks = list(chunks)
+    small = replace(meta.info, shape=(1, 2, 2, 5, 6))
+    within = encode_file(FileMeta(small, 12.0, meta.images), [])
+    write_file(file, replace(meta, overview=Overview(2, within)), chunks, force=True)
+    rows = vgm("info", "cells.vgm").out.splitlines()
+    assert [r for r in rows if r.startswith("overview")] == [f"overview       of level 2, {len(within)} bytes"]
+    document = json.loads(vgm("info", "--json", "cells.vgm").out)
+    head = document["bytes"]["overhead"]
+    assert (document["overview"], document["bytes"]["overview"]) == (2, len(within))
+    assert document["bytes"]["by_grid"]["2"] == head
 
 
 def test_info_as_json_is_one_document_that_agrees_with_the_reader(

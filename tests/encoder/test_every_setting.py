@@ -48,6 +48,7 @@ CHANGED = {
     "coding": ("float16", {}),
     "points": (False, {"objective": "voxels", "ratio": 8.0}),
     "levels": (3, {}),
+    "overview": (1, {}),
     "cutoff": (3.0, {}),
     "brick": (16, {}),
 }

@@ -111,6 +111,7 @@ class File:
             "channels": [],
             "source_name": None,
         }
+        self.overview: File | None = None
         self.tags |= {"software": None, "settings": None, "quality": {}, "shared": {}, "noise": []}
         require(data[:8] == bytes.fromhex("8956474D0D0A1A0A") and len(data) >= 32, "not a VGM file")
         major, _minor, required, _, meta, index, payload, crc = struct.unpack("<BBBBIIQI", data[8:32])
@@ -149,7 +150,7 @@ class File:
             require(tag > before, "order of tags")
             before = tag
             self.seen.append(tag)
-            require(tag in (1, 2, 4, 6, 8, 10, 12, 14, 16, 18) or tag % 2 == 0, "unknown required tag")
+            require(tag in (1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20) or tag % 2 == 0, "unknown required tag")
             if tag == 1:
                 while value.data:
                     coding = value.varint()
@@ -181,6 +182,19 @@ class File:
             elif tag == 18:
                 self.tags["grid_levels"] = list(value.all())
                 require(1 <= len(self.tags["grid_levels"]) <= 31, "levels of grids")
+            elif tag == 20:
+                self.read_overview(value)
+
+    def read_overview(self, b: Bytes) -> None:
+        grid = b.u8()
+        require(1 <= grid <= 31, "grid of the overview")
+        self.tags["overview"] = [grid, len(b.data)]
+        self.overview = File(b.all())
+        require("overview" not in self.overview.tags, "an overview within an overview")
+        shape = tuple(math.ceil(n / 2**grid) for n in self.shape[2:])
+        require(self.overview.shape == self.shape[:2] + shape, "shape of the overview")
+        require((self.overview.axes, self.overview.dtype) == (self.axes, self.dtype), "axes of overview")
+        require(math.prod(shape) <= 2**21, "voxels of the overview")
 
     def read_voxel_size(self, b: Bytes) -> None:
         flags = b.u8()
@@ -307,6 +321,8 @@ class File:
 
     def values(self, n: int = 0) -> np.ndarray:
         """Sections 8.1, 8.2 and 8.4: all values of grid ``n``, float64 [T, C, Z', Y', X']."""
+        if self.overview is not None and n >= self.tags["overview"][0]:
+            return self.of_overview(2 ** (n - self.tags["overview"][0]))
         step, cut = 2**n, math.exp(-self.cutoff / 2)
         shape = [math.ceil(s / step) for s in self.shape[2:]]
         at = np.indices(shape).reshape(3, -1).T * step + (step - 1) / 2
@@ -335,6 +351,18 @@ class File:
                 out[chunk["t"], chunk["c"]] += weight * kernel
         base, gain = np.array(self.images).T.reshape(2, *self.shape[:2], 1)
         return (base + gain * out).reshape(*self.shape[:2], *shape)
+
+    def of_overview(self, step: int) -> np.ndarray:
+        """Section 8.4: the overview's values, or means of its voxels."""
+        assert self.overview is not None
+        if step == 1:
+            return self.overview.values()
+        voxels = self.overview.voxels().astype(float)
+        for axis in (2, 3, 4):
+            starts = np.arange(0, voxels.shape[axis], step)
+            parts = [np.take(voxels, range(a, min(a + step, voxels.shape[axis])), axis) for a in starts]
+            voxels = np.concatenate([p.mean(axis=axis, keepdims=True) for p in parts], axis)
+        return voxels
 
     def voxels(self) -> np.ndarray:
         """Section 8.3."""

@@ -214,6 +214,7 @@ def test_the_bytes_asked_for_are_met(tmp_path: Path) -> None:
         ({"psnr": 40.0}, "--slope, --ratio or --size"),
         ({"objective": "voxels"}, "--objective signal"),
         ({"coding": "raw"}, "lattice"),
+        ({"overview": 2}, "holds all its levels"),
         ({"brick": 40}, "multiple of 16"),
     ],
 )

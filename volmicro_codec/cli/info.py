@@ -101,6 +101,7 @@ def describe(file: str, reader: VgmReader) -> dict[str, Any]:
             }
             for n in meta.noise
         ],
+        "overview": None if meta.overview is None else meta.overview.grid,
         "bytes": where_bytes_go(reader),
     }
 
@@ -130,6 +131,7 @@ def _rows(document: dict[str, Any], reader: VgmReader) -> list[tuple[str, str]]:
             f"coding: {', '.join(sizes['by_coding']) or 'none'}",
         ),
         *([("coarser grids", _grids(sizes["by_grid"]))] if len(sizes["by_grid"]) > 1 else []),
+        *([("overview", _overview(meta))] if meta.overview is not None else []),
         ("overhead", f"{sizes['overhead']:,} bytes ({100 * sizes['overhead'] / reader.file_size:.1f} %)"),
     ]
     if meta.quality:
@@ -148,6 +150,12 @@ def _grids(sizes: dict[int, int]) -> str:
     return "; ".join(
         f"from level {n} on {bytes_text(sizes[n])}, {100 * sizes[n] / sizes[0]:.3g} %" for n in less
     )
+
+
+def _overview(meta: FileMeta) -> str:
+    """What coarse grids are read from."""
+    assert meta.overview is not None
+    return f"of level {meta.overview.grid}, {bytes_text(len(meta.overview.file))}"
 
 
 def _noise(meta: FileMeta) -> list[str]:

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +22,7 @@ from .backend import get_backend
 from .chunk_cache import ChunkCache
 from .grain import add_grain
 from .image import ImageEvaluator
+from .overview import OverviewEvaluator
 from .prefix import open_reader
 from .sample import check_points, sample
 from .select import Grid
@@ -43,8 +45,20 @@ class _OpenFile:
         if self.closed:
             raise UsageError("the file is closed")
 
+    @cached_property
+    def overview(self) -> _OpenFile | None:
+        """The file within this one that coarse grids are read from."""
+        found = self.reader.overview
+        return None if found is None else _OpenFile(found, **{**self.options, "budget": None})
+
+    def serving(self, level: int) -> tuple[_OpenFile, int]:
+        """The file that a grid is read from, and the grid's level in it."""
+        coarse = self.reader.meta.overview
+        if coarse is None or level < coarse.grid or self.overview is None:
+            return self, level
+        return self.overview, level - coarse.grid
+
     def sample(self, t: int, c: int, grid: Grid, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-        self.check_open()
         return sample(self.reader, self.evaluator.cache, t, c, grid, points, self.options["threads"])
 
     def close(self) -> None:
@@ -72,6 +86,10 @@ class VgmArray(Described):
         self.meta: FileMeta = file.reader.meta
         whole = self.meta.info
         self._grid = Grid.of(whole.shape[2:], level)
+        self._served, within = file.serving(level)
+        self._evaluator: ImageEvaluator | OverviewEvaluator = self._served.evaluator
+        if self._served is not file:
+            self._evaluator = OverviewEvaluator(self._served.evaluator, level - within)
         scaled = (None if v is None else v * self._grid.step for v in whole.voxel_size)
         z, y, x = (v if v is not None and math.isfinite(v) else None for v in scaled)
         shape = (*whole.shape[:2], *self._grid.shape)
@@ -115,7 +133,7 @@ class VgmArray(Described):
     @property
     def chunks_missing(self) -> int:
         """Chunks that a prefix (``budget=``) leaves out; more than 0 says that this is a preview."""
-        return self._file.reader.chunks_missing
+        return self._served.reader.chunks_missing
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -229,7 +247,7 @@ class VgmArray(Described):
         for nt in range(t.count):
             for nc in range(c.count):
                 at = t.start + nt * t.step, c.start + nc * c.step
-                self._file.evaluator.voxels(*at, self._grid, zyx, images[nt, nc])
+                self._evaluator.voxels(*at, self._grid, zyx, images[nt, nc])
                 noise = self.meta.noise_of(*at)
                 if self._grain_seed is not None and noise is not None:
                     threads = self._file.options["threads"]
@@ -238,6 +256,9 @@ class VgmArray(Described):
 
     def sample(self, points: npt.ArrayLike, channel: int | str = 0, time: int = 0) -> npt.NDArray[np.float32]:
         """Values at arbitrary real coordinates, before rounding to the dtype.
+
+        On a grid coarser than that of the file's overview these are the overview's Gaussians widened, while
+        voxels are means of its voxels.
 
         Parameters
         ----------
@@ -257,7 +278,10 @@ class VgmArray(Described):
             Where a chunk that a point needs is damaged.
         """
         images = self._images(channel, time)
-        return self._file.sample(images["T"].start, images["C"].start, self._grid, check_points(points))
+        self._file.check_open()
+        served, level = self._file.serving(self.grid_level)
+        grid = Grid.of(served.reader.meta.info.shape[2:], level)
+        return served.sample(images["T"].start, images["C"].start, grid, check_points(points))
 
     def iter_slabs(
         self, max_bytes: int = SLAB_BYTES, *, channel: int | str | None = None, time: int | None = None
@@ -290,7 +314,8 @@ class VgmArray(Described):
     def level(self, n: int) -> VgmArray:
         """A grid 2^n coarser than this one (spec, 8.4); it shares the open file.
 
-        It reads only the chunks of the levels of resolution that the file says matter there.
+        It reads only the chunks of the levels of resolution that the file says matter there, or none where
+        the file has an overview of this grid or a finer one.
 
         Raises
         ------

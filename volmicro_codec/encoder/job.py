@@ -15,12 +15,14 @@ from .. import evaluate
 from ..errors import UsageError
 from ..evaluate import Reference
 from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead
+from ..format.metadata import Overview
 from ..noise_model import NoiseModel
 from ..pool import default_threads
-from ..progress import Progress
+from ..progress import Progress, SilentProgress
 from ..raster.pyramid import PyramidRasteriser
 from ..version import __version__
 from ..volume import Volume, VolumeInfo
+from . import overview as coarse
 from .choices import aspect_of, gate_of, method_of, noise_field_of, schedule_of, text_of, weighting_of
 from .fit import density_control as densify
 from .fit.device import rasteriser_on
@@ -98,7 +100,7 @@ class _OneImage:
 
 
 class Job:
-    """One encode, image by image."""
+    """One encode, image by image; a bare one's file says nothing of itself but what decoding needs."""
 
     def __init__(
         self,
@@ -108,13 +110,16 @@ class Job:
         began: float,
         window: Box | None = None,
         kept: Journal | None = None,
+        bare: bool = False,
     ) -> None:
         self.volume, self.settings, self.shown, self.began = volume, settings, shown, began
-        self.kept = kept
+        self.kept, self.bare = kept, bare
         self.threads = settings.threads or default_threads()
         self.window, self.info = window, _within(volume.info, window)
         if window is not None and (settings.target[0] != "slope" or settings.coding != "lattice"):
             raise UsageError("a window is of the target slope and the coding lattice only")
+        if window is not None and settings.overview:
+            raise UsageError("overview: a window has none, what is coarser is a file of its own")
         radius = settings.cutoff or DEFAULT_RADIUS
         self.cutoff = float(np.float32(radius * radius))
         self.raster = rasteriser_on(settings.device, self.cutoff, settings.threads)
@@ -127,6 +132,8 @@ class Job:
         self.noisy = False
         self.excesses: list[float] = []
         self.references: list[evaluate.Reference] = []
+        self.grid_levels: tuple[int, ...] = ()
+        self.overview: Overview | None = None
         self.meta = self._meta(dict.fromkeys(("psnr", "psnr_fg", "ssim", "mip_ssim", "occupancy"), 0.0))
 
     @property
@@ -137,10 +144,13 @@ class Job:
     def _meta(self, quality: dict[str, float]) -> FileMeta:
         known = self.mappings + [(0.0, 1.0)] * (len(self.images) - len(self.mappings))
         shared = {codings.LATTICE: Lattice(FILE_STEP).shared()} if self.settings.coding == "lattice" else {}
+        if self.bare:
+            return FileMeta(self.info, self.cutoff, tuple(known), shared)
         return FileMeta(
             info=self.info, cutoff=self.cutoff, images=tuple(known), shared=shared,
             software=f"volmicro-codec {__version__}", settings=text_of(self.settings), quality=quality,
             noise=tuple(self.noise + [UNKNOWN_NOISE] * (len(self.images) - len(self.noise))),
+            grid_levels=self.grid_levels, overview=self.overview,
         )  # fmt: skip
 
     def run(self) -> bytes:
@@ -152,10 +162,16 @@ class Job:
             total = math.floor(raw / value)
         elif name == "size":
             total = value
-        self.meta = replace(self.meta, grid_levels=self._most_grid_levels(total))
+        self.grid_levels = self._most_grid_levels(total)
+        self.meta = self._meta(self.meta.quality)
         empty = overhead(self.meta, [])
         if total is not None:
-            total -= empty + 2
+            kept = self._overview_size(total)[1]
+            if kept > total / 2:
+                raise UsageError(
+                    f"overview {self.settings.overview}: takes {kept} bytes, of a file of {total:.0f}"
+                )
+            total -= empty + 2 + kept
             if total < 32:
                 raise UsageError(
                     f"a file of {total + empty + 2:.0f} bytes is too small:"
@@ -171,9 +187,36 @@ class Job:
             )
             self.chunks += [self._placed(chunk) for chunk in chunks]
         self.chunks = numbered(self.chunks, levels)
+        self.overview = self._overview()
         self.meta = self._meta(self.meta.quality)
-        self.meta = replace(self.meta, grid_levels=self._grid_levels(total))
-        return self._measure(total)
+        self.grid_levels = self._grid_levels(total)
+        self.meta = self._meta(self.meta.quality)
+        return encode_file(self.meta, self.chunks) if self.bare else self._measure()
+
+    def _box(self) -> Box:
+        """What of the volume is in the file."""
+        z, y, x = (slice(0, n) for n in self.info.shape[2:])
+        return self.window or (z, y, x)
+
+    def _overview_size(self, file_bytes: float) -> tuple[int, int]:
+        """The overview's grid and bytes; a window's levels are files of their own."""
+        return (0, 0) if self.window is not None else coarse.size_for(self.info, self.settings, file_bytes)
+
+    def _overview(self) -> Overview | None:
+        """The overview, where one was asked for or is worth its bytes."""
+        meta = replace(self._meta(self.meta.quality), grid_levels=())
+        spent = overhead(meta, self.chunks) + sum(len(c.payload) for c in self.chunks)
+        grid, size = self._overview_size(spent / (1.0 - coarse.SHARE))
+        if not grid:
+            return None
+        self.shown.start("overview")
+        found = coarse.targets(self.volume, self._box(), grid)
+        volume = coarse.volume_of(self.info, found, grid)
+        settings = coarse.settings_for(self.settings, size)
+        overview = Overview(grid, Job(volume, settings, SilentProgress(), self.began, bare=True).run())
+        options = {"threads": self.settings.threads, "device": self.settings.device}
+        wanted = self.settings.overview is not None
+        return overview if wanted or coarse.closer(overview, meta, self.chunks, found, **options) else None
 
     def _most_grid_levels(self, total: float | None) -> tuple[int, ...]:
         """As many levels of grids as the file may state: room for them is kept."""
@@ -188,10 +231,8 @@ class Job:
         payload = sum(len(c.payload) for c in self.chunks)
         if not self._most_grid_levels(total) or (self.settings.levels is None and payload < SMALL_FILE):
             return ()
-        z, y, x = (slice(0, n) for n in self.info.shape[2:])
-        box = self.window or (z, y, x)
-        threads, device = self.settings.threads, self.settings.device
-        return grid_levels(self.meta, self.chunks, self.volume.data, box, threads=threads, device=device)
+        options = {"threads": self.settings.threads, "device": self.settings.device}
+        return grid_levels(self.meta, self.chunks, self.volume.data, self._box(), **options)
 
     def _placed(self, chunk: EncodedChunk) -> EncodedChunk:
         """A chunk in voxels of the window."""
@@ -292,7 +333,7 @@ class Job:
         self.history[-1]["seconds"] = seconds
         return coded.chunks
 
-    def _measure(self, total: float | None) -> bytes:
+    def _measure(self) -> bytes:
         from ..decoder import open as open_vgm
 
         data = encode_file(self.meta, self.chunks)
@@ -308,5 +349,5 @@ class Job:
             self.shown.advance(1)
         quality = {k: float(np.mean([r[k] for r in rows])) for k in ("psnr", "psnr_fg", "ssim", "mip_ssim")}
         quality["occupancy"] = float(np.mean(self.occupancy))
-        self.meta = replace(self._meta(quality), grid_levels=self.meta.grid_levels)
+        self.meta = self._meta(quality)
         return encode_file(self.meta, self.chunks)

@@ -72,6 +72,11 @@ def check_file(source: object, progress: Callable[[int, int], None] | None = Non
                     report["errors"].append(str(exc))
             if progress is not None:
                 progress(i + 1, n)
+        if reader.meta.overview is not None:
+            found = check_file(reader.meta.overview.file)
+            report["chunks_damaged"] += found["chunks_damaged"]
+            room = MAX_ERRORS - len(report["errors"])
+            report["errors"] += [f"overview: {error}" for error in found["errors"][:room]]
     report["ok"] = not report["errors"]
     return report
 

@@ -30,6 +30,8 @@ MIN_CUTOFF, MAX_CUTOFF = 1.0, 50.0
 MAX_CODING = 255
 MAX_LEVEL = 255
 MAX_GRID = 31  # a step of 2^31 makes one voxel of the longest axis there can be
+MAX_OVERVIEW_VOXELS = 1 << 21
+"""Of one image of an overview: coarser grids are means of them, whatever the request."""
 
 # Tags: odd must be understood, even may be ignored.
 TAG_SHARED = 1
@@ -42,6 +44,7 @@ TAG_QUALITY = 12
 TAG_NOISE = 14
 TAG_TIME_INTERVAL = 16
 TAG_GRID_LEVELS = 18
+TAG_OVERVIEW = 20
 
 X_AS_Y = 8  # flag of the voxel size: x is the same as y
 UNIT_AS_TEXT = 15
@@ -53,6 +56,22 @@ def _float32(value: float) -> float:
     """The nearest float32, as a float; infinite where it overflows."""
     with np.errstate(over="ignore"):
         return float(np.float32(value))
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A coarser grid of a file's volume, coded by itself.
+
+    Attributes
+    ----------
+    grid : int
+        n of the grid, 1 to 31.
+    file : bytes
+        A complete file, whose full grid it is; `reader.open_overview` checks that.
+    """
+
+    grid: int
+    file: bytes
 
 
 @dataclass(frozen=True)
@@ -77,6 +96,8 @@ class FileMeta:
     grid_levels : tuple of int
         The highest level of the chunks that grid 1, 2, ... takes; further grids take what the last one does.
         With none all grids take all chunks.
+    overview : Overview or None
+        What its grid and all coarser ones are read from, in place of the chunks.
     """
 
     info: VolumeInfo
@@ -88,6 +109,7 @@ class FileMeta:
     quality: dict[str, float] = field(default_factory=dict)
     noise: tuple[NoiseModel, ...] = ()
     grid_levels: tuple[int, ...] = ()
+    overview: Overview | None = None
 
     def __post_init__(self) -> None:
         images = tuple((_float32(b), _float32(g)) for b, g in self.images)
@@ -175,6 +197,10 @@ def _tags(meta: FileMeta) -> dict[int, bytes]:
         tags[TAG_NOISE] = b"".join(_noise(model) for model in meta.noise)
     if meta.grid_levels:
         tags[TAG_GRID_LEVELS] = _grid_levels(meta.grid_levels)
+    if meta.overview is not None:
+        if not 1 <= meta.overview.grid <= MAX_GRID:
+            raise UsageError(f"overview of grid {meta.overview.grid}: expected 1 to {MAX_GRID}")
+        tags[TAG_OVERVIEW] = bytes([meta.overview.grid]) + meta.overview.file
     return tags
 
 
@@ -351,6 +377,11 @@ def _read_tags(cur: Cursor, shape: tuple[int, ...]) -> tuple[dict[str, Any], dic
             if not 1 <= len(value) <= MAX_GRID:
                 raise FormatError(f"{part.where}: levels of {len(value)} grids, expected 1 to {MAX_GRID}")
             found["grid_levels"] = tuple(value)
+        elif tag == TAG_OVERVIEW:
+            grid = part.u8()
+            if not 1 <= grid <= MAX_GRID:
+                raise FormatError(f"{part.where}: overview of grid {grid}, expected 1 to {MAX_GRID}")
+            found["overview"] = Overview(grid, bytes(value[1:]))
         elif tag & 1:
             raise UnsupportedFeatureError(f"{WHERE}: must-understand tag {tag} is not known to this release")
     return found, about

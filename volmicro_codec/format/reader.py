@@ -16,7 +16,7 @@ from . import codings, header, index, metadata
 from .chunk import ChunkEntry
 from .header import HEADER_BYTES, Header
 from .index import ChunkIndex
-from .metadata import FileMeta
+from .metadata import MAX_OVERVIEW_VOXELS, TAG_OVERVIEW, FileMeta
 from .sources import Source, open_source, read_ranges
 
 FIRST_READ = 64 * 1024
@@ -47,6 +47,34 @@ def parse_head(head: bytes, lengths: Header) -> tuple[FileMeta, ChunkIndex]:
     return meta, index.parse(body[lengths.metadata_length :], meta.info.shape, start, length)
 
 
+def open_overview(meta: FileMeta) -> VgmReader | None:
+    """The overview that metadata holds, its head checked; None where there is none.
+
+    Raises
+    ------
+    FormatError
+        Where it is not a file of that grid of the volume.
+    """
+    if meta.overview is None:
+        return None
+    where = f"{metadata.WHERE} tag {TAG_OVERVIEW}"
+    try:
+        reader = VgmReader.open(meta.overview.file, within=True)
+    except FormatError as exc:
+        raise type(exc)(f"{where}: {exc}") from exc
+    info, step = meta.info, 1 << meta.overview.grid
+    t, c, z, y, x = (*info.shape[:2], *(-(-n // step) for n in info.shape[2:]))
+    found = reader.meta.info
+    if (found.axes, found.shape, found.dtype) != (info.axes, (t, c, z, y, x), info.dtype):
+        raise FormatError(
+            f"{where}: {found.axes} {found.shape} of {found.dtype},"
+            f" expected {info.axes} {(t, c, z, y, x)} of {info.dtype}"
+        )
+    if z * y * x > MAX_OVERVIEW_VOXELS:
+        raise FormatError(f"{where}: images of {z * y * x} voxels, expected at most {MAX_OVERVIEW_VOXELS}")
+    return reader
+
+
 class VgmReader:
     """An open .vgm file: its metadata, its index, and its chunks on demand. Threads may share it.
 
@@ -62,9 +90,11 @@ class VgmReader:
         Bytes of the whole file, as its header says.
     chunks_missing : int
         Chunks of the file that a prefix does not hold.
+    overview : VgmReader or None
+        The file within it that coarser grids are read from (`FileMeta.overview`).
     """
 
-    def __init__(self, source: Source, prefix: bool = False) -> None:
+    def __init__(self, source: Source, prefix: bool = False, within: bool = False) -> None:
         self._source = source
         self._prefix = prefix
         size = source.size
@@ -80,6 +110,9 @@ class VgmReader:
             head = head + source.read(len(head), start - len(head))
             self._head = b""
         self.meta, self.index = parse_head(head, self.header)
+        if within and self.meta.overview is not None:
+            raise FormatError("an overview that has an overview itself")
+        self.overview = open_overview(self.meta)
         whole = int(np.searchsorted(self.index.offset + self.index.length, size, side="right"))
         self.chunks_missing = len(self.index) - whole
         if self.chunks_missing:
@@ -87,7 +120,7 @@ class VgmReader:
             self.index = ChunkIndex(**columns)
 
     @classmethod
-    def open(cls, source: object, prefix: bool = False) -> VgmReader:
+    def open(cls, source: object, prefix: bool = False, *, within: bool = False) -> VgmReader:
         """Open a file.
 
         Parameters
@@ -95,6 +128,8 @@ class VgmReader:
         source : path, bytes, seekable binary file object, fsspec URL, or Source
         prefix : bool
             Accept a file that ends early, as long as its index is complete.
+        within : bool
+            It is the overview of another file, and has none.
 
         Raises
         ------
@@ -105,7 +140,7 @@ class VgmReader:
         """
         opened = open_source(source)
         try:
-            return cls(opened, prefix)
+            return cls(opened, prefix, within)
         except BaseException:
             if opened is not source:
                 opened.close()

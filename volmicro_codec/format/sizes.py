@@ -20,7 +20,7 @@ def where_bytes_go(reader: VgmReader) -> dict[str, Any]:
         file, header, metadata, index, payload : bytes; overhead : bytes that are not payload;
         by_coding, by_level : dict of name or level to dict of chunks, primitives and bytes;
         by_grid : dict of n to the bytes, head included, that the whole of grid n takes, from the full grid
-        (0) to the one that takes what all coarser ones do;
+        (0) to the one that takes what all coarser ones do; overview : bytes, of the metadata;
         primitives, chunks : int; bytes_per_primitive : payload bytes, 0 where there are none.
     """
     index = reader.index
@@ -35,6 +35,14 @@ def where_bytes_go(reader: VgmReader) -> dict[str, Any]:
             "bytes": int(index.length[here].sum()),
         }
 
+    meta = reader.meta
+    coarsest = len(meta.grid_levels) if meta.overview is None else meta.overview.grid
+
+    def of_grid(n: int) -> int:
+        if meta.overview is not None and n >= meta.overview.grid:
+            return sizes.payload_start
+        return sizes.payload_start + int(index.length[index.level <= meta.highest_level(n)].sum())
+
     def distinct(keys: Any) -> list[int]:
         return sorted(set(keys.tolist()))  # numpy.unique would first import numpy.ma
 
@@ -47,10 +55,8 @@ def where_bytes_go(reader: VgmReader) -> dict[str, Any]:
         "payload": sizes.payload_length,
         "by_coding": {codings.name(k): group(index.coding, k) for k in distinct(index.coding)},
         "by_level": {k: group(index.level, k) for k in distinct(index.level)},
-        "by_grid": {
-            n: sizes.payload_start + int(index.length[index.level <= reader.meta.highest_level(n)].sum())
-            for n in range(1 + len(reader.meta.grid_levels))
-        },
+        "by_grid": {n: of_grid(n) for n in range(1 + coarsest)},
+        "overview": 0 if meta.overview is None else len(meta.overview.file),
         "chunks": len(index),
         "primitives": total,
         "bytes_per_primitive": sizes.payload_length / total if total else 0.0,

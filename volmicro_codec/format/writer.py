@@ -11,7 +11,7 @@ from . import header, index, metadata
 from .chunk import EncodedChunk
 from .header import Header
 from .metadata import FileMeta
-from .reader import parse_head
+from .reader import open_overview, parse_head
 
 
 def encode_head(meta: FileMeta, chunks: Sequence[EncodedChunk]) -> bytes:
@@ -33,6 +33,7 @@ def encode_head(meta: FileMeta, chunks: Sequence[EncodedChunk]) -> bytes:
     head = header.pack(lengths, body) + body
     try:
         parse_head(head, header.parse(head))
+        open_overview(meta)
     except FormatError as exc:
         raise UsageError(f"cannot be stored: {exc}") from exc
     return head

@@ -105,6 +105,8 @@ def draft(source: Input, dest: str, settings: EncodeSettings) -> Job:
             f"{other} is of whole volumes: bricks are encoded to --slope, --ratio or --size, with --objective"
             " signal and --coding lattice"
         )
+    if settings.overview:
+        raise UsageError("--overview is of one file; a store holds all its levels")
     volume = source.open()
     slope = settings.slope or FLOOR
     of_bricks = replace(settings, ratio=None, size=None, slope=slope, brick=None)

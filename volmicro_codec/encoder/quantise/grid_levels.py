@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ...decoder import open as open_vgm
 from ...format import EncodedChunk, FileMeta, encode_file
+from ...format.metadata import MAX_GRID
 from ..image import Box
 from .coder import POINTS_PLACE
 from .resolution import grids_of, means
@@ -42,7 +43,8 @@ def grid_levels(
 ) -> tuple[int, ...]:
     """The highest level that each grid from 1 on is to take; see `FileMeta.grid_levels`.
 
-    Measured are those that levels are worked out for; coarser ones take what the coarsest does.
+    Measured are those that levels are worked out for, up to those that an overview serves; coarser ones take
+    what the coarsest does.
 
     Parameters
     ----------
@@ -63,8 +65,9 @@ def grid_levels(
     """
     highest = max((c.level for c in chunks), default=0)
     z, y, x = meta.info.shape[2:]
-    grids = grids_of((z, y, x))
-    if highest == 0:
+    end = MAX_GRID + 1 if meta.overview is None else meta.overview.grid
+    grids = [n for n in grids_of((z, y, x)) if n < end]
+    if highest == 0 or not grids:
         return ()
     files = [
         open_vgm(encode_file(replace(meta, grid_levels=(level,)), chunks), **options)
@@ -77,7 +80,7 @@ def grid_levels(
             target, share = means(voxels[t, c], box, n)
             shown = [file.read(level=n, time=t, channel=c).astype(np.float64) for file in files]
             errors = [np.square(target - values) for values in shown]
-            while enough < highest and not _alike(errors[enough], errors[-1], share == 1):
+            while enough < highest and not alike(errors[enough], errors[-1], share == 1):
                 enough += 1
         found[n - 1] = enough
     for file in files:
@@ -87,6 +90,6 @@ def grid_levels(
     return () if found == [highest] else tuple(found)
 
 
-def _alike(some: F64, every: F64, whole: npt.NDArray[np.bool_]) -> bool:
+def alike(some: F64, every: F64, whole: npt.NDArray[np.bool_]) -> bool:
     """Whether errors of some levels are about those of all: over all voxels, and over those wholly inside."""
     return bool(some.sum() <= MORE * every.sum() and some[whole].sum() <= MORE * every[whole].sum())
