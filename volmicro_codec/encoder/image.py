@@ -97,10 +97,15 @@ class Image:
         return (int(s[0]), int(s[1]), int(s[2]))
 
     @property
+    def whole(self) -> Box:
+        """The box of all voxels."""
+        z, y, x = self.shape
+        return slice(0, z), slice(0, y), slice(0, x)
+
+    @property
     def coded(self) -> Box:
         """The box of voxels that is to be coded."""
-        z, y, x = self.shape
-        return self.window or (slice(0, z), slice(0, y), slice(0, x))
+        return self.window or self.whole
 
     def target(self, box: Box) -> F32:
         """Normalised voxels of a box."""

@@ -45,9 +45,13 @@ CELL = 2
 LEVEL_SIGMA = 1.0
 """Cells over which the level is smoothed that gives a voxel its variance. 0.5: +0.02 dB (-0.5 to +0.5 a
 stack); 2: -0.07."""
-BITS_A_CLASS = 9.5
-"""What a Gaussian costs more for each class: nine numbers one bit finer each, and its amplitude's prior. 6:
-2 % fewer bytes and +0.04 dB (-0.2 to +0.3 a stack); 13: 1 % more and -0.03 dB."""
+BITS_A_CLASS = 6.0
+"""What a Gaussian costs more for each class: less than nine numbers one bit finer each, for those of strong
+Gaussians are alike. 9.5: 1 % more bytes and -0.01 dB on noisy stacks."""
+FITTED = 20.0
+"""Variances that a Gaussian must take off beyond those of its bits: ten numbers fitted to noisy voxels take
+off ten variances of noise, and add as many to the error against the truth. 0: 3 % more bytes, -0.06 dB and
+-0.19 in the foreground on noisy stacks."""
 LEAST_BITS = 22.0
 """That any Gaussian costs. 16: no file of six changes; 30: +0.02 dB, 0.7 % fewer bytes."""
 LEAST_SEEN = 0.02
@@ -297,13 +301,6 @@ def covariances(model: Model) -> F64:
     """Sigma of a fit's Gaussians, [N, 3, 3]."""
     six = model.covariance6()
     return six[:, [0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(-1, 3, 3)
-
-
-def worth(noise: NoiseField, model: Model) -> F64:
-    """Squared error that each Gaussian takes off, in variances of the noise as it sees it, [N]."""
-    sigma = covariances(model)
-    energies: F64 = np.asarray(model.energy().numpy(), np.float64)
-    return np.asarray(energies / noise.seen(model.mu.numpy(), sigma))
 
 
 def bits_of(energies: F64, step: float, mean_bits: float) -> F64:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr
 
 from .fit.image_fit import ImageFit
+from .fit.worth import worth
 from .rate.growth import TYPICAL_BYTES
-from .significance import BIT, covariances, worth
+from .significance import BIT
 
 TAIL = 0.1
 """Of what its bytes are worth, that a Gaussian centred elsewhere must take off inside the box. Tails left out
@@ -31,8 +31,5 @@ def to_be_stored(fit: ImageFit) -> npt.NDArray[np.bool_] | None:
     centred = ((mu >= lo) & (mu < hi)).all(axis=1)
     if fit.noise is None or centred.all():
         return np.asarray(centred)
-    # The square of a Gaussian is one of half the variance; its share in the box, were its axes the grid's.
-    deviation = np.sqrt(np.diagonal(covariances(fit.model), axis1=1, axis2=2) / 2.0)
-    share = np.prod(ndtr((hi - mu) / deviation) - ndtr((lo - mu) / deviation), axis=1)
     least = TAIL * 8.0 * BIT * TYPICAL_BYTES["lattice"]
-    return np.asarray(centred | (worth(fit.noise, fit.model) * share >= least))
+    return np.asarray(centred | (worth(fit, box) >= least))

@@ -24,7 +24,7 @@ from . import density_control as densify
 from . import initialise, voxels
 from .conjugate_gradient import Block, Refiner
 from .device import adam_of, find_on, refiner_of
-from .gaussians import Model
+from .gaussians import STEP, Model
 from .method import Method, Step, Weighting
 from .significant import SignificantIn
 
@@ -360,6 +360,11 @@ class ImageFit:
 
         return self.of_each(of, lambda part: known.get(part.number))
 
+    def of_each_own(self, task: Callable[[Part, npt.NDArray[np.bool_], Any], Any]) -> list[Any]:
+        """``task`` of each block, which Gaussians it owns, and a rasteriser; threads share the blocks."""
+        every = list(range(len(self.parts)))
+        return self._each(every, lambda part, raster: task(part, self._split(part)[0], raster))
+
     def residuals(self) -> Iterator[tuple[Part, npt.NDArray[np.bool_], Refiner]]:
         """Each block, which Gaussians it owns, and its refiner with the residual of the model as it is."""
         for part in self.parts:
@@ -444,16 +449,23 @@ class ImageFit:
         rng = np.random.default_rng([self.method.seed, 11, len(self.model)])
         return initialise.place(kind, self._pieces, count, self.image.aspect, rng)
 
-    def grow(self, count: int, inner: int, stage: str) -> int:
-        """Add up to ``count`` Gaussians and refit; returns how many were added."""
+    def grow(self, count: int, inner: int, stage: str, *, shapes: bool = True) -> int:
+        """Add up to ``count`` Gaussians and refit; returns how many were added.
+
+        Without ``shapes`` the new ones keep the shapes that the matched filter gave them.
+        """
         if math.isnan(self.sse):
             self.refit(0, stage="background")
         if self.method.max_primitives is not None:
             count = min(count, self.method.max_primitives - len(self.model))
         new = self._more(count) if count > 0 else Model.empty()
         if len(new):
+            free = None
+            if not shapes:
+                free = torch.ones((len(self.model) + len(new), STEP), dtype=torch.bool)
+                free[len(self.model) :, 4:] = False
             self.model = self.model.join(new)
-            self.refit(inner, stage=stage)
+            self.refit(inner, free=free, stage=stage)
         return len(new)
 
 

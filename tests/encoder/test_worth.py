@@ -1,0 +1,93 @@
+"""What Gaussians take off, in variances of the noise, is what they take off of the voxels that there are."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.encoder.fits import CUTOFF, fit_of, gaussians, rendered
+from volmicro_codec.encoder import image
+from volmicro_codec.encoder.fit.gaussians import Model
+from volmicro_codec.encoder.fit.worth import worth
+from volmicro_codec.noise_model import NoiseModel
+from volmicro_codec.raster.pyramid import PyramidRasteriser
+
+SHAPE = (24, 40, 48)
+NOISE = NoiseModel(100.0, 3.0, 1.5)
+
+
+def scene():
+    """Wide and narrow Gaussians, inside, over the edge, and between voxels, and a fit that has them."""
+    inside = gaussians(8, SHAPE, seed=3)
+    odd = Model.isotropic(
+        np.array([[12.0, 20.5, 20.5], [12.0, 30.0, 30.0], [-4.0, 20.0, 20.0], [30.0, 60.0, 60.0]]),
+        np.array([[2.0, 0.3, 0.3], [2.0, 0.3, 0.3], [2.0, 6.0, 6.0], [1.0, 1.0, 1.0]]),
+        np.array([0.8, 0.8, 1.0, 1.0]),
+    )
+    model = inside.join(odd)
+    voxels = 100.0 + 60.0 * rendered(inside, SHAPE)
+    voxels += np.random.default_rng(1).normal(0.0, 3.0, SHAPE)
+    fit = fit_of(np.rint(voxels.clip(0)).astype(np.uint16), noise=NOISE)
+    fit.model = model
+    return fit
+
+
+def summed(fit, box=None):
+    """The same, voxel by voxel."""
+    inside = np.zeros(SHAPE, bool)
+    inside[box or ...] = True
+    variance = fit.noise.variance(tuple(slice(0, n) for n in SHAPE))[inside].astype(np.float64)
+    out = []
+    for k in range(len(fit.model)):
+        phi = rendered(fit.model.take([k]), SHAPE)[inside].astype(np.float64)
+        norm, seen = (phi**2).sum(), (phi**2 * variance).sum()
+        out.append(norm**2 / seen if norm > 0 else 0.0)
+    return np.array(out)
+
+
+# Squares are those of kernels that fall off without an end, so far out they are a tenth too great.
+
+
+def test_it_is_the_sum_over_the_voxels():
+    fit = scene()
+    np.testing.assert_allclose(worth(fit), summed(fit), rtol=0.12, atol=1e-9)
+
+
+def test_in_a_box_only_its_voxels_count():
+    fit, box = scene(), (slice(4, 16), slice(8, 30), slice(0, 24))
+    np.testing.assert_allclose(worth(fit, box), summed(fit, box), rtol=0.05, atol=2.0)
+
+
+def test_between_voxels_a_narrow_gaussian_takes_off_less_than_on_them():
+    between, on = worth(scene())[8:10]
+    assert between < 0.1 * on
+
+
+def test_outside_of_the_image_nothing_is_taken_off():
+    fit = scene()
+    over_the_edge, beyond = worth(fit)[10:12]
+    closed_form = float(fit.model.energy()[10]) / fit.noise.typical
+    assert 0.0 < over_the_edge < 0.1 * closed_form
+    assert beyond == 0.0
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_blocks_of_an_image_agree_with_the_whole(monkeypatch, threads):
+    whole = scene()
+    monkeypatch.setattr(image, "WHOLE_IMAGE", whole.voxel_count // 3)
+    monkeypatch.setattr(image, "MAX_BLOCK_VOXELS", whole.voxel_count // 3)
+    blocks = scene()
+    blocks.raster = PyramidRasteriser(CUTOFF, threads)
+    assert len(blocks.parts) > 1
+    np.testing.assert_allclose(worth(blocks), worth(whole), rtol=1e-3, atol=1e-6)
+
+
+def test_what_is_added_without_its_shape_keeps_it():
+    fit = scene()
+    fit.model = Model.empty()
+    fit.grow(4, 2, "first")
+    before = fit.model.B.clone()
+    added = fit.grow(3, 4, "faint", shapes=False)
+    assert added == 3
+    shapes = fit.model.B[4:]
+    assert torch.equal(shapes, torch.diag_embed(torch.diagonal(shapes, dim1=1, dim2=2)))
+    assert not torch.equal(fit.model.B[:4], before)
