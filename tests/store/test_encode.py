@@ -173,8 +173,11 @@ def test_the_command_encodes_tasks_and_finishes(
     assert (document["bricks"], document["left_out"], document["there_before"]) == (3, 1, 2)
     assert document["store_bytes"] == sum(map(len, contents(tmp_path / "a.ome.zarr").values()))
     assert contents(tmp_path / "a.ome.zarr") == contents(begun)
+    before = contents(tmp_path / "a.ome.zarr")
     assert run(encode) == 5
-    assert "exists already" in capsys.readouterr().err
+    assert "a store is not replaced" in capsys.readouterr().err
+    assert run([*encode, "--force"]) == 2
+    assert contents(tmp_path / "a.ome.zarr") == before
 
 
 def test_a_plan_says_what_it_would_take_and_writes_nothing(

@@ -98,7 +98,7 @@ def finish(
         len(done), int((sizes[:, 0] == 0).sum()), int(sizes.sum()), int(sizes[:, 0].sum()),
         float((mse * voxels).sum() / voxels.sum()),
     )  # fmt: skip
-    _describe(job, result, sizes, done, runner or Here())
+    _describe(job, result, sizes, done, runner or Here(), keep_job)
     if not keep_job:
         job.place.remove(FOLDER)
     return result
@@ -121,12 +121,16 @@ def runs(numbers: Sequence[int]) -> list[list[int]]:
     return out
 
 
-def _describe(job: Job, result: Finished, sizes: Any, done: dict[int, Done], runner: Runner) -> None:
-    """Arrays of all levels; then the group, which makes an image of them."""
+def _describe(
+    job: Job, result: Finished, sizes: Any, done: dict[int, Done], runner: Runner, keep_job: bool
+) -> None:
+    """Arrays of all levels and copies of labels; then the group, which makes an image of them."""
     try:
         import zarr
 
         from ..integrations.zarr_codec import VgmCodec
+        from ..io.axes import Choice
+        from ..io.zarr_beside import copy_labels, is_zarr_image, merged, rendering
         from ..io.zarr_metadata import describe
         from ..io.zarr_pyramid import window_of
     except ImportError as e:
@@ -167,6 +171,14 @@ def _describe(job: Job, result: Finished, sizes: Any, done: dict[int, Done], run
         arrays.append(array)
     windows = [window_of(arrays[-1], info, c) for c in range(info.shape[1])]
     attributes = describe(info, len(arrays), windows, None, "0.5")
+    source = job.source
+    if is_zarr_image(source.path):
+        choice = Choice(source.channel, source.time, source.axes, source.series)
+        ome = attributes["ome"]
+        ome["omero"] = merged(ome["omero"], rendering(source.path, choice))
+        # A packed file has no place for labels, and those of all time points are not those of one.
+        if not keep_job and source.time is None:
+            copy_labels(source.path, choice, job.dest, len(arrays))
     attributes["vgm"] = {
         "version": 1, "software": f"volmicro-codec {__version__}", "brick": job.edge,
         "slope": job.settings.slope, "settings": settings, "bricks": result.bricks, "bytes": result.size,
