@@ -23,16 +23,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zstandard
 
 import volmicro_codec
 from volmicro_codec.decoder import MultiscaleArray
 from volmicro_codec.format import FileMeta, encode_file
-from volmicro_codec.format.packed import FILES, ZSTD, Level, level_of, usual_page_log2
+from volmicro_codec.format.packed import FILES, Level, level_of, usual_page_log2
 from volmicro_codec.format.packed_reader import PackedReader, peek
 from volmicro_codec.format.packed_writer import PackedWriter
-from volmicro_codec.store.finish import OVERVIEW_CHUNK
 from volmicro_codec.store.grid import Grid
+from volmicro_codec.store.join import CHUNK
 from volmicro_codec.volume import VolumeInfo
 
 HERE = Path(__file__).resolve().parent
@@ -63,17 +62,14 @@ def levels_of(info: VolumeInfo, edge: int) -> list[Level]:
     out = []
     for n in range(len(grid.levels)):
         own = n < grid.own_levels
-        chunk = (edge >> n if own else OVERVIEW_CHUNK,) * 3
-        coding = FILES if own else ZSTD
-        chunks = level_of(info, n, chunk, coding, 100, 0).chunks
-        out.append(level_of(info, n, chunk, coding, 100, usual_page_log2(chunks)))
+        chunk = (edge >> n if own else CHUNK,) * 3
+        chunks = level_of(info, n, chunk, FILES, 100, 0).chunks
+        out.append(level_of(info, n, chunk, FILES, 100, usual_page_log2(chunks)))
     return out
 
 
 def chunk_of(level: Level, value: int) -> bytes:
     """A chunk of one value."""
-    if level.coding == ZSTD:
-        return zstandard.ZstdCompressor().compress(np.full(level.chunk, value, "<u2").tobytes())
     info = VolumeInfo((1, 1, *level.chunk), np.dtype(np.uint16), "ZYX")
     return encode_file(FileMeta(info, 12.0, ((float(value), 1.0),)), [])
 

@@ -68,6 +68,17 @@ class NoiseModel:
         out += self.sigma**2
         return out
 
+    def halved(self) -> NoiseModel:
+        """The noise of means of 2 x 2 x 2 voxels, before these are rounded."""
+        share, correlation = 1.0, []
+        for r in self.correlation:
+            second = max(r - 0.5, 0.0)
+            share *= (1.0 + r) / 2.0
+            correlation.append((r + 2.0 * second) / (2.0 * (1.0 + r)))
+        gain = None if self.gain is None else self.gain * share
+        z, y, x = correlation
+        return NoiseModel(self.background, self.sigma * float(np.sqrt(share)), gain, (z, y, x))
+
     def sigma_at(self, level: npt.ArrayLike) -> F32:
         """Standard deviation of the noise where the noiseless image has a level; the shape of ``level``."""
         return np.asarray(np.sqrt(self.variance_at(level)), np.float32)

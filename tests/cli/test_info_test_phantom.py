@@ -54,7 +54,9 @@ def test_info_says_of_which_grid_an_overview_is(vgm: Callable[..., Any], file: P
     within = encode_file(FileMeta(small, 12.0, meta.images), [])
     write_file(file, replace(meta, overview=Overview(2, within)), chunks, force=True)
     rows = vgm("info", "cells.vgm").out.splitlines()
-    assert [r for r in rows if r.startswith("overview")] == [f"overview       of level 2, {len(within)} bytes"]
+    assert [r for r in rows if r.startswith("overview")] == [
+        f"overview       of level 2, {len(within)} bytes"
+    ]
     document = json.loads(vgm("info", "--json", "cells.vgm").out)
     head = document["bytes"]["overhead"]
     assert (document["overview"], document["bytes"]["overview"]) == (2, len(within))

@@ -229,3 +229,17 @@ def test_what_is_not_an_image_is_refused():
         estimate_noise(np.zeros((3, 4), np.uint8))
     with pytest.raises(InputError, match="not finite"):
         estimate_noise(np.full((3, 4, 5), np.nan, np.float32))
+
+
+@pytest.mark.parametrize("taps", [(1.0,), (1.0, 0.5), (1.0, 2.0, 1.0)])
+def test_means_of_voxels_have_the_noise_that_is_foretold(taps):
+    noise = np.random.default_rng(0).normal(0, 10, (64, 130, 130))
+    kernel = np.array(taps) / np.linalg.norm(taps)
+    noise = convolve1d(noise, kernel, axis=2, mode="wrap")
+    r = float(np.mean(noise[..., 1:] * noise[..., :-1])) / float(noise.var())
+    model = NoiseModel(100.0, 10.0, 2.0, (0.0, 0.0, r)).halved()
+    means = noise[:, :128, :128].reshape(32, 2, 64, 2, 64, 2).mean(axis=(1, 3, 5))
+    assert means.std() == pytest.approx(model.sigma, rel=0.02)
+    assert model.gain == pytest.approx(2.0 * (model.sigma / 10.0) ** 2)
+    found = np.mean(means[..., 1:] * means[..., :-1]) / means.var()
+    assert model.correlation == pytest.approx((0.0, 0.0, found), abs=0.03)

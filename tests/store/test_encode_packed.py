@@ -105,7 +105,7 @@ def test_it_is_the_store_packed(
     ("module", "name", "at"),
     [
         ("volmicro_codec.store.places", "Directory.put", 4),  # within a brick
-        ("volmicro_codec.io.zarr_pyramid", "halve", 1),  # between the arrays
+        ("volmicro_codec.store.join", "Joined.encode", 1),  # between the arrays
         ("volmicro_codec.io.zarr_pyramid", "window_of", 1),  # before the group
         ("volmicro_codec.format.packed_writer", "PackedWriter.put", 4),  # within the file
         ("shutil", "rmtree", 1),  # when it is there

@@ -164,11 +164,18 @@ def test_it_is_a_dask_and_an_xarray_array(store: str, one: str) -> None:
         assert float(shown.z[0]) == 1.0  # half a voxel of the full grid, of 2 um
 
 
-def test_what_reads_single_files_says_what_it_is(one: str, tmp_path: Path) -> None:
+def test_what_reads_single_files_says_what_it_is(
+    one: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(UnsupportedFeatureError, match="packed volume"):
         VgmReader.open(one)
-    assert run(["export", one, "-o", str(tmp_path / "a.ply")]) == 4
-    assert run(["decode", one, "-o", str(tmp_path / "a.tif"), "--budget", "64k"]) != 0
+    for command, said in (
+        (["export", one, "-o", str(tmp_path / "a.ply")], "vgm unpack it"),
+        (["decode", one, "-o", str(tmp_path / "a.tif"), "--budget", "64k"], "coarse levels read little"),
+        (["preview", one, "-o", str(tmp_path / "a.png"), "--budget", "64k"], "coarse levels read little"),
+    ):
+        assert run(command) == 2
+        assert said in capsys.readouterr().err
     assert run(["unpack", str(tmp_path / "none.vgm"), "-o", str(tmp_path / "a.ome.zarr")]) == 3
     assert not list(tmp_path.iterdir())
 

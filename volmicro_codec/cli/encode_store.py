@@ -173,7 +173,7 @@ def _encode(
             raise IncompleteError(f"{shown}: {listed(failed)} of {len(numbers)} bricks failed; run it again")
         if share is None:
             bar.start("checking bricks", len(job.grid))
-            return Encoded(job, worked.there, finish(job, bar.advance, keep_job=keep_job))
+            return Encoded(job, worked.there, finish(job, bar.advance, keep_job=keep_job, runner=runner))
     document: dict[str, Any] = {
         "output": shown, "task": spread.task, "bricks": len(numbers), "there_before": worked.there,
         "bytes": sum(sum(d.sizes) for d in worked.done), "seconds": time.monotonic() - began,

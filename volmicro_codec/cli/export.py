@@ -8,7 +8,7 @@ from .app import Command
 from .options import channel_option, default_output, file_argument, force_option, output_option, time_option
 from .output import about, remark
 from .same_file import check_file_output
-from .streams import STREAM, output_path, shown, vgm_source
+from .streams import STREAM, holds_levels, output_path, shown, vgm_source
 
 FORMATS = ("ply", "splat", "npz", "csv")
 
@@ -73,7 +73,10 @@ def export(
     output = output or default_output(file, f".{kind}")
     check_file_output(output, force, [file])
     name = shown(file)
-    with about(name), VgmReader.open(vgm_source(file)) as reader, output_path(output, f".{kind}") as path:
+    source = vgm_source(file)
+    if holds_levels(file, source):
+        raise UsageError(f"{name}: packed of many files; vgm unpack it, each chunk of its store is one")
+    with about(name), VgmReader.open(source) as reader, output_path(output, f".{kind}") as path:
         info = reader.meta.info
         known = Described(channels=info.channels)
         stored = Stored(name, info.axes, info.squeezed_shape, info.dtype, known)

@@ -38,7 +38,7 @@ def open_reader(source: object, budget: int | None) -> VgmReader:
     Raises
     ------
     UsageError
-        A budget that does not hold the header, metadata and index.
+        A budget that does not hold the header, metadata and index, or of a packed file.
     """
     if isinstance(source, VgmReader) and budget is None:
         return source
@@ -48,7 +48,10 @@ def open_reader(source: object, budget: int | None) -> VgmReader:
     try:
         if budget < HEADER_BYTES <= opened.size:
             raise UsageError(f"budget of {budget} bytes: the header alone has {HEADER_BYTES}")
-        start = parse(opened.read(0, min(opened.size, HEADER_BYTES))).payload_start
+        header = parse(opened.read(0, min(opened.size, HEADER_BYTES)))
+        if header.is_packed:
+            raise UsageError("a budget is of files of one page: of a packed one coarse levels read little")
+        start = header.payload_start
         if budget < start <= opened.size:
             raise UsageError(f"budget of {budget} bytes: the first chunk starts at byte {start}")
         return VgmReader(PrefixSource(opened, budget), prefix=True)

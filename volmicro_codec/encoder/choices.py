@@ -23,16 +23,18 @@ ADAM_STEPS = 4
 """Steps of adam for each of the conjugate gradients that an effort stands for."""
 
 
-def gate_of(voxels: npt.NDArray[Any], settings: EncodeSettings, threads: int) -> Gate:
-    """The occupancy gate of an image."""
+def gate_of(
+    voxels: npt.NDArray[Any], settings: EncodeSettings, threads: int, noise: NoiseModel | None = None
+) -> Gate:
+    """The occupancy gate of an image, whose noise may be known."""
     if settings.gate_file is not None:
         gate = Gate.load(settings.gate_file)
         return replace(gate, tau=settings.gate_tau) if "gate_tau" in settings.changed() else gate
     if settings.gate == "none":
-        return no_gate(voxels, settings.gate_tau)
+        return no_gate(voxels, settings.gate_tau, noise=noise)
     if settings.gate == "otsu":
-        return otsu_gate(voxels, tau=settings.gate_tau, threads=threads)
-    noise = estimate_noise(voxels)
+        return otsu_gate(voxels, noise=noise, tau=settings.gate_tau, threads=threads)
+    noise = estimate_noise(voxels) if noise is None else noise
     return train_gate(voxels, noise=noise, tau=settings.gate_tau, seed=settings.seed, threads=threads)
 
 
@@ -73,18 +75,29 @@ def weighting_of(settings: EncodeSettings) -> Weighting:
     return Weighting(edges=boost if settings.edge_weights else 0.0, gradient=settings.lambda_gradient)
 
 
-def noise_field_of(image: Image, noise: NoiseModel, settings: EncodeSettings) -> NoiseField | None:
-    """The noise on which no bit is spent; None where every voxel is to be as it is."""
+def noise_field_of(
+    image: Image, noise: NoiseModel, settings: EncodeSettings, known: bool = False
+) -> NoiseField | None:
+    """The noise on which no bit is spent; None where every voxel is to be as it is.
+
+    A noise that is known, and not estimated of the voxels, may be less than that of their rounding.
+    """
     if settings.objective == "voxels" or settings.primitives is not None:
         return None
+    if known and settings.slope is not None:
+        return NoiseField.of(image.voxels, noise, image.gain, settings.slope / FLOOR)
     rounding = image.voxels.dtype.kind != "f" and noise.sigma < JUST_ROUNDING and not noise.gain
     if settings.slope is not None:
-        if rounding:
-            noise = replace(noise, sigma=JUST_ROUNDING)
+        noise = at_least_rounding(noise) if rounding else noise
         return NoiseField.of(image.voxels, noise, image.gain, settings.slope / FLOOR)
     if rounding and settings.within_noise is None:
         return None
     return NoiseField.of(image.voxels, noise, image.gain)
+
+
+def at_least_rounding(noise: NoiseModel) -> NoiseModel:
+    """Noise of integers, which is never less than that of their rounding."""
+    return noise if noise.gain else replace(noise, sigma=max(noise.sigma, JUST_ROUNDING))
 
 
 def text_of(settings: EncodeSettings) -> str:

@@ -111,9 +111,10 @@ class Job:
         window: Box | None = None,
         kept: Journal | None = None,
         bare: bool = False,
+        noise: NoiseModel | None = None,
     ) -> None:
         self.volume, self.settings, self.shown, self.began = volume, settings, shown, began
-        self.kept, self.bare = kept, bare
+        self.kept, self.bare, self.known_noise = kept, bare, noise
         self.threads = settings.threads or default_threads()
         self.window, self.info = window, _within(volume.info, window)
         if window is not None and (settings.target[0] != "slope" or settings.coding != "lattice"):
@@ -265,11 +266,11 @@ class Job:
         check_floats(voxels, f"time {t}, channel {c}")
         base, gain = mapping(voxels)
         self.shown.start(f"{label}gate")
-        gate = gate_of(voxels, s, self.threads)
+        gate = gate_of(voxels, s, self.threads, self.known_noise)
         image = Image(voxels, base, gain, gate, aspect_of(self.volume), self.window, self.threads)
         self.occupancy.append(float(image.open_cells.mean()))
-        self.noise.append(gate.noise)
-        noise = noise_field_of(image, gate.noise, s)
+        self.noise.append(self.known_noise or gate.noise)
+        noise = noise_field_of(image, self.noise[-1], s, self.known_noise is not None)
         self.noisy |= noise is not None
         done = self.kept.take("image") if self.kept is not None else None
         if done is not None:

@@ -15,6 +15,7 @@ import torch
 
 from ..atomic import atomic_output, check_output
 from ..format import codings
+from ..noise_model import NoiseModel
 from ..progress import Progress, SilentProgress
 from ..version import __version__
 from ..volume import Volume
@@ -132,15 +133,17 @@ def encode_bytes(
     *,
     window: Box | None = None,
     kept: Journal | None = None,
+    noise: NoiseModel | None = None,
 ) -> tuple[bytes, EncodeResult]:
     """Encode a volume into the bytes of a .vgm file; parameters and errors are those of `encode_volume`.
 
-    ``kept`` holds what a run before has done, and is given what this one does.
+    ``kept`` holds what a run before has done, and is given what this one does. ``noise`` is that of the
+    voxels where it is known; else it is estimated.
     """
     began = time.monotonic()
     settings = settings or EncodeSettings()
     shown: Progress = progress or SilentProgress()
-    job = Job(volume, settings, shown, began, window, kept)
+    job = Job(volume, settings, shown, began, window, kept, noise=noise)
     with _one_torch_thread():
         data = job.run()
     shown.finish()

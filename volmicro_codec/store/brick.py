@@ -12,11 +12,15 @@ import numpy.typing as npt
 from ..encoder.settings import EncodeSettings
 from ..errors import VgmError
 from ..format import VgmReader
+from ..noise_model import NoiseModel
 from ..volume import Volume, VolumeInfo
 from .grid import HALO, Box, Brick
 from .job import DONE, Done, Job
 
 Voxels = npt.NDArray[Any]
+STEEPEST = 3
+"""The level from which on the slope stays. Of the phantom of 105 MB level 4 so takes 3.1 kB and shows means
+of the voxels at 37.8 dB, level 5 1.6 kB and 41 dB; with a slope that grew on 1.2 kB at 30 dB, 0.2 at 26."""
 PLANES = 16
 """That are averaged at once."""
 
@@ -41,12 +45,13 @@ def encode_brick(job: Job, number: int, threads: int | None = None) -> Done:
     settings = replace(job.settings, threads=job.settings.threads or threads)
     around, within = job.grid.with_halo(brick.box)
     voxels = np.asarray(job.open().data[(brick.t, brick.c, *around)])
+    noise = noise_of(voxels)
     files = []
     mse = 0.0
     for level in range(job.grid.own_levels):
         if level:
-            voxels, within = halved(voxels), _halved_box(within)
-        data, error = encode_box(voxels, within, level, job.info, settings)
+            voxels, within, noise = halved(voxels), halved_box(within), noise.halved()
+        data, error = encode_box(voxels, within, level, job.info, settings, noise)
         mse = error if level == 0 else mse
         files.append(b"" if is_fill(data, job.fill) else data)
     # The full grid last: a reader that finds it finds the coarser ones.
@@ -67,7 +72,12 @@ def encode_missing(job: Job, number: int, threads: int | None = None) -> Done:
 
 
 def encode_box(
-    voxels: Voxels, within: Box, level: int, info: VolumeInfo, settings: EncodeSettings
+    voxels: Voxels,
+    within: Box,
+    level: int,
+    info: VolumeInfo,
+    settings: EncodeSettings,
+    noise: NoiseModel,
 ) -> tuple[bytes, float]:
     """A box of an image as a .vgm file.
 
@@ -78,12 +88,14 @@ def encode_box(
     within : three slices
         The box.
     level : int
-        Of the grid. A byte takes off as much per voxel there as it does on the full grid, while the noise of
-        a voxel is the less the coarser the grid: so the slope, in units of the noise, grows with the voxel.
+        Of the grid; see `slope_on`.
     info : VolumeInfo
         Of the volume: the size of its voxels and their unit are kept.
     settings : EncodeSettings
         With a slope.
+    noise : NoiseModel
+        Of the voxels as that of the full grid makes it: on coarse grids structure is as fine as noise, and an
+        estimate would take it for that.
 
     Returns
     -------
@@ -92,12 +104,11 @@ def encode_box(
         Mean squared error against the voxels.
     """
     from ..encoder.pipeline import encode_bytes
-    from ..encoder.rate.slope import FLOOR
 
     size = [None if v is None else v * (1 << level) for v in info.voxel_size]
     volume = Volume.from_array(voxels, "ZYX", voxel_size=tuple(size), unit=info.unit)
-    slope = (settings.slope or FLOOR) * 8.0**level
-    data, _ = encode_bytes(volume, replace(settings, slope=slope), window=within)
+    settings = replace(settings, slope=slope_on(level, settings))
+    data, _ = encode_bytes(volume, settings, window=within, noise=noise)
     from ..decoder import open as open_vgm
 
     squares = 0.0
@@ -107,6 +118,27 @@ def encode_box(
             error -= voxels[within][planes]
             squares += float(np.sum(error * error, dtype=np.float64))
         return data, squares / array.size
+
+
+def slope_on(level: int, settings: EncodeSettings) -> float:
+    """The slope at which a level is coded.
+
+    A byte takes off as much per voxel there as it does on the full grid, while the noise of a voxel is the
+    less the coarser the grid: so the slope, in units of the noise, grows with the voxel. From some level on
+    it stays: what is yet coarser is little, and looked at first.
+    """
+    from ..encoder.rate.slope import FLOOR
+
+    return (settings.slope or FLOOR) * 8.0 ** min(level, STEEPEST)
+
+
+def noise_of(voxels: Voxels) -> NoiseModel:
+    """The noise of voxels of the full grid; of integers at least that of their rounding."""
+    from ..encoder.choices import at_least_rounding
+    from ..evaluate.noise import estimate_noise
+
+    noise = estimate_noise(voxels)
+    return noise if voxels.dtype.kind == "f" else at_least_rounding(noise)
 
 
 def is_fill(data: bytes, fill: int | float) -> bool:
@@ -129,7 +161,7 @@ def halved(voxels: Voxels) -> Voxels:
     return out
 
 
-def _halved_box(box: Box) -> Box:
+def halved_box(box: Box) -> Box:
     """A box of a grid twice as coarse. It begins at an even voxel: bricks and their halo are of 16."""
     assert HALO % 16 == 0
     z, y, x = (slice(s.start // 2, -(-s.stop // 2)) for s in box)

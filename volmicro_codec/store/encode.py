@@ -105,8 +105,6 @@ def draft(source: Input, dest: str, settings: EncodeSettings) -> Job:
             f"{other} is of whole volumes: bricks are encoded to --slope, --ratio or --size, with --objective"
             " signal and --coding lattice"
         )
-    if settings.overview:
-        raise UsageError("--overview is of one file; a store holds all its levels")
     volume = source.open()
     slope = settings.slope or FLOOR
     of_bricks = replace(settings, ratio=None, size=None, slope=slope, brick=None)
@@ -123,6 +121,8 @@ def whole_only(settings: EncodeSettings) -> str | None:
     for given, usual in (("objective", "signal"), ("coding", "lattice")):
         if getattr(settings, given) != usual:
             return f"--{given} {getattr(settings, given)}"
+    if settings.overview:  # bricks' coarser levels are files of their own
+        return "--overview"
     return "--max-primitives" if settings.max_primitives is not None else None
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..errors import DependencyError, IncompleteError
 from ..version import __version__
-from .brick import damage, is_done
+from .brick import damage, is_done, slope_on
 from .job import FOLDER, Done, Job
+from .join import CHUNK, Joined, noise_on
+from .runners import Failure, Here, Runner
 
 SHOWN = 10
-OVERVIEW_CHUNK = 128
-"""Voxels a side of the chunks of the levels that are joined from bricks."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,13 @@ def missing_bricks(job: Job) -> tuple[dict[int, Done], list[int]]:
     return done, missing
 
 
-def finish(job: Job, advance: Callable[[int], None] = lambda n: None, *, keep_job: bool = False) -> Finished:
+def finish(
+    job: Job,
+    advance: Callable[[int], None] = lambda n: None,
+    *,
+    keep_job: bool = False,
+    runner: Runner | None = None,
+) -> Finished:
     """Check every brick, and make an OME-Zarr image of them; one that was killed at it is done again.
 
     Parameters
@@ -64,6 +71,8 @@ def finish(job: Job, advance: Callable[[int], None] = lambda n: None, *, keep_jo
         Told how many bricks more are checked.
     keep_job : bool
         Leave what says that the store is being made: there is more to do.
+    runner : Runner, optional
+        What encodes the levels that are joined; this process, where none is given.
 
     Raises
     ------
@@ -89,7 +98,7 @@ def finish(job: Job, advance: Callable[[int], None] = lambda n: None, *, keep_jo
         len(done), int((sizes[:, 0] == 0).sum()), int(sizes.sum()), int(sizes[:, 0].sum()),
         float((mse * voxels).sum() / voxels.sum()),
     )  # fmt: skip
-    _describe(job, result, sizes)
+    _describe(job, result, sizes, done, runner or Here(), keep_job)
     if not keep_job:
         job.place.remove(FOLDER)
     return result
@@ -112,14 +121,18 @@ def runs(numbers: Sequence[int]) -> list[list[int]]:
     return out
 
 
-def _describe(job: Job, result: Finished, sizes: Any) -> None:
-    """Arrays of all levels; then the group, which makes an image of them."""
+def _describe(
+    job: Job, result: Finished, sizes: Any, done: dict[int, Done], runner: Runner, keep_job: bool
+) -> None:
+    """Arrays of all levels and copies of labels; then the group, which makes an image of them."""
     try:
         import zarr
 
         from ..integrations.zarr_codec import VgmCodec
+        from ..io.axes import Choice
+        from ..io.zarr_beside import copy_labels, is_zarr_image, merged, rendering
         from ..io.zarr_metadata import describe
-        from ..io.zarr_pyramid import halve, window_of
+        from ..io.zarr_pyramid import window_of
     except ImportError as e:
         raise DependencyError(
             f"{job.dest}: OME-Zarr needs the package {e.name!r}, which is not installed"
@@ -132,10 +145,9 @@ def _describe(job: Job, result: Finished, sizes: Any) -> None:
     arrays: list[Any] = []
     for level, shape in enumerate(grid.levels):
         own = level < grid.own_levels
-        edge = job.edge >> level if own else OVERVIEW_CHUNK
+        edge = job.edge >> level if own else CHUNK
         full = (*info.shape[:2], *shape)
-        codec = VgmCodec(slope=_plain((job.settings.slope or 0.0) * 8.0**level), **settings)
-        coding: dict[str, Any] = {"serializer": codec, "compressors": None, "filters": None} if own else {}
+        codec = VgmCodec(slope=_plain(slope_on(level, job.settings)), **settings)
         place = job.place.location(str(level))
         # What a finish that was killed has left of bricks' arrays is the same, of joined ones a part.
         if own and job.place.get(f"{level}/zarr.json") is not None:
@@ -146,17 +158,27 @@ def _describe(job: Job, result: Finished, sizes: Any) -> None:
             shape=tuple(full[k] for k in kept),
             chunks=tuple(lead.get("TCZYX"[k], edge) for k in kept),
             dtype=info.dtype,
-            fill_value=job.fill if own else 0,
+            fill_value=job.fill,
             dimension_names=[a.lower() for a in info.axes],
             chunk_key_encoding={"name": "default", "separator": "/"},
             overwrite=not own,
-            **coding,
+            serializer=codec,
+            compressors=None,
+            filters=None,
         )
         if not own:
-            halve(arrays[-1], array, info, shape)
+            _join(Joined(job, level, noise_on(job, done, level)), runner)
         arrays.append(array)
     windows = [window_of(arrays[-1], info, c) for c in range(info.shape[1])]
     attributes = describe(info, len(arrays), windows, None, "0.5")
+    source = job.source
+    if is_zarr_image(source.path):
+        choice = Choice(source.channel, source.time, source.axes, source.series)
+        ome = attributes["ome"]
+        ome["omero"] = merged(ome["omero"], rendering(source.path, choice))
+        # A packed file has no place for labels, and those of all time points are not those of one.
+        if not keep_job and source.time is None:
+            copy_labels(source.path, choice, job.dest, len(arrays))
     attributes["vgm"] = {
         "version": 1, "software": f"volmicro-codec {__version__}", "brick": job.edge,
         "slope": job.settings.slope, "settings": settings, "bricks": result.bricks, "bytes": result.size,
@@ -165,6 +187,14 @@ def _describe(job: Job, result: Finished, sizes: Any) -> None:
     }  # fmt: skip
     if job.place.get("zarr.json") is None:
         zarr.create_group(job.dest, attributes=attributes)
+
+
+def _join(joined: Joined, runner: Runner) -> None:
+    """Encode all chunks of a level, of which the one before it is there."""
+    encode = partial(joined.encode, threads=runner.threads)
+    for number, result in runner.run(encode, range(len(joined))):
+        if isinstance(result, Failure):
+            raise IncompleteError(f"{joined.job.dest}: level {joined.level}, chunk {number}: {result.error}")
 
 
 def _plain(value: float) -> float:

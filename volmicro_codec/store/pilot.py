@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..errors import InputError
-from .brick import encode_box, halved, is_fill
+from .brick import encode_box, halved, halved_box, is_fill, noise_of
 from .grid import HALO, Box
 from .job import Job
 from .runners import Failure, Runner
@@ -92,13 +92,11 @@ def try_box(job: Job, sample: Sequence[tuple[int, Box]], slope: float, threads: 
     around, within = job.grid.with_halo(box)
     voxels = np.asarray(job.open().data[(brick.t, brick.c, *around)])
     settings = replace(job.settings, slope=slope, threads=job.settings.threads or threads)
-    size = 0
+    noise, size = noise_of(voxels), 0
     for level in range(job.grid.own_levels):
         if level:
-            voxels = halved(voxels)
-            z, y, x = (slice(s.start // 2, -(-s.stop // 2)) for s in within)
-            within = (z, y, x)
-        data, _ = encode_box(voxels, within, level, job.info, settings)
+            voxels, within, noise = halved(voxels), halved_box(within), noise.halved()
+        data, _ = encode_box(voxels, within, level, job.info, settings, noise)
         size += 0 if is_fill(data, job.fill) else len(data)
     return Tried(size, time.monotonic() - began)
 

@@ -210,9 +210,10 @@ class Gate:
         return out.reshape(shape)
 
 
-def no_gate(volume: Array, tau: float = 0.5) -> Gate:
+def no_gate(volume: Array, tau: float = 0.5, *, noise: NoiseModel | None = None) -> Gate:
     """The gate that holds every voxel occupied."""
-    return Gate("none", _checked_tau(tau), estimate_noise(volume), cell_stride(volume.shape))
+    noise = estimate_noise(volume) if noise is None else noise
+    return Gate("none", _checked_tau(tau), noise, cell_stride(volume.shape))
 
 
 def otsu_gate(volume: Array, *, noise: NoiseModel | None = None, tau: float = 0.5, threads: int = 1) -> Gate:
