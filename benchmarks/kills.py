@@ -119,7 +119,7 @@ def at_once(args: argparse.Namespace, shape: tuple[int, int, int], folder: Path)
 
     for kills in range(1, FILE_KILLS + 1):
         process = started(encode(out))
-        moment = random.uniform(0.0, 0.3) * seconds
+        moment = random.uniform(0.0, 0.8) * seconds
         try:
             process.wait(moment)
             if process.returncode != 0:
