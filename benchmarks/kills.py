@@ -1,9 +1,10 @@
 """An encode into one file that is killed: the same bytes, no brick twice, so much memory.
 
-    python benchmarks/kills.py workers [--shape 512,1024,1024] [--brick 256] [--workers 2]
-    python benchmarks/kills.py dask        # workers of a LocalCluster are killed
-    python benchmarks/kills.py tasks       # three runs of --task i/3 at once, killed one at a time
-    python benchmarks/kills.py file [--shape 100,448,448]      # a phantom that is encoded at once, 20 kills
+    python benchmarks/kills.py workers tasks dask [--shape 448,896,896] [--brick 224] [--workers 2]
+    python benchmarks/kills.py file [--shape 100,448,448]
+
+Of a volume of bricks runs of so many workers are killed, or one at a time of three of --task i/3 at once,
+or the workers of a dask cluster. Of a phantom that is encoded at once it is the encode, 20 times.
 
 The volume of bricks is that of `scale_volume`, written as OME-Zarr. It is encoded once without kills; then
 again, while what works on it is killed (-9) at random moments and started anew by the same command. Of the
@@ -26,7 +27,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ from volmicro_codec.store.job import DONE
 HERE = Path(__file__).resolve().parent
 KILLS, FILE_KILLS = 5, 20
 TASKS = 3
-SHAPES = {"file": "100,448,448"}
+PHANTOM, VOLUME = "100,448,448", "448,896,896"
+Row = tuple[str, dict[str, Any]]
 
 
 class Twice:
@@ -83,7 +85,7 @@ def started(arguments: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(arguments, process_group=0, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
 
 
-def at_once(args: argparse.Namespace, shape: tuple[int, int, int], folder: Path) -> dict[str, Any]:
+def at_once(args: argparse.Namespace, shape: tuple[int, int, int], folder: Path) -> Iterator[Row]:
     """A plain encode of a phantom, killed again and again: what there is after each kill, and at the end."""
     source, plain, out = (folder / name for name in ("in.npy", "plain.vgm", "killed.vgm"))
     np.save(source, make_phantom(shape, args.seed))
@@ -117,7 +119,7 @@ def at_once(args: argparse.Namespace, shape: tuple[int, int, int], folder: Path)
 
     for kills in range(1, FILE_KILLS + 1):
         process = started(encode(out))
-        moment = random.uniform(0.0, 0.3) * seconds
+        moment = random.uniform(0.0, 0.8) * seconds
         try:
             process.wait(moment)
             if process.returncode != 0:
@@ -136,36 +138,64 @@ def at_once(args: argparse.Namespace, shape: tuple[int, int, int], folder: Path)
         print(f"kill {kills} after {moment:.0f} s: absent {absent}, whole {whole}, wrong {wrong}", flush=True)
     subprocess.run(encode(out), check=True, capture_output=True)
     look()
-    return {
-        "voxel_bytes": 2 * int(np.prod(shape)),
-        "effort": args.effort,
-        "slope": args.slope,
-        "kills": FILE_KILLS,
-        "target_absent": absent,
-        "target_whole": whole,
-        "encodes_finished": finished + whole + 1,
-        "of_other_bytes": wrong,
-        "file_bytes": plain.stat().st_size,
-        "left_beside": sorted(p.name for p in folder.iterdir() if p not in (source, plain)),
-        "seconds_without_kills": round(seconds),
-        "seconds": round(time.monotonic() - began),
-        "peak_bytes_without_kills": alone.peak,
-    }
+    yield (
+        "file",
+        {
+            "voxel_bytes": 2 * int(np.prod(shape)),
+            "effort": args.effort,
+            "slope": args.slope,
+            "kills": FILE_KILLS,
+            "target_absent": absent,
+            "target_whole": whole,
+            "encodes_finished": finished + whole + 1,
+            "of_other_bytes": wrong,
+            "file_bytes": plain.stat().st_size,
+            "left_beside": sorted(p.name for p in folder.iterdir() if p not in (source, plain)),
+            "seconds_without_kills": round(seconds),
+            "seconds": round(time.monotonic() - began),
+            "peak_bytes_without_kills": alone.peak,
+        },
+    )
 
 
-def killed_runs(arguments: list[str], pause: Callable[[], float]) -> None:
+class Moments:
+    """When to kill: at random numbers of bricks that are done, and up to the time of a brick later.
+
+    Parameters
+    ----------
+    bricks : path
+        The store beside the file.
+    total : int
+        Of its bricks.
+    seconds : float
+        Of a brick.
+    """
+
+    def __init__(self, bricks: Path, total: int, seconds: float) -> None:
+        self._done, self._seconds = bricks / DONE, seconds
+        self._counts = sorted(random.choices(range(total - 2), k=KILLS))
+
+    def wait(self, kill: int, runs: list[subprocess.Popen[bytes]]) -> None:
+        """Wait for a moment; raise where all runs end before."""
+        until = None
+        while until is None or time.monotonic() < until:
+            if all(run.poll() is not None for run in runs):
+                raise SystemExit(f"it ended before kill {kill + 1}: a larger volume, or another --seed")
+            if until is None and len(list(self._done.glob("[0-9]*"))) >= self._counts[kill]:
+                until = time.monotonic() + random.uniform(0.0, self._seconds)
+            time.sleep(0.2)
+
+
+def killed_runs(arguments: list[str], moments: Moments) -> None:
     """The same command again and again, killed but for the last time."""
-    for _ in range(KILLS):
+    for k in range(KILLS):
         process = started(arguments)
-        try:
-            process.wait(pause())
-            raise SystemExit("it was done before its last kill: a larger volume, or another --seed")
-        except subprocess.TimeoutExpired:
-            kill(process)
+        moments.wait(k, [process])
+        kill(process)
     subprocess.run(arguments, check=True, capture_output=True)
 
 
-def killed_workers(source: Path, out: Path, args: argparse.Namespace, pause: Callable[[], float]) -> None:
+def killed_workers(source: Path, out: Path, args: argparse.Namespace, moments: Moments) -> None:
     """One encode by a cluster whose workers are killed; it starts others."""
     from distributed import LocalCluster
 
@@ -182,82 +212,86 @@ def killed_workers(source: Path, out: Path, args: argparse.Namespace, pause: Cal
 
         keeper = threading.Thread(target=restock)
         keeper.start()
-        left = KILLS
-        while left and process.poll() is None:
-            time.sleep(pause())
-            for victim in random.sample(list(cluster.workers.values()), len(cluster.workers)):
-                worker = getattr(victim.process, "process", None)  # none yet of one that starts
-                if worker is not None and worker.pid is not None:
-                    os.kill(worker.pid, signal.SIGKILL)
-                    left -= 1
-                    break
+        for k in range(KILLS):
+            moments.wait(k, [process])
+            while not _kill_one(list(cluster.workers.values())):
+                time.sleep(0.2)
         _, told = process.communicate()
         over.set()
         keeper.join()
-        if left:
-            raise SystemExit("it was done before its last kill: a larger volume, or another --seed")
         if process.returncode != 0:
             raise SystemExit(f"the encode failed: {told.decode()}")
 
 
-def killed_tasks(source: Path, out: Path, args: argparse.Namespace, pause: Callable[[], float]) -> None:
+def _kill_one(nannies: list[Any]) -> bool:
+    """Kill the process of one of a cluster's workers; False where none has any yet."""
+    for nanny in random.sample(nannies, len(nannies)):
+        worker = getattr(nanny.process, "process", None)
+        if worker is not None and worker.pid is not None:
+            os.kill(worker.pid, signal.SIGKILL)
+            return True
+    return False
+
+
+def killed_tasks(source: Path, out: Path, args: argparse.Namespace, moments: Moments) -> None:
     """Several runs at once, each of a share; those that are killed are started anew."""
-    runs = {i: started(command(source, out, args, "--task", f"{i}/{TASKS}")) for i in range(TASKS)}
-    for _ in range(KILLS):
-        time.sleep(pause())
-        alive = [i for i, run in runs.items() if run.poll() is None]
-        if not alive:
-            break
-        i = random.choice(alive)
+    tasks = [command(source, out, args, "--task", f"{i}/{TASKS}") for i in range(TASKS)]
+    runs = [started(task) for task in tasks]
+    for k in range(KILLS):
+        moments.wait(k, runs)
+        i = random.choice([i for i, run in enumerate(runs) if run.poll() is None])
         kill(runs[i])
-        runs[i] = started(command(source, out, args, "--task", f"{i}/{TASKS}"))
-    if [run.wait() for run in runs.values()] != [0] * TASKS:
+        runs[i] = started(tasks[i])
+    if [run.wait() for run in runs] != [0] * TASKS:
         raise SystemExit("a task failed")
     subprocess.run(
         [sys.executable, "-m", "volmicro_codec.cli", "finish", str(out)], check=True, capture_output=True
     )
 
 
-def by_bricks(args: argparse.Namespace, shape: tuple[int, int, int], folder: Path) -> dict[str, Any]:
-    """An encode brick by brick, left alone and then killed."""
+def by_bricks(args: argparse.Namespace, shape: tuple[int, int, int], folder: Path) -> Iterator[Row]:
+    """An encode brick by brick, left alone and then killed in each of the ways."""
     source, plain, out = (folder / name for name in ("in.ome.zarr", "plain.vgm", "killed.vgm"))
     scale_volume.write(str(source), shape)
+    total = int(np.prod([-(-n // args.brick) for n in shape]))
     workers = ["--workers", str(args.workers)]
     began = time.monotonic()
     with Watch() as alone:
         subprocess.run(command(source, plain, args, *workers), check=True, capture_output=True)
     seconds = time.monotonic() - began
-
-    def pause() -> float:
-        return random.uniform(0.05, 0.35) * seconds
-
-    began = time.monotonic()
-    twice = Twice(folder / ".killed.vgm.bricks")
-    with Watch(twice) as watch:
-        if args.how == "workers":
-            killed_runs(command(source, out, args, *workers), pause)
-        elif args.how == "dask":
-            killed_workers(source, out, args, pause)
-        else:
-            killed_tasks(source, out, args, pause)
-    return {
-        "voxel_bytes": 2 * int(np.prod(shape)),
-        "empty": args.empty,
-        "brick": args.brick,
-        "bricks": int(np.prod([-(-n // args.brick) for n in shape])),
-        "effort": args.effort,
-        "slope": args.slope,
-        "workers": TASKS if args.how == "tasks" else args.workers,
-        "kills": KILLS,
-        "file_bytes": out.stat().st_size,
-        "same_bytes": digest(out) == digest(plain),
-        "bricks_done_twice": sorted(twice.names),
-        "left_beside": sorted(p.name for p in folder.iterdir() if p not in (source, plain, out)),
-        "seconds_without_kills": round(seconds),
-        "seconds": round(time.monotonic() - began),
-        "peak_bytes_without_kills": alone.peak,
-        "peak_bytes": watch.peak,
-    }
+    for how in args.how:
+        bricks = folder / ".killed.vgm.bricks"
+        moments, twice = Moments(bricks, total, args.workers * seconds / total), Twice(bricks)
+        began = time.monotonic()
+        with Watch(twice) as watch:
+            if how == "workers":
+                killed_runs(command(source, out, args, *workers), moments)
+            elif how == "dask":
+                killed_workers(source, out, args, moments)
+            else:
+                killed_tasks(source, out, args, moments)
+        yield (
+            how,
+            {
+                "voxel_bytes": 2 * int(np.prod(shape)),
+                "empty": args.empty,
+                "brick": args.brick,
+                "bricks": total,
+                "effort": args.effort,
+                "slope": args.slope,
+                "workers": TASKS if how == "tasks" else args.workers,
+                "kills": KILLS,
+                "file_bytes": out.stat().st_size,
+                "same_bytes": digest(out) == digest(plain),
+                "bricks_done_twice": sorted(twice.names),
+                "left_beside": sorted(p.name for p in folder.iterdir() if p not in (source, plain, out)),
+                "seconds_without_kills": round(seconds),
+                "seconds": round(time.monotonic() - began),
+                "peak_bytes_without_kills": alone.peak,
+                "peak_bytes": watch.peak,
+            },
+        )
+        out.unlink()
 
 
 def main() -> None:
@@ -265,30 +299,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("how", choices=("workers", "dask", "tasks", "file"))
+    parser.add_argument("how", nargs="+", choices=("workers", "dask", "tasks", "file"))
     parser.add_argument("--shape", help="of the volume; z,y,x")
     parser.add_argument(
         "--empty", type=float, default=scale_volume.EMPTY, help="share of cells without structure"
     )
-    parser.add_argument("--brick", type=int, default=256)
+    parser.add_argument("--brick", type=int, default=224)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--effort", default="fast")
     parser.add_argument("--slope", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "kills.json")
     args = parser.parse_args()
+    if "file" in args.how and len(args.how) > 1:
+        parser.error("file: is of a volume of its own")
     random.seed(args.seed)
     scale_volume.EMPTY = args.empty
-    z, y, x = (int(n) for n in (args.shape or SHAPES.get(args.how, "512,1024,1024")).split(","))
+    make, usual = (at_once, PHANTOM) if "file" in args.how else (by_bricks, VOLUME)
+    z, y, x = (int(n) for n in (args.shape or usual).split(","))
     with tempfile.TemporaryDirectory() as folder:
-        make = at_once if args.how == "file" else by_bricks
-        row = make(args, (z, y, x), Path(folder))
-    row["machine"] = f"{platform.machine()} {os.cpu_count()} cores, shared with other work"
-    row["date"] = datetime.date.today().isoformat()
-    results = json.loads(args.out.read_text()) if args.out.exists() else {}
-    results[args.how] = row
-    args.out.write_text(json.dumps(results, indent=1) + "\n")
-    print(json.dumps(row, indent=1))
+        for how, row in make(args, (z, y, x), Path(folder)):
+            row["machine"] = f"{platform.machine()} {os.cpu_count()} cores, shared with other work"
+            row["date"] = datetime.date.today().isoformat()
+            results = json.loads(args.out.read_text()) if args.out.exists() else {}
+            results[how] = row
+            args.out.write_text(json.dumps(results, indent=1) + "\n")
+            print(json.dumps(row, indent=1), flush=True)
 
 
 if __name__ == "__main__":

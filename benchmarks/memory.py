@@ -1,6 +1,6 @@
 """Memory of an encode of the phantom, and of a volume eight times as large: it is not to grow.
 
-    python benchmarks/memory.py [--effort fast] [--ratio 231] [--structures 2]
+    python benchmarks/memory.py [--effort fast] [--slope 11.1] [--structures 1]
 
 The phantom is the published one (100 x 647 x 813); the large volume has it, turned, dimmed and with other
 noise, in some of its 2 x 2 x 2 parts and background in the others, as most of a large stack is. Both are
@@ -62,7 +62,7 @@ def encode(source: Path, out: Path, args: argparse.Namespace) -> dict[str, Any]:
     began, before = time.monotonic(), os.times()
     with Watch() as watch:
         done = subprocess.run(
-            [*command, "--effort", args.effort, "--ratio", f"{args.ratio:g}"],
+            [*command, "--effort", args.effort, "--slope", f"{args.slope:g}"],
             check=True, capture_output=True, text=True,
         )  # fmt: skip
     after = os.times()
@@ -85,8 +85,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--effort", default="fast")
-    parser.add_argument("--ratio", type=float, default=231.0)
-    parser.add_argument("--structures", type=int, default=2, help="parts of eight that hold the phantom")
+    parser.add_argument("--slope", type=float, default=11.1, help="what is not noise, as a ratio of 231 is")
+    parser.add_argument("--structures", type=int, default=1, help="parts of eight that hold the phantom")
     parser.add_argument("--shape", default=",".join(map(str, SHAPE)), help="of the phantom; z,y,x")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "memory.json")
     args = parser.parse_args()
@@ -104,7 +104,7 @@ def main() -> None:
         eight = encode(folder / "eight.ome.zarr", folder / "eight.vgm", args)
     document = {
         "effort": args.effort,
-        "ratio": args.ratio,
+        "slope": args.slope,
         "parts_with_structure": args.structures,
         "phantom": one,
         "eight_times": eight,

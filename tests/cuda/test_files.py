@@ -45,9 +45,11 @@ def test_vectors_decode_within_the_tolerance(device: Any, path: Path) -> None:
     got = read(path, device, 0, whole).astype(np.float64)
     coarse = np.load(path.with_suffix(".grid1.npy"))
     half = read(path, device, 1, [(0, 1, n) for n in coarse.shape[2:]]).astype(np.float64)
+    with VgmReader.open(path) as reader:
+        of_primitives = reader.meta.overview is None  # else level 1 may be what the overview holds
     weight = np.load(path.with_suffix(".records.npy")).view(np.float16)[:, 10].astype(np.float64)
     gain = np.abs(np.array(about["images"]))[:, 1].reshape(*about["shape"][:2], 1, 1, 1)
-    for voxels, value in ((got, reference), (half, coarse)):
+    for voxels, value in ((got, reference), (half, coarse))[: 1 + of_primitives]:
         allowed = gain * 1e-4 * max(1.0, np.abs(weight).sum()) + 2.0**-22 * np.abs(value)
         if about["dtype"] != "float32":
             ends = np.iinfo(about["dtype"])

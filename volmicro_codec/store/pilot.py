@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +18,18 @@ from .job import Job
 from .runners import Failure, Runner
 
 SAMPLE = 16
+CANDIDATES = 128
+"""Boxes that are looked at, of which a sample is drawn: the oftener the more signal there is in them."""
+EVENLY = 1 / 3
+"""Share of the sample that is drawn as if all boxes were alike."""
+CELL, SIGMAS = 4, 5.0
+"""Signal is where means of so many voxels a side are so far from their box's median."""
 BOXES = (256, 128, 64)
 """Voxels a side of what of a brick is tried: the largest of which a sample is a part of the volume."""
 PART = 1 / 3
 """Of the volume, halos included: a sample is tried a few times."""
+WALL = 6.0
+"""Voxels of a volume's bytes that a wall across it adds: what reaches over it is stored on both sides."""
 CLOSE = 0.02
 TRIES = 6
 STEEPEST, FLATTEST = -1.5, -0.2
@@ -57,26 +65,105 @@ class Tried:
     seconds: float
 
 
-def sample_of(job: Job, seed: int) -> list[tuple[int, Box]]:
-    """Bricks drawn evenly over the store, and a box of each; all of it where that is not much more."""
-    grid, rng = job.grid, np.random.default_rng([seed, 0x5A])
-    whole = math.prod(job.info.shape)
+@dataclass(frozen=True)
+class Sampled:
+    """A box of a brick, the share of its bytes a voxel in the mean of all, and how often it was drawn."""
+
+    number: int
+    box: Box
+    share: float
+    times: int = 1
+
+    @property
+    def voxels(self) -> int:
+        """How many it has."""
+        return math.prod(s.stop - s.start for s in self.box)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Boxes that stand for all bricks.
+
+    Attributes
+    ----------
+    boxes : list of Sampled
+    error : float or None
+        Relative standard error of the signal in the boxes looked at; None where the sample is all there is.
+    walls : float
+        Bytes of the store over those of boxes of this size, for what is stored on both sides of their walls.
+    """
+
+    boxes: list[Sampled]
+    error: float | None
+    walls: float
+
+
+def sample_of(job: Job, runner: Runner) -> Sample:
+    """Boxes drawn from the store by what signal is in them; all of it where that is not much more.
+
+    Boxes are drawn evenly, looked at, and of these a sample with probabilities that follow the signal, each
+    weighed by one over its own (Hansen and Hurwitz, Ann. Math. Stat. 14, 333, 1943): a few boxes of a
+    volume that is mostly background would tell next to nothing of its bytes.
+
+    Raises
+    ------
+    InputError
+        Where a box cannot be read.
+    """
+    grid, whole = job.grid, math.prod(job.info.shape)
+    if len(grid) <= SAMPLE and grid.edge <= BOXES[0]:
+        bricks = [grid.brick(n) for n in range(len(grid))]
+        return Sample([Sampled(b.number, b.box, b.voxels / whole) for b in bricks], None, 1.0)
     edge = min(grid.edge, next((n for n in BOXES if SAMPLE * _domain(job, n) <= PART * whole), BOXES[-1]))
-    if len(grid) <= SAMPLE:
-        numbers = list(range(len(grid)))
-        if grid.edge <= BOXES[0]:
-            return [(n, grid.brick(n).box) for n in numbers]
-    cuts = np.linspace(0, len(grid), SAMPLE + 1)
-    numbers = sorted({int(rng.integers(int(a), max(int(a) + 1, int(b)))) for a, b in pairwise(cuts)})
-    out = []
-    for n in numbers:
-        box = []
-        for s in grid.brick(n).box:
-            room = max(s.stop - s.start - edge, 0) // 16
-            first = s.start + 16 * int(rng.integers(0, room + 1))
-            box.append(slice(first, min(first + edge, s.stop)))
-        out.append((n, (box[0], box[1], box[2])))
-    return out
+    rng = np.random.default_rng([job.settings.seed, 0x5A])
+    most = max(SAMPLE, min(CANDIDATES, whole // min(whole, edge**3)))
+    found = [_box_at(job, edge, [int(rng.integers(n)) for n in job.info.shape]) for _ in range(most)]
+    signal = np.empty(most)
+    for k, result in runner.run(partial(signal_of, job, found), range(most)):
+        if isinstance(result, Failure):
+            raise InputError(f"brick {found[k][0]} of the sample: {result.error}")
+        signal[k] = result
+    size = signal + signal.mean() * EVENLY / (1.0 - EVENLY) if signal.any() else np.ones(most)
+    chance = size / size.sum()
+    ends = np.cumsum(chance)
+    drawn = np.searchsorted(ends / ends[-1], (rng.random() + np.arange(SAMPLE)) / SAMPLE)
+    times = np.bincount(drawn, minlength=most)
+    boxes = [
+        Sampled(*found[k], float(times[k] / (SAMPLE * most * chance[k])), int(times[k]))
+        for k in np.flatnonzero(times).tolist()
+    ]
+    error = float(size.std() / size.mean()) / math.sqrt(most)
+    return Sample(boxes, error, _walls(job, grid.edge) / _walls(job, edge))
+
+
+def _box_at(job: Job, edge: int, at: Sequence[int]) -> tuple[int, Box]:
+    """The brick of a voxel [t, c, z, y, x], and of boxes that tile the brick the one that has the voxel."""
+    grid, bricks = job.grid, [n // job.grid.edge for n in at[2:]]
+    number = int(np.ravel_multi_index((*at[:2], *bricks), (*job.info.shape[:2], *grid.counts)))
+    box = []
+    for s, n in zip(grid.brick(number).box, at[2:], strict=True):
+        first = s.start + (n - s.start) // edge * edge
+        box.append(slice(first, min(first + edge, s.stop)))
+    return number, (box[0], box[1], box[2])
+
+
+def signal_of(job: Job, found: Sequence[tuple[int, Box]], k: int) -> float:
+    """Share of a box where there is signal: as far as its bytes go, a guess that costs next to nothing."""
+    number, box = found[k]
+    brick = job.grid.brick(number)
+    means: Any = np.asarray(job.open().data[(brick.t, brick.c, *box)]).astype(np.float32)
+    for axis, n in enumerate(means.shape):
+        if n >= CELL:
+            starts = np.arange(0, n // CELL * CELL, CELL)
+            means = np.add.reduceat(means.take(np.arange(len(starts) * CELL), axis), starts, axis) / CELL
+    away = np.abs(means - np.median(means))
+    noise = np.median(np.abs(np.diff(means, axis=2))) / math.sqrt(2.0) * 1.4826 if means.shape[2] > 1 else 0.0
+    return float(np.mean(away > SIGMAS * noise))
+
+
+def _walls(job: Job, edge: int) -> float:
+    """Bytes of boxes of an edge that tile a volume, over those of it as one."""
+    return 1.0 + sum(WALL / edge for n in job.grid.shape if n > edge)
 
 
 def _domain(job: Job, edge: int) -> int:
@@ -84,12 +171,11 @@ def _domain(job: Job, edge: int) -> int:
     return math.prod(min(edge + 2 * HALO, n) for n in job.grid.shape)
 
 
-def try_box(job: Job, sample: Sequence[tuple[int, Box]], slope: float, threads: int | None, k: int) -> Tried:
+def try_box(job: Job, sample: Sequence[Sampled], slope: float, threads: int | None, k: int) -> Tried:
     """Bytes of one box of a sample at a slope."""
     began = time.monotonic()
-    number, box = sample[k]
-    brick = job.grid.brick(number)
-    around, within = job.grid.with_halo(box)
+    brick = job.grid.brick(sample[k].number)
+    around, within = job.grid.with_halo(sample[k].box)
     voxels = np.asarray(job.open().data[(brick.t, brick.c, *around)])
     settings = replace(job.settings, slope=slope, threads=job.settings.threads or threads)
     noise, size = noise_of(voxels), 0
@@ -121,24 +207,26 @@ def find_slope(
     InputError
         Where a box of the sample cannot be encoded.
     """
-    sample = sample_of(job, job.settings.seed)
-    shares = [math.prod(s.stop - s.start for s in box) for _, box in sample]
+    sample = sample_of(job, runner)
+    boxes = sample.boxes
+    times = [box.times for box in boxes]
     whole = math.prod(job.info.shape)
     first = job.settings.slope or 1.0
 
     def at(slope: float) -> Pilot:
         found: dict[int, Tried] = {}
-        for k, result in runner.run(partial(try_box, job, sample, slope, runner.threads), range(len(sample))):
+        for k, result in runner.run(partial(try_box, job, boxes, slope, runner.threads), range(len(boxes))):
             if isinstance(result, Failure):
-                raise InputError(f"brick {sample[k][0]} of the sample: {result.error}")
+                raise InputError(f"brick {boxes[k].number} of the sample: {result.error}")
             found[k] = result
-        densities = np.array([found[k].size / shares[k] for k in range(len(sample))])
-        seconds = sum(found[k].seconds for k in found) / sum(shares) * whole
-        size = float(np.average(densities, weights=shares)) * whole
+        shares = np.array([box.share / box.voxels for box in boxes])
+        parts = shares * [found[k].size for k in range(len(boxes))]
+        size = float(parts.sum()) * whole * sample.walls
+        seconds = float(shares @ [found[k].seconds for k in range(len(boxes))]) * whole
         error = 0.0
-        if sum(shares) < whole and size > 0:
-            spread = float(densities.std(ddof=1)) if len(sample) > 1 else float(densities.mean())
-            error = spread / math.sqrt(len(sample)) / float(densities.mean())
+        if sample.error is not None and size > 0:
+            drawn = np.repeat([part / box.times for part, box in zip(parts, boxes, strict=True)], times)
+            error = math.hypot(sample.error, float(drawn.std() / drawn.mean()) / math.sqrt(SAMPLE - 1))
         pilot = Pilot(slope, size, error, seconds)
         tell(f"slope {slope:.4g}: {size:.4g} bytes, give or take {100 * error:.0f} %")
         return pilot
