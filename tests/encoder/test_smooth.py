@@ -25,7 +25,7 @@ def cell() -> np.ndarray:
 @pytest.mark.slow
 def test_a_smooth_image_is_not_given_up_after_its_first_peaks(tmp_path) -> None:
     """Growing once ended where a round found few: 62.7 dB instead of 73, and half of the bytes unused."""
-    settings = EncodeSettings(ratio=50, effort="fast", gate="none", threads=1)
+    settings = EncodeSettings(ratio=50, effort="fast", gate="none", threads=1, objective="voxels")
     result = encode_volume(Volume.from_array(cell()), tmp_path / "cell.vgm", settings)
     rounds = [h["primitives"] for h in result.history if h["stage"].startswith("round")]
     assert rounds[0] < 20, "the image is no such case any more"
