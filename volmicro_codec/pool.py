@@ -10,6 +10,7 @@ from typing import Any
 
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 _pools_lock = threading.Lock()
+_here = threading.local()
 
 
 def default_threads() -> int:
@@ -24,12 +25,19 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     key = (os.getpid(), threads)
     with _pools_lock:
         if key not in _pools:
-            _pools[key] = ThreadPoolExecutor(threads, thread_name_prefix="vgm")
+            _pools[key] = ThreadPoolExecutor(threads, thread_name_prefix="vgm", initializer=_mark)
         return _pools[key]
 
 
+def _mark() -> None:
+    _here.is_worker = True
+
+
 def run_in_pool(threads: int, task: Callable[[int], Any], count: int) -> list[Any]:
-    """Results of ``task(0) .. task(count - 1)``, in order, on ``threads`` threads."""
-    if threads == 1 or count == 1:
+    """Results of ``task(0) .. task(count - 1)``, in order, on ``threads`` threads.
+
+    What a task asks for in turn its own thread does: were all threads to wait, none would be left to do it.
+    """
+    if threads == 1 or count == 1 or getattr(_here, "is_worker", False):
         return [task(k) for k in range(count)]
     return list(_pool(threads).map(task, range(count)))

@@ -72,16 +72,16 @@ def test_the_sample_follows_the_signal_and_its_shares_make_up_for_it(job: Job) -
     signal = [signal_of(job, [(b.number, b.box)], 0) for b in boxes]
     assert sum(b.times for b in boxes) == pilot.SAMPLE
     assert sum(b.times for b, s in zip(boxes, signal, strict=True) if s > 0) >= pilot.SAMPLE // 2
-    quiet = [b.share / b.times for b, s in zip(boxes, signal, strict=True) if s < 0.01]
-    loud = [b.share / b.times for b, s in zip(boxes, signal, strict=True) if s > 0.4]
+    quiet = [b.weight / b.times for b, s in zip(boxes, signal, strict=True) if s < 0.01]
+    loud = [b.weight / b.times for b, s in zip(boxes, signal, strict=True) if s > 0.4]
     assert min(quiet) > 3 * max(loud)
 
 
 def test_noise_alone_is_sampled_evenly(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.store.test_pilot.DENSE", {})
     boxes = sample_of(job, Here()).boxes
-    shares = np.array([b.share / b.times for b in boxes])
-    assert shares == pytest.approx(1 / pilot.SAMPLE, rel=0.5)
+    weights = np.array([b.weight / b.times for b in boxes])
+    assert weights == pytest.approx(math.prod(SHAPE) / 64**3 / pilot.SAMPLE, rel=0.5)
 
 
 def test_a_wall_that_the_bricks_do_not_have_is_not_counted(job: Job) -> None:
@@ -92,5 +92,5 @@ def test_few_small_bricks_are_all_tried(job: Job, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(pilot, "BOXES", (256,))
     sample = sample_of(replace(job, edge=256), Here())
     assert [b.number for b in sample.boxes] == list(range(8))
-    assert sum(b.share for b in sample.boxes) == 1.0
+    assert [b.weight for b in sample.boxes] == [1.0] * 8
     assert (sample.error, sample.walls) == (None, 1.0)

@@ -67,17 +67,12 @@ class Tried:
 
 @dataclass(frozen=True)
 class Sampled:
-    """A box of a brick, the share of its bytes a voxel in the mean of all, and how often it was drawn."""
+    """A box of a brick, how many times its bytes count for all, and how often it was drawn."""
 
     number: int
     box: Box
-    share: float
+    weight: float
     times: int = 1
-
-    @property
-    def voxels(self) -> int:
-        """How many it has."""
-        return math.prod(s.stop - s.start for s in self.box)
 
 
 @dataclass(frozen=True)
@@ -113,7 +108,7 @@ def sample_of(job: Job, runner: Runner) -> Sample:
     grid, whole = job.grid, math.prod(job.info.shape)
     if len(grid) <= SAMPLE and grid.edge <= BOXES[0]:
         bricks = [grid.brick(n) for n in range(len(grid))]
-        return Sample([Sampled(b.number, b.box, b.voxels / whole) for b in bricks], None, 1.0)
+        return Sample([Sampled(b.number, b.box, 1.0) for b in bricks], None, 1.0)
     edge = min(grid.edge, next((n for n in BOXES if SAMPLE * _domain(job, n) <= PART * whole), BOXES[-1]))
     rng = np.random.default_rng([job.settings.seed, 0x5A])
     most = max(SAMPLE, min(CANDIDATES, whole // min(whole, edge**3)))
@@ -128,10 +123,11 @@ def sample_of(job: Job, runner: Runner) -> Sample:
     ends = np.cumsum(chance)
     drawn = np.searchsorted(ends / ends[-1], (rng.random() + np.arange(SAMPLE)) / SAMPLE)
     times = np.bincount(drawn, minlength=most)
-    boxes = [
-        Sampled(*found[k], float(times[k] / (SAMPLE * most * chance[k])), int(times[k]))
-        for k in np.flatnonzero(times).tolist()
-    ]
+    boxes = []
+    for k in np.flatnonzero(times).tolist():
+        voxels = math.prod(s.stop - s.start for s in found[k][1])
+        weight = times[k] / (SAMPLE * most * chance[k]) * whole / voxels
+        boxes.append(Sampled(*found[k], float(weight), int(times[k])))
     error = float(size.std() / size.mean()) / math.sqrt(most)
     return Sample(boxes, error, _walls(job, grid.edge) / _walls(job, edge))
 
@@ -210,7 +206,7 @@ def find_slope(
     sample = sample_of(job, runner)
     boxes = sample.boxes
     times = [box.times for box in boxes]
-    whole = math.prod(job.info.shape)
+    weights = np.array([box.weight for box in boxes])
     first = job.settings.slope or 1.0
 
     def at(slope: float) -> Pilot:
@@ -219,10 +215,9 @@ def find_slope(
             if isinstance(result, Failure):
                 raise InputError(f"brick {boxes[k].number} of the sample: {result.error}")
             found[k] = result
-        shares = np.array([box.share / box.voxels for box in boxes])
-        parts = shares * [found[k].size for k in range(len(boxes))]
-        size = float(parts.sum()) * whole * sample.walls
-        seconds = float(shares @ [found[k].seconds for k in range(len(boxes))]) * whole
+        parts = weights * [found[k].size for k in range(len(boxes))]
+        size = float(parts.sum()) * sample.walls
+        seconds = float(weights @ [found[k].seconds for k in range(len(boxes))])
         error = 0.0
         if sample.error is not None and size > 0:
             drawn = np.repeat([part / box.times for part, box in zip(parts, boxes, strict=True)], times)
