@@ -19,7 +19,7 @@ import volmicro_codec as vgm  # noqa: E402
 from tests.random_files import MakeFile  # noqa: E402
 from volmicro_codec.errors import FormatError, UnsupportedFeatureError, UsageError  # noqa: E402
 from volmicro_codec.integrations.numcodecs_codec import VgmNumcodec  # noqa: E402
-from volmicro_codec.integrations.zarr_codec import VgmCodec  # noqa: E402
+from volmicro_codec.integrations.zarr_codec import VgmCodec, encode_chunk  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent / "golden"
@@ -191,6 +191,20 @@ def test_voxels_that_are_written_are_encoded_also_within_shards_and_by_zarr_2(tm
         read = zarr.open(str(tmp_path / name))
         assert np.abs(read[:, :, :16].astype(int) - ramp).mean() < 5, name
         assert np.array_equal(read[3:5, 2, :16], read[...][3:5, 2, :16]), name
+
+
+@pytest.mark.slow
+def test_a_chunk_has_an_overview_only_where_one_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    coarse = pytest.importorskip("volmicro_codec.encoder.overview", reason="fits run on torch")
+    monkeypatch.setattr(coarse, "SMALL_FILE", 0)
+    monkeypatch.setattr(coarse, "RAW_SHARE", 100.0)
+    monkeypatch.setattr(coarse, "SHARE", 0.3)
+    monkeypatch.setattr(coarse, "closer", lambda *given, **options: True)
+    voxels = np.random.default_rng(0).integers(0, 900, (12, 36, 36)).astype(np.uint16)
+    settings = {"effort": "fast", "size": 2000, "objective": "voxels", "iterations": 1}
+    for more, grid in (({}, None), ({"overview": 1}, 1)):
+        with vgm.open(encode_chunk(voxels, {**settings, **more})) as array:
+            assert (array.meta.overview and array.meta.overview.grid) == grid
 
 
 def test_a_store_of_this_version_opens_in_every_later_one() -> None:

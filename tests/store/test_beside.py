@@ -94,6 +94,24 @@ def test_a_store_shows_as_its_original_and_has_its_labels(image: str, tmp_path: 
     assert type(with_models).__name__ == "ImageLabel"
 
 
+def test_from_one_object_store_into_another_it_is_the_same(image: str, tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    memory, local = fsspec.filesystem("memory"), str(tmp_path / "out.ome.zarr")
+    options = ["--effort", "fast", "--slope", "100", "-q"]
+    try:
+        memory.put(image, "/objects/in.ome.zarr", recursive=True)
+        remote = "memory://objects/out.ome.zarr"
+        assert run(["encode", "memory://objects/in.ome.zarr", "-o", remote, *options]) == 0
+        assert run(["encode", image, "-o", local, *options]) == 0
+        there, here = zarr.open(remote, mode="r"), zarr.open(local, mode="r")
+        assert dict(there.attrs) == dict(here.attrs)
+        assert np.array_equal(there["0"][...], here["0"][...])
+        assert np.array_equal(there["labels/cells/0"][...], CELLS)
+        assert not memory.exists("/objects/out.ome.zarr/vgm-job")
+    finally:
+        memory.rm("/objects", recursive=True)
+
+
 def test_of_one_channel_go_its_settings(image: str) -> None:
     (channel,) = rendering(image, Choice(channel="GFP"))["channels"]
     assert channel == OMERO["channels"][1]

@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="fits run on torch")
 
 from volmicro_codec.encoder.settings import EncodeSettings
 from volmicro_codec.phantom import make_phantom
-from volmicro_codec.store.brick import STEEPEST, encode_box, halved, noise_of, slope_on
+from volmicro_codec.store.brick import COARSER, STEEPEST, encode_box, halved, noise_of, slope_on
 from volmicro_codec.volume import VolumeInfo
 
 
@@ -31,11 +31,11 @@ def test_structure_as_fine_as_a_coarse_grid_is_not_taken_for_noise() -> None:
 
 def test_the_slope_grows_with_the_voxel_up_to_a_level() -> None:
     settings = EncodeSettings(slope=20.0)
-    found = [slope_on(n, settings) for n in range(STEEPEST + 3)]
+    first, *found = (slope_on(n, settings) for n in range(STEEPEST + 3))
     assert [math.log(b / a, 8) for a, b in itertools.pairwise(found)] == pytest.approx(
-        [1.0] * STEEPEST + [0.0, 0.0]
+        [1.0] * (STEEPEST - 1) + [0.0, 0.0]
     )
-    assert found[0] == 20.0
+    assert (first, found[0]) == (20.0, 20.0 * 8 * COARSER)
 
 
 def test_noise_of_integers_is_at_least_that_of_their_rounding() -> None:

@@ -137,7 +137,7 @@ def encode_chunk(voxels: Voxels, settings: Mapping[str, Any]) -> bytes:
     unknown = set(settings) - set(EncodeSettings.__dataclass_fields__)
     if unknown:
         raise UsageError(f"Zarr codec {NAME!r}: no setting is called {sorted(unknown)[0]!r}")
-    chosen = EncodeSettings(**settings)
+    chosen = EncodeSettings(**{"overview": 0, **settings})  # Zarr asks a chunk for no coarser grid
     return encode_bytes(Volume.from_array(voxels), chosen)[0]
 
 
