@@ -17,6 +17,7 @@ from .mask.gate import Gate
 
 F32 = npt.NDArray[np.float32]
 Box = tuple[slice, slice, slice]
+Corners = tuple[tuple[int, int], ...]
 
 WHOLE_IMAGE = 8 << 20
 """Voxels up to which an image is one block."""
@@ -86,9 +87,8 @@ class Image:
     aspect: tuple[float, float, float]
     window: Box | None = None
     threads: int = 1
-    _foreground: dict[tuple[tuple[int, int], ...], npt.NDArray[np.uint8]] = field(
-        default_factory=dict, init=False, repr=False
-    )
+    _foreground: dict[Corners, npt.NDArray[np.uint8]] = field(default_factory=dict, init=False, repr=False)
+    _without_ends: set[Corners] = field(default_factory=set, init=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -119,10 +119,12 @@ class Image:
 
         Decoding clamps to these values, so a model beyond them there is no error. Floats have none.
         """
-        if self.voxels.dtype.kind == "f":
+        key = _corners(box)
+        if self.voxels.dtype.kind == "f" or key in self._without_ends:
             return None
         part, ends = np.asarray(self.voxels[box]), np.iinfo(self.voxels.dtype)
         if part.min() > ends.min and part.max() < ends.max:
+            self._without_ends.add(key)
             return None
         out: npt.NDArray[np.uint8] = np.where(part == ends.min, np.uint8(voxels.BLACK), np.uint8(0))
         out[part == ends.max] = voxels.WHITE
@@ -147,7 +149,7 @@ class Image:
 
     def foreground(self, box: Box) -> npt.NDArray[np.bool_]:
         """Where in a box the foreground is, as the metrics see it, bool; kept as bits for each box."""
-        key = tuple((s.start, s.stop) for s in box)
+        key = _corners(box)
         shape = tuple(s.stop - s.start for s in box)
         if key not in self._foreground:
             self._foreground[key] = np.packbits(foreground_mask(self.voxels, self.reference, box))
@@ -177,6 +179,10 @@ class Image:
                     cores, domains = (core[0], core[1], core[2]), (domain[0], domain[1], domain[2])
                     out.append(Part(cores, domains, turn, len(out)))
         return out
+
+
+def _corners(box: Box) -> Corners:
+    return tuple((s.start, s.stop) for s in box)
 
 
 def check_floats(voxels: npt.NDArray[Any], what: str) -> None:
