@@ -18,6 +18,7 @@ from volmicro_codec.encoder.fit import voxels
 from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.fit.image_fit import edge_map
 from volmicro_codec.encoder.fit.method import EFFORTS, Schedule, Weighting
+from volmicro_codec.encoder.fit.overlap import overlapping
 from volmicro_codec.encoder.fit.penalties import Regularisers
 from volmicro_codec.encoder.mask.gate import no_gate, otsu_gate
 from volmicro_codec.encoder.rate.allocation import weight_of_voxels
@@ -113,6 +114,38 @@ def test_only_some_may_move_in_blocks_too(monkeypatch):
     assert torch.equal(fit.model.mu, before.mu)
     assert torch.equal(fit.model.w[1::2], before.w[1::2])
     assert not torch.equal(fit.model.w[::2], before.w[::2])
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_only_what_overlaps_a_gaussian_that_went_moves(monkeypatch, blocks):
+    voxels = beads(LONG, 40)
+    fit = greedy(blocks_of(monkeypatch, voxels, voxels.size // blocks, 8), [20, 40], final=8)
+    gone = int(fit.model.mu[:, 2].argmin())
+    rest = np.setdiff1d(np.arange(40), [gone])
+    away, before = fit.model.take([gone]), fit.model.take(rest)
+    fit.model = before
+    fit.refit(12, around=away)
+    still = (fit.model.mu == before.mu).all(1) & (fit.model.B == before.B).all(2).all(1)
+    near = torch.as_tensor(overlapping(before, away, LONG))
+    assert bool((still == ~near).all())
+    assert 0 < int(near.sum()) < 20
+    sse = fit.sse
+    fit.refit(0)
+    # A block's error is that of its turn: those fitted after it reach into it.
+    assert sse == pytest.approx(fit.sse, rel=1e-5 if blocks == 1 else 0.05)
+    fit.model, fit.sse = before, 1.0  # what the error of each block is, is not known any more
+    fit.refit(2, around=away)
+    assert int((fit.model.w != before.w).sum()) > 30
+
+
+def test_a_wide_background_is_not_taken_to_overlap_a_spot():
+    wide, spot = (Model.isotropic(np.full((1, 3), 30.0), np.array([s]), np.ones(1)) for s in (16.0, 1.5))
+    both = wide.join(spot)
+    assert overlapping(both, spot, (60, 60, 60)).tolist() == [False, True]
+    assert overlapping(both, wide, (60, 60, 60)).tolist() == [True, True]
+    outside = Model.isotropic(np.array([[-3.0, 70, 30]]), np.array([2.0]), np.ones(1))
+    assert overlapping(outside, outside, (60, 60, 60)).tolist() == [True]
+    assert overlapping(both, Model.empty(), (60, 60, 60)).tolist() == [False, False]
 
 
 @pytest.mark.parametrize("blocks", [1, 2])

@@ -47,7 +47,7 @@ def spare_time(voxel_count: int) -> float:
 
 EFFORTS = {
     "fast": Schedule(4, 4, 16, 1e-3),
-    "balanced": Schedule(8, 6, 40, 2e-4),
+    "balanced": Schedule(8, 6, 40, 2e-5),
     "best": Schedule(12, 8, 160, 5e-5),
 }
 

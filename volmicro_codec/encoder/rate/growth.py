@@ -310,6 +310,7 @@ def noise_taken_out(fit: ImageFit, plan: Plan, budget: float) -> None:
     """
     if fit.noise is None:
         return
+    local = plan.effort != "fast"  # whose fit has not converged: what converges it is these refits
     for again in reversed(range(MOST_CLEANINGS)):
         count = len(fit.model)
         if not count:
@@ -319,11 +320,12 @@ def noise_taken_out(fit: ImageFit, plan: Plan, budget: float) -> None:
         need = BIT * bits_of(fit.model.energy().numpy(), step, 8.0 * size) + FITTED
         kept = np.flatnonzero(worth(fit) >= need)
         if len(kept) < count:
+            gone = fit.model.take(np.setdiff1d(np.arange(count), kept))
             fit.model = fit.model.take(kept)
-            fit.refit(2 * plan.schedule.inner, stage="noise taken out")
+            fit.refit(2 * plan.schedule.inner, stage="noise taken out", around=gone if local else None)
         room = limited(min(2 * count, int(budget / size)), plan) - len(kept)
         more = 2 * plan.schedule.inner, "more again"
-        added = fit.grow(room, *more, shapes=again > 0) if room > 0 else 0
+        added = fit.grow(room, *more, shapes=again > 0, local=local) if room > 0 else 0
         if added < 0.01 * count and len(kept) >= 0.99 * count:
             break
 

@@ -58,7 +58,7 @@ from .growth import (
 )
 
 MOST_GROUPS = 6
-REFITS = {"fast": Refits(1, 6, 4, 0), "balanced": Refits(3, 6, 4, 3), "best": Refits(6, 8, 6, 4)}
+REFITS = {"fast": Refits(1, 6, 4, 0), "balanced": Refits(2, 4, 3, 2), "best": Refits(6, 8, 6, 4)}
 RATE_SLACK = 0.994
 LARGEST_WEIGHT = 3e4  # in a record; float16 ends at 65504, and refits between roundings move weights
 MOST_ROUNDS = 4  # times those of a schedule, where candidates are few
