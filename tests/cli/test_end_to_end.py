@@ -84,13 +84,13 @@ def test_history_and_parameters_of_the_encode_are_those_of_the_file(
         assert len(params["positions"]) == said["primitives"]
 
 
-@pytest.mark.parametrize(("option", "value"), [("--size", "700"), ("--psnr", "35"), ("--primitives", "40")])
+@pytest.mark.parametrize(("option", "value"), [("--size", "500"), ("--psnr", "35"), ("--primitives", "40")])
 def test_every_other_target_is_met(encoded: tuple[Path, dict[str, Any]], option: str, value: str) -> None:
     directory, _ = encoded
     args = (option, value, "--effort", "fast", "--json", "--force")
     said = json.loads(vgm(directory, "encode", "volume.tif", "-o", "target.vgm", *args))
     if option == "--size":
-        assert 0.95 * 700 <= said["file_bytes"] <= 700
+        assert 0.95 * 500 <= said["file_bytes"] <= 500  # less than all that is signal
     elif option == "--psnr":
         assert 35 <= said["psnr"] <= 36
     else:
