@@ -42,6 +42,8 @@ def main(vectors: Path) -> int:
     for file in invalid:
         try:
             vgm.decode(file.read_bytes())
+            with vgm.open(file) as array:  # what only coarser grids need
+                np.asarray(array.level(array.coarsest))
         except vgm.FormatError:
             continue
         failed.append(f"{file.name}: decodes, and must not")
