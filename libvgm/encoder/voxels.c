@@ -4,7 +4,7 @@
 
 #include "../src/instructions.h"
 
-enum { LANES = 16, WIDTH = 64, PIECE = 1024 /* of a row, a multiple of LANES */, ROWS = 16 };
+enum { LANES = 16, WIDTH = 64, PIECE = 1024 /* of a row, a multiple of LANES */ };
 
 /* Of a structural similarity: sums of x, y, x x + y y and x y; rows of windows that are worked out at a time. */
 enum { MOMENTS = 4, STRIP = 16 };

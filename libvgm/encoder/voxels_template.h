@@ -307,12 +307,9 @@ TARGET static void NAME(correlate)(const vgm_field *from, const float *const tap
     for (int64_t y = 0; y < ny; y++)
         for (int64_t x = 0; x < reach[2]; x++)
             room[y * wide + x] = room[y * wide + reach[2] + nx + x] = 0.0f;
-    /* Some rows of all planes before the next ones: a row stays in the cache until the last plane that needs it. */
-    for (int64_t first = 0; first < ny; first += ROWS)
-        for (int64_t z = z0; z < z1; z++)
-            for (int64_t y = first; y < ny && y < first + ROWS; y++)
-                NAME(convolve)(NAME(row)(from, z, y), from->pitch[0], z, nz - 1 - z, taps[0], reach[0], NAME(row)(out, z, y), nx);
     for (int64_t z = z0; z < z1; z++) {
+        for (int64_t y = 0; y < ny; y++)
+            NAME(convolve)(NAME(row)(from, z, y), from->pitch[0], z, nz - 1 - z, taps[0], reach[0], NAME(row)(out, z, y), nx);
         for (int64_t y = 0; y < ny; y++)
             NAME(convolve)(NAME(row)(out, z, y), out->pitch[1], y, ny - 1 - y, taps[1], reach[1], room + y * wide + reach[2], nx);
         for (int64_t y = 0; y < ny; y++)

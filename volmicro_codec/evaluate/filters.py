@@ -19,6 +19,6 @@ def ndimage() -> Any:
         import scipy.ndimage
     except ImportError as error:
         raise DependencyError(
-            'comparing volumes needs scipy: pip install "volmicro-codec[encode]"'
+            'denoising, and telling objects apart, needs scipy: pip install "volmicro-codec[encode]"'
         ) from error
     return scipy.ndimage
