@@ -22,6 +22,7 @@ SOURCES = {
     ],
     "_native": ["libvgm/python/native.c", *sorted(p.as_posix() for p in Path("libvgm/src").glob("*.c"))],
     "_steps": ["libvgm/python/steps.c", "libvgm/encoder/steps.c", "libvgm/encoder/axes.c"],
+    "_network": ["libvgm/python/network.c", "libvgm/encoder/network.c", "libvgm/src/gaussian.c"],
     "_raster": ["libvgm/python/raster.c", "libvgm/encoder/raster.c", "libvgm/src/gaussian.c"],
 }
 HEADERS = sorted(p.as_posix() for p in Path("libvgm").rglob("*.h"))

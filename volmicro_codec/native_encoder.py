@@ -6,8 +6,9 @@ from .errors import not_built
 
 try:
     from . import _coder as coder
+    from . import _network as network
     from . import _steps as steps
 except ImportError as exc:
     raise not_built(exc) from exc
 
-__all__ = ["coder", "steps"]
+__all__ = ["coder", "network", "steps"]

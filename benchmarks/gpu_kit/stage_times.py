@@ -23,7 +23,7 @@ from pathlib import Path
 STAGES = (
     "encoder.choices:gate_of",
     "evaluate.noise:estimate_noise",
-    "encoder.mask.gate:train_gate",
+    "encoder.mask.gate:train_gate_seen",
     "encoder.image:mapping",
     "encoder.job:Job._measure",
     "evaluate.metrics:compare",

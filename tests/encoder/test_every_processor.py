@@ -15,10 +15,11 @@ pytest.importorskip("torch", reason="fits run on torch")
 ENCODE = """
 import hashlib, sys
 from volmicro_codec import encode
-from volmicro_codec.native_encoder import coder
+from volmicro_codec.native_encoder import coder, network
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.raster import kernels
 coder.limit_instructions({most})
+network.limit_instructions({most})
 kernels.limit_instructions({most})
 made = [encode(make_phantom((20, 40, 48), 4), ratio=ratio) for ratio in (100, 20)]
 print(hashlib.sha256(b"".join(made)).hexdigest())

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
-from ..evaluate.noise import estimate_noise
 from ..noise_model import NoiseModel
 from ..volume import Volume
 from .fit.method import EFFORTS, Method, Schedule, Weighting
 from .fit.penalties import Regularisers
 from .image import Image
-from .mask.gate import Gate, no_gate, otsu_gate, train_gate
+from .mask.gate import Gate, no_gate, otsu_gate_seen, seen_by, train_gate_seen
 from .rate.slope import FLOOR
 from .settings import TARGETS, EncodeSettings
 from .significance import NoiseField
@@ -25,17 +25,19 @@ ADAM_STEPS = 4
 
 def gate_of(
     voxels: npt.NDArray[Any], settings: EncodeSettings, threads: int, noise: NoiseModel | None = None
-) -> Gate:
-    """The occupancy gate of an image, whose noise may be known."""
+) -> tuple[Gate, npt.NDArray[np.bool_] | None]:
+    """The occupancy gate of an image, whose noise may be known; and its open cells, if they are known too."""
     if settings.gate_file is not None:
         gate = Gate.load(settings.gate_file)
-        return replace(gate, tau=settings.gate_tau) if "gate_tau" in settings.changed() else gate
+        return (replace(gate, tau=settings.gate_tau) if "gate_tau" in settings.changed() else gate), None
     if settings.gate == "none":
-        return no_gate(voxels, settings.gate_tau, noise=noise)
+        return no_gate(voxels, settings.gate_tau, noise=noise), None
+    features = seen_by(settings.gate, voxels, noise)
     if settings.gate == "otsu":
-        return otsu_gate(voxels, noise=noise, tau=settings.gate_tau, threads=threads)
-    noise = estimate_noise(voxels) if noise is None else noise
-    return train_gate(voxels, noise=noise, tau=settings.gate_tau, seed=settings.seed, threads=threads)
+        gate = otsu_gate_seen(features, settings.gate_tau, threads)
+    else:
+        gate = train_gate_seen(features, tau=settings.gate_tau, seed=settings.seed, threads=threads)
+    return gate, gate.open_cells_seen(features, threads)
 
 
 def aspect_of(volume: Volume) -> tuple[float, float, float]:

@@ -78,6 +78,8 @@ class Image:
         The box that is to be coded, where it is not all: what is around it is there for the fit alone.
     threads : int
         That may look at the whole of it at the same time.
+    opened : bool array, optional
+        `open_cells`, where that is known.
     """
 
     voxels: npt.NDArray[Any]
@@ -87,6 +89,7 @@ class Image:
     aspect: tuple[float, float, float]
     window: Box | None = None
     threads: int = 1
+    opened: npt.NDArray[np.bool_] | None = field(default=None, repr=False)
     _foreground: dict[Corners, npt.NDArray[np.uint8]] = field(default_factory=dict, init=False, repr=False)
     _without_ends: set[Corners] = field(default_factory=set, init=False, repr=False)
 
@@ -133,6 +136,8 @@ class Image:
     @cached_property
     def open_cells(self) -> npt.NDArray[np.bool_]:
         """Where the gate is open, cell by cell (see `Gate.open_cells`)."""
+        if self.opened is not None:
+            return self.opened
         return self.gate.open_cells(self.voxels, self.threads)
 
     def occupied(self, box: Box) -> npt.NDArray[np.bool_]:

@@ -16,9 +16,7 @@ F32 = npt.NDArray[np.float32]
 Slices = tuple[slice, slice, slice]
 Triple = tuple[int, int, int]
 
-FOURIER_OCTAVES = 3
 LOCAL_FEATURES = 8
-FEATURES = LOCAL_FEATURES + 3 + 6 * FOURIER_OCTAVES
 ENVELOPE = (9, 17, 17)
 WIDE = (3, 7, 7)
 HALO = (12, 20, 20)
@@ -101,6 +99,43 @@ def learning_chunks(shape: Triple) -> Iterator[Slices]:
                 yield slice(z, z + size[0]), slice(y, y + size[1]), slice(x, x + size[2])
 
 
+class Seen:
+    """Features of the cells from which a volume's gate learns, chunk by chunk.
+
+    Of a volume that is not very large these are all its cells, and they are kept: learning looks at them
+    twice, and what was learned is asked of them.
+
+    Attributes
+    ----------
+    grid : (z, y, x)
+        Cells of the volume.
+    parts : list of three slices
+        Chunks, in cells.
+    whole : bool
+        Whether these are all cells.
+    """
+
+    def __init__(self, volume: Array, noise: NoiseModel, stride: Triple, *, with_local: bool = True) -> None:
+        self.noise, self.stride, self.grid = noise, stride, grid_shape(volume.shape, stride)
+        self.whole = self.grid[0] * self.grid[1] * self.grid[2] <= LEARNING_CELLS
+        self.parts = list(learning_chunks(self.grid))
+        self._volume, self._with_local = volume, with_local
+        self._kept: dict[int, Cells] = {}
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def of(self, k: int) -> Cells:
+        """Features of a chunk; chunks of one volume may be asked for by several threads."""
+        kept = self._kept.get(k)
+        if kept is not None:
+            return kept
+        made = cells(self._volume, self.noise, self.stride, self.parts[k], with_local=self._with_local)
+        if self.whole:
+            self._kept[k] = made
+        return made
+
+
 def cells(volume: Array, noise: NoiseModel, stride: Triple, box: Slices, *, with_local: bool = True) -> Cells:
     """Features of a box of cells, from the voxels in and around it.
 
@@ -153,36 +188,6 @@ def cells(volume: Array, noise: NoiseModel, stride: Triple, box: Slices, *, with
     local[6] = np.arcsinh(deviation[inner] / sigma)
     local[7] = np.arcsinh(slope[inner] / (sigma * np.float32(0.3 * shrink)))
     return Cells(level, contrast, local)
-
-
-def network_input(local: F32, index: npt.NDArray[np.int64], grid: Triple) -> F32:
-    """Rows of the network's input: local features, coordinates in -1..1 and their Fourier features.
-
-    Parameters
-    ----------
-    local : float32 [N, 8]
-    index : int64 [N, 3]
-        The cells' places in the grid.
-    grid : (z, y, x)
-
-    Returns
-    -------
-    float32 [N, 29]
-    """
-    out = np.empty((len(local), FEATURES), np.float32)
-    out[:, :LOCAL_FEATURES] = local
-    width = 1 + 2 * FOURIER_OCTAVES
-    for axis, n in enumerate(grid):
-        # The features of a coordinate are those of its axis alone, so a table of the axis holds them all.
-        place = (2 * np.arange(n) + 1) / n - 1
-        table = np.empty((n, width), np.float32)
-        table[:, 0] = place
-        for octave in range(FOURIER_OCTAVES):
-            table[:, 1 + 2 * octave] = np.sin(np.pi * 2**octave * place)
-            table[:, 2 + 2 * octave] = np.cos(np.pi * 2**octave * place)
-        at = LOCAL_FEATURES + axis * width
-        out[:, at : at + width] = table[index[:, axis]]
-    return out
 
 
 def _block_moments(

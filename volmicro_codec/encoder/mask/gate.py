@@ -14,28 +14,22 @@ from ...errors import FormatError, InputError, UsageError
 from ...evaluate.noise import estimate_noise
 from ...noise_model import LEAST_CORRELATION, MOST_CORRELATION, NoiseModel
 from ...pool import run_in_pool
-from .features import (
-    FEATURES,
-    LOCAL_FEATURES,
-    Slices,
-    Triple,
-    cell_stride,
-    cells,
-    chunks,
-    grid_shape,
-    network_input,
-)
+from . import network
+from .features import Cells, Seen, Slices, Triple, cell_stride, cells, chunks, grid_shape
 from .labels import examples, survey
+from .network import Progress
 
 Array = npt.NDArray[Any]
 F32 = npt.NDArray[np.float32]
-Progress = Callable[[int, int], None]
 
 KINDS = ("learned", "otsu", "none")
 FILE_VERSION = 2
-HIDDEN = 32
-BATCH = 4096
-ROWS = 1 << 16
+STEPS = 300  # of Adam
+WEIGHTS: dict[str, dict[str, tuple[int, ...]]] = {
+    "none": {},
+    "otsu": {"threshold": (1,)},
+    "learned": dict(network.SHAPES),
+}
 
 
 @dataclass(frozen=True)
@@ -113,13 +107,25 @@ class Gate:
     def open_cells(self, volume: Array, threads: int = 1) -> npt.NDArray[np.bool_]:
         """Where the probability is at least tau, bool, cell by cell of ``stride`` voxels."""
         grid = grid_shape(volume.shape, self.stride)
-        out = np.ones(grid, bool)
         parts = list(chunks(grid)) if self.kind != "none" else []
+        return self._opened(grid, parts, lambda k: self._of_cells(volume, parts[k], grid), threads)
 
-        def of(k: int) -> None:
-            out[parts[k]] = self._of_cells(volume, parts[k], grid) >= self.tau * 255
+    def open_cells_seen(self, features: Seen, threads: int = 1) -> npt.NDArray[np.bool_] | None:
+        """`open_cells` of the volume whose cells were seen; None unless these were all."""
+        if not features.whole:
+            return None
+        parts, grid = features.parts, features.grid
+        return self._opened(grid, parts, lambda k: self._answer(features.of(k), parts[k], grid), threads)
 
-        run_in_pool(threads, of, len(parts))
+    def _opened(
+        self, grid: Triple, parts: list[Slices], of: Callable[[int], npt.NDArray[np.uint8]], threads: int
+    ) -> npt.NDArray[np.bool_]:
+        out = np.ones(grid, bool)
+
+        def fill(k: int) -> None:
+            out[parts[k]] = of(k) >= self.tau * 255
+
+        run_in_pool(threads, fill, len(parts))
         return out
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -178,7 +184,7 @@ class Gate:
                 f"expected a noise model, got background {background}, sigma {sigma}, gain {gain},"
                 f" correlation {shared}"
             )
-        shapes = _weight_shapes(kind)
+        shapes = WEIGHTS[kind]
         weights = {name: np.asarray(entries[f"weights_{name}"], np.float32) for name in shapes}
         for name, shape in shapes.items():
             if weights[name].shape != shape or not np.isfinite(weights[name]).all():
@@ -190,24 +196,14 @@ class Gate:
 
     def _of_cells(self, volume: Array, part: Slices, grid: Triple) -> npt.NDArray[np.uint8]:
         """Probability of a box of cells, in 1/255."""
-        seen = cells(volume, self.noise, self.stride, part)
+        seen = cells(volume, self.noise, self.stride, part, with_local=self.kind == "learned")
+        return self._answer(seen, part, grid)
+
+    def _answer(self, seen: Cells, part: Slices, grid: Triple) -> npt.NDArray[np.uint8]:
+        """Probability of a box of cells whose features are known, in 1/255."""
         if self.kind == "otsu":
             return np.where(seen.level > self.weights["threshold"][0], 255, 0).astype(np.uint8)
-        shape = seen.level.shape
-        rows = np.ascontiguousarray(seen.local.reshape(LOCAL_FEATURES, -1).T)
-        out = np.empty(len(rows), np.uint8)
-        origin = np.array([s.start for s in part])
-        with _one_thread() as torch, torch.inference_mode():
-            layers = {k: torch.from_numpy(v) for k, v in self.weights.items()}
-            for start in range(0, len(rows), ROWS):
-                block = slice(start, min(start + ROWS, len(rows)))
-                flat = np.arange(block.start, block.stop)
-                index = np.stack(np.unravel_index(flat, shape), axis=1) + origin
-                p = torch.sigmoid(
-                    _logits(torch, layers, torch.from_numpy(network_input(rows[block], index, grid)))
-                )
-                out[block] = torch.round(p * 255).to(torch.uint8).numpy()
-        return out.reshape(shape)
+        return network.answer(seen.local, part, grid, self.weights)
 
 
 def no_gate(volume: Array, tau: float = 0.5, *, noise: NoiseModel | None = None) -> Gate:
@@ -218,10 +214,19 @@ def no_gate(volume: Array, tau: float = 0.5, *, noise: NoiseModel | None = None)
 
 def otsu_gate(volume: Array, *, noise: NoiseModel | None = None, tau: float = 0.5, threads: int = 1) -> Gate:
     """The gate that holds occupied what is above Otsu's threshold (1979) after smoothing over three cells."""
+    return otsu_gate_seen(seen_by("otsu", volume, noise), tau, threads)
+
+
+def otsu_gate_seen(features: Seen, tau: float = 0.5, threads: int = 1) -> Gate:
+    """`otsu_gate` of the volume whose cells were seen."""
+    threshold = np.array([survey(features, threads).level], np.float32)
+    return Gate("otsu", _checked_tau(tau), features.noise, features.stride, {"threshold": threshold})
+
+
+def seen_by(kind: str, volume: Array, noise: NoiseModel | None = None) -> Seen:
+    """What a kind of gate sees of a volume's cells; the noise is estimated where it is not given."""
     noise = estimate_noise(volume) if noise is None else noise
-    stride = cell_stride(volume.shape)
-    threshold = survey(volume, noise, stride, threads).level
-    return Gate("otsu", _checked_tau(tau), noise, stride, {"threshold": np.array([threshold], np.float32)})
+    return Seen(volume, noise, cell_stride(volume.shape), with_local=kind == "learned")
 
 
 def train_gate(
@@ -230,7 +235,7 @@ def train_gate(
     noise: NoiseModel | None = None,
     tau: float = 0.5,
     seed: int = 0,
-    iterations: int = 300,
+    iterations: int = STEPS,
     progress: Progress | None = None,
     threads: int = 1,
 ) -> Gate:
@@ -256,103 +261,30 @@ def train_gate(
     progress : callable, optional
         Called with the steps done and their number.
     """
+    features = seen_by("learned", volume, noise)
+    return train_gate_seen(
+        features, tau=tau, seed=seed, iterations=iterations, progress=progress, threads=threads
+    )
+
+
+def train_gate_seen(
+    features: Seen,
+    *,
+    tau: float = 0.5,
+    seed: int = 0,
+    iterations: int = STEPS,
+    progress: Progress | None = None,
+    threads: int = 1,
+) -> Gate:
+    """`train_gate` of the volume whose cells were seen."""
     tau = _checked_tau(tau)
-    noise = estimate_noise(volume) if noise is None else noise
-    stride = cell_stride(volume.shape)
-    grid = grid_shape(volume.shape, stride)
     rng = np.random.default_rng([seed, 7])
-    empty, occupied = examples(volume, noise, stride, rng, threads)
-    rows = [network_input(local, index, grid) for local, index in (empty, occupied)]
-    everything = np.concatenate(rows)
-    if not len(everything):
-        everything = np.zeros((1, FEATURES), np.float32)
-    mean = everything.mean(axis=0, dtype=np.float64).astype(np.float32)
-    scale = 1 / np.maximum(everything.std(axis=0, dtype=np.float64), 1e-3).astype(np.float32)
-    weights = {"mean": mean, "scale": scale, **_initial_weights(rng)}
-    if len(rows[0]) and len(rows[1]):
-        _fit(weights, rows[0], rows[1], iterations, rng, progress)
-    else:
-        # One class only: a constant answer, occupied where nothing was seen to be empty.
-        weights["w3"][:] = 0
-        weights["b3"][:] = -8.0 if len(rows[0]) else 8.0
-    return Gate("learned", tau, noise, stride, weights)
-
-
-def _fit(
-    weights: dict[str, F32],
-    empty: F32,
-    occupied: F32,
-    iterations: int,
-    rng: np.random.Generator,
-    progress: Progress | None,
-) -> None:
-    """Train the network's weights in place."""
-    with _one_thread() as torch:
-        layers = {k: torch.from_numpy(v.copy()) for k, v in weights.items()}
-        trained = [layers[k].requires_grad_() for k in ("w1", "b1", "w2", "b2", "w3", "b3")]
-        optimiser = torch.optim.Adam(trained, lr=1e-2, betas=(0.9, 0.98))
-        half = BATCH // 2
-        target = torch.cat([torch.zeros(half), torch.ones(half)])
-        for step in range(iterations):
-            for group in optimiser.param_groups:
-                group["lr"] = 1e-2 * 0.5 * (1 + np.cos(np.pi * step / iterations))
-            picked = [rows[rng.integers(0, len(rows), half)] for rows in (empty, occupied)]
-            logits = _logits(torch, layers, torch.from_numpy(np.concatenate(picked)))
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            if progress is not None:
-                progress(step + 1, iterations)
-        for name in ("w1", "b1", "w2", "b2", "w3", "b3"):
-            weights[name] = layers[name].detach().numpy().copy()
-
-
-def _initial_weights(rng: np.random.Generator) -> dict[str, F32]:
-    out: dict[str, F32] = {}
-    for name, shape in _weight_shapes("learned").items():
-        if name[0] == "w":
-            out[name] = (rng.standard_normal(shape) * np.sqrt(2 / shape[0])).astype(np.float32)
-        elif name[0] == "b":
-            out[name] = np.zeros(shape, np.float32)
-    return out
-
-
-def _weight_shapes(kind: str) -> dict[str, tuple[int, ...]]:
-    if kind == "none":
-        return {}
-    if kind == "otsu":
-        return {"threshold": (1,)}
-    return {
-        "mean": (FEATURES,),
-        "scale": (FEATURES,),
-        "w1": (FEATURES, HIDDEN),
-        "b1": (HIDDEN,),
-        "w2": (HIDDEN, HIDDEN),
-        "b2": (HIDDEN,),
-        "w3": (HIDDEN, 1),
-        "b3": (1,),
-    }
-
-
-def _logits(torch: Any, layers: dict[str, Any], rows: Any) -> Any:
-    hidden = torch.relu(((rows - layers["mean"]) * layers["scale"]) @ layers["w1"] + layers["b1"])
-    hidden = torch.relu(hidden @ layers["w2"] + layers["b2"])
-    return (hidden @ layers["w3"] + layers["b3"])[:, 0]
-
-
-class _one_thread:
-    """torch on one thread while inside, so that sums do not depend on how many there are."""
-
-    def __enter__(self) -> Any:
-        import torch
-
-        self.torch, self.before = torch, torch.get_num_threads()
-        torch.set_num_threads(1)
-        return torch
-
-    def __exit__(self, *_: object) -> None:
-        self.torch.set_num_threads(self.before)
+    empty, occupied = (
+        network.network_input(local, index, features.grid)
+        for local, index in examples(features, rng, threads)
+    )
+    weights = network.trained(empty, occupied, iterations, rng, progress)
+    return Gate("learned", tau, features.noise, features.stride, weights)
 
 
 def _checked_tau(tau: float) -> float:

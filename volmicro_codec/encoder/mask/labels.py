@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ...noise_model import NoiseModel
 from ...pool import run_in_pool
-from .features import LOCAL_FEATURES, Cells, Triple, cells, grid_shape, learning_chunks, smoothed_noise
+from .features import LOCAL_FEATURES, Cells, Seen, Triple, smoothed_noise
 
-Array = npt.NDArray[Any]
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -49,17 +47,17 @@ class Thresholds:
     contrast: float
 
 
-def survey(volume: Array, noise: NoiseModel, stride: Triple, threads: int = 1) -> Thresholds:
+def survey(features: Seen, threads: int = 1) -> Thresholds:
     """Find the thresholds in one pass over a volume, or over evenly spread boxes of a very large one."""
-    parts = list(learning_chunks(grid_shape(volume.shape, stride)))
+    noise, stride = features.noise, features.stride
 
     # Where a range ends is not known before it was seen: count on a fine asinh scale, regroup later.
     def of(k: int) -> tuple[I64, I64]:
-        seen = cells(volume, noise, stride, parts[k], with_local=False)
+        seen = features.of(k)
         level, contrast = (_counts(v) for v in (noise.score(seen.level), _contrast(seen, noise, stride)))
         return level, contrast
 
-    found = run_in_pool(threads, of, len(parts))
+    found = run_in_pool(threads, of, len(features))
     level, contrast = (np.sum([f[k] for f in found], axis=0) for k in range(2))
     above = noise.sigma * _otsu(level, 1.0)
     middle = int(np.searchsorted(np.cumsum(contrast), contrast.sum() / 2))
@@ -75,7 +73,7 @@ def _counts(values: F32) -> I64:
 
 
 def examples(
-    volume: Array, noise: NoiseModel, stride: Triple, rng: np.random.Generator, threads: int = 1
+    features: Seen, rng: np.random.Generator, threads: int = 1
 ) -> tuple[tuple[F32, I64], tuple[F32, I64]]:
     """Features [N, 8] and grid places [N, 3] of cells surely empty, then of cells surely occupied.
 
@@ -83,15 +81,15 @@ def examples(
     the background, or lies above Otsu's threshold (the inside of something large). Empty is what is at the
     background's level, or stands out clearly less on a raised, uneven background.
     """
-    parts = list(learning_chunks(grid_shape(volume.shape, stride)))
-    limit = survey(volume, noise, stride, threads)
+    noise, stride, parts = features.noise, features.stride, features.parts
+    limit = survey(features, threads)
     most = -(-EXAMPLES_A_CLASS // len(parts))
     half = 0.5 * (noise.background + limit.level)
     shrink = smoothed_noise(stride)
     seeds = rng.integers(0, 1 << 62, len(parts))
 
     def of(k: int) -> list[tuple[F32, I64]]:
-        seen = cells(volume, noise, stride, parts[k])
+        seen = features.of(k)
         score = noise.score(seen.level, shrink)
         contrast = _contrast(seen, noise, stride)
         sure = contrast > POSITIVE_CONTRAST * limit.contrast
