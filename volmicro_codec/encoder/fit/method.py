@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .penalties import Regularisers
 
@@ -22,18 +22,27 @@ class Schedule:
         Iterations after the last round.
     tolerance : float
         Relative improvement of the loss under which the final iterations stop.
+    growth : float
+        Gaussians after a round over those before, where the noise says when to end.
+    cleanings : int
+        How often what is not worth its bits is taken out, at most, and more looked for.
     """
 
     rounds: int
     inner: int
     final: int
     tolerance: float
+    growth: float = 1.6
+    cleanings: int = 3
 
     def for_size(self, voxel_count: int) -> Schedule:
         """The schedule for an image: small ones, which take seconds, get up to three times the iterations."""
         more = spare_time(voxel_count)
-        return Schedule(
-            self.rounds, round(self.inner * more), round(self.final * more), self.tolerance / more
+        return replace(
+            self,
+            inner=round(self.inner * more),
+            final=round(self.final * more),
+            tolerance=self.tolerance / more,
         )
 
 
@@ -46,7 +55,7 @@ def spare_time(voxel_count: int) -> float:
 
 
 EFFORTS = {
-    "fast": Schedule(4, 4, 16, 1e-3),
+    "fast": Schedule(4, 4, 16, 1e-3, growth=2.56, cleanings=1),
     "balanced": Schedule(8, 6, 40, 2e-5),
     "best": Schedule(12, 8, 160, 5e-5),
 }

@@ -34,13 +34,13 @@ MOST_POINTS = 0.35  # share from which on that is sure to pay; between both, bot
 FEWER = 0.65  # of the count that is best before a fit has converged (measured 0.5 to 0.85)
 TRIES = 0.6, 1.3  # times the count, once a fit has converged
 MOST_TURNS, MOST_TURNS_SLOW = 3, 1
-FIRST, VOXELS_A_FIRST, RATIO = 48, 32768, 1.6
-"""Gaussians after the first round, or voxels for each of them if those are more, and times as many after each
-further round, where the noise says when to end: then no round depends on the bytes until they are short, and
-more bytes never make a file worse."""
-FIRST_SHARE = 16
-"""Part of the Gaussians that the bytes hold, from which on points are thought of."""
-MOST_CLEANINGS = 3
+FIRST, VOXELS_A_FIRST = 48, 32768
+"""Gaussians after the first round, or voxels for each of them if those are more, where the noise says when to
+end: then no round depends on the bytes until they are short (`Schedule.growth`), and more bytes never make a
+file worse."""
+FIRST_SHARE = 4
+"""Part of the Gaussians that the bytes hold, from which on points are thought of. 16 gives the same file of 14
+stacks, eight with noise added, and takes longer."""
 SLOW_IMAGE = 4 << 20  # voxels
 FAVOURED = 0.14
 """dB an octave by which the loss as foreseen is in favour of more Gaussians: of two counts that coding finds
@@ -168,7 +168,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
         before, error = len(fit.model), fit.sse
         if fit.noise is not None:
             first = max(FIRST, fit.voxel_count // VOXELS_A_FIRST)
-            wanted = min(goal, math.ceil(first * RATIO ** (k - 1))) - before
+            wanted = min(goal, math.ceil(first * s.growth ** (k - 1))) - before
         else:
             wanted = max(1, goal * k // s.rounds - before) if k < s.rounds else goal - before
         if large and before:  # by no more than double, so that the first too many are few
@@ -311,7 +311,7 @@ def noise_taken_out(fit: ImageFit, plan: Plan, budget: float) -> None:
     if fit.noise is None:
         return
     local = plan.effort != "fast"  # whose fit has not converged: what converges it is these refits
-    for again in reversed(range(MOST_CLEANINGS)):
+    for again in reversed(range(plan.schedule.cleanings)):
         count = len(fit.model)
         if not count:
             return

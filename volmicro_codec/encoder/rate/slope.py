@@ -13,7 +13,7 @@ from ..fit.image_fit import ImageFit
 from ..quantise.coder import Coded
 from ..significance import BIT
 from .allocation import care_of, layer, noise_step
-from .growth import FEW_ADDED, FIRST, RATIO, VOXELS_A_FIRST, Plan, noise_taken_out
+from .growth import FEW_ADDED, FIRST, VOXELS_A_FIRST, Plan, noise_taken_out
 from .to_bytes import code_with_step, least_step, with_points
 from .to_quality import most_gaussians
 
@@ -35,7 +35,7 @@ def encode_at_slope(fit: ImageFit, plan: Plan) -> Coded:
     most, few = most_gaussians(fit, plan), 0
     for k in range(MOST_ROUNDS):
         before = len(fit.model)
-        wanted = min(math.ceil(first * RATIO**k), most) - before
+        wanted = min(math.ceil(first * plan.schedule.growth**k), most) - before
         added = fit.grow(max(0, wanted), plan.schedule.inner, f"round {k + 1}")
         if len(fit.model) >= most:
             break
