@@ -309,6 +309,16 @@ def test_the_decoded_error_is_that_of_rounded_and_clamped_voxels(dtype):
     assert fit.decoded_sse() == pytest.approx(expected, rel=1e-3)
 
 
+def test_the_decoded_error_is_that_of_the_model_as_it_is():
+    voxels = rendered(gaussians(6, SHAPE, 3, weight=(0.3, 1.0)), SHAPE)
+    fit = fit_of(voxels)
+    fit.grow(8, 2, "start")
+    fit.model = fit.model.take(np.arange(3))
+    decoded = rendered(fit.model, SHAPE).astype(np.float64) * fit.image.gain + fit.image.base
+    expected = (((decoded - voxels) / fit.image.gain) ** 2).sum()
+    assert fit.decoded_sse() == pytest.approx(expected, rel=1e-3)
+
+
 def clipped(shape=SHAPE, offset=0):
     """Beads cut off at both ends: plateaus of white, edges as sharp as can be, nothing in between."""
     v = beads(shape, 24)

@@ -338,8 +338,6 @@ class ImageFit:
 
     def decoded_sse(self) -> float:
         """Squared error of the decoded voxels (rounded, clamped to the dtype), normalised intensity."""
-        if self.image.voxels.dtype.kind == "f":
-            return self.sse
         return sum(voxels.dot(e, e, self.raster.threads) for _, e in self.decoded_errors())
 
     def decoded_errors(self) -> Iterator[tuple[Part, F32]]:
