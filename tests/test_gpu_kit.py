@@ -47,4 +47,4 @@ def test_every_stage_that_the_clock_names_is_there_and_the_main_ones_take_time(d
     stages = json.loads((out / "stages.json").read_text())
     assert stages["finished"], said
     assert stages["absent"] == []
-    assert {"ImageFit.refit", "ImageFit.propose", "train_gate_seen"} <= set(stages["stages"])
+    assert {"ImageFit.refit", "Proposals.candidates", "train_gate_seen"} <= set(stages["stages"])

@@ -42,7 +42,6 @@ ON_REQUEST = {
 """`to_dask` and `to_xarray`, which hand over to views that know nothing of the decoder."""
 
 CIRCLES = [
-    {"encoder.fit.density_control", "encoder.fit.image_fit"},
     {"encoder.fit.device", "encoder.fit.device_adam"},
 ]
 """Pairs that know one another's types. The list may become shorter, and nothing else."""

@@ -17,7 +17,9 @@ import volmicro_codec
 from volmicro_codec.cli import region
 from volmicro_codec.cli.app import run
 from volmicro_codec.cli.options import parse_box
+from volmicro_codec.evaluate import compare
 from volmicro_codec.io import read_volume
+from volmicro_codec.report import measures
 from volmicro_codec.volume import ChannelInfo
 
 from .conftest import small_file
@@ -184,6 +186,22 @@ def test_verify_measures_the_loss_and_holds_it_to_the_target(
     assert "time point 0, channel 1" in low.out
     one = vgm("verify", "original.npy", "cells.vgm", "--channel", "0", "--min-psnr", "90")
     assert (one.code, one.err) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["verify", "report"])
+def test_as_many_threads_compare_as_were_asked_for(
+    vgm: Callable[..., Any], file: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    vgm("decode", "cells.vgm", "-o", "out.tif")
+    asked = []
+
+    def watched(*images: Any, threads: int, **options: Any) -> Any:
+        asked.append(threads)
+        return compare(*images, threads=threads, **options)
+
+    monkeypatch.setattr(measures, "compare", watched)
+    assert vgm(command, "out.tif", "cells.vgm", "--threads", "3").code == 0
+    assert asked == [3, 3]
 
 
 def test_verify_of_another_volume_says_so(vgm: Callable[..., Any], file: Path, tmp_path: Path) -> None:

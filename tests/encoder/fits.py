@@ -9,6 +9,8 @@ import torch
 from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.fit.image_fit import ImageFit
 from volmicro_codec.encoder.fit.method import Method, Weighting
+from volmicro_codec.encoder.fit.proposals import Proposals
+from volmicro_codec.encoder.fit.residuals import Residuals
 from volmicro_codec.encoder.image import Image, mapping
 from volmicro_codec.encoder.mask.gate import no_gate
 from volmicro_codec.encoder.significance import NoiseField
@@ -45,13 +47,13 @@ def other_processor(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Let every Gaussian start a millionth off, as if sums were rounded otherwise; 0 changes nothing."""
     if number == 0:
         return
-    plain, rng = ImageFit._more, torch.Generator().manual_seed(number)
+    plain, rng = Proposals.place, torch.Generator().manual_seed(number)
 
     def off(x: torch.Tensor) -> torch.Tensor:
         return x * (1.0 + 1e-6 * torch.randn(x.shape, generator=rng, dtype=x.dtype))
 
-    def more(fit: ImageFit, count: int) -> Model:
-        m = plain(fit, count)
+    def place(proposals: Proposals, residuals: Residuals, count: int) -> Model:
+        m = plain(proposals, residuals, count)
         return Model(off(m.mu), off(m.B), off(m.w))
 
-    monkeypatch.setattr(ImageFit, "_more", more)
+    monkeypatch.setattr(Proposals, "place", place)

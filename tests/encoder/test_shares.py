@@ -156,6 +156,6 @@ def test_a_file_that_loses_nothing_is_kept_before_one_whose_gaussians_fit_better
     lossy = loss_of(fit, 0.0)
     fit.model = model_of_points(layer(fit, 0.0, 1.0, 1.0), 1.0)
     fit.refit(0)
-    assert fit.decoded_sse() == 0.0
+    assert fit.residuals.decoded_sse() == 0.0
     assert fit.sse > 0.0
     assert loss_of(fit, 0.0) < lossy - 100

@@ -121,4 +121,4 @@ def test_the_finest_step_of_integers_loses_nothing(dtype):
     found = layer(fit, 0.0, 1.0, 1.0)
     fit.model = model_of_points(found, 1.0)
     fit.refit(0)
-    assert fit.decoded_sse() == 0.0
+    assert fit.residuals.decoded_sse() == 0.0

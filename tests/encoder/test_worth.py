@@ -4,18 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from tests.encoder.fits import CUTOFF, fit_of, gaussians, rendered
+from tests.encoder.fits import fit_of, gaussians, rendered
 from volmicro_codec.encoder import image
 from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.fit.worth import worth
 from volmicro_codec.noise_model import NoiseModel
-from volmicro_codec.raster.pyramid import PyramidRasteriser
 
 SHAPE = (24, 40, 48)
 NOISE = NoiseModel(100.0, 3.0, 1.5)
 
 
-def scene():
+def scene(threads=1):
     """Wide and narrow Gaussians, inside, over the edge, and between voxels, and a fit that has them."""
     inside = gaussians(8, SHAPE, seed=3)
     odd = Model.isotropic(
@@ -26,7 +25,7 @@ def scene():
     model = inside.join(odd)
     voxels = 100.0 + 60.0 * rendered(inside, SHAPE)
     voxels += np.random.default_rng(1).normal(0.0, 3.0, SHAPE)
-    fit = fit_of(np.rint(voxels.clip(0)).astype(np.uint16), noise=NOISE)
+    fit = fit_of(np.rint(voxels.clip(0)).astype(np.uint16), threads, noise=NOISE)
     fit.model = model
     return fit
 
@@ -75,9 +74,8 @@ def test_blocks_of_an_image_agree_with_the_whole(monkeypatch, threads):
     whole = scene()
     monkeypatch.setattr(image, "WHOLE_IMAGE", whole.voxel_count // 3)
     monkeypatch.setattr(image, "MAX_BLOCK_VOXELS", whole.voxel_count // 3)
-    blocks = scene()
-    blocks.raster = PyramidRasteriser(CUTOFF, threads)
-    assert len(blocks.parts) > 1
+    blocks = scene(threads)
+    assert len(blocks.blocks.parts) > 1
     np.testing.assert_allclose(worth(blocks), worth(whole), rtol=1e-3, atol=1e-6)
 
 

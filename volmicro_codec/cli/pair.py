@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..pool import default_threads
 from .output import about, shape_text
 from .streams import shown
 
@@ -37,12 +38,15 @@ class Pair:
         The same part of the file.
     chosen : dict
         The index on T and C of the original that was chosen, by axis.
+    threads : int
+        That may compare.
     """
 
     volume: Volume
     reader: VgmReader
     region: Region
     chosen: dict[str, int]
+    threads: int
 
     def __len__(self) -> int:
         return self.volume.info.shape[0] * self.volume.info.shape[1]
@@ -123,4 +127,4 @@ def open_pair(
             chosen["T"] = time
         if channel is not None and channel.isdecimal():
             chosen.setdefault("C", int(channel))
-        yield Pair(volume, reader, region, chosen)
+        yield Pair(volume, reader, region, chosen, threads or default_threads())

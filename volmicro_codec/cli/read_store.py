@@ -206,7 +206,13 @@ def _begun(name: str, job: Job) -> tuple[dict[str, Any], list[tuple[str, str]]]:
 
 
 def verify_store(
-    original: str, store: str, choice: Choice, bricks: int, min_psnr: float | None
+    original: str,
+    store: str,
+    choice: Choice,
+    bricks: int,
+    min_psnr: float | None,
+    device: str = "auto",
+    threads: int | None = None,
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Compare sampled bricks with the original; the document, and rows for people.
 
@@ -221,7 +227,7 @@ def verify_store(
 
     with progress() as bar:
         volume = open_volume(original, choice.channel, choice.time, axes=choice.axes, series=choice.series)
-        array = open_levels(store)
+        array = open_levels(store, device=device, threads=threads)
         bar.start("comparing bricks", min(bricks, len(grid_of(array))))
         found = verify(volume, array, bricks, advance=bar.advance)
     document = {

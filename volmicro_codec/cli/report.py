@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..pool import default_threads
 from ..urls import is_zarr
 from .app import Command
 from .options import (
@@ -69,21 +70,22 @@ def report(
     images: list[ImageReport] = []
     source = None if is_zarr(file) else vgm_source(file)
     if source is None or holds_levels(file, source):
-        page = _of_store(original, file, choice)
+        page = _of_store(original, file, choice, device, threads or default_threads())
         write_bytes(output, page, force)
         remark(f"wrote {'to stdout' if output == STREAM else output}: {bytes_text(len(page))}")
         return
     with progress() as bar, open_pair(original, file, source, choice, device, threads) as pair:
         for n, (t, c, before, after) in enumerate(pair.images(bar)):
             first = not images or t == images[0].time
-            images.append(report_image(t, c, before, after, drawn=first, noise=pair.noise(n)))
+            noise = pair.noise(n)
+            images.append(report_image(t, c, before, after, first, noise=noise, threads=pair.threads))
         name, kept = (os.path.basename(shown(path).rstrip("/")) for path in (original, file))
         page = report_page(name, kept, pair.reader, images).encode()
         write_bytes(output, page, force)
     remark(f"wrote {'to stdout' if output == STREAM else output}: {bytes_text(len(page))}")
 
 
-def _of_store(original: str, store: str, choice: Choice) -> bytes:
+def _of_store(original: str, store: str, choice: Choice, device: str, threads: int) -> bytes:
     """The page of the brick that took the most bytes."""
     import numpy as np
 
@@ -96,12 +98,13 @@ def _of_store(original: str, store: str, choice: Choice) -> bytes:
 
     refuse_choice(None if choice.channel is None else str(choice.channel), choice.time)
     volume = open_volume(original, axes=choice.axes, series=choice.series)
-    array = open_levels(store)
+    array = open_levels(store, device=device, threads=threads)
     number, chunk = largest_brick(array, store)
     brick = grid_of(array).brick(number)
     before = np.asarray(volume.data[(brick.t, brick.c, *brick.box)])
     with VgmReader.open(chunk) as reader:
-        after = open_vgm(reader)[...]
-        image = report_image(brick.t, brick.c, before, after, drawn=True, noise=reader.meta.noise_of(0, 0))
+        after = open_vgm(reader, device=device, threads=threads)[...]
+        noise = reader.meta.noise_of(0, 0)
+        image = report_image(brick.t, brick.c, before, after, noise=noise, threads=threads)
         name = f"brick {number} of {os.path.basename(store.rstrip('/'))}"
         return report_page(os.path.basename(original.rstrip("/")), name, reader, [image]).encode()

@@ -73,7 +73,8 @@ def verify(
         from .read_store import check_quality, refuse_choice, verify_store
 
         refuse_choice(channel, time)
-        document, rows = verify_store(original, file, Choice(None, None, axes, series), bricks, min_psnr)
+        choice = Choice(None, None, axes, series)
+        document, rows = verify_store(original, file, choice, bricks, min_psnr, device, threads)
         if as_json:
             emit_json(document)
         else:
@@ -87,7 +88,7 @@ def verify(
     images: list[dict[str, Any]] = []
     with progress() as bar, open_pair(original, file, source, choice, device, threads) as pair:
         for n, (t, c, before, after) in enumerate(pair.images(bar)):
-            found = measure(before, after, not quick, noise=pair.noise(n))
+            found = measure(before, after, not quick, noise=pair.noise(n), threads=pair.threads)
             images.append({"time": t, "channel": c, **found})
         size = pair.reader.file_size
         ratio = pair.reader.meta.info.nbytes / size

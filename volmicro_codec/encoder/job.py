@@ -279,13 +279,12 @@ class Job:
             self.references.append(self._reference(image))
             self.excesses += [float(e) for e in excess]
             return _chunks_of(fields, lengths, payloads)
-        fit = ImageFit(image, self.raster, weighting_of(s), method_of(s), noise, journal=self.kept)
+        on_work = self.shown.advance
+        fit = ImageFit(image, self.raster, weighting_of(s), method_of(s), noise, self.kept, on_work)
         schedule = schedule_of(s, fit.voxel_count)
         refits = rate.refits_for(s.effort, fit.voxel_count)
-        work = (schedule.rounds * schedule.inner + schedule.final + refits.total) * len(fit.parts)
+        work = (schedule.rounds * schedule.inner + schedule.final + refits.total) * len(fit.blocks.parts)
         self.shown.start(f"{label}fit", work)
-        fit.on_work = self.shown.advance
-        fit.on_restart = lambda: self.shown.start(f"{label}fit for points", work)
 
         if s.init != "greedy" and name not in ("psnr", "within_noise", "slope"):
             wanted = value if budget is None else budget / growth.TYPICAL_BYTES[s.coding]
@@ -308,6 +307,7 @@ class Job:
             points=s.points and s.coding == "lattice" and name != "primitives" and s.max_primitives is None,
             max_edge=s.brick or 128,
             max_primitives=s.max_primitives, at=(t, c), index_bytes=index_bytes, refine=refine,
+            on_restart=lambda: self.shown.start(f"{label}fit for points", work),
         )  # fmt: skip
         excesses: list[float] = []
         if budget is not None:
@@ -316,7 +316,7 @@ class Job:
             coded = quality.encode_to_psnr(fit, value, plan, 64)
         elif name == "within_noise":
             coded = quality.encode_within_noise(fit, value, plan, 64)
-            excesses = [fit.excess()]
+            excesses = [fit.residuals.excess()]
         elif name == "slope":
             coded = encode_at_slope(fit, plan)
         else:

@@ -28,6 +28,7 @@ def measure(
     science: bool = True,
     reference: Reference | None = None,
     noise: NoiseModel | None = None,
+    threads: int = 1,
 ) -> dict[str, Any]:
     """Compare a decoded image with its original in every way there is.
 
@@ -41,6 +42,8 @@ def measure(
         ``Reference.of(original)`` if it is known already.
     noise : NoiseModel, optional
         Of the original, as the file has it; estimated otherwise.
+    threads : int
+        Of `compare`.
 
     Returns
     -------
@@ -57,7 +60,7 @@ def measure(
     """
     reference = Reference.of(original) if reference is None else reference
     noise = estimate_noise(original) if noise is None else noise
-    found: dict[str, Any] = dict(compare(original, decoded, reference=reference))
+    found: dict[str, Any] = dict(compare(original, decoded, reference=reference, threads=threads))
     found["noise"] = dataclasses.asdict(noise)
     found["within_noise"] = excess(original, decoded, noise).within
     if science:

@@ -66,10 +66,11 @@ def report_image(
     decoded: Array,
     drawn: bool = True,
     noise: NoiseModel | None = None,
+    threads: int = 1,
 ) -> ImageReport:
     """Measure one image (Z, Y, X) against its original, and look at both where it is to be drawn.
 
-    The original's noise is taken as the file has it, or estimated.
+    The original's noise is taken as the file has it, or estimated; ``threads`` compare.
 
     Raises
     ------
@@ -79,7 +80,7 @@ def report_image(
         Where scipy or Pillow is not installed.
     """
     reference = Reference.of(original)
-    measured = measure(original, decoded, reference=reference, noise=noise)
+    measured = measure(original, decoded, reference=reference, noise=noise, threads=threads)
     if not drawn:
         return ImageReport(time, channel, measured)
     beyond = excess(original, decoded, NoiseModel(**measured["noise"])).blocks.max(axis=0)

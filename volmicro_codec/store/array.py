@@ -16,8 +16,16 @@ from ..urls import is_zarr
 from .grid import Grid
 
 
-def open_levels(name: str) -> MultiscaleArray:
+def open_levels(name: str, *, device: str = "auto", threads: int | None = None) -> MultiscaleArray:
     """Open a store that is finished, or a packed file.
+
+    Parameters
+    ----------
+    name : str
+    device : str
+        That decodes the bricks of a packed file; those of a store are decoded by its codec.
+    threads : int, optional
+        The same.
 
     Raises
     ------
@@ -26,7 +34,7 @@ def open_levels(name: str) -> MultiscaleArray:
     InputError, RemoteError
         Where it cannot be read.
     """
-    return open_store(name) if is_zarr(name) else open_packed(name)
+    return open_store(name) if is_zarr(name) else open_packed(name, device=device, threads=threads)
 
 
 def grid_of(array: MultiscaleArray) -> Grid:

@@ -8,8 +8,6 @@ the residual is.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -18,9 +16,7 @@ from ...raster import kernels
 from .conjugate_gradient import Refiner
 from .device_steps import inverse
 from .gaussians import PAIRS, PI32, Model
-
-if TYPE_CHECKING:
-    from .image_fit import ImageFit
+from .image_fit import ImageFit
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -94,11 +90,13 @@ def step(fit: ImageFit, grad_threshold: float, share: float = SHARE) -> bool:
     most = max(1, int(len(model) * share))
     if len(model) < 4:
         return False
-    pulls = fit.position_gradients()
+    pulls = np.zeros(len(model))
+    for _, own, refiner in fit.residuals:
+        pulls[own] = position_gradients(refiner, model.take(own))
     energy = model.energy().numpy()
     # The faintest go: first to where the residual asks for a Gaussian, then to make room for halves.
     faint = np.argsort(energy, kind="stable")
-    wanted = fit.candidates(most)
+    wanted = fit.proposals.best(fit.residuals, most)
     better = wanted.energy().numpy() > RELOCATE_ADVANTAGE * energy[faint[: len(wanted)]]
     moving = faint[: len(wanted)][better]
     strong = np.argsort(-pulls, kind="stable")
@@ -123,12 +121,12 @@ def densify(fit: ImageFit, grad_threshold: float, iterations: int, rounds: int =
         Rounds that were kept.
     """
     for k in range(rounds):
-        before, sse = fit.model.clone(), fit.sse
+        before = fit.state
         if not step(fit, grad_threshold):
             return k
         fit.refit(iterations, stage=f"densify {k + 1}")
-        if not fit.sse < sse:
-            fit.model = before
+        if not fit.sse < before.sse:
+            fit.model = before.model
             fit.refit(0, stage="densify undone")
             return k
     return rounds

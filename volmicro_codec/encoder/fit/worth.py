@@ -35,7 +35,8 @@ def worth(fit: ImageFit, box: Box | None = None) -> F64:
     assert noise is not None
     out = np.zeros(len(fit.model))
 
-    def of(part: Part, own: npt.NDArray[np.bool_], raster: Any) -> tuple[npt.NDArray[np.bool_], F64]:
+    def of(part: Part, raster: Any) -> tuple[npt.NDArray[np.bool_], F64]:
+        own, _ = fit.blocks.split(fit.model, part)
         if not own.any():
             return own, np.zeros(0)
         model = fit.model.take(own)
@@ -51,7 +52,7 @@ def worth(fit: ImageFit, box: Box | None = None) -> F64:
         taken_off = np.square(model.w.numpy() * norms) / np.maximum(noises, 1e-300)
         return own, np.where(norms > 0, taken_off, 0.0)
 
-    for own, values in fit.of_each_own(of):
+    for own, values in fit.blocks.each(of):
         out[own] = values
     return out / noise.correlated(covariances(fit.model))
 

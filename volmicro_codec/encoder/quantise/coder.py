@@ -263,7 +263,7 @@ def rounding_with_refits(
 ) -> Rounded:
     """Round group after group, refitting after each what is not rounded yet: shapes, centres, weights.
 
-    Leaves ``fit.model`` at the rounded model and ``fit.sse`` at its error. With ``keep_all`` no amplitude is
+    Leaves the fit at the rounded model. With ``keep_all`` no amplitude is
     rounded to nothing.
     """
     n = len(fit.model)
@@ -276,7 +276,9 @@ def rounding_with_refits(
             part = quantise_shape(fit.model.B[now].numpy(), fit.model.w[now].numpy(), lattice)
             for name in shapes.__dataclass_fields__:
                 getattr(shapes, name)[now] = getattr(part, name)
-        fit.model.B[now] = torch.as_tensor(shapes.factor[now])
+        b = fit.model.B.clone()
+        b[now] = torch.as_tensor(shapes.factor[now])
+        fit.model = replace(fit.model, B=b)
         free[now, 4:] = False
         fit.refit(refits.shapes, free=free, stage="shapes rounded")
     points = np.zeros((n, 3), np.int64)
@@ -284,7 +286,9 @@ def rounding_with_refits(
         now = np.flatnonzero(group == k)
         rounded, mu = _round_positions(fit.model.mu.numpy(), shapes, layout)
         points[now] = rounded[now]
-        fit.model.mu[now] = torch.as_tensor(mu[now])
+        centres = fit.model.mu.clone()
+        centres[now] = torch.as_tensor(mu[now])
+        fit.model = replace(fit.model, mu=centres)
         free[now, 1:4] = False
         fit.refit(refits.centres, free=free, stage="centres rounded")
     amplitudes = np.zeros(n, np.int64)
@@ -292,7 +296,9 @@ def rounding_with_refits(
         now = np.flatnonzero(group == k)
         rounded_w, w = quantise_weights(fit.model.w.numpy(), shapes, lattice, keep_all)
         amplitudes[now] = rounded_w[now]
-        fit.model.w[now] = torch.as_tensor(w[now])
+        weights = fit.model.w.clone()
+        weights[now] = torch.as_tensor(w[now])
+        fit.model = replace(fit.model, w=weights)
         free[now, 0] = False
         fit.refit(refits.weights if k < refits.groups - 1 else 0, free=free, stage="weights rounded")
     return Rounded(Symbols(shapes, points, amplitudes), lattice, layout)

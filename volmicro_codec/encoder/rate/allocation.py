@@ -18,9 +18,10 @@ from ...entropy.points import LARGEST
 from ...format import EncodedChunk, codings, support_box
 from ...pool import run_in_pool
 from ..fit import voxels
+from ..fit.blocks import core_in_domain
 from ..fit.conjugate_gradient import Refiner
 from ..fit.gaussians import Model
-from ..fit.image_fit import ImageFit, core_in_domain
+from ..fit.image_fit import ImageFit
 from ..image import Part
 from ..quantise.residual import PRICE, SCALE, PointChunk, Shape3, boxes, choose_points, spill, turns
 from ..significance import STEP, step_at_noise
@@ -121,7 +122,7 @@ class Shares:
 
 def _missing(fit: ImageFit) -> Iterator[tuple[Part, F32]]:
     """Each block, and what the model lacks in its domain (in an array to be used up before the next)."""
-    for part, _, refiner in fit.residuals():
+    for part, _, refiner in fit.residuals:
         yield part, np.negative(refiner.residual, out=refiner.scratch)
 
 
@@ -169,14 +170,14 @@ def layer(
         chunks = [found for k in range(len(every)) if (found := chosen[k]) is not None]
         return chunks, *voxels.squares(missing[core], foreground[core], threads)
 
-    every_left = fit.left() if fit.noise is not None else []
-    quiet = {part.number: left for part, left in zip(fit.parts, every_left) if left.quiet}
+    every_left = fit.residuals.left() if fit.noise is not None else []
+    quiet = {part.number: left for part, left in zip(fit.blocks.parts, every_left) if left.quiet}
 
     def nothing(part: Part) -> tuple[list[PointChunk], float, float] | None:
         left = quiet.get(part.number)
         return None if left is None else ([], left.sse, left.sse_foreground)
 
-    parts = fit.of_each(of, nothing)
+    parts = fit.residuals.of_each(of, nothing)
     chunks = [c for part in parts for c in part[0]]
     size = sum(c.size + INDEX_BYTES for c in chunks)
     return Layer(chunks, size, sum(p[1] for p in parts), sum(p[2] for p in parts))
@@ -204,7 +205,7 @@ def weight_of_voxels(
     weight = np.where(foreground, np.float32(care), np.float32(1.0))
     if fit.noise is None:
         return weight
-    variance, allowed = fit.where_significant(part, missing, threads)
+    variance, allowed = fit.residuals.where_significant(part, missing, threads)
     np.minimum(weight, np.float32(step * step / STEP**2) / variance, out=weight)
     weight *= allowed
     return weight
@@ -225,7 +226,9 @@ def may_be_few(fit: ImageFit, budget: float) -> bool:
     if fit.image.voxels.dtype.kind == "f":
         return False
     background = int(np.rint(fit.image.base))
-    count = sum(np.count_nonzero(np.asarray(fit.image.voxels[p.core]) != background) for p in fit.parts)
+    count = sum(
+        np.count_nonzero(np.asarray(fit.image.voxels[p.core]) != background) for p in fit.blocks.parts
+    )
     return LEAST_BITS * count <= 8.0 * budget
 
 
@@ -246,7 +249,7 @@ def finest_step(fit: ImageFit, unit: float = 0.0) -> float:
 
 def _left(fit: ImageFit) -> tuple[float, float]:
     """Squared error of the fit as it is, of the whole image and of its foreground, normalised intensity."""
-    parts = fit.left()
+    parts = fit.residuals.left()
     return sum(p.sse for p in parts), sum(p.sse_foreground for p in parts)
 
 
@@ -263,11 +266,11 @@ def loss_of(fit: ImageFit, size: float, foreground: float = BETWEEN_FILES) -> fl
     What a decoder rounds away is no error: of two files that lose nothing neither has less of it.
     """
     sse = sse_foreground = 0.0
-    for part, error in fit.decoded_errors():
+    for part, error in fit.residuals.decoded():
         whole, inside = voxels.squares(error, fit.image.foreground(part.core), fit.raster.threads)
         sse += whole
         sse_foreground += inside
-    return _loss(sse, sse_foreground, fit.byte_worth * size, foreground)
+    return _loss(sse, sse_foreground, fit.blocks.byte_worth * size, foreground)
 
 
 def care_of(fit: ImageFit) -> float:
@@ -299,7 +302,7 @@ def solve_shares(
     """
     known, count, care, finest = size(start), len(fit.model), care_of(fit), finest_step(fit)
     least = step_at_noise(fit.noise, fit.model) if fit.noise is not None else 0.0
-    worth = fit.byte_worth
+    worth = fit.blocks.byte_worth
 
     def at(step: float) -> Shares:
         found = layer(fit, step, step * 64.0, care, finest=finest, code=False)

@@ -75,6 +75,10 @@ class Plan:
     at : (t, c)
     index_bytes : callable
         Bytes that the file's index grows by for an image's chunks.
+    refine : callable
+        Refits a grown fit until it has converged.
+    on_restart : callable
+        Called where a fit begins again.
     """
 
     coding: str
@@ -87,6 +91,7 @@ class Plan:
     at: tuple[int, int]
     index_bytes: Callable[[Sequence[EncodedChunk]], int]
     refine: Callable[[ImageFit], None]
+    on_restart: Callable[[], None] = lambda: None
 
 
 def layout_of(fit: ImageFit, plan: Plan) -> Layout:
@@ -221,8 +226,7 @@ def grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
     Images that take minutes keep the most energetic ones instead.
     """
     curve, rounds = GrowthCurve(), plan.schedule.rounds
-    if fit.on_restart:
-        fit.on_restart()
+    plan.on_restart()
     if fit.voxel_count > LARGE_IMAGE:
         curve.add(fit)
         keep(fit, count, plan, "fewer")
@@ -249,15 +253,15 @@ def count_settled(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) 
     for factor in TRIES:
         start = len(fit.model)
         for _ in range(turns):
-            kept, sse = fit.model.clone(), fit.sse
+            before = fit.state
             if factor < 1.0:
-                keep(fit, math.ceil(factor * len(kept)), plan, "still fewer")
+                keep(fit, math.ceil(factor * len(fit.model)), plan, "still fewer")
             else:
-                count = limited(int(factor * len(kept)), plan) - len(kept)
+                count = limited(int(factor * len(fit.model)), plan) - len(fit.model)
                 fit.grow(max(0, count), 2 * plan.schedule.inner, "more again")
             here = shares_of(fit, curve, plan, budget=budget, guess=least.step)
             if not here.loss < least.loss - _favoured(fit) * math.log2(factor):
-                fit.model, fit.sse = kept, sse
+                fit.state = before
                 break
             least = here
         if len(fit.model) != start:
@@ -269,7 +273,7 @@ def _favoured(fit: ImageFit) -> float:
     """`FAVOURED` as far as the error is more than noise, of which a tenth of a decibel is a lot of detail."""
     if fit.noise is None:
         return FAVOURED
-    return FAVOURED * max(0.0, 1.0 - fit.noise_sse / max(fit.sse, 1e-30))
+    return FAVOURED * max(0.0, 1.0 - fit.blocks.noise_sse / max(fit.sse, 1e-30))
 
 
 def keep(fit: ImageFit, count: int, plan: Plan, stage: str) -> None:

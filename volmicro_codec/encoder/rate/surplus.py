@@ -66,7 +66,7 @@ def give_back(fit: ImageFit, rounded: Rounded, wanted: float, window: float, at:
 
 def _decoded(fit: ImageFit, coded: Coded) -> float:
     fit.model = coded.model
-    return fit.decoded_sse()
+    return fit.residuals.decoded_sse()
 
 
 def _fewer(
@@ -93,7 +93,7 @@ def _under(fit: ImageFit) -> F64:
     """Sum of the residual under each Gaussian's kernel, [N]."""
     out = np.zeros(len(fit.model))
     norm = 1.0 / (1.0 - np.exp(-0.5 * fit.raster.cutoff))
-    for _, own, refiner in fit.residuals():
+    for _, own, refiner in fit.residuals:
         moments = refiner.raster.vjp_moments(refiner.pack(fit.model.take(own)), refiner.residual)
         out[own] = np.asarray(moments)[:, kernels.M_KERNEL] * norm
     return out

@@ -115,15 +115,15 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     """Code a fitted image in at most ``budget`` bytes of payload and index."""
     if plan.coding != "lattice":
         return _float16_to_bytes(fit, budget, plan)
-    fitted = fit.model.clone()
+    fitted = fit.state
     layout = layout_by_level(fit, plan)
-    start = math.sqrt(max(fit.sse, 1e-12) / max(1, len(fitted))) * 0.35
+    start = math.sqrt(max(fit.sse, 1e-12) / max(1, len(fitted.model))) * 0.35
     slack = RATE_SLACK
     floor = max(start * 0.02, least_step(fit))
-    dc = max(solve_step(fitted, layout, plan, budget * slack, start), floor)
+    dc = max(solve_step(fitted.model, layout, plan, budget * slack, start), floor)
     best: tuple[int, Coded] | None = None
     for _ in range(4):
-        fit.model = fitted.clone()
+        fit.state = fitted
         rounded = rounding_with_refits(fit, Lattice(dc), layout, refits_for(plan.effort, fit.voxel_count))
         coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at)
         size = _size(coded, plan)
@@ -132,7 +132,7 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
         if size <= budget and (size >= 0.985 * budget or dc <= floor):
             break
         slack *= min(1.1, max(0.9, (0.995 * budget) / max(size, 1)))
-        dc = max(solve_step(fitted, layout, plan, budget * slack, dc), floor)
+        dc = max(solve_step(fitted.model, layout, plan, budget * slack, dc), floor)
     coded = best[1] if best is not None else _trimmed(fit, rounded, budget, plan)
     fit.model = coded.model
     return coded
@@ -140,7 +140,7 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
 
 def code_with_points(fit: ImageFit, shares: Shares, budget: float, plan: Plan) -> Coded | None:
     """Code a fitted image and give the points what is left of ``budget``; None if nothing is."""
-    fitted, sse = fit.model.clone(), fit.sse  # rounding works in place
+    fitted = fit.state
     coded = code_with_step(fit, shares.coarser * shares.step, plan)
     before = _size(coded, plan)
 
@@ -150,7 +150,7 @@ def code_with_points(fit: ImageFit, shares: Shares, budget: float, plan: Plan) -
 
     found = fill(fit, coded.unit, shares.step, budget - before, taken) if before < budget else None
     if found is None:
-        fit.model, fit.sse = fitted, sse
+        fit.state = fitted
         return None
     coded = with_points(fit, coded, found, plan)
     fit.model = coded.model
@@ -219,7 +219,7 @@ def encode_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     size = _size(alone, plan)
     if size > LEAST_TO_BEAT:  # by what loses nothing either
         coded = _with_gaussians(fit, size - 1.0, plan)
-        if fit.decoded_sse() == 0.0 and _size(coded, plan) < size:
+        if fit.residuals.decoded_sse() == 0.0 and _size(coded, plan) < size:
             return coded
     fit.model = alone.model
     fit.refit(0, stage="coded")
@@ -230,19 +230,17 @@ def _points_alone(fit: ImageFit, budget: float, plan: Plan) -> Coded | None:
     """No Gaussian, only points, if these lose nothing in ``budget`` bytes; None if not."""
     if not plan.points or not may_be_few(fit, budget):
         return None
-    fitted, sse = fit.model, fit.sse
-    if len(fitted) or math.isnan(sse):
-        fit.model = Model.empty()
-        fit.refit(0, stage="background")
+    before = fit.state
+    if len(before.model) or math.isnan(before.sse):
+        fit.restart()
+    background = fit.state
     step = finest_step(fit)
     found = layer(fit, step, step / FILE_STEP, 1.0, finest=step)
     coded = with_points(fit, Coded([], fit.model, step / FILE_STEP), found, plan)
     fit.model = coded.model
     small = _size(coded, plan) <= budget
-    whole = small and fit.decoded_sse() == 0.0
-    fit.model = fitted
-    if len(fitted):
-        fit.sse = sse
+    whole = small and fit.residuals.decoded_sse() == 0.0
+    fit.state = before if len(before.model) else background
     return coded if whole else None
 
 
@@ -255,13 +253,13 @@ def _with_gaussians(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     first: tuple[Coded, tuple[float, int]] | None = None
     again, starved = growth.fewer > 0, fit.psnr > before + STARVED
     if again and not growth.sure:
-        fitted, sse = fit.model.clone(), fit.sse
+        fitted = fit.state
         coded = _spend(fit, curve, budget, plan)
         first = coded, (loss_of(fit, _size(coded, plan)), _size(coded, plan))
         # Worse coded than was foreseen with points: what rounding leaves in the foreground is not foreseen.
         again = starved or loss_of(fit, _size(coded, plan), FOREGROUND) > growth.loss + WORSE
         if again:
-            fit.model, fit.sse = fitted, sse
+            fit.state = fitted
     if again:
         curve = grown_again(fit, growth.fewer, plan)
         plan.refine(fit)

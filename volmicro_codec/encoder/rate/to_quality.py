@@ -75,14 +75,14 @@ def encode_within_noise(fit: ImageFit, sigmas: float, plan: Plan, smallest: int)
     smallest : int
         Gaussians to start with.
     """
-    noise = fit.noise_sse
+    noise = fit.blocks.noise_sse
     wanted = (1.0 + sigmas**2) * noise
     good: tuple[Coded, Model] | None = None
     nearest: tuple[float, Coded, Model] | None = None
     for _ in range(MOST_EXCESS_TRIES):
         fit.restart()
         coded = encode_to_error(fit, wanted, plan, smallest)
-        found = fit.excess()
+        found = fit.residuals.excess()
         if found <= sigmas and (good is None or coded.payload < good[0].payload):
             good = coded, fit.model
         if nearest is None or found < nearest[0]:
@@ -138,14 +138,14 @@ def most_gaussians(fit: ImageFit, plan: Plan) -> int:
 def _needed(fit: ImageFit, curve: GrowthCurve, plan: Plan) -> float:
     """Squared error of the decoded voxels once rounded at the step worth its bytes, as far as foreseen."""
     rounding = ROUNDING_SHARE * curve.fall() * fit.sse if plan.coding == "lattice" else 0.0
-    return fit.decoded_sse() + rounding
+    return fit.residuals.decoded_sse() + rounding
 
 
 def _grow(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> tuple[GrowthCurve, int]:
     """Rounds until the fit is good enough; and to how many to grow again where points do the rest (or 0)."""
     curve, most, count = GrowthCurve(), most_gaussians(fit, plan), smallest
     fit.refit(0, stage="background")
-    if fit.decoded_sse() <= wanted:
+    if fit.residuals.decoded_sse() <= wanted:
         return curve, 0
     best: tuple[Shares, int] | None = None
     worse, step = 0, 0.0
@@ -183,7 +183,7 @@ def _with_points(fit: ImageFit, shares: Shares, wanted: float, plan: Plan) -> Co
         coded = with_points(fit, gaussians, found, plan)
         fit.model = coded.model
         fit.refit(0, stage="coded")
-        sse = fit.decoded_sse()
+        sse = fit.residuals.decoded_sse()
         if sse <= wanted:
             good, enough = coded, max(enough, found.sse)
             if sse >= wanted * 10 ** (-WINDOW / 10):
@@ -213,7 +213,7 @@ def _balance(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Plan) -> No
         count, need = len(fit.model), _needed(fit, curve, plan)
         if need <= wanted:
             if count < fewest_good:
-                good, fewest_good = fit.model.clone(), count
+                good, fewest_good = fit.model, count
             if need >= narrow * wanted or count <= 1:
                 break
         else:
@@ -238,19 +238,19 @@ def _balance(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Plan) -> No
 
 def _with_solved_step(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Plan) -> Coded:
     """Round with the coarsest step found with which the decoded voxels are good enough."""
-    fitted, floor = fit.model.clone(), fit.decoded_sse()
+    fitted, floor = fit.state, fit.residuals.decoded_sse()
     finest = least_step(fit)
-    dc = max(step_for(curve.gain(fit.sse, len(fitted))), finest)
+    dc = max(step_for(curve.gain(fit.sse, len(fitted.model))), finest)
     low, high = 0.0, math.inf
     good: tuple[int, Rounded, Model] | None = None
-    coded = Coded([], fitted)
+    coded = Coded([], fitted.model)
     for _ in range(MOST_STEPS):
-        fit.model = fitted.clone()
+        fit.state = fitted
         rounded = rounded_with_step(fit, dc, plan)
         coded, model = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at), fit.model
         fit.model = coded.model
         fit.refit(0, stage="coded")
-        sse = fit.decoded_sse()
+        sse = fit.residuals.decoded_sse()
         if sse <= wanted:
             low = dc
             if good is None or coded.payload <= good[0]:
@@ -261,11 +261,11 @@ def _with_solved_step(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Pl
             high = dc
         if floor > 0.99 * wanted and good is None:
             # Even unrounded the fit is hardly good enough: a few more Gaussians, then again.
-            fit.model = fitted.clone()
-            if not fit.grow(max(4, len(fitted) // 12), plan.schedule.inner, "more"):
+            fit.state = fitted
+            if not fit.grow(max(4, len(fitted.model) // 12), plan.schedule.inner, "more"):
                 break
             plan.refine(fit)
-            fitted, floor, high = fit.model.clone(), fit.decoded_sse(), math.inf
+            fitted, floor, high = fit.state, fit.residuals.decoded_sse(), math.inf
             continue
         # Rounding adds an error that goes with the square of the step.
         aim = max(wanted * 10 ** (-0.4 * WINDOW / 10), 0.5 * (floor + wanted))

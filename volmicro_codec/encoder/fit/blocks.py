@@ -1,0 +1,190 @@
+"""The blocks of an image under fit: which Gaussians each has, what evaluates and refits it, its noise."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...pool import run_in_pool
+from ...raster.rasteriser import CpuRasteriser
+from ..image import Image, Part
+from ..significance import BIT, NoiseField
+from . import voxels
+from .conjugate_gradient import Block, Refiner
+from .device import refiner_of
+from .gaussians import Model
+from .method import Weighting
+
+F32 = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+NOISE_FLOOR = 1e-3
+
+
+class Blocks:
+    """The blocks of one image, and the buffers of a single one.
+
+    Attributes
+    ----------
+    parts : list of Part
+    turns : list of list of int
+        Numbers of the blocks that may be refitted at the same time.
+    evaluated : Model or None
+        That whose residual the refiner of a single block holds, where that is known.
+    """
+
+    def __init__(
+        self, image: Image, raster: CpuRasteriser, weighting: Weighting, noise: NoiseField | None
+    ) -> None:
+        self.image, self.raster, self.weighting, self.noise = image, raster, weighting, noise
+        self.parts = image.parts()
+        self.turns = [
+            [k for k, part in enumerate(self.parts) if part.turn == turn]
+            for turn in sorted({part.turn for part in self.parts})
+        ]
+        self.evaluated: Model | None = None
+        self._refiner: Refiner | None = None
+        self._noise: tuple[Part, F32, Mask | None] | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether the image is one block."""
+        return len(self.parts) == 1
+
+    def each(self, task: Callable[[Part, Any], Any], blocks: list[int] | None = None) -> list[Any]:
+        """``task(part, rasteriser)`` of some blocks or all, in order.
+
+        Threads take blocks, each with a rasteriser of one thread, where there are blocks enough for them.
+        """
+        parts = self.parts if blocks is None else [self.parts[k] for k in blocks]
+        threads = self.raster.threads
+        if hasattr(self.raster, "device") or len(parts) < threads or threads == 1:
+            return [task(part, self.raster) for part in parts]
+        single = self.raster.single()
+        return run_in_pool(threads, lambda k: task(parts[k], single), len(parts))
+
+    def refiner(self, part: Part, raster: Any = None, keep: bool = True) -> Refiner:
+        """The refiner of a block; that of a single one is kept, unless its target is to change."""
+        if keep and self._refiner is not None:
+            return self._refiner
+        raster = self.raster if raster is None else raster
+        target = self.image.target(part.domain)
+        weights = self._weights(part, target, raster.threads)
+        ends = self.image.ends(part.domain)
+        block = Block(part.origin, target, weights, self.weighting.gradient, ends)
+        refiner = refiner_of(raster)(block, raster, noise_floor=NOISE_FLOOR)
+        if keep and self.alone:
+            self._refiner = refiner
+        return refiner
+
+    def _weights(self, part: Part, target: F32, threads: int) -> F32 | None:
+        w = self.weighting
+        if not w.foreground and not w.edges:
+            return None
+        out = np.ones(target.shape, np.float32)
+        if w.foreground:
+            out += np.float32(w.foreground) * self.image.occupied(part.domain)
+        if w.edges:
+            edges = edge_map(target, threads)
+            if self.image.gate.kind != "none" and self.noise is not None:
+                edges *= self.image.occupied(part.domain)
+            out += np.float32(w.edges) * edges
+        return out
+
+    def split(self, model: Model, part: Part) -> tuple[Mask, Mask]:
+        """Masks of the Gaussians a block owns, and of the others that reach into its domain."""
+        if self.alone:
+            everything = np.ones(len(model), bool)
+            return everything, ~everything
+        own = part.owns(model.mu.numpy(), self.image.shape)
+        return own, self.reaches(model, part) & ~own
+
+    def reaches(self, model: Model, part: Part) -> Mask:
+        """Which Gaussians reach into a block's domain."""
+        mu, half = model.mu.numpy(), model.half_extents(self.raster.cutoff)
+        lo = np.array([s.start for s in part.domain])
+        hi = np.array([s.stop - 1 for s in part.domain])
+        return np.asarray(((mu + half >= lo) & (mu - half <= hi)).all(axis=1))
+
+    def residual(self, model: Model, part: Part, raster: Any) -> tuple[Mask, Refiner]:
+        """Which Gaussians a block owns, and its refiner with the residual of a model."""
+        own, others = self.split(model, part)
+        refiner = self.refiner(part, raster)
+        if not self.alone or self.evaluated is not model:
+            refiner.evaluate(refiner.pack(model.take(own | others)), refiner.residual)
+        if self.alone:
+            self.evaluated = model
+        return own, refiner
+
+    def occupied(self, part: Part) -> Mask | None:
+        """Where the gate is open in a block's domain; None where there is no gate."""
+        return None if self.image.gate.kind == "none" else self.image.occupied(part.domain)
+
+    def noise_in(self, part: Part) -> tuple[F32, Mask | None]:
+        """The noise's variance in each voxel of a block's domain, and `occupied`; kept for the last block."""
+        assert self.noise is not None
+        kept = self._noise
+        if kept is None or kept[0] is not part:
+            variance = self.noise.variance_of(self.image.voxels, part.domain)
+            kept = self._noise = part, variance, self.occupied(part)
+        return kept[1:]
+
+    @cached_property
+    def noise_sse(self) -> float:
+        """Squared error of a perfect image against the noisy voxels, normalised, by the noise model."""
+        assert self.noise is not None
+        total = 0.0
+        for part in self.parts:
+            total += float(self.noise.variance(part.core).sum(dtype=np.float64))
+        return total
+
+    @cached_property
+    def byte_worth(self) -> float:
+        """Squared error, normalised, that a byte must take off lest it describe noise; 0 if none is known."""
+        if self.noise is None:
+            return 0.0
+        total, count, every, size = 0.0, 0, 0.0, 0
+        for part in self.parts:
+            variance, mask = self.noise.variance(part.core), self.image.occupied(part.core)
+            total += float(variance[mask].sum(dtype=np.float64))
+            every += float(variance.sum(dtype=np.float64))
+            count += int(np.count_nonzero(mask))
+            size += mask.size
+        return 8.0 * BIT * (total / count if count else every / size)
+
+
+def digest(model: Model) -> bytes:
+    """What tells a model from any other."""
+    key = hashlib.blake2b(digest_size=16)
+    for a in (model.mu, model.B, model.w):
+        key.update(a.numpy().tobytes())
+    return key.digest()
+
+
+def core_in_domain(part: Part) -> tuple[slice, ...]:
+    """A block's core, in voxels of its domain."""
+    return tuple(
+        slice(c.start - d.start, c.stop - d.start) for c, d in zip(part.core, part.domain, strict=True)
+    )
+
+
+def edge_map(target: F32, threads: int) -> F32:
+    """Gradient magnitude of the smoothed target over its own 99.9 % quantile, clipped to 1."""
+    smooth = voxels.correlate(target, (1.0, 1.0, 1.0), threads, np.empty_like(target))
+    for ax, n in enumerate(target.shape):
+        # Of the taps inside the block: what lies beyond its border is no edge.
+        inside = voxels.window_sums(n, 1.0).astype(np.float32)
+        smooth /= inside.reshape([-1 if k == ax else 1 for k in range(3)])
+    total = np.zeros_like(target)
+    for ax in range(3):
+        if target.shape[ax] > 1:
+            total += np.gradient(smooth, axis=ax) ** 2
+    np.sqrt(total, out=total)
+    step = max(1, round((total.size / (4 << 20)) ** (1 / 3)))
+    top = float(np.quantile(total[::step, ::step, ::step], 0.999))
+    return np.asarray(np.minimum(total / np.float32(top if top > 0 else 1.0), np.float32(1.0)))
