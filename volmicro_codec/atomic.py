@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .beside import claimed, clear_leftovers
 from .errors import OutputError, OutputExistsError, VgmError
+from .urls import local_path
 
 
 def check_output(path: str | os.PathLike[str], force: bool = False) -> Path:
@@ -36,6 +37,8 @@ def check_output(path: str | os.PathLike[str], force: bool = False) -> Path:
         Where the directory is missing or not writable, or the path is not a plain file.
     """
     shown = os.fspath(path)
+    if local_path(shown) is None:
+        raise OutputError(f"{shown}: a file cannot be written to a URL, but a store (.ome.zarr) can")
     real = Path(os.path.realpath(shown))
     clear_leftovers(real)
     try:

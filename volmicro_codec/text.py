@@ -74,4 +74,15 @@ def reason(error: BaseException) -> str:
         return f"{status} {getattr(error, 'message', '')}".strip()
     if isinstance(error, TimeoutError):  # fsspec makes one of its own, without a text, of any
         return str(error) or str(error.__cause__ or "") or "no answer in time"
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if type(error).__name__ == "NoCredentialsError":  # of botocore
+        return (
+            "no credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials;"
+            " FSSPEC_S3_ANON=true for what is public)"
+        )
+    answer = getattr(error, "response", None)
+    if isinstance(answer, dict) and "Error" in answer:  # of botocore as well
+        return str(answer["Error"].get("Message") or answer["Error"].get("Code"))
+    if isinstance(error, PermissionError):
+        return f"no permission ({' '.join(str(error).split())})"
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -8,6 +8,9 @@ from .errors import DependencyError
 
 _LOCAL = ("file://", "local://")
 _WEB = ("http", "https")
+_S3 = ("s3", "s3a")
+_CLIENTS = ("aiohttp", "botocore", "aiobotocore", "gcsfs", "azure", "adlfs")
+"""Packages whose errors are those of a server, or of the way to it."""
 
 
 def local_path(name: str) -> str | None:
@@ -48,14 +51,55 @@ def file_system(url: str, asynchronous: bool = False, **options: Any) -> tuple[A
         from fsspec.core import url_to_fs
 
         protocols = [part.partition("://")[0].lower() for part in url.split("::")]
+        if protocols[0] in _S3:
+            return (*url_to_fs(url, asynchronous=asynchronous, **{**_of_s3(), **options}),)
         if not set(protocols) & set(_WEB):
             return (*url_to_fs(url, **options),)
         from .web import PatientHTTP, patience
     except ImportError as e:
-        raise DependencyError(f"{url}: {e} (the extra 'remote' of this package has what is needed)") from e
+        extra = "s3" if url.partition("://")[0].lower() in _S3 else "remote"
+        raise DependencyError(f"{url}: {e} (the extra '{extra}' of this package has what is needed)") from e
     if is_web(url):
         # fsspec keeps file systems by their options, so these must all be said.
         client = {**patience(), **options.pop("client_kwargs", {})}
         return PatientHTTP(asynchronous=asynchronous, client_kwargs=client, **options), url
     below = {p: {"client_kwargs": patience()} for p in protocols if p in _WEB}
     return (*url_to_fs(url, **{**below, **options}),)
+
+
+def is_s3(url: str) -> bool:
+    """Whether a URL is one of an S3 object store, with nothing chained to it."""
+    return url.partition("://")[0].lower() in _S3 and "::" not in url
+
+
+def _of_s3() -> dict[str, Any]:
+    """Options of s3fs: how long a server may say nothing, and one request for an object.
+
+    With more than one at a time s3fs asks for an object's length before it reads it. What it has listed it
+    takes for what is there, though others write as well.
+    """
+    from .web import silence
+
+    seconds = silence()
+    waits = {"connect_timeout": seconds, "read_timeout": seconds}
+    return {"max_concurrency": 1, "use_listings_cache": False, "config_kwargs": waits}
+
+
+def is_remote_failure(error: BaseException) -> bool:
+    """Whether an error is one of a server, or of the way to it: clients do not all raise `OSError`."""
+    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _CLIENTS
+
+
+def missing_bucket(url: str) -> str | None:
+    """The bucket of a URL at which nothing was found, where there is no such bucket."""
+    if not is_s3(url):
+        return None
+    fs, path = file_system(url)
+    bucket = str(path).partition("/")[0]
+    try:
+        fs.call_s3("head_bucket", Bucket=bucket)
+    except FileNotFoundError:
+        return bucket
+    except Exception:  # nothing is known of it
+        return None
+    return None

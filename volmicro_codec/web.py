@@ -118,7 +118,13 @@ class PatientHTTP(HTTPFileSystem):
 
 
 def patience() -> dict[str, Any]:
-    """Options of an http client: how long a server may say nothing, ``VGM_TIMEOUT`` seconds or `TIMEOUT`.
+    """Options of an http client: how long a server may say nothing; errors are those of `silence`."""
+    seconds = silence()
+    return {"timeout": aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)}
+
+
+def silence() -> float:
+    """Seconds that a server may say nothing: ``VGM_TIMEOUT`` or `TIMEOUT`.
 
     Raises
     ------
@@ -132,7 +138,7 @@ def patience() -> dict[str, Any]:
         seconds = math.nan
     if not 0 < seconds < math.inf:
         raise UsageError(f"VGM_TIMEOUT={text}: expected seconds, more than 0")
-    return {"timeout": aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)}
+    return seconds
 
 
 async def _patiently(url: str, ask: Callable[[], Awaitable[T]]) -> T:

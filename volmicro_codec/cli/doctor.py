@@ -57,6 +57,7 @@ PARTS = (
     Part("encode", "encode volumes", (("torch",), ("scipy",)), "encode"),
     Part("zarr", "OME-Zarr in and out", (("zarr",), ("fsspec",)), "zarr"),
     Part("remote", "files by http", (("fsspec",), ("aiohttp",)), "remote"),
+    Part("s3", "files and stores in S3", (("s3fs",),), "s3"),
     Part("report", "pictures and reports", (("pillow",), ("scipy",)), "report"),
     Part("dask", "lazy dask arrays", (("dask",),), "dask"),
     Part("napari", "look at files in napari", (("napari",),), "napari"),

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DependencyError, InputError, RemoteError, VgmError
+from ..text import reason
+from ..urls import is_remote_failure, missing_bucket
 from ..volume import Volume, VolumeInfo
 from .arrange import Stored, as_volume, check_stored, chosen, fitting, volume_of
 from .axes import Choice, name_axes
@@ -108,17 +110,21 @@ def damage_told(name: str) -> Iterator[None]:
     """Whatever a damaged hierarchy or a failing server makes Zarr raise is an error of the project."""
     try:
         yield
-    except (VgmError, PermissionError):
+    except VgmError:
         raise
     except ImportError as e:
         raise DependencyError(f"{name}: {e}") from e
     except FileNotFoundError as e:
         kind = RemoteError if "://" in name else InputError
-        raise kind(f"{name}: no Zarr group or array is there") from e
+        bucket = missing_bucket(name)
+        what = "no Zarr group or array" if bucket is None else f"no bucket {bucket!r}"
+        raise kind(f"{name}: {what} is there") from e
     except Exception as e:
+        if "://" in name and is_remote_failure(e):
+            raise RemoteError(f"{name}: {reason(e)}") from e
+        if isinstance(e, PermissionError):
+            raise
         said = " ".join(str(e).split()) or type(e).__name__
-        if "://" in name and (isinstance(e, OSError) or type(e).__module__.startswith("aiohttp")):
-            raise RemoteError(f"{name}: {type(e).__name__}: {said}") from e
         raise InputError(f"{name}: damaged or unsupported Zarr ({said})") from e
 
 

@@ -16,7 +16,7 @@ from .axes import Choice
 from .metadata import Described
 from .registry import ZARR_MARKS
 from .zarr_metadata import OmeImage, parse
-from .zarr_store import store_of
+from .zarr_store import refusals_told, store_of
 
 Node = zarr.Array[Any] | zarr.Group
 
@@ -40,7 +40,9 @@ def open_image(name: str, choice: Choice) -> tuple[zarr.Array[Any], OmeImage]:
     else:
         if "://" in name and name.lower().endswith((".zip", ".ozx")):
             raise InputError(f"{name}: a zip file cannot be read from a URL; download it first")
-        node = zarr.open(store_of(name), mode="r")
+        store = store_of(name)
+        with refusals_told(name, store):
+            node = zarr.open(store, mode="r")
     return _image(name, node, choice)
 
 

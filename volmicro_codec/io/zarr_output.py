@@ -11,9 +11,10 @@ from typing import Any
 
 from ..atomic import sync_directory
 from ..beside import OLD, claimed, clear_leftovers, name_beside
-from ..errors import DependencyError, OutputError, OutputExistsError, RemoteError, VgmError
+from ..errors import OutputError, OutputExistsError, VgmError
 from ..exchange import exchanged
-from ..urls import local_path
+from ..text import reason
+from ..urls import file_system, is_remote_failure, local_path
 
 _MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
@@ -31,7 +32,7 @@ def check_zarr_output(path: str, force: bool = False) -> None:
     local = local_path(path)
     if local is None:
         fs, inside = _file_system(path)
-        with _remote(path):
+        with writing_told(path):
             there = fs.exists(inside)
             ours = there and any(fs.exists(f"{inside}/{mark}") for mark in _MARKS)
         if there and not ours:
@@ -120,13 +121,13 @@ def _remote_output(path: str, force: bool) -> Iterator[str]:
     check_zarr_output(path, force)
     fs, inside = _file_system(path)
     place = path
-    with _remote(path):
+    with writing_told(path):
         if fs.exists(inside):
             folder, _, name = path.rstrip("/").rpartition("/")
             place = f"{folder}/.{name}.{secrets.token_hex(4)}.part"
     _, written = _file_system(place)
     try:
-        with _remote(path):
+        with writing_told(path):
             yield place
     except BaseException:
         with contextlib.suppress(Exception):
@@ -142,24 +143,24 @@ def _remote_output(path: str, force: bool) -> Iterator[str]:
 
 def _file_system(url: str) -> tuple[Any, str]:
     try:
-        from fsspec.core import url_to_fs
-
-        fs, inside = url_to_fs(url)
-    except ImportError as e:
-        raise DependencyError(f"{url}: {e}") from e
+        fs, inside = file_system(url)
+    except VgmError:
+        raise
     except ValueError as e:
         raise OutputError(f"{url}: {e}") from e
     return fs, str(inside).rstrip("/")
 
 
 @contextlib.contextmanager
-def _remote(url: str) -> Iterator[None]:
-    """Whatever a server or a file system behind a URL refuses is an error of the project."""
+def writing_told(url: str) -> Iterator[None]:
+    """Whatever a server or a file system refuses to take is an error of the project."""
     try:
         yield
-    except OSError as e:
-        if isinstance(e, OutputError | RemoteError):
-            raise
-        raise OutputError(f"{url}: cannot be written: {type(e).__name__}: {e}") from e
+    except VgmError:
+        raise
     except NotImplementedError as e:
         raise OutputError(f"{url}: cannot be written to: nothing can be stored behind such a URL") from e
+    except Exception as e:
+        if not is_remote_failure(e):
+            raise
+        raise OutputError(f"{url}: cannot be written: {reason(e)}") from e

@@ -80,14 +80,15 @@ def open_store(name: str) -> MultiscaleArray:
         from ..io.chunked import ChunkedArray
         from ..io.zarr import damage_told
         from ..io.zarr_metadata import parse
-        from ..io.zarr_store import store_of
+        from ..io.zarr_store import refusals_told, store_of
     except ImportError as e:
         raise DependencyError(f"{name}: OME-Zarr needs the package {e.name!r}, which is not installed") from e
     name = name.rstrip("/")
     with damage_told(name):
         # Zarr's version is known: each thing that is opened is then one request.
         store = store_of(name)
-        group = zarr.open_group(store, mode="r", zarr_format=3, use_consolidated=False)
+        with refusals_told(name, store):
+            group = zarr.open_group(store, mode="r", zarr_format=3, use_consolidated=False)
         attributes: dict[str, Any] = dict(group.attrs)
         if "vgm" not in attributes:
             raise FormatError(f"{name}: no store of .vgm bricks that was finished")

@@ -71,6 +71,7 @@ def settle(
         tell(f"goes on with {dest}, slope {begun.settings.slope:.5g}")
         return begun
     _check_free(dest)
+    wanted.place.check_writable()
     budget = budget_of(wanted, settings)
     if budget is not None:
         pilot = find_slope(wanted, budget, runner or Here(), tell)

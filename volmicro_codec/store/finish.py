@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DependencyError, IncompleteError
+from ..io.zarr_output import writing_told
 from ..version import __version__
 from .brick import damage, is_done, slope_on
 from .job import FOLDER, Done, Job
@@ -98,7 +99,8 @@ def finish(
         len(done), int((sizes[:, 0] == 0).sum()), int(sizes.sum()), int(sizes[:, 0].sum()),
         float((mse * voxels).sum() / voxels.sum()),
     )  # fmt: skip
-    _describe(job, result, sizes, done, runner or Here(), keep_job)
+    with writing_told(job.dest):
+        _describe(job, result, sizes, done, runner or Here(), keep_job)
     if not keep_job:
         job.place.remove(FOLDER)
     return result

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 from pathlib import Path
 from typing import Protocol
 
 from ..atomic import atomic_output
 from ..errors import OutputError, OutputExistsError, RemoteError
+from ..io.zarr_output import writing_told
 from ..text import reason
 from ..urls import file_system, local_path
 
@@ -24,6 +26,9 @@ class Place(Protocol):
 
     def size(self, key: str) -> int | None:
         """Its bytes; None where there is none."""
+
+    def check_writable(self) -> None:
+        """Raise `OutputError` where nothing could be written there; leaves nothing."""
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, or replace it, in one step."""
@@ -59,6 +64,13 @@ class Directory:
             return (self._root / key).stat().st_size
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def check_writable(self) -> None:
+        there = next(p for p in (self._root, *self._root.parents) if p.exists())
+        if not there.is_dir():
+            raise OutputError(f"{self.name}: {there} is no directory")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise OutputError(f"{self.name}: no permission to write into {there}")
 
     def put(self, key: str, data: bytes) -> None:
         self._put(key, data, True)
@@ -121,19 +133,33 @@ class Remote:
         except Exception as e:
             raise RemoteError(f"{self.location(key)}: {reason(e)}") from e
 
+    def check_writable(self) -> None:
+        probe = self._path(f".{secrets.token_hex(4)}")  # nothing but writing tells it
+        with writing_told(self.name):
+            self._fs.pipe_file(probe, b"")
+            self._fs.rm_file(probe)
+
     def put(self, key: str, data: bytes) -> None:
-        try:
-            self._fs.pipe_file(self._path(key), data)
-        except NotImplementedError as e:
-            raise OutputError(f"{self.name}: nothing can be stored behind such a URL") from e
-        except Exception as e:
-            raise OutputError(f"{self.location(key)}: cannot be written: {reason(e)}") from e
+        self._put(key, data, "overwrite")
 
     def put_new(self, key: str, data: bytes) -> bool:
         if self.get(key) is not None:
             return False
-        self.put(key, data)
+        try:
+            self._put(key, data, "create")
+        except FileExistsError:
+            return False
         return True
+
+    def _put(self, key: str, data: bytes, mode: str) -> None:
+        try:
+            self._fs.pipe_file(self._path(key), data, mode=mode)
+        except FileExistsError:
+            raise
+        except NotImplementedError as e:
+            raise OutputError(f"{self.name}: nothing can be stored behind such a URL") from e
+        except Exception as e:
+            raise OutputError(f"{self.location(key)}: cannot be written: {reason(e)}") from e
 
     def names(self, prefix: str) -> set[str]:
         try:
