@@ -20,6 +20,7 @@ SOURCES = {
         *(f"libvgm/encoder/{name}.c" for name in CODER),
         *(f"libvgm/src/{name}.c" for name in SHARED),
     ],
+    "_cells": ["libvgm/python/cells.c", "libvgm/encoder/cells.c"],
     "_native": ["libvgm/python/native.c", *sorted(p.as_posix() for p in Path("libvgm/src").glob("*.c"))],
     "_steps": ["libvgm/python/steps.c", "libvgm/encoder/steps.c", "libvgm/encoder/axes.c"],
     "_network": ["libvgm/python/network.c", "libvgm/encoder/network.c", "libvgm/src/gaussian.c"],

@@ -31,7 +31,7 @@ LAYERS = (
 )
 """From the bottom up; a module or package may import from its own layer and those before it."""
 
-EXTENSIONS = {"_coder", "_native", "_network", "_raster", "_steps"}
+EXTENSIONS = {"_cells", "_coder", "_native", "_network", "_raster", "_steps"}
 """Compiled modules: they import nothing."""
 
 ON_REQUEST = {

@@ -73,7 +73,7 @@ static int has_shape(const Py_buffer *v, const char *name, int64_t n0, int64_t n
     return 1;
 }
 
-static int alike(const Py_buffer *v, const char *name, const Py_buffer *other)
+static inline int alike(const Py_buffer *v, const char *name, const Py_buffer *other)
 {
     return has_shape(v, name, other->shape[0], other->shape[1], other->shape[2]);
 }

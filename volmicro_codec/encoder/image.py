@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from ..evaluate import Reference, foreground_mask
+from ..native_encoder import cells
 from .fit import voxels
 from .mask.gate import Gate
 
@@ -112,10 +113,7 @@ class Image:
 
     def target(self, box: Box) -> F32:
         """Normalised voxels of a box."""
-        out = np.asarray(self.voxels[box]).astype(np.float32)
-        out -= np.float32(self.base)
-        out *= np.float32(1.0 / self.gain)
-        return out
+        return voxels.normalised(self.voxels[box], self.base, self.gain)
 
     def ends(self, box: Box) -> npt.NDArray[np.uint8] | None:
         """Which voxels of a box are `voxels.BLACK` and which `voxels.WHITE`; None where none are.
@@ -142,9 +140,9 @@ class Image:
 
     def occupied(self, box: Box) -> npt.NDArray[np.bool_]:
         """Where in a box the gate is open, bool."""
-        out = self.open_cells
-        for axis, (s, n) in enumerate(zip(box, self.gate.stride, strict=True)):
-            out = out.take(np.arange(s.start, s.stop) // n, axis)
+        z, y, x = box
+        out = np.empty((z.stop - z.start, y.stop - y.start, x.stop - x.start), bool)
+        cells.spread(self.open_cells, self.gate.stride, (z.start, y.start, x.start), out)
         return out
 
     @cached_property

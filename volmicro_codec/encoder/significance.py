@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..native_encoder import coder
+from ..native_encoder import cells, coder
 from ..noise_model import NoiseModel, kernel
 from .fit.gaussians import Model
-from .fit.voxels import by_slabs
+from .fit.voxels import by_slabs, normalised, stored
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -107,7 +107,7 @@ class NoiseField:
         nz, ny, nx = (int(n) for n in voxels.shape)
         level = np.empty(tuple(-(-n // CELL) for n in (nz, ny, nx)), np.float32)
         for k in range(len(level)):
-            slab = _normalised(voxels[CELL * k : CELL * (k + 1)], model.background, gain)
+            slab = normalised(voxels[CELL * k : CELL * (k + 1)], model.background, gain)
             level[k] = _pairs(_pairs(slab.mean(axis=0), 0), 1)
         sigma, slope = model.sigma * math.sqrt(scale) / gain, (model.gain or 0.0) * scale / gain
         unit = NoiseModel(0.0, sigma, slope or None, model.correlation)
@@ -126,15 +126,19 @@ class NoiseField:
             out.append(_halved(out[-1]))
         return out
 
+    @property
+    def _least_variance(self) -> float:
+        return max(self.model.sigma**2, LEAST_VARIANCE)
+
     def _variance_at(self, level: F32) -> F32:
         out: F32 = level * np.float32(self.model.gain or 0.0)
         np.maximum(out, 0.0, out=out)
-        out += np.float32(max(self.model.sigma**2, LEAST_VARIANCE))
+        out += np.float32(self._least_variance)
         return out
 
     def variance(self, box: Box) -> F32:
         """Variance of the noise at each voxel of a box, normalised intensity squared."""
-        return _voxels_of(self._cells, box)
+        return self._voxel_by_voxel(None, box)
 
     def variance_at(self, values: F32, base: float) -> F32:
         """Variance where the noiseless image has normalised values, 0 being ``base`` in voxel units."""
@@ -146,11 +150,16 @@ class NoiseField:
         Photons scatter more upwards than downwards. Halfway between its level and the voxel the variance is
         such that the distance in standard deviations is that of the variance-stabilised values (Anscombe).
         """
-        level = _voxels_of(self.level, box)
-        half = _normalised(voxels[box], self.background, self.gain)
-        half += level
-        half *= np.float32(0.5)
-        return self._variance_at(np.maximum(level, half, out=half))
+        return self._voxel_by_voxel(stored(voxels[box]), box)
+
+    def _voxel_by_voxel(self, voxels: npt.NDArray[Any] | None, box: Box) -> F32:
+        z, y, x = box
+        out = np.empty((z.stop - z.start, y.stop - y.start, x.stop - x.start), np.float32)
+        cells.noise_variance(
+            voxels, self.level, (CELL, CELL, CELL), (z.start, y.start, x.start), self.background,
+            1.0 / self.gain, self.model.gain or 0.0, self._least_variance, out,
+        )  # fmt: skip
+        return out
 
     def least(self, box: Box) -> float:
         """The least variance in a box, as `seen` has it, normalised."""
@@ -163,7 +172,7 @@ class NoiseField:
     @property
     def typical(self) -> float:
         """Variance at the background, normalised."""
-        return max(self.model.sigma**2, LEAST_VARIANCE)
+        return self._least_variance
 
     def seen(self, centres: F64, covariances: F64) -> F64:
         """Variance of the noise as Gaussians see it: of <noise, phi> / |phi|, normalised, [N].
@@ -269,21 +278,6 @@ def autocorrelation(neighbours: float) -> F64:
     """Correlation of the noise over lags -r..r along an axis, given that of neighbours."""
     taps = kernel(neighbours) if abs(neighbours) >= LEAST_SEEN else np.ones(1)
     return np.asarray(np.correlate(taps, taps, "full"))
-
-
-def _normalised(voxels: npt.NDArray[Any], background: float, gain: float) -> F32:
-    out = np.asarray(voxels).astype(np.float32)
-    out -= np.float32(background)
-    out *= np.float32(1.0 / gain)
-    return out
-
-
-def _voxels_of(cells: F32, box: Box) -> F32:
-    """The value of each voxel of a box."""
-    out = cells
-    for axis, s in enumerate(box):
-        out = out.take(np.arange(s.start, s.stop) // CELL, axis)
-    return out
 
 
 def _pairs(a: F32, axis: int) -> F32:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...native_encoder import coder
+from ...native_encoder import cells, coder
 from ...pool import run_in_pool
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
 _SLAB = 8
+STORED = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 BLACK, WHITE = 1, 2
 """Of a mask of ends: voxels at the least and at the largest value of their dtype."""
 
@@ -23,6 +24,24 @@ def by_slabs(shape: tuple[int, ...], threads: int, task: Callable[[int, int], An
     """Results of ``task(z0, z1)`` over slabs of planes, in order; slabs do not depend on ``threads``."""
     cuts = [(z, min(z + _SLAB, shape[0])) for z in range(0, shape[0], _SLAB)]
     return run_in_pool(threads, lambda k: task(*cuts[k]), len(cuts))
+
+
+def stored(voxels: Any) -> npt.NDArray[Any]:
+    """Voxels [Z, Y, X] as passes take them: uint8, uint16 or float32, their rows in one piece."""
+    out = np.asarray(voxels)
+    if out.dtype.newbyteorder("=") not in STORED:
+        return out.astype(np.float32)
+    if not out.dtype.isnative or out.strides[-1] != out.itemsize:
+        return np.ascontiguousarray(out, out.dtype.newbyteorder("="))
+    return out
+
+
+def normalised(voxels: Any, base: float, gain: float) -> F32:
+    """(voxels - base) / gain of a block [Z, Y, X]."""
+    given = stored(voxels)
+    out = np.empty(given.shape, np.float32)
+    cells.normalise(given, base, 1.0 / gain, out)
+    return out
 
 
 def dot(a: F32, b: F32, threads: int) -> float:

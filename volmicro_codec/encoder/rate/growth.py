@@ -39,8 +39,8 @@ FIRST, VOXELS_A_FIRST = 48, 32768
 end: then no round depends on the bytes until they are short (`Schedule.growth`), and more bytes never make a
 file worse."""
 FIRST_SHARE = 4
-"""Part of the Gaussians that the bytes hold, from which on points are thought of. 16 gives the same file of 14
-stacks, eight with noise added, and takes longer."""
+"""Part of the Gaussians that the bytes hold, from which on points are thought of. 16 gives the same file of
+14 stacks, eight with noise added, and takes longer."""
 SLOW_IMAGE = 4 << 20  # voxels
 FAVOURED = 0.14
 """dB an octave by which the loss as foreseen is in favour of more Gaussians: of two counts that coding finds

@@ -1,0 +1,89 @@
+#include "cells.h"
+
+#include <string.h>
+
+enum { PIECE = 512 };
+
+/* Voxels [x, x + n) of a row. */
+static void read_row(const vgm_stored *v, int64_t z, int64_t y, int64_t x, int64_t n, float *restrict out)
+{
+    const char *row = (const char *)v->at + z * v->pitch[0] + y * v->pitch[1] + x * v->bytes;
+    if (v->bytes == 1) {
+        const uint8_t *from = (const uint8_t *)row;
+        for (int64_t k = 0; k < n; k++)
+            out[k] = (float)from[k];
+    } else if (v->bytes == 2) {
+        const uint16_t *from = (const uint16_t *)row;
+        for (int64_t k = 0; k < n; k++)
+            out[k] = (float)from[k];
+    } else
+        memcpy(out, row, (size_t)n * sizeof *out);
+}
+
+/* The row of cells that a row of voxels lies in. */
+static size_t cell_row(const vgm_cells *c, int64_t z, int64_t y)
+{
+    return (size_t)(((c->origin[0] + z) / c->size[0] * c->shape[1] + (c->origin[1] + y) / c->size[1]) * c->shape[2]);
+}
+
+void vgm_normalise(const vgm_stored *voxels, float base, float scale, float *restrict out)
+{
+    for (int64_t z = 0; z < voxels->shape[0]; z++)
+        for (int64_t y = 0; y < voxels->shape[1]; y++, out += voxels->shape[2]) {
+            read_row(voxels, z, y, 0, voxels->shape[2], out);
+            for (int64_t x = 0; x < voxels->shape[2]; x++)
+                out[x] = (out[x] - base) * scale;
+        }
+}
+
+void vgm_noise_variance(const vgm_stored *voxels, const vgm_cells *level, const int64_t shape[3], float base, float scale, float gain, float least,
+                        float *restrict out)
+{
+    float local[PIECE], half[PIECE];
+    for (int64_t z = 0; z < shape[0]; z++)
+        for (int64_t y = 0; y < shape[1]; y++, out += shape[2]) {
+            const float *cells = (const float *)level->at + cell_row(level, z, y);
+            for (int64_t x = 0; x < shape[2]; x += PIECE) {
+                int64_t n = shape[2] - x < PIECE ? shape[2] - x : PIECE, cell = (level->origin[2] + x) / level->size[2];
+                int64_t left = (cell + 1) * level->size[2] - (level->origin[2] + x);
+                for (int64_t k = 0; k < n; k++, left--) {
+                    if (left == 0) {
+                        cell++;
+                        left = level->size[2];
+                    }
+                    local[k] = cells[cell];
+                }
+                if (voxels != NULL) {
+                    read_row(voxels, z, y, x, n, half);
+                    for (int64_t k = 0; k < n; k++) {
+                        float middle = ((half[k] - base) * scale + local[k]) * 0.5f;
+                        local[k] = middle > local[k] ? middle : local[k];
+                    }
+                }
+                for (int64_t k = 0; k < n; k++) {
+                    float light = local[k] * gain;
+                    out[x + k] = (light > 0.0f ? light : 0.0f) + least;
+                }
+            }
+        }
+}
+
+void vgm_spread(const vgm_cells *cells, const int64_t shape[3], uint8_t *restrict out)
+{
+    for (int64_t z = 0; z < shape[0]; z++)
+        for (int64_t y = 0; y < shape[1]; y++, out += shape[2]) {
+            const uint8_t *row = (const uint8_t *)cells->at + cell_row(cells, z, y);
+            if (y > 0 && cell_row(cells, z, y - 1) == cell_row(cells, z, y)) {
+                memcpy(out, out - shape[2], (size_t)shape[2]);
+                continue;
+            }
+            int64_t cell = cells->origin[2] / cells->size[2], left = (cell + 1) * cells->size[2] - cells->origin[2];
+            for (int64_t x = 0; x < shape[2]; x++, left--) {
+                if (left == 0) {
+                    cell++;
+                    left = cells->size[2];
+                }
+                out[x] = row[cell];
+            }
+        }
+}

@@ -1,0 +1,33 @@
+/* Voxels of an image as a fit takes them, and what coarse cells say voxel by voxel: the same bytes whatever the machine. */
+#ifndef VGM_CELLS_H
+#define VGM_CELLS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Voxels [z, y, x] as stored: unsigned of 1 or 2 bytes, or binary32 (4); pitches in bytes, rows in one piece. */
+typedef struct {
+    const void *at;
+    ptrdiff_t pitch[2];
+    int64_t shape[3];
+    int bytes;
+} vgm_stored;
+
+/* Cells [z, y, x] of `size` voxels along each axis; voxel 0 of a box is voxel `origin` of the cells' image. */
+typedef struct {
+    const void *at;
+    int64_t shape[3], size[3], origin[3];
+} vgm_cells;
+
+/* (voxel - base) * scale. */
+void vgm_normalise(const vgm_stored *voxels, float base, float scale, float *out);
+
+/* The variance of noise that goes with the light: max(0, gain * level) + least, where the level is that of a voxel's cell, or halfway to the
+ * voxel, (voxel - base) * scale, if that is more. Voxels NULL: the cell's alone. `out` is [shape]. */
+void vgm_noise_variance(const vgm_stored *voxels, const vgm_cells *level, const int64_t shape[3], float base, float scale, float gain, float least,
+                        float *out);
+
+/* Each voxel's cell, of bytes. */
+void vgm_spread(const vgm_cells *cells, const int64_t shape[3], uint8_t *out);
+
+#endif

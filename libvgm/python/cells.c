@@ -1,0 +1,143 @@
+/* volmicro_codec._cells: voxels as a fit takes them and what coarse cells say of them, on numpy arrays.
+ *
+ * The limited API of Python 3.11, as in native.c. The interpreter's lock is let go while a function works. Kinds and sizes of arrays are
+ * checked here; results may not share memory with arguments. */
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+#include "../encoder/cells.h"
+#include "arrays.h"
+
+/* Voxels as they are stored: unsigned of one or two bytes, or binary32. */
+static int take_voxels(arrays *a, PyObject *given, vgm_stored *out)
+{
+    static const struct {
+        char kind;
+        int bytes;
+    } kinds[] = {{'u', 1}, {'u', 2}, {'f', 4}};
+    for (int k = 0; k < 3; k++) {
+        const Py_buffer *v;
+        PyErr_Clear();
+        v = take(a, given, "voxels", kinds[k].kind, kinds[k].bytes, 3, 0);
+        if (v != NULL) {
+            *out = (vgm_stored){v->buf, {v->strides[0], v->strides[1]}, {v->shape[0], v->shape[1], v->shape[2]}, kinds[k].bytes};
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Cells and where a box of voxels lies in them. */
+static int take_cells(arrays *a, PyObject *given, char kind, int bytes, const long long size[3], const long long origin[3], const Py_buffer *box,
+                      vgm_cells *out)
+{
+    const Py_buffer *v = take(a, given, "cells", kind, bytes, 3, WHOLE);
+    if (v == NULL)
+        return 0;
+    out->at = v->buf;
+    for (int k = 0; k < 3; k++) {
+        if (size[k] < 1 || origin[k] < 0 || (box->shape[k] > 0 && (origin[k] + box->shape[k] - 1) / size[k] >= v->shape[k])) {
+            PyErr_Format(PyExc_ValueError, "cells: voxels %lld..%lld of axis %d are not all in them", origin[k], origin[k] + (long long)box->shape[k],
+                         k);
+            return 0;
+        }
+        out->shape[k] = v->shape[k];
+        out->size[k] = size[k];
+        out->origin[k] = origin[k];
+    }
+    return 1;
+}
+
+static PyObject *answer(arrays *a, int done)
+{
+    release(a);
+    if (!done)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *normalise(PyObject *module, PyObject *arguments)
+{
+    PyObject *o[2];
+    arrays a = {.taken = 0};
+    vgm_stored voxels;
+    const Py_buffer *out;
+    float base, scale;
+    int done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OffO", &o[0], &base, &scale, &o[1]))
+        return NULL;
+    if (take_voxels(&a, o[0], &voxels) && (out = take(&a, o[1], "out", 'f', 4, 3, WHOLE | WRITTEN)) &&
+        has_shape(out, "out", voxels.shape[0], voxels.shape[1], voxels.shape[2])) {
+        Py_BEGIN_ALLOW_THREADS
+        vgm_normalise(&voxels, base, scale, out->buf);
+        Py_END_ALLOW_THREADS
+        done = 1;
+    }
+    return answer(&a, done);
+}
+
+static PyObject *noise_variance(PyObject *module, PyObject *arguments)
+{
+    PyObject *o[3];
+    arrays a = {.taken = 0};
+    vgm_stored voxels;
+    vgm_cells level;
+    const Py_buffer *out;
+    long long size[3], origin[3];
+    float base, scale, gain, least;
+    int done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OO(LLL)(LLL)ffffO", &o[0], &o[1], &size[0], &size[1], &size[2], &origin[0], &origin[1], &origin[2], &base,
+                          &scale, &gain, &least, &o[2]))
+        return NULL;
+    if ((out = take(&a, o[2], "out", 'f', 4, 3, WHOLE | WRITTEN)) && take_cells(&a, o[1], 'f', 4, size, origin, out, &level) &&
+        (o[0] == Py_None || (take_voxels(&a, o[0], &voxels) && has_shape(out, "out", voxels.shape[0], voxels.shape[1], voxels.shape[2])))) {
+        int64_t shape[3] = {out->shape[0], out->shape[1], out->shape[2]};
+        Py_BEGIN_ALLOW_THREADS
+        vgm_noise_variance(o[0] == Py_None ? NULL : &voxels, &level, shape, base, scale, gain, least, out->buf);
+        Py_END_ALLOW_THREADS
+        done = 1;
+    }
+    return answer(&a, done);
+}
+
+static PyObject *spread(PyObject *module, PyObject *arguments)
+{
+    PyObject *o[2];
+    arrays a = {.taken = 0};
+    vgm_cells cells;
+    const Py_buffer *out;
+    long long size[3], origin[3];
+    int done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "O(LLL)(LLL)O", &o[0], &size[0], &size[1], &size[2], &origin[0], &origin[1], &origin[2], &o[1]))
+        return NULL;
+    if ((out = take(&a, o[1], "out", 'u', 1, 3, WHOLE | WRITTEN)) && take_cells(&a, o[0], 'u', 1, size, origin, out, &cells)) {
+        int64_t shape[3] = {out->shape[0], out->shape[1], out->shape[2]};
+        Py_BEGIN_ALLOW_THREADS
+        vgm_spread(&cells, shape, out->buf);
+        Py_END_ALLOW_THREADS
+        done = 1;
+    }
+    return answer(&a, done);
+}
+
+static PyMethodDef methods[] = {
+    {"normalise", normalise, METH_VARARGS, NULL},
+    {"noise_variance", noise_variance, METH_VARARGS, NULL},
+    {"spread", spread, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot slots[] = {{0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_cells", "Voxels as a fit takes them, and what coarse cells say of them.", 0, methods, slots, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__cells(void)
+{
+    return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,55 @@
+"""Voxels as a fit takes them, and what coarse cells say of them: C and a few lines of numpy agree."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from volmicro_codec.encoder.fit.voxels import normalised
+from volmicro_codec.native_encoder import cells
+
+RNG = np.random.default_rng(0)
+BOX = slice(3, 12), slice(5, 31), slice(7, 1200)
+ORIGIN = 3, 5, 7
+SHAPE = 9, 26, 1193
+LEVEL = RNG.random((4, 9, 301)).astype(np.float32)
+
+
+def voxel_by_voxel(of: np.ndarray, size: int) -> np.ndarray:
+    out = of[np.ix_(*(np.arange(s.start, s.stop) // size for s in BOX))]
+    assert isinstance(out, np.ndarray)
+    return out
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<u2", ">u2", "<f4", "<f8"])
+def test_voxels_are_normalised(dtype: str) -> None:
+    volume = (RNG.random((14, 33, 1250)) * 200).astype(dtype)
+    expected = (volume[BOX].astype(np.float32) - np.float32(7.3)) * np.float32(1 / 33.3)
+    for box in (volume[BOX], volume[BOX][:, :, ::-1][:, :, ::-1]):
+        np.testing.assert_array_equal(normalised(box, 7.3, 33.3), expected)
+
+
+def test_the_variance_goes_with_the_light_of_a_cell_or_halfway_to_the_voxel() -> None:
+    volume = (RNG.random((14, 33, 1250)) * 90).astype(np.uint16)
+    out, level = np.empty(SHAPE, np.float32), voxel_by_voxel(LEVEL, 4)
+    terms = 7.3, 1 / 33.3, 0.5, 0.01
+    cells.noise_variance(None, LEVEL, (4, 4, 4), ORIGIN, *terms, out)
+    np.testing.assert_array_equal(out, level * np.float32(0.5) + np.float32(0.01))
+    cells.noise_variance(volume[BOX], LEVEL, (4, 4, 4), ORIGIN, *terms, out)
+    halfway = (normalised(volume[BOX], 7.3, 33.3) + level) * np.float32(0.5)
+    light = np.maximum(np.maximum(level, halfway) * np.float32(0.5), 0)
+    np.testing.assert_array_equal(out, light + np.float32(0.01))
+
+
+def test_cells_are_spread_over_their_voxels() -> None:
+    opened, out = RNG.random((6, 16, 600)) > 0.5, np.empty(SHAPE, bool)
+    cells.spread(opened, (2, 2, 2), ORIGIN, out)
+    np.testing.assert_array_equal(out, voxel_by_voxel(opened, 2))
+
+
+@pytest.mark.parametrize("origin", [(4, 5, 7), (3, 7, 7), (3, 5, 8), (-1, 5, 7)])
+def test_voxels_beyond_the_cells_are_refused(origin: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="not all in them"):
+        cells.spread(np.ones((6, 16, 600), bool), (2, 2, 2), origin, np.empty(SHAPE, bool))
+    with pytest.raises(ValueError, match="voxels: expected"):
+        cells.normalise(np.zeros(SHAPE, np.int32), 0.0, 1.0, np.empty(SHAPE, np.float32))
