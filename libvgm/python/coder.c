@@ -1,10 +1,9 @@
 /* volmicro_codec._coder: what the encoder does voxel by voxel and symbol by symbol, on numpy arrays.
  *
- * The limited API of Python 3.11, as in native.c. The interpreter's lock is let go while a function works. Callers are the package's own:
+ * The interpreter's lock is let go while a function works. Callers are the package's own:
  * kinds and sizes of arrays are checked here, and what would lead out of them. */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "arrays.h"
+
 #include <stdlib.h>
 
 #include "../encoder/lattice_encoder.h"
@@ -13,7 +12,6 @@
 #include "../encoder/voxels.h"
 #include "../src/lattice_numbers.h"
 #include "../src/points_model.h"
-#include "arrays.h"
 
 typedef struct {
     vgm_lattice_tables *tables;
@@ -105,10 +103,7 @@ static PyObject *lattice_records(PyObject *module, PyObject *arguments)
         Py_END_ALLOW_THREADS
         done = 1;
     }
-    release(&a);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return answer(&a, done);
 }
 
 static PyObject *encode_lattice(PyObject *module, PyObject *arguments)
@@ -242,10 +237,7 @@ static PyObject *find_blocks(PyObject *module, PyObject *arguments)
             done = 1;
         }
     }
-    release(&a);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return answer(&a, done);
 }
 
 static PyObject *sharpen(PyObject *module, PyObject *arguments)
@@ -266,10 +258,7 @@ static PyObject *sharpen(PyObject *module, PyObject *arguments)
         Py_END_ALLOW_THREADS
         done = 1;
     }
-    release(&a);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return answer(&a, done);
 }
 
 static PyObject *choose_points(PyObject *module, PyObject *arguments)
@@ -483,10 +472,7 @@ static PyObject *subtract(PyObject *module, PyObject *arguments)
         Py_END_ALLOW_THREADS
         done = 1;
     }
-    release(&a);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return answer(&a, done);
 }
 
 static PyObject *hold(PyObject *module, PyObject *arguments)
@@ -506,10 +492,7 @@ static PyObject *hold(PyObject *module, PyObject *arguments)
         Py_END_ALLOW_THREADS
         done = 1;
     }
-    release(&a);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return answer(&a, done);
 }
 
 /* Whether planes from z0 of a field, as many as `out` has, are there; rows and columns are the field's. */
@@ -539,10 +522,7 @@ static PyObject *metric(PyObject *module, PyObject *arguments)
         Py_END_ALLOW_THREADS
         done = 1;
     }
-    release(&a);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return answer(&a, done);
 }
 
 static PyObject *correlate(PyObject *module, PyObject *arguments)
@@ -586,10 +566,7 @@ static PyObject *correlate(PyObject *module, PyObject *arguments)
             free(room);
         }
     }
-    release(&a);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return answer(&a, done);
 }
 
 static PyObject *supported(PyObject *module, PyObject *arguments)
@@ -629,10 +606,7 @@ static PyObject *supported(PyObject *module, PyObject *arguments)
             }
         }
     }
-    release(&a);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return answer(&a, done);
 }
 
 static PyObject *similarity(PyObject *module, PyObject *arguments)
@@ -674,12 +648,8 @@ static PyObject *similarity(PyObject *module, PyObject *arguments)
 
 static PyObject *limit_instructions(PyObject *module, PyObject *arguments)
 {
-    int most;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "i", &most))
-        return NULL;
-    vgm_limit_voxel_passes(most);
-    Py_RETURN_NONE;
+    return limit(arguments, vgm_limit_voxel_passes);
 }
 
 static PyMethodDef methods[] = {
