@@ -46,7 +46,7 @@ def chosen(
     lo: Shape = (0, 0, 0),
     shape: Shape | None = None,
     unit: float = 1.0,
-    care: float = 1.0,
+    foreground_weight: float = 1.0,
     cutoff: float = CUTOFF,
     origin: Shape = (0, 0, 0),
     threads: int = 1,
@@ -55,7 +55,7 @@ def chosen(
     """`choose_points` on all of a residual, unless said otherwise."""
     whole = (missing.shape[0], missing.shape[1], missing.shape[2])
     inside = np.zeros(whole, bool) if foreground is None else foreground
-    weight = np.where(inside, np.float32(care), np.float32(1.0))
+    weight = np.where(inside, np.float32(foreground_weight), np.float32(1.0))
     return choose_points(missing, weight, lo, shape or whole, step, unit, cutoff, origin, threads)
 
 
@@ -237,9 +237,9 @@ def test_points_go_where_care_is_asked_for() -> None:
     foreground = np.zeros(before.shape, bool)
     foreground[:16] = True
     left = []
-    for care in (1.0, 8.0):
+    for foreground_weight in (1.0, 8.0):
         missing = before.copy()
-        some(chosen(missing, 0.15, care=care, foreground=foreground))
+        some(chosen(missing, 0.15, foreground_weight=foreground_weight, foreground=foreground))
         left.append((float((missing[:16] ** 2).sum()), float((missing[16:] ** 2).sum())))
     assert left[1][0] < 0.9 * left[0][0]
     assert left[1][1] == pytest.approx(left[0][1], rel=0.02)

@@ -25,7 +25,7 @@ from ..fit.image_fit import ImageFit
 from ..image import Part
 from ..quantise.residual import PRICE, SCALE, PointChunk, Shape3, boxes, choose_points, spill, turns
 from ..significance import STEP, step_at_noise
-from .crossing import Crossing
+from .step_search import StepSearch
 
 F32 = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -42,7 +42,7 @@ FOREGROUND = 0.15
 BETWEEN_FILES = 0.25
 """The same where one of two files is kept: more, as such a choice is between unlike ones (some tenths of a
 decibel of all against one or two of the foreground)."""
-MOST_CARE = 4.0
+LARGEST_FOREGROUND_WEIGHT = 4.0
 MOST_TRIES = 8
 NEAR = 0.0075  # of the bytes (or error) when they are shared out; to twice that below
 CLOSE = 0.001  # of the bytes (or error) when they are spent
@@ -79,7 +79,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Shares:
+class Allocation:
     """A way to spend bytes.
 
     Attributes
@@ -127,7 +127,13 @@ def _missing(fit: ImageFit) -> Iterator[tuple[Part, F32]]:
 
 
 def layer(
-    fit: ImageFit, step: float, unit: float, care: float, *, finest: float | None = None, code: bool = True
+    fit: ImageFit,
+    step: float,
+    unit: float,
+    foreground_weight: float,
+    *,
+    finest: float | None = None,
+    code: bool = True,
 ) -> Layer:
     """The points that are worth their bytes at a step, on what the model of the fit lacks.
 
@@ -138,7 +144,7 @@ def layer(
         Normalised intensity.
     unit : float
         Normalised intensity of a record's intensity of 1.
-    care : float
+    foreground_weight : float
         Weight of the squared error in the foreground, that of the rest being 1.
     finest : float, optional
         `finest_step`, where it is known.
@@ -153,7 +159,7 @@ def layer(
         missing, threads = np.negative(refiner.residual, out=refiner.scratch), refiner.threads
         foreground = fit.image.foreground(part.domain)
         z, y, x = (s.start for s in part.domain)
-        weight = weight_of_voxels(fit, part, missing, foreground, care, step, threads)
+        weight = weight_of_voxels(fit, part, missing, foreground, foreground_weight, step, threads)
         core = core_in_domain(part)
         every = list(boxes(*_to_be_coded(fit, part)))
         chosen: dict[int, PointChunk | None] = {}
@@ -194,15 +200,21 @@ def _to_be_coded(fit: ImageFit, part: Part) -> Box:
 
 
 def weight_of_voxels(
-    fit: ImageFit, part: Part, missing: F32, foreground: Mask, care: float, step: float, threads: int = 1
+    fit: ImageFit,
+    part: Part,
+    missing: F32,
+    foreground: Mask,
+    foreground_weight: float,
+    step: float,
+    threads: int = 1,
 ) -> F32:
     """Weight of each voxel's squared error where points are chosen, [Z, Y, X] of a block's domain.
 
-    ``care`` in the foreground and 1 elsewhere. Where the noise is known no bit may take off less than
-    `significance.BIT` variances of it, and none is spent where what is missing is no more than the noise
+    ``foreground_weight`` in the foreground and 1 elsewhere. Where the noise is known no bit may take off less
+    than `significance.BIT` variances of it, and none is spent where what is missing is no more than the noise
     explains in the neighbourhood, or the gate is closed.
     """
-    weight = np.where(foreground, np.float32(care), np.float32(1.0))
+    weight = np.where(foreground, np.float32(foreground_weight), np.float32(1.0))
     if fit.noise is None:
         return weight
     variance, allowed = fit.residuals.where_significant(part, missing, threads)
@@ -273,13 +285,13 @@ def loss_of(fit: ImageFit, size: float, foreground: float = BETWEEN_FILES) -> fl
     return _loss(sse, sse_foreground, fit.blocks.byte_worth * size, foreground)
 
 
-def care_of(fit: ImageFit) -> float:
-    """Weight of the squared error in the foreground with which `Shares.loss` falls; that of the rest is 1."""
+def foreground_weight_of(fit: ImageFit) -> float:
+    """Weight of the squared error in the foreground (1 elsewhere) with which `Allocation.loss` falls."""
     sse, sse_foreground = _left(fit)
-    return 1.0 + min(FOREGROUND * sse / max(sse_foreground, 1e-30), MOST_CARE)
+    return 1.0 + min(FOREGROUND * sse / max(sse_foreground, 1e-30), LARGEST_FOREGROUND_WEIGHT)
 
 
-def solve_shares(
+def solve_allocation(
     fit: ImageFit,
     size: Callable[[float], float],
     start: float,
@@ -287,7 +299,7 @@ def solve_shares(
     budget: float = 0.0,
     wanted: float = 0.0,
     guess: float = 0.0,
-) -> Shares:
+) -> Allocation:
     """The step at which Gaussians and points take ``budget`` bytes, or leave ``wanted`` squared error.
 
     Parameters
@@ -300,12 +312,13 @@ def solve_shares(
     guess : float
         Step to try first; 0 is ``start``.
     """
-    known, count, care, finest = size(start), len(fit.model), care_of(fit), finest_step(fit)
+    known, count, finest = size(start), len(fit.model), finest_step(fit)
+    foreground_weight = foreground_weight_of(fit)
     least = step_at_noise(fit.noise, fit.model) if fit.noise is not None else 0.0
     worth = fit.blocks.byte_worth
 
-    def at(step: float) -> Shares:
-        found = layer(fit, step, step * 64.0, care, finest=finest, code=False)
+    def at(step: float) -> Allocation:
+        found = layer(fit, step, step * 64.0, foreground_weight, finest=finest, code=False)
 
         def gaussians(coarser: float) -> float:
             octaves = math.log2(start / max(coarser * step, least))
@@ -313,18 +326,18 @@ def solve_shares(
 
         if budget and step <= finest and exact(fit, finest) and fit.image.voxels.dtype.kind != "f":
             # Nothing is lost once decoded to integers, whatever fractions of a grey value are left.
-            return Shares(step, 1.0, gaussians(1.0), found.size, 0.0, 0.0, worth)
+            return Allocation(step, 1.0, gaussians(1.0), found.size, 0.0, 0.0, worth)
         share = found.size / max(found.size + gaussians(1.0), 1.0)
         coarser = 1.0 + (COARSER - 1.0) * min(1.0, share / COARSER_FROM)
         rounding = ROUNDING * count * max(coarser * step, least) * step
-        return Shares(
+        return Allocation(
             step, coarser, gaussians(coarser), found.size, found.sse + rounding, found.sse_foreground, worth
         )
 
-    crossing, step = Crossing(1.0 if budget else 2.0), max(guess or start, finest)
+    search, step = StepSearch(1.0 if budget else 2.0), max(guess or start, finest)
     if fit.noise is not None and budget:
         step = finest  # most often what is left is noise, and bytes are not short
-    good: Shares | None = None
+    good: Allocation | None = None
     slack = 1.0 - NEAR if budget else 1.0 + NEAR
     for _ in range(MOST_TRIES):
         here = at(step)
@@ -336,8 +349,8 @@ def solve_shares(
         if near or (step <= finest and over < 1.0):
             good = here
             break
-        new = max(crossing.next(step, over / slack), finest)
-        if crossing.width < 1.01:
+        new = max(search.next(step, over / slack), finest)
+        if search.width < 1.01:
             break
         step = new
     return good if good is not None else here
@@ -350,18 +363,18 @@ def fill(
 
     ``taken`` counts the bytes; it is not asked where the payloads alone are too many.
     """
-    care, finest = care_of(fit), finest_step(fit, unit)
-    crossing, step = Crossing(), max(start, finest)
+    foreground_weight, finest = foreground_weight_of(fit), finest_step(fit, unit)
+    search, step = StepSearch(), max(start, finest)
     good: tuple[int, Layer] | None = None
     for _ in range(tries):
-        here = layer(fit, step, unit, care, finest=finest)
+        here = layer(fit, step, unit, foreground_weight, finest=finest)
         size = taken(here) if here.payload <= room else here.size
         if size <= room and (good is None or size > good[0]):
             good = size, here
             if step <= finest or size > (1.0 - 2.0 * CLOSE) * room:
                 break
-        step = max(crossing.next(step, size / ((1.0 - CLOSE) * room)), finest)
-        if crossing.width < 1.0 + 0.25 * CLOSE:
+        step = max(search.next(step, size / ((1.0 - CLOSE) * room)), finest)
+        if search.width < 1.0 + 0.25 * CLOSE:
             break
     return good[1] if good is not None else None
 
@@ -369,7 +382,7 @@ def fill(
 def coarsest(fit: ImageFit, unit: float, start: float, wanted: float, tries: int = 16) -> Layer | None:
     """The points of the coarsest step found that leave at most ``wanted`` squared error; None if none do."""
     finest = finest_step(fit, unit)
-    crossing, step = Crossing(2.0), max(start, finest)
+    search, step = StepSearch(2.0), max(start, finest)
     good: Layer | None = None
     for _ in range(tries):
         here = layer(fit, step, unit, 1.0, finest=finest)
@@ -380,8 +393,8 @@ def coarsest(fit: ImageFit, unit: float, start: float, wanted: float, tries: int
                 break
         elif step <= finest:
             return here  # no better than this
-        step = max(crossing.next(step, (1.0 - CLOSE) * wanted / max(here.sse, 1e-30)), finest)
-        if crossing.width < 1.0005:
+        step = max(search.next(step, (1.0 - CLOSE) * wanted / max(here.sse, 1e-30)), finest)
+        if search.width < 1.0005:
             break
     return good
 

@@ -32,8 +32,8 @@ from ..significance import step_at_noise
 from ..window import to_be_stored
 from .allocation import (
     FOREGROUND,
+    Allocation,
     Layer,
-    Shares,
     chunks_of,
     fill,
     finest_step,
@@ -46,6 +46,7 @@ from .growth import (
     WORSE,
     GrowthCurve,
     Plan,
+    allocation_of,
     balance,
     cost,
     count_settled,
@@ -53,7 +54,6 @@ from .growth import (
     grown_again,
     layout_by_level,
     noise_taken_out,
-    shares_of,
     step_for,
 )
 
@@ -138,17 +138,17 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     return coded
 
 
-def code_with_points(fit: ImageFit, shares: Shares, budget: float, plan: Plan) -> Coded | None:
+def code_with_points(fit: ImageFit, allocation: Allocation, budget: float, plan: Plan) -> Coded | None:
     """Code a fitted image and give the points what is left of ``budget``; None if nothing is."""
     fitted = fit.state
-    coded = code_with_step(fit, shares.coarser * shares.step, plan)
+    coded = code_with_step(fit, allocation.coarser * allocation.step, plan)
     before = _size(coded, plan)
 
     def taken(found: Layer) -> int:
         chunks = coded.chunks + point_chunks(fit, coded, found, plan)
         return coded.payload + found.payload + plan.index_bytes(chunks) - before
 
-    found = fill(fit, coded.unit, shares.step, budget - before, taken) if before < budget else None
+    found = fill(fit, coded.unit, allocation.step, budget - before, taken) if before < budget else None
     if found is None:
         fit.state = fitted
         return None
@@ -276,9 +276,9 @@ def _with_gaussians(fit: ImageFit, budget: float, plan: Plan) -> Coded:
 def _spend(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> Coded:
     """Code a converged fit in ``budget`` bytes, with points if they are worth theirs."""
     if plan.points and len(fit.model):
-        shares = shares_of(fit, curve, plan, budget=budget)
-        if shares.worthwhile:
-            coded = code_with_points(fit, shares, budget, plan)
+        allocation = allocation_of(fit, curve, plan, budget=budget)
+        if allocation.worthwhile:
+            coded = code_with_points(fit, allocation, budget, plan)
             if coded is not None:
                 return coded
     if plan.coding == "lattice":

@@ -12,17 +12,17 @@ import math
 from ..fit.gaussians import Model
 from ..fit.image_fit import ImageFit
 from ..quantise.coder import Coded, Rounded
-from .allocation import Shares, coarsest
+from .allocation import Allocation, coarsest
 from .growth import (
     FEWER,
     MANY_POINTS,
     TYPICAL_BYTES,
     GrowthCurve,
     Plan,
+    allocation_of,
     grown_again,
     keep,
     noise_taken_out,
-    shares_of,
     step_for,
 )
 from .surplus import give_back
@@ -118,9 +118,9 @@ def encode_to_error(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> 
     plan.refine(fit)
     noise_taken_out(fit, plan, 0.0)
     if fewer and len(fit.model):
-        shares = shares_of(fit, curve, plan, wanted=wanted)
-        if shares.worthwhile:
-            return _with_points(fit, shares, wanted, plan)
+        allocation = allocation_of(fit, curve, plan, wanted=wanted)
+        if allocation.worthwhile:
+            return _with_points(fit, allocation, wanted, plan)
     _balance(fit, curve, wanted, plan)
     if plan.coding == "lattice":
         return _with_solved_step(fit, curve, wanted, plan)
@@ -147,14 +147,14 @@ def _grow(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> tuple[Grow
     fit.refit(0, stage="background")
     if fit.residuals.decoded_sse() <= wanted:
         return curve, 0
-    best: tuple[Shares, int] | None = None
+    best: tuple[Allocation, int] | None = None
     worse, step = 0, 0.0
     for k in range(MOST_ROUNDS):
         count = min(count, most)
         added = fit.grow(max(0, count - len(fit.model)), plan.schedule.inner, f"round {k + 1}")
         curve.add(fit)
         if plan.points and len(fit.model):
-            here = shares_of(fit, curve, plan, wanted=wanted, guess=step)
+            here = allocation_of(fit, curve, plan, wanted=wanted, guess=step)
             step = here.step
             if best is None or here.size < best[0].size:
                 best, worse = (here, len(fit.model)), 0
@@ -169,15 +169,15 @@ def _grow(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> tuple[Grow
     return curve, 0
 
 
-def _with_points(fit: ImageFit, shares: Shares, wanted: float, plan: Plan) -> Coded:
+def _with_points(fit: ImageFit, allocation: Allocation, wanted: float, plan: Plan) -> Coded:
     """Code a fitted image with the fewest points found that make it good enough, or as good as it gets."""
-    gaussians = code_with_step(fit, shares.coarser * shares.step, plan)
+    gaussians = code_with_step(fit, allocation.coarser * allocation.step, plan)
     aim, enough, too_much = wanted, 0.0, math.inf  # squared errors of points: found good enough, and not
     good: Coded | None = None
     coded: Coded | None = None
     for _ in range(MOST_AIMS):
         fit.model = gaussians.model
-        found = coarsest(fit, gaussians.unit, shares.step, aim)
+        found = coarsest(fit, gaussians.unit, allocation.step, aim)
         if found is None or not found.chunks:
             break
         coded = with_points(fit, gaussians, found, plan)
