@@ -14,16 +14,8 @@ from volmicro_codec.encoder.quantise.residual import PointChunk
 from volmicro_codec.encoder.quantise.resolution import Levels
 from volmicro_codec.encoder.rate import allocation
 from volmicro_codec.encoder.rate import to_bytes as rate
-from volmicro_codec.encoder.rate.allocation import (
-    INDEX_BYTES,
-    Allocation,
-    Layer,
-    coarsest,
-    fill,
-    finest_step,
-    layer,
-    model_of_points,
-)
+from volmicro_codec.encoder.rate.allocation import Allocation, coarsest, fill
+from volmicro_codec.encoder.rate.point_layer import INDEX_BYTES, Layer, finest_step, layer, model_of_points
 from volmicro_codec.entropy.points import LARGEST
 
 CUTOFF = 12.0

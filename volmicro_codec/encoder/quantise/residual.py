@@ -156,7 +156,7 @@ def choose_points(
         Voxel of the image that is the residual's first.
     price : float
         Squared steps that a bit may cost where the weight is 1; at 0 nothing is left of integers (see
-        `allocation.finest_step`) but where the weight is 0.
+        `point_layer.finest_step`) but where the weight is 0.
     code : bool
         Whether the payload is wanted.
 

@@ -25,7 +25,8 @@ from ..quantise.coder import Layout, Rounded, plain_rounding
 from ..quantise.lattice import Lattice
 from ..quantise.resolution import Resolution
 from ..significance import BIT, FITTED, bits_of, step_at_noise
-from .allocation import BYTES_AN_OCTAVE, INDEX_BYTES, Allocation, solve_allocation
+from .allocation import BYTES_AN_OCTAVE, Allocation, solve_allocation
+from .point_layer import INDEX_BYTES
 
 STEP_OVER_ROOT_GAIN = 0.45
 TYPICAL_BYTES = {"lattice": 5.2, "float16": 19.6, "raw": 22.0}

@@ -12,8 +12,9 @@ import math
 from ..fit.image_fit import ImageFit
 from ..quantise.coder import Coded
 from ..significance import BIT
-from .allocation import foreground_weight_of, layer, noise_step
+from .allocation import foreground_weight_of
 from .growth import FEW_ADDED, FIRST, VOXELS_A_FIRST, Plan, noise_taken_out
+from .point_layer import layer, noise_step
 from .to_bytes import code_with_step, least_step, with_points
 from .to_quality import most_gaussians
 

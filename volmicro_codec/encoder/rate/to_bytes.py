@@ -30,18 +30,7 @@ from ..quantise.coder import (
 from ..quantise.lattice import Lattice
 from ..significance import step_at_noise
 from ..window import to_be_stored
-from .allocation import (
-    FOREGROUND,
-    Allocation,
-    Layer,
-    chunks_of,
-    fill,
-    finest_step,
-    layer,
-    loss_of,
-    may_be_few,
-    model_of_points,
-)
+from .allocation import FOREGROUND, Allocation, fill, loss_of
 from .growth import (
     WORSE,
     GrowthCurve,
@@ -56,6 +45,7 @@ from .growth import (
     noise_taken_out,
     step_for,
 )
+from .point_layer import Layer, chunks_of, finest_step, layer, may_be_few, model_of_points
 
 MOST_GROUPS = 6
 REFITS = {"fast": Refits(1, 6, 4, 0), "balanced": Refits(2, 4, 3, 2), "best": Refits(6, 8, 6, 4)}
