@@ -1,10 +1,10 @@
 """How many Gaussians an image gets: greedy rounds until they, and the points, fill their share of the bytes.
 
 Growing by rounds gives the squared error as a function of the count, so the marginal gain g of one more
-Gaussian is known. Rounding with the step dc costs an error per Gaussian that grows with dc^2 and saves
-bytes per Gaussian; both trades are equal near dc = `STEP_OVER_ROOT_GAIN` sqrt(g) (measured on real stacks).
-So the count grows until, rounded with that step, the bytes are used up, or until points (see `allocation`)
-would make better use of them.
+Gaussian is known. Rounding amplitudes with a step costs an error per Gaussian that grows with its square, and
+saves bytes per Gaussian; both trades are equal near a step of `STEP_OVER_ROOT_GAIN` sqrt(g) (measured on real
+stacks). So the count grows until, rounded with that step, the bytes are used up, or until points (see
+`allocation`) would make better use of them.
 """
 
 from __future__ import annotations

@@ -240,25 +240,25 @@ def _with_solved_step(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Pl
     """Round with the coarsest step found with which the decoded voxels are good enough."""
     fitted, floor = fit.state, fit.residuals.decoded_sse()
     finest = least_step(fit)
-    dc = max(step_for(curve.gain(fit.sse, len(fitted.model))), finest)
+    step = max(step_for(curve.gain(fit.sse, len(fitted.model))), finest)
     low, high = 0.0, math.inf
     good: tuple[int, Rounded, Model] | None = None
     coded = Coded([], fitted.model)
     for _ in range(MOST_STEPS):
         fit.state = fitted
-        rounded = rounded_with_step(fit, dc, plan)
+        rounded = rounded_with_step(fit, step, plan)
         coded, model = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at), fit.model
         fit.model = coded.model
         fit.refit(0, stage="coded")
         sse = fit.residuals.decoded_sse()
         if sse <= wanted:
-            low = dc
+            low = step
             if good is None or coded.payload <= good[0]:
                 good = coded.payload, rounded, model
             if sse >= wanted * 10 ** (-WINDOW / 10) or not len(fit.model):
                 break
         else:
-            high = dc
+            high = step
         if floor > 0.99 * wanted and good is None:
             # Even unrounded the fit is hardly good enough: a few more Gaussians, then again.
             fit.state = fitted
@@ -270,12 +270,12 @@ def _with_solved_step(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Pl
         # Rounding adds an error that goes with the square of the step.
         aim = max(wanted * 10 ** (-0.4 * WINDOW / 10), 0.5 * (floor + wanted))
         room, added = max(aim - floor, 1e-4 * wanted), max(sse - floor, 1e-6 * wanted)
-        guess = dc * min(max(math.sqrt(room / added), 0.2), 5.0)
+        guess = step * min(max(math.sqrt(room / added), 0.2), 5.0)
         if low > 0 and high < math.inf and not low * 1.003 < guess < high * 0.997:
             guess = math.sqrt(low * high)
-        if guess < finest and dc <= finest:
+        if guess < finest and step <= finest:
             break
-        dc = max(guess, finest)
+        step = max(guess, finest)
     if good is not None:
         fit.model = good[2]
         coded = give_back(fit, good[1], wanted, 10 ** (-WINDOW / 10), plan.at)
