@@ -220,7 +220,7 @@ static PyObject *find_blocks(PyObject *module, PyObject *arguments)
     int done = 0;
     (void)module;
     if (!PyArg_ParseTuple(arguments, "OO(LLL)(LLL)dddOL", &o[0], &o[1], &lo[0], &lo[1], &lo[2], &n[0], &n[1], &n[2], &missing.inverse,
-                          &missing.price, &missing.side, &o[2], &plane))
+                          &missing.multiplier, &missing.side, &o[2], &plane))
         return NULL;
     for (int k = 0; k < 3; k++) {
         nodes[k] = n[k];
@@ -272,7 +272,7 @@ static PyObject *choose_points(PyObject *module, PyObject *arguments)
     long long lo[3], border[3], count = 0;
     int done = 0;
     if (bits == NULL || !PyArg_ParseTuple(arguments, "OO(LLL)O(LLL)dddOOO", &o[0], &o[1], &lo[0], &lo[1], &lo[2], &o[2], &border[0],
-                                          &border[1], &border[2], &missing.inverse, &missing.price, &missing.side, &o[3], &o[4], &o[5]))
+                                          &border[1], &border[2], &missing.inverse, &missing.multiplier, &missing.side, &o[3], &o[4], &o[5]))
         return NULL;
     if (take_points(&a, o[3], o[4], WRITTEN, &points) && take_missing(&a, o[0], o[1], WRITTEN, lo, points.nodes, &missing) &&
         (wanted = take(&a, o[2], "wanted", 'f', 4, 3, WHOLE)) && (spent = take(&a, o[5], "spent", 'f', 8, 3, WHOLE | WRITTEN)) &&

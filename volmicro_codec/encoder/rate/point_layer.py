@@ -18,7 +18,16 @@ from ..fit.conjugate_gradient import Refiner
 from ..fit.gaussians import Model
 from ..fit.image_fit import ImageFit
 from ..image import Part
-from ..quantise.residual import PRICE, SCALE, PointChunk, Shape3, boxes, choose_points, spill, turns
+from ..quantise.residual import (
+    LAGRANGE_MULTIPLIER,
+    SCALE,
+    PointChunk,
+    Shape3,
+    boxes,
+    choose_points,
+    neighbour_response,
+    turns,
+)
 from ..significance import STEP
 
 F32 = npt.NDArray[np.float32]
@@ -87,7 +96,7 @@ def layer(
         Whether the chunks are to have payloads.
     """
     finest = finest_step(fit, unit) if finest is None else finest
-    price = PRICE if step > finest or not exact(fit, finest) else 0.0
+    multiplier = LAGRANGE_MULTIPLIER if step > finest or not exact(fit, finest) else 0.0
     step = max(step, finest)
 
     def of(part: Part, _: Mask, refiner: Refiner) -> tuple[list[PointChunk], float, float]:
@@ -104,7 +113,7 @@ def layer(
                 at, size = every[turn[k]]
                 return choose_points(
                     missing, weight, at, size, step, unit, fit.raster.cutoff, (z, y, x),
-                    threads if len(turn) == 1 else 1, price, code,
+                    threads if len(turn) == 1 else 1, multiplier, code,
                 )  # fmt: skip
 
             chosen.update(zip(turn, run_in_pool(threads, choose, len(turn)), strict=True))
@@ -188,7 +197,7 @@ def finest_step(fit: ImageFit, unit: float = 0.0) -> float:
     chunk can state.
     """
     if fit.image.voxels.dtype.kind != "f":
-        whole = 1.0 + 6.0 * spill(fit.raster.cutoff)
+        whole = 1.0 + 6.0 * neighbour_response(fit.raster.cutoff)
         return max(0.98 / (whole * fit.image.gain), unit * LEAST_STORED, noise_step(fit))
     largest = max(max(float(m.max()), -float(m.min())) for _, m in _missing(fit))
     return max(2.0 * largest / LARGEST, unit * LEAST_STORED, noise_step(fit), 1e-12)
