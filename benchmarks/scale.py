@@ -24,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def repeat(job: Job, rows: list[dict[str, Any]]) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.link(job.place.location(job.grid.key(job.grid.brick(donor.number), level)), target)
         folder = Path(job.place.location(DONE))
-        (folder / str(number)).write_bytes(Done(number, donor.sizes, donor.seconds, donor.mse).to_json())
+        (folder / str(number)).write_bytes(replace(donor, number=number).to_json())
 
 
 def simulate(seconds: list[float], bricks: int, workers: int, seed: int = 0) -> dict[str, float]:

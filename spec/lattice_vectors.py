@@ -39,7 +39,9 @@ def written(
     if bad >= 0:
         return payload, np.zeros(0, RECORD_DTYPE)
     factors, _, _ = geometry(parameters.class_steps(), chosen.classes, chosen.shapes)
-    return payload, canonical_records(factors, chosen.centres, chosen.amplitudes, parameters.dc)[order]
+    return payload, canonical_records(factors, chosen.centres, chosen.amplitudes, parameters.amplitude_step)[
+        order
+    ]
 
 
 def even(shapes: I64) -> I64:
@@ -88,7 +90,9 @@ def odd_primitives(rng: np.random.Generator, n: int, brick: Box, parameters: Par
 
     weights = 2.0 ** rng.uniform(-11, -1, n)
     volume = 2.0 ** octaves.sum(axis=1)
-    k = np.maximum(1, np.rint(weights * ROOT_I0 * np.sqrt(volume) / parameters.dc)).astype(np.int64)
+    k = np.maximum(1, np.rint(weights * ROOT_I0 * np.sqrt(volume) / parameters.amplitude_step)).astype(
+        np.int64
+    )
     classes = np.rint(np.log2(k)).astype(np.int64) + rng.integers(0, 2, n)
     strange = rng.uniform(0, 1, n) < 0.15
     classes[strange] += rng.integers(-6, 32, int(strange.sum()))

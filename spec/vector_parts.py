@@ -43,7 +43,7 @@ def lattice_parts(
     rng: np.random.Generator, bricks: list[tuple[Box, Box]], n: int
 ) -> tuple[bytes, list[Part]]:
     """Random Gaussians rounded to a lattice: the file's parameters, and one chunk of ``n`` for each brick."""
-    lattice = Lattice(dc=0.25)
+    lattice = Lattice(amplitude_step=0.25)
     parts = []
     for lo, size in bricks:
         turns = np.linalg.qr(rng.normal(size=(n, 3, 3)))[0]

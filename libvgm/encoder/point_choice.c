@@ -111,7 +111,7 @@ static int spilt_into(const vgm_missing *m, const voxels *b, double limit)
 
 static int is_active(const vgm_missing *m, const voxels *b)
 {
-    double gain = -6.0 * m->price;
+    double gain = -6.0 * m->multiplier;
     int spilt = m->side > 0.0 && spilt_into(m, b, SPILL_SEEN / m->inverse / m->side);
     for (int64_t z = b->lo[0]; z < b->hi[0]; z++)
         for (int64_t y = b->lo[1]; y < b->hi[1]; y++)
@@ -123,7 +123,7 @@ static int is_active(const vgm_missing *m, const voxels *b)
                 a = fabs(missing) * m->inverse;
                 if (a > 0.75) {
                     double k = floor(a + 0.5), g = (a * a - (a - k) * (a - k)) * (double)*at(m, m->weight, z, y, x);
-                    g -= m->price * (5.0 + 2.0 * log2_of(k > 1.0 ? k : 1.0));
+                    g -= m->multiplier * (5.0 + 2.0 * log2_of(k > 1.0 ? k : 1.0));
                     if (g > 0.0)
                         gain += g;
                     if (gain > 0.0)
@@ -261,7 +261,7 @@ typedef struct {
     int64_t row, plane; /* of integers */
 } chooser;
 
-/* The integer of a node that wants `real`, of a voxel of some weight: the one of least squared error and price of its bits, which
+/* The integer of a node that wants `real`, of a voxel of some weight: the one of least squared error and cost of its bits, which
  * `spent` gains. */
 static int32_t choose_node(chooser *c, const vgm_missing *m, float real, float weight, const int32_t *q, int quiet, double *spent)
 {
@@ -273,10 +273,10 @@ static int32_t choose_node(chooser *c, const vgm_missing *m, float real, float w
     most = !(weight > 0.0f) || !(a + 0.5 >= 1.0) ? 0 : a + 0.5 < LARGEST - 1 ? (int64_t)(a + 0.5) : LARGEST - 1;
     if (most > 0) {
         double head = bits_of(c->bits, zero, 1) + bits_of(c->bits, sign, positive);
-        double price = m->price / (double)weight, least = a * a + price * paid;
+        double multiplier = m->multiplier / (double)weight, least = a * a + multiplier * paid;
         for (int64_t k = most > 1 ? most - 1 : 1; k <= most; k++) {
             double taken = head + magnitude_bits(c->bits, magnitude, low, k);
-            double off = a - (double)k, cost = off * off + price * taken;
+            double off = a - (double)k, cost = off * off + multiplier * taken;
             if (cost < least) {
                 least = cost;
                 best = k;

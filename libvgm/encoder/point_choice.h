@@ -15,9 +15,9 @@ typedef struct {
     float *residual;
     const float *weight;
     int64_t shape[3], lo[3];
-    double inverse; /* of the step */
-    double price;   /* squared steps that a bit may cost */
-    double side;    /* what a point adds to each of the six voxels beside its own, over its height */
+    double inverse;    /* of the step */
+    double multiplier; /* squared steps that a bit may cost */
+    double side;       /* what a point adds to each of the six voxels beside its own, over its height */
 } vgm_missing;
 
 /* Mark the blocks of plane `bz` that hold anything worth its bits, be it what points of the next blocks spill into them. */

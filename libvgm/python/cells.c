@@ -1,13 +1,10 @@
 /* volmicro_codec._cells: voxels as a fit takes them and what coarse cells say of them, on numpy arrays.
  *
- * The limited API of Python 3.11, as in native.c. The interpreter's lock is let go while a function works. Kinds and sizes of arrays are
+ * The interpreter's lock is let go while a function works. Kinds and sizes of arrays are
  * checked here; results may not share memory with arguments. */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "arrays.h"
 
 #include "../encoder/cells.h"
-#include "arrays.h"
 
 /* Voxels as they are stored: unsigned of one or two bytes, or binary32. */
 static int take_voxels(arrays *a, PyObject *given, vgm_stored *out)
@@ -47,14 +44,6 @@ static int take_cells(arrays *a, PyObject *given, char kind, int bytes, const lo
         out->origin[k] = origin[k];
     }
     return 1;
-}
-
-static PyObject *answer(arrays *a, int done)
-{
-    release(a);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
 }
 
 static PyObject *normalise(PyObject *module, PyObject *arguments)

@@ -1,10 +1,9 @@
 /* volmicro_codec._coder: what the encoder does voxel by voxel and symbol by symbol, on numpy arrays.
  *
- * The limited API of Python 3.11, as in native.c. The interpreter's lock is let go while a function works. Callers are the package's own:
+ * The interpreter's lock is let go while a function works. Callers are the package's own:
  * kinds and sizes of arrays are checked here, and what would lead out of them. */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "arrays.h"
+
 #include <stdlib.h>
 
 #include "../encoder/lattice_encoder.h"
@@ -13,7 +12,6 @@
 #include "../encoder/voxels.h"
 #include "../src/lattice_numbers.h"
 #include "../src/points_model.h"
-#include "arrays.h"
 
 typedef struct {
     vgm_lattice_tables *tables;
@@ -105,10 +103,7 @@ static PyObject *lattice_records(PyObject *module, PyObject *arguments)
         Py_END_ALLOW_THREADS
         done = 1;
     }
-    release(&a);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return answer(&a, done);
 }
 
 static PyObject *encode_lattice(PyObject *module, PyObject *arguments)
@@ -225,7 +220,7 @@ static PyObject *find_blocks(PyObject *module, PyObject *arguments)
     int done = 0;
     (void)module;
     if (!PyArg_ParseTuple(arguments, "OO(LLL)(LLL)dddOL", &o[0], &o[1], &lo[0], &lo[1], &lo[2], &n[0], &n[1], &n[2], &missing.inverse,
-                          &missing.price, &missing.side, &o[2], &plane))
+                          &missing.multiplier, &missing.side, &o[2], &plane))
         return NULL;
     for (int k = 0; k < 3; k++) {
         nodes[k] = n[k];
@@ -242,10 +237,7 @@ static PyObject *find_blocks(PyObject *module, PyObject *arguments)
             done = 1;
         }
     }
-    release(&a);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return answer(&a, done);
 }
 
 static PyObject *sharpen(PyObject *module, PyObject *arguments)
@@ -266,10 +258,7 @@ static PyObject *sharpen(PyObject *module, PyObject *arguments)
         Py_END_ALLOW_THREADS
         done = 1;
     }
-    release(&a);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return answer(&a, done);
 }
 
 static PyObject *choose_points(PyObject *module, PyObject *arguments)
@@ -283,7 +272,7 @@ static PyObject *choose_points(PyObject *module, PyObject *arguments)
     long long lo[3], border[3], count = 0;
     int done = 0;
     if (bits == NULL || !PyArg_ParseTuple(arguments, "OO(LLL)O(LLL)dddOOO", &o[0], &o[1], &lo[0], &lo[1], &lo[2], &o[2], &border[0],
-                                          &border[1], &border[2], &missing.inverse, &missing.price, &missing.side, &o[3], &o[4], &o[5]))
+                                          &border[1], &border[2], &missing.inverse, &missing.multiplier, &missing.side, &o[3], &o[4], &o[5]))
         return NULL;
     if (take_points(&a, o[3], o[4], WRITTEN, &points) && take_missing(&a, o[0], o[1], WRITTEN, lo, points.nodes, &missing) &&
         (wanted = take(&a, o[2], "wanted", 'f', 4, 3, WHOLE)) && (spent = take(&a, o[5], "spent", 'f', 8, 3, WHOLE | WRITTEN)) &&
@@ -483,10 +472,7 @@ static PyObject *subtract(PyObject *module, PyObject *arguments)
         Py_END_ALLOW_THREADS
         done = 1;
     }
-    release(&a);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return answer(&a, done);
 }
 
 static PyObject *hold(PyObject *module, PyObject *arguments)
@@ -506,10 +492,7 @@ static PyObject *hold(PyObject *module, PyObject *arguments)
         Py_END_ALLOW_THREADS
         done = 1;
     }
-    release(&a);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return answer(&a, done);
 }
 
 /* Whether planes from z0 of a field, as many as `out` has, are there; rows and columns are the field's. */
@@ -539,10 +522,7 @@ static PyObject *metric(PyObject *module, PyObject *arguments)
         Py_END_ALLOW_THREADS
         done = 1;
     }
-    release(&a);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return answer(&a, done);
 }
 
 static PyObject *correlate(PyObject *module, PyObject *arguments)
@@ -586,10 +566,7 @@ static PyObject *correlate(PyObject *module, PyObject *arguments)
             free(room);
         }
     }
-    release(&a);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return answer(&a, done);
 }
 
 static PyObject *supported(PyObject *module, PyObject *arguments)
@@ -629,10 +606,7 @@ static PyObject *supported(PyObject *module, PyObject *arguments)
             }
         }
     }
-    release(&a);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return answer(&a, done);
 }
 
 static PyObject *similarity(PyObject *module, PyObject *arguments)
@@ -674,12 +648,8 @@ static PyObject *similarity(PyObject *module, PyObject *arguments)
 
 static PyObject *limit_instructions(PyObject *module, PyObject *arguments)
 {
-    int most;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "i", &most))
-        return NULL;
-    vgm_limit_voxel_passes(most);
-    Py_RETURN_NONE;
+    return limit(arguments, vgm_limit_voxel_passes);
 }
 
 static PyMethodDef methods[] = {

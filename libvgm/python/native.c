@@ -1,10 +1,9 @@
 /* volmicro_codec._native: the steps of libvgm that decoding in Python is made of, on the buffers of numpy arrays.
  *
- * The limited API of Python 3.11, so that one build serves every later Python. The interpreter's lock is let go while a function works.
+ * The interpreter's lock is let go while a function works.
  * Callers are the package's own: sizes of buffers are checked here, what Gaussian numbers say is not. */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "arrays.h"
+
 #include <stdlib.h>
 
 #include "../src/codings.h"
@@ -33,14 +32,6 @@ static PyObject *raise(const vgm_error *error)
         Py_DECREF(kind);
     }
     return NULL;
-}
-
-static int fits(const Py_buffer *buffer, int64_t items, size_t size, const char *name)
-{
-    if (items >= 0 && (uint64_t)buffer->len / size >= (uint64_t)items)
-        return 1;
-    PyErr_Format(PyExc_ValueError, "%s: %zd bytes, expected %lld x %zu", name, buffer->len, (long long)items, size);
-    return 0;
 }
 
 static PyObject *decode_payload(PyObject *module, PyObject *arguments)
@@ -78,9 +69,7 @@ static PyObject *decode_payload(PyObject *module, PyObject *arguments)
     PyBuffer_Release(&payload);
     PyBuffer_Release(&shared);
     PyBuffer_Release(&records);
-    if (status != VGM_OK)
-        return NULL;
-    Py_RETURN_NONE;
+    return none(status == VGM_OK);
 }
 
 /* Centres, standard deviations, quaternions, weights, as numpy holds them. */
@@ -177,9 +166,7 @@ static PyObject *sort_pairs(PyObject *module, PyObject *arguments)
     PyBuffer_Release(&pairs);
     PyBuffer_Release(&cursor);
     PyBuffer_Release(&ids);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return none(done);
 }
 
 static PyObject *evaluate_tiles(PyObject *module, PyObject *arguments)
@@ -225,9 +212,7 @@ static PyObject *evaluate_tiles(PyObject *module, PyObject *arguments)
     PyBuffer_Release(&ids);
     PyBuffer_Release(&gaussians);
     PyBuffer_Release(&out);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return none(done);
 }
 
 static PyObject *add_to_points(PyObject *module, PyObject *arguments)
@@ -258,9 +243,7 @@ static PyObject *add_to_points(PyObject *module, PyObject *arguments)
     PyBuffer_Release(&points);
     PyBuffer_Release(&starts);
     PyBuffer_Release(&sums);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return none(done);
 }
 
 static PyObject *add_grain(PyObject *module, PyObject *arguments)
@@ -293,9 +276,7 @@ static PyObject *add_grain(PyObject *module, PyObject *arguments)
             raise(&error);
     }
     PyBuffer_Release(&voxels);
-    if (status != VGM_OK)
-        return NULL;
-    Py_RETURN_NONE;
+    return none(status == VGM_OK);
 }
 
 static PyObject *instructions(PyObject *module, PyObject *arguments)

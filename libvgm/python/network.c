@@ -1,13 +1,10 @@
 /* volmicro_codec._network: the occupancy gate's network, on numpy arrays.
  *
- * The limited API of Python 3.11, as in native.c. The interpreter's lock is let go while a function works. Kinds and sizes of arrays are
+ * The interpreter's lock is let go while a function works. Kinds and sizes of arrays are
  * checked here; results may not share memory with arguments. */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "arrays.h"
 
 #include "../encoder/network.h"
-#include "arrays.h"
 
 /* Numbers of binary32, as many as the network has weights. */
 static const Py_buffer *take_weights(arrays *a, PyObject *given, const char *name, int how)
@@ -34,14 +31,6 @@ static const Py_buffer *take_picked(arrays *a, PyObject *given, const char *name
         }
     }
     return v;
-}
-
-static PyObject *answer(arrays *a, int done)
-{
-    release(a);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
 }
 
 static PyObject *network_step(PyObject *module, PyObject *arguments)
@@ -98,12 +87,8 @@ static PyObject *network_answer(PyObject *module, PyObject *arguments)
 
 static PyObject *limit_instructions(PyObject *module, PyObject *arguments)
 {
-    int most;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "i", &most))
-        return NULL;
-    vgm_network_limit_instructions(most);
-    Py_RETURN_NONE;
+    return limit(arguments, vgm_network_limit_instructions);
 }
 
 static PyMethodDef methods[] = {

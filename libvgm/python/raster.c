@@ -1,43 +1,10 @@
 /* volmicro_codec._raster: the rasteriser of fits, on the buffers of numpy arrays.
  *
- * The limited API of Python 3.11. The interpreter's lock is let go while a function works. Callers are the package's own: sizes of buffers
+ * The interpreter's lock is let go while a function works. Callers are the package's own: sizes of buffers
  * are checked here. */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "arrays.h"
 
 #include "../encoder/raster.h"
-
-enum { MOST_BUFFERS = 10 };
-
-/* The buffers of a call, released together. */
-typedef struct {
-    Py_buffer views[MOST_BUFFERS];
-    int count;
-} buffers;
-
-static void release(buffers *b)
-{
-    while (b->count > 0)
-        PyBuffer_Release(&b->views[--b->count]);
-}
-
-/* A buffer of at least `items` of `size` bytes; NULL, with an error set, where it is none. None is one of no items where `optional`. */
-static void *take(buffers *b, PyObject *object, int64_t items, size_t size, int writable, int optional, const char *name)
-{
-    Py_buffer *view = &b->views[b->count];
-    static double nothing;
-    if (optional && object == Py_None)
-        return &nothing;
-    if (PyObject_GetBuffer(object, view, writable ? PyBUF_WRITABLE : PyBUF_SIMPLE) < 0)
-        return NULL;
-    b->count++;
-    if (items >= 0 && (uint64_t)view->len / size >= (uint64_t)items)
-        return view->buf != NULL ? view->buf : &nothing;
-    PyErr_Format(PyExc_ValueError, "%s: %zd bytes, expected %lld x %zu", name, view->len, (long long)items, size);
-    return NULL;
-}
-
 
 static int64_t product(const int64_t n[3])
 {
@@ -45,7 +12,7 @@ static int64_t product(const int64_t n[3])
 }
 
 /* A box of (gaussians, offsets, ids, shape, tile, cutoff), as `rasteriser.Packed` holds it. */
-static int parse_box(PyObject *object, buffers *b, vgm_fit_box *box)
+static int parse_box(PyObject *object, arrays *b, vgm_fit_box *box)
 {
     PyObject *gaussians, *offsets, *ids;
     long long s[3], t[3];
@@ -62,10 +29,10 @@ static int parse_box(PyObject *object, buffers *b, vgm_fit_box *box)
         box->grid[a] = (s[a] + t[a] - 1) / t[a];
     }
     tiles = product(box->grid);
-    if ((box->gaussians = take(b, gaussians, 0, sizeof(vgm_fit_gaussian), 0, 0, "gaussians")) == NULL ||
-        (box->offsets = take(b, offsets, tiles + 1, sizeof(int64_t), 0, 0, "offsets")) == NULL)
+    if ((box->gaussians = take_items(b, gaussians, 0, sizeof(vgm_fit_gaussian), 0, "gaussians")) == NULL ||
+        (box->offsets = take_items(b, offsets, tiles + 1, sizeof(int64_t), 0, "offsets")) == NULL)
         return 0;
-    return (box->ids = take(b, ids, box->offsets[tiles], sizeof(int64_t), 0, 0, "ids")) != NULL;
+    return (box->ids = take_items(b, ids, box->offsets[tiles], sizeof(int64_t), 0, "ids")) != NULL;
 }
 
 static int in_box(const vgm_fit_box *box, long long first, long long last)
@@ -81,7 +48,7 @@ static int64_t coarse_length(int64_t n)
     return n / 2 + 2 * VGM_GRID_MARGIN + 1;
 }
 
-static int64_t count_of(const buffers *b)
+static int64_t count_of(const arrays *b)
 {
     return (int64_t)(b->views[0].len / (Py_ssize_t)sizeof(vgm_fit_gaussian));
 }
@@ -92,27 +59,19 @@ static int64_t room_of(const vgm_fit_box *box)
 }
 
 /* A grid twice as coarse along y and x, or None; NULL, with an error set, where it is neither. */
-static const float *take_coarse(buffers *b, PyObject *object, const vgm_fit_box *box)
+static const float *take_coarse(arrays *b, PyObject *object, const vgm_fit_box *box)
 {
     int64_t n[3] = {box->shape[0], coarse_length(box->shape[1]), coarse_length(box->shape[2])};
     if (object != Py_None && (box->tile[1] % 2 || box->tile[2] % 2)) {
         PyErr_SetString(PyExc_ValueError, "tiles over a coarse grid are of even rows and columns");
         return NULL;
     }
-    return take(b, object, product(n), sizeof(float), 0, 1, "coarse");
-}
-
-static PyObject *answer(buffers *b, int done)
-{
-    release(b);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
+    return take_items(b, object, product(n), sizeof(float), OPTIONAL, "coarse");
 }
 
 static PyObject *pack(PyObject *module, PyObject *arguments)
 {
-    buffers b = {.count = 0};
+    arrays b = {.taken = 0};
     PyObject *m, *c, *w, *g;
     const double *means, *covariances, *weights;
     vgm_fit_gaussian *out;
@@ -122,10 +81,10 @@ static PyObject *pack(PyObject *module, PyObject *arguments)
     (void)module;
     if (!PyArg_ParseTuple(arguments, "OOOLdO", &m, &c, &w, &n, &cutoff, &g))
         return NULL;
-    if ((means = take(&b, m, 3 * n, sizeof(double), 0, 0, "means")) != NULL &&
-        (covariances = take(&b, c, 6 * n, sizeof(double), 0, 0, "covariances")) != NULL &&
-        (weights = take(&b, w, n, sizeof(double), 0, 0, "weights")) != NULL &&
-        (out = take(&b, g, n, sizeof(vgm_fit_gaussian), 1, 0, "gaussians")) != NULL) {
+    if ((means = take_items(&b, m, 3 * n, sizeof(double), 0, "means")) != NULL &&
+        (covariances = take_items(&b, c, 6 * n, sizeof(double), 0, "covariances")) != NULL &&
+        (weights = take_items(&b, w, n, sizeof(double), 0, "weights")) != NULL &&
+        (out = take_items(&b, g, n, sizeof(vgm_fit_gaussian), WRITTEN, "gaussians")) != NULL) {
         Py_BEGIN_ALLOW_THREADS
         vgm_fit_pack(means, covariances, weights, n, cutoff, out);
         Py_END_ALLOW_THREADS
@@ -137,7 +96,7 @@ static PyObject *pack(PyObject *module, PyObject *arguments)
 /* Lists of a box whose offsets are zero, or whose lists are to be written. */
 static PyObject *lists(PyObject *arguments, int fill)
 {
-    buffers b = {.count = 0};
+    arrays b = {.taken = 0};
     vgm_fit_box box;
     PyObject *packed, *counts, *places = NULL;
     int64_t *numbers, *ids = NULL, n = 0;
@@ -145,8 +104,8 @@ static PyObject *lists(PyObject *arguments, int fill)
     if (!PyArg_ParseTuple(arguments, fill ? "OOO" : "OO", &packed, &counts, &places))
         return NULL;
     if (parse_box(packed, &b, &box) &&
-        (numbers = take(&b, counts, product(box.grid) + !fill, sizeof(int64_t), 1, 0, "counts")) != NULL &&
-        (!fill || (ids = take(&b, places, box.offsets[product(box.grid)], sizeof(int64_t), 1, 0, "ids")) != NULL)) {
+        (numbers = take_items(&b, counts, product(box.grid) + !fill, sizeof(int64_t), WRITTEN, "counts")) != NULL &&
+        (!fill || (ids = take_items(&b, places, box.offsets[product(box.grid)], sizeof(int64_t), WRITTEN, "ids")) != NULL)) {
         n = count_of(&b);
         Py_BEGIN_ALLOW_THREADS
         if (fill)
@@ -173,7 +132,7 @@ static PyObject *fill(PyObject *module, PyObject *arguments)
 
 static PyObject *render(PyObject *module, PyObject *arguments)
 {
-    buffers b = {.count = 0};
+    arrays b = {.taken = 0};
     vgm_fit_box box;
     PyObject *packed, *scratch, *result;
     float *room, *out;
@@ -183,8 +142,8 @@ static PyObject *render(PyObject *module, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "OLLpOO", &packed, &first, &last, &over, &scratch, &result))
         return NULL;
     if (parse_box(packed, &b, &box) && in_box(&box, first, last) &&
-        (room = take(&b, scratch, room_of(&box), sizeof(float), 1, 0, "room")) != NULL &&
-        (out = take(&b, result, product(box.shape), sizeof(float), 1, 0, "out")) != NULL) {
+        (room = take_items(&b, scratch, room_of(&box), sizeof(float), WRITTEN, "room")) != NULL &&
+        (out = take_items(&b, result, product(box.shape), sizeof(float), WRITTEN, "out")) != NULL) {
         Py_BEGIN_ALLOW_THREADS
         vgm_fit_render(&box, first, last, over, room, out);
         Py_END_ALLOW_THREADS
@@ -195,7 +154,7 @@ static PyObject *render(PyObject *module, PyObject *arguments)
 
 static PyObject *jvp(PyObject *module, PyObject *arguments)
 {
-    buffers b = {.count = 0};
+    arrays b = {.taken = 0};
     vgm_fit_box box;
     PyObject *packed, *table, *scratch, *result;
     const float *directions;
@@ -206,9 +165,9 @@ static PyObject *jvp(PyObject *module, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "OLLOpOO", &packed, &first, &last, &table, &over, &scratch, &result))
         return NULL;
     if (parse_box(packed, &b, &box) && in_box(&box, first, last) &&
-        (directions = take(&b, table, VGM_FIT_DIRECTION * count_of(&b), sizeof(float), 0, 0, "directions")) != NULL &&
-        (room = take(&b, scratch, room_of(&box), sizeof(float), 1, 0, "room")) != NULL &&
-        (out = take(&b, result, product(box.shape), sizeof(float), 1, 0, "out")) != NULL) {
+        (directions = take_items(&b, table, VGM_FIT_DIRECTION * count_of(&b), sizeof(float), 0, "directions")) != NULL &&
+        (room = take_items(&b, scratch, room_of(&box), sizeof(float), WRITTEN, "room")) != NULL &&
+        (out = take_items(&b, result, product(box.shape), sizeof(float), WRITTEN, "out")) != NULL) {
         Py_BEGIN_ALLOW_THREADS
         vgm_fit_jvp(&box, first, last, directions, over, room, out);
         Py_END_ALLOW_THREADS
@@ -219,7 +178,7 @@ static PyObject *jvp(PyObject *module, PyObject *arguments)
 
 static PyObject *residual(PyObject *module, PyObject *arguments)
 {
-    buffers b = {.count = 0};
+    arrays b = {.taken = 0};
     vgm_fit_box box;
     PyObject *packed, *below, *goal, *cut, *scratch, *result, *sums;
     const float *coarse, *target;
@@ -233,11 +192,11 @@ static PyObject *residual(PyObject *module, PyObject *arguments)
         return NULL;
     if (parse_box(packed, &b, &box) && in_box(&box, first, last) &&
         (coarse = take_coarse(&b, below, &box)) != NULL &&
-        (target = take(&b, goal, product(box.shape), sizeof(float), 0, 0, "target")) != NULL &&
-        (ends = take(&b, cut, product(box.shape), 1, 0, 1, "ends")) != NULL &&
-        (room = take(&b, scratch, room_of(&box), sizeof(float), 1, 0, "room")) != NULL &&
-        (out = take(&b, result, product(box.shape), sizeof(float), 1, 0, "out")) != NULL &&
-        (squares = take(&b, sums, product(box.grid), sizeof(double), 1, 0, "squares")) != NULL) {
+        (target = take_items(&b, goal, product(box.shape), sizeof(float), 0, "target")) != NULL &&
+        (ends = take_items(&b, cut, product(box.shape), 1, OPTIONAL, "ends")) != NULL &&
+        (room = take_items(&b, scratch, room_of(&box), sizeof(float), WRITTEN, "room")) != NULL &&
+        (out = take_items(&b, result, product(box.shape), sizeof(float), WRITTEN, "out")) != NULL &&
+        (squares = take_items(&b, sums, product(box.grid), sizeof(double), WRITTEN, "squares")) != NULL) {
         coarse = below == Py_None ? NULL : coarse;
         ends = cut == Py_None ? NULL : ends;
         Py_BEGIN_ALLOW_THREADS
@@ -250,7 +209,7 @@ static PyObject *residual(PyObject *module, PyObject *arguments)
 
 static PyObject *curvature(PyObject *module, PyObject *arguments)
 {
-    buffers b = {.count = 0};
+    arrays b = {.taken = 0};
     vgm_fit_box box;
     PyObject *packed, *table, *below, *left, *cut, *scratch, *sums;
     const float *directions, *coarse, *rest;
@@ -263,12 +222,12 @@ static PyObject *curvature(PyObject *module, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "OLLOOOOOO", &packed, &first, &last, &table, &below, &left, &cut, &scratch, &sums))
         return NULL;
     if (parse_box(packed, &b, &box) && in_box(&box, first, last) &&
-        (directions = take(&b, table, VGM_FIT_DIRECTION * count_of(&b), sizeof(float), 0, 0, "directions")) != NULL &&
+        (directions = take_items(&b, table, VGM_FIT_DIRECTION * count_of(&b), sizeof(float), 0, "directions")) != NULL &&
         (coarse = take_coarse(&b, below, &box)) != NULL &&
-        (rest = take(&b, left, product(box.shape), sizeof(float), 0, 0, "residual")) != NULL &&
-        (ends = take(&b, cut, product(box.shape), 1, 0, 1, "ends")) != NULL &&
-        (room = take(&b, scratch, room_of(&box), sizeof(float), 1, 0, "room")) != NULL &&
-        (squares = take(&b, sums, product(box.grid), sizeof(double), 1, 0, "squares")) != NULL) {
+        (rest = take_items(&b, left, product(box.shape), sizeof(float), 0, "residual")) != NULL &&
+        (ends = take_items(&b, cut, product(box.shape), 1, OPTIONAL, "ends")) != NULL &&
+        (room = take_items(&b, scratch, room_of(&box), sizeof(float), WRITTEN, "room")) != NULL &&
+        (squares = take_items(&b, sums, product(box.grid), sizeof(double), WRITTEN, "squares")) != NULL) {
         coarse = below == Py_None ? NULL : coarse;
         ends = cut == Py_None ? NULL : ends;
         Py_BEGIN_ALLOW_THREADS
@@ -281,7 +240,7 @@ static PyObject *curvature(PyObject *module, PyObject *arguments)
 
 static PyObject *moments(PyObject *module, PyObject *arguments)
 {
-    buffers b = {.count = 0};
+    arrays b = {.taken = 0};
     vgm_fit_box box;
     PyObject *packed, *left, *scratch, *result;
     const float *rest;
@@ -292,9 +251,9 @@ static PyObject *moments(PyObject *module, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "OLLOOO", &packed, &first, &last, &left, &scratch, &result))
         return NULL;
     if (parse_box(packed, &b, &box) && in_box(&box, first, last) &&
-        (rest = take(&b, left, product(box.shape), sizeof(float), 0, 0, "residual")) != NULL &&
-        (room = take(&b, scratch, room_of(&box), sizeof(float), 1, 0, "room")) != NULL &&
-        (parts = take(&b, result, VGM_FIT_MOMENTS * box.offsets[product(box.grid)], sizeof(float), 1, 0, "parts")) != NULL) {
+        (rest = take_items(&b, left, product(box.shape), sizeof(float), 0, "residual")) != NULL &&
+        (room = take_items(&b, scratch, room_of(&box), sizeof(float), WRITTEN, "room")) != NULL &&
+        (parts = take_items(&b, result, VGM_FIT_MOMENTS * box.offsets[product(box.grid)], sizeof(float), WRITTEN, "parts")) != NULL) {
         Py_BEGIN_ALLOW_THREADS
         vgm_fit_moments(&box, first, last, rest, room, parts);
         Py_END_ALLOW_THREADS
@@ -305,7 +264,7 @@ static PyObject *moments(PyObject *module, PyObject *arguments)
 
 static PyObject *gather(PyObject *module, PyObject *arguments)
 {
-    buffers b = {.count = 0};
+    arrays b = {.taken = 0};
     PyObject *numbers, *entries, *result;
     const int64_t *ids;
     const float *parts;
@@ -315,10 +274,10 @@ static PyObject *gather(PyObject *module, PyObject *arguments)
     (void)module;
     if (!PyArg_ParseTuple(arguments, "OLOO", &numbers, &n, &entries, &result))
         return NULL;
-    if ((ids = take(&b, numbers, 0, sizeof(int64_t), 0, 0, "ids")) != NULL) {
+    if ((ids = take_items(&b, numbers, 0, sizeof(int64_t), 0, "ids")) != NULL) {
         int64_t count = (int64_t)(b.views[0].len / (Py_ssize_t)sizeof(int64_t));
-        if ((parts = take(&b, entries, VGM_FIT_MOMENTS * count, sizeof(float), 0, 0, "parts")) != NULL &&
-            (out = take(&b, result, VGM_FIT_MOMENTS * n, sizeof(double), 1, 0, "out")) != NULL) {
+        if ((parts = take_items(&b, entries, VGM_FIT_MOMENTS * count, sizeof(float), 0, "parts")) != NULL &&
+            (out = take_items(&b, result, VGM_FIT_MOMENTS * n, sizeof(double), WRITTEN, "out")) != NULL) {
             Py_BEGIN_ALLOW_THREADS
             vgm_fit_gather(ids, count, parts, out);
             Py_END_ALLOW_THREADS
@@ -331,7 +290,7 @@ static PyObject *gather(PyObject *module, PyObject *arguments)
 /* Between a fine grid of a shape and one that is coarser along z, or along y and x: down (restrict) or up (prolong). */
 static PyObject *between(PyObject *arguments, int up)
 {
-    buffers b = {.count = 0};
+    arrays b = {.taken = 0};
     PyObject *from, *to, *scratch;
     long long n[3], first, last;
     int along_z, over = 0, done = 0;
@@ -345,9 +304,9 @@ static PyObject *between(PyObject *arguments, int up)
         PyErr_SetString(PyExc_ValueError, "planes that are not in the grid");
         return NULL;
     }
-    if ((source = take(&b, from, product(up ? coarse : fine), sizeof(float), 0, 0, "from")) != NULL &&
-        (result = take(&b, to, product(up ? fine : coarse), sizeof(float), 1, 0, "to")) != NULL &&
-        (room = take(&b, scratch, up ? (along_z ? 0 : (coarse[1] + 1) * fine[2]) : 3 * fine[2] + coarse[2] + 6, sizeof(float), 1, 0, "room")) != NULL) {
+    if ((source = take_items(&b, from, product(up ? coarse : fine), sizeof(float), 0, "from")) != NULL &&
+        (result = take_items(&b, to, product(up ? fine : coarse), sizeof(float), WRITTEN, "to")) != NULL &&
+        (room = take_items(&b, scratch, up ? (along_z ? 0 : (coarse[1] + 1) * fine[2]) : 3 * fine[2] + coarse[2] + 6, sizeof(float), WRITTEN, "room")) != NULL) {
         Py_BEGIN_ALLOW_THREADS
         if (up && along_z)
             vgm_prolong_z(source, result, fine, first, last, over);
@@ -377,12 +336,8 @@ static PyObject *restrict_(PyObject *module, PyObject *arguments)
 
 static PyObject *limit_instructions(PyObject *module, PyObject *arguments)
 {
-    int most;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "i", &most))
-        return NULL;
-    vgm_fit_limit_instructions(most);
-    Py_RETURN_NONE;
+    return limit(arguments, vgm_fit_limit_instructions);
 }
 
 static PyMethodDef methods[] = {

@@ -1,14 +1,11 @@
 /* volmicro_codec._steps: the steps of Gaussians under fit, on numpy arrays.
  *
- * The limited API of Python 3.11, as in native.c. The interpreter's lock is let go while a function works. Kinds and sizes of arrays are
+ * The interpreter's lock is let go while a function works. Kinds and sizes of arrays are
  * checked here. Tables are binary64 but for the rasteriser's directions; results may not share memory with arguments. */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "arrays.h"
 
 #include "../encoder/axes.h"
 #include "../encoder/steps.h"
-#include "arrays.h"
 
 /* A table [n][columns] of binary64. */
 static const Py_buffer *take_table(arrays *a, PyObject *given, const char *name, int64_t n, int64_t columns, int how)
@@ -35,14 +32,6 @@ static const Py_buffer *take_more_matrices(arrays *a, PyObject *given, const cha
 {
     const Py_buffer *v = take(a, given, name, 'f', 8, 3, WHOLE | WRITTEN);
     return v != NULL && alike(v, name, like) ? v : NULL;
-}
-
-static PyObject *answer(arrays *a, int done)
-{
-    release(a);
-    if (!done)
-        return NULL;
-    Py_RETURN_NONE;
 }
 
 static PyObject *principal_axes(PyObject *module, PyObject *arguments)

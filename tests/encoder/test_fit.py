@@ -22,7 +22,7 @@ from volmicro_codec.encoder.fit.penalties import Regularisers
 from volmicro_codec.encoder.mask.gate import no_gate, otsu_gate
 from volmicro_codec.encoder.quantise.coder import Layout, Refits, rounding_with_refits
 from volmicro_codec.encoder.quantise.lattice import Lattice
-from volmicro_codec.encoder.rate.allocation import weight_of_voxels
+from volmicro_codec.encoder.rate.point_layer import weight_of_voxels
 from volmicro_codec.encoder.significance import ADMITTED, CLOSED
 from volmicro_codec.noise_model import NoiseModel
 

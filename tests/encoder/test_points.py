@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from volmicro_codec.decoder import oracle
-from volmicro_codec.encoder.quantise.residual import SCALE, PointChunk, boxes, choose_points, spill, turns
+from volmicro_codec.encoder.quantise.residual import (
+    SCALE,
+    PointChunk,
+    boxes,
+    choose_points,
+    neighbour_response,
+    turns,
+)
 from volmicro_codec.errors import UsageError
 from volmicro_codec.format.codings import points as coding
 from volmicro_codec.primitives import Primitives, Records, check_records, records_to_primitives
@@ -46,7 +53,7 @@ def chosen(
     lo: Shape = (0, 0, 0),
     shape: Shape | None = None,
     unit: float = 1.0,
-    care: float = 1.0,
+    foreground_weight: float = 1.0,
     cutoff: float = CUTOFF,
     origin: Shape = (0, 0, 0),
     threads: int = 1,
@@ -55,7 +62,7 @@ def chosen(
     """`choose_points` on all of a residual, unless said otherwise."""
     whole = (missing.shape[0], missing.shape[1], missing.shape[2])
     inside = np.zeros(whole, bool) if foreground is None else foreground
-    weight = np.where(inside, np.float32(care), np.float32(1.0))
+    weight = np.where(inside, np.float32(foreground_weight), np.float32(1.0))
     return choose_points(missing, weight, lo, shape or whole, step, unit, cutoff, origin, threads)
 
 
@@ -188,16 +195,16 @@ def test_a_point_has_about_the_integral_of_a_voxel() -> None:
     )  # fmt: skip
     sums = oracle.render(one, CUTOFF, (-n,) * 3, (2 * n + 1,) * 3)
     assert sums[n, n, n] == 1.0
-    assert sums[n, n, n + 1] == pytest.approx(spill(CUTOFF), rel=1e-12)
+    assert sums[n, n, n + 1] == pytest.approx(neighbour_response(CUTOFF), rel=1e-12)
     assert np.count_nonzero(sums) == 7, "a point spills into the six neighbours and no further"
     assert 1.0 <= sums.sum() < 1.3
     assert (2 * np.pi) ** 1.5 * SCALE**3 == pytest.approx(1.0, abs=0.01)
 
 
 def test_spill_ends_where_the_cutoff_does() -> None:
-    assert spill(1.0 / SCALE**2) == 0.0
-    assert spill(1.0 / SCALE**2 + 0.01) == pytest.approx(0.0, abs=1e-3)
-    assert spill(12.0) == pytest.approx(0.0415, abs=1e-3)
+    assert neighbour_response(1.0 / SCALE**2) == 0.0
+    assert neighbour_response(1.0 / SCALE**2 + 0.01) == pytest.approx(0.0, abs=1e-3)
+    assert neighbour_response(12.0) == pytest.approx(0.0415, abs=1e-3)
 
 
 def test_threads_change_nothing() -> None:
@@ -229,7 +236,7 @@ def test_what_is_left_of_a_fine_step_is_its_rounding() -> None:
     some(chosen(missing, step))
     assert np.quantile(np.abs(missing), 0.99) < step
     assert float((missing**2).mean()) < 2.0 * step**2 / 12
-    assert np.abs(missing).max() < spill(CUTOFF) * np.abs(residual((30, 30, 30), 5)).max() + step
+    assert np.abs(missing).max() < neighbour_response(CUTOFF) * np.abs(residual((30, 30, 30), 5)).max() + step
 
 
 def test_points_go_where_care_is_asked_for() -> None:
@@ -237,9 +244,9 @@ def test_points_go_where_care_is_asked_for() -> None:
     foreground = np.zeros(before.shape, bool)
     foreground[:16] = True
     left = []
-    for care in (1.0, 8.0):
+    for foreground_weight in (1.0, 8.0):
         missing = before.copy()
-        some(chosen(missing, 0.15, care=care, foreground=foreground))
+        some(chosen(missing, 0.15, foreground_weight=foreground_weight, foreground=foreground))
         left.append((float((missing[:16] ** 2).sum()), float((missing[16:] ** 2).sum())))
     assert left[1][0] < 0.9 * left[0][0]
     assert left[1][1] == pytest.approx(left[0][1], rel=0.02)
@@ -267,9 +274,9 @@ def test_at_no_price_less_than_half_a_grey_value_is_left(bright: int, share: flo
     hot = rng.uniform(0, 1, whole) < share
     before[hot] += rng.integers(-bright, bright, int(hot.sum()))
     missing, added = before.copy(), np.zeros(whole)
-    step, unit, evenly = 0.98 / (1 + 6 * spill(CUTOFF)), 0.37, np.ones(whole, np.float32)
+    step, unit, evenly = 0.98 / (1 + 6 * neighbour_response(CUTOFF)), 0.37, np.ones(whole, np.float32)
     for lo, shape in boxes((0, 0, 0), whole, edge=8):
-        chunk = choose_points(missing, evenly, lo, shape, step, unit, CUTOFF, (0, 0, 0), price=0.0)
+        chunk = choose_points(missing, evenly, lo, shape, step, unit, CUTOFF, (0, 0, 0), multiplier=0.0)
         if chunk is not None:
             added += unit * rendered(chunk, CUTOFF, (0, 0, 0), whole)
     assert np.abs(before - added).max() < 0.5

@@ -35,7 +35,7 @@ def fitted():
 def losing(monkeypatch, loss):
     """Let the loss of a fit be a function of its count."""
     monkeypatch.setattr(
-        growth, "shares_of", lambda fit, *_, **__: SimpleNamespace(loss=loss(len(fit.model)), step=1.0)
+        growth, "allocation_of", lambda fit, *_, **__: SimpleNamespace(loss=loss(len(fit.model)), step=1.0)
     )
 
 

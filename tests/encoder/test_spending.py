@@ -12,18 +12,10 @@ pytest.importorskip("torch", reason="fits run on torch")
 from tests.encoder.fits import fit_of, gaussians
 from volmicro_codec.encoder.quantise.residual import PointChunk
 from volmicro_codec.encoder.quantise.resolution import Levels
-from volmicro_codec.encoder.rate import allocation as shares
+from volmicro_codec.encoder.rate import allocation
 from volmicro_codec.encoder.rate import to_bytes as rate
-from volmicro_codec.encoder.rate.allocation import (
-    INDEX_BYTES,
-    Layer,
-    Shares,
-    coarsest,
-    fill,
-    finest_step,
-    layer,
-    model_of_points,
-)
+from volmicro_codec.encoder.rate.allocation import Allocation, coarsest, fill
+from volmicro_codec.encoder.rate.point_layer import INDEX_BYTES, Layer, finest_step, layer, model_of_points
 from volmicro_codec.entropy.points import LARGEST
 
 CUTOFF = 12.0
@@ -33,16 +25,16 @@ def foreseen(monkeypatch, payload, chunks=1, finest=0.0):
     """Let layers be of ``payload(step)`` bytes in all, shared by some chunks; returns the steps tried."""
     tried: list[float] = []
 
-    def made(fit, step, unit, care, *, finest=None, code=True):
+    def made(fit, step, unit, foreground_weight, *, finest=None, code=True):
         tried.append(step)
         step = max(step, finest)
         size = int(payload(step))
         each = [PointChunk((0, 0, 0), (1, 1, 1), 1, size // chunks, b"") for _ in range(chunks)]
         return Layer(each, size + INDEX_BYTES * chunks, step * step, step * step)
 
-    monkeypatch.setattr(shares, "layer", made)
-    monkeypatch.setattr(shares, "care_of", lambda fit: 1.0)
-    monkeypatch.setattr(shares, "finest_step", lambda fit, unit=0.0: finest)
+    monkeypatch.setattr(allocation, "layer", made)
+    monkeypatch.setattr(allocation, "foreground_weight_of", lambda fit: 1.0)
+    monkeypatch.setattr(allocation, "finest_step", lambda fit, unit=0.0: finest)
     return tried
 
 
@@ -107,7 +99,7 @@ def test_a_fit_is_as_it_was_where_no_points_go_beside_it(monkeypatch):
         resolution=SimpleNamespace(levels=lambda model: Levels.one(len(model))),
     )  # fmt: skip
     monkeypatch.setattr(rate, "fill", lambda *args: None)
-    assert rate.code_with_points(fit, Shares(0.3, 1.0, 50.0, 50.0, 1.0, 1.0), 1e6, plan) is None
+    assert rate.code_with_points(fit, Allocation(0.3, 1.0, 50.0, 50.0, 1.0, 1.0), 1e6, plan) is None
     for name in ("mu", "B", "w"):
         np.testing.assert_array_equal(getattr(fit.model, name), getattr(before, name))
     assert fit.sse == sse

@@ -75,15 +75,15 @@ def round_trip(symbols: Any, lattice: Any) -> tuple[Records, bytes]:
 @given(
     n=st.integers(0, 300),
     seed=st.integers(0, 2**32 - 1),
-    dc=st.floats(1e-3, 30.0),
+    step=st.floats(1e-3, 30.0),
     anisotropy=st.floats(0.0, 2.0),
     outside=st.floats(0.0, 40.0),
     spread=st.floats(0.0, 3.0),
 )
 def test_decoding_gives_the_records_that_the_encoder_meant(
-    n: int, seed: int, dc: float, anisotropy: float, outside: float, spread: float
+    n: int, seed: int, step: float, anisotropy: float, outside: float, spread: float
 ) -> None:
-    lattice = quantise.Lattice(dc)
+    lattice = quantise.Lattice(step)
     round_trip(rounded(fit(n, seed, anisotropy, outside, spread), lattice), lattice)
 
 
@@ -91,13 +91,13 @@ def test_decoding_gives_the_records_that_the_encoder_meant(
 @given(
     n=st.integers(0, 25),
     seed=st.integers(0, 2**32 - 1),
-    dc=st.floats(1e-3, 10.0),
+    step=st.floats(1e-3, 10.0),
     far=st.floats(0.0, 60.0),
 )
 def test_a_decoder_written_from_the_document_gives_the_same_bits(
-    n: int, seed: int, dc: float, far: float
+    n: int, seed: int, step: float, far: float
 ) -> None:
-    lattice = quantise.Lattice(dc)
+    lattice = quantise.Lattice(step)
     symbols = rounded(fit(n, seed, 0.8, far), lattice)
     records, payload = round_trip(symbols, lattice)
     assert lattice_spec_decoder.decode(payload, len(symbols), lattice.shared(), BRICK) == records.tobytes()
@@ -137,18 +137,18 @@ def test_equal_primitives_and_equal_centres_are_a_set_like_any_other() -> None:
 def test_the_errors_of_rounding_follow_the_amplitude() -> None:
     f = fit(3000, 5)
     lattice = quantise.Lattice(0.5)
-    shapes = quantise.quantise_shape(f.root, f.w, lattice, lean=0.0)
+    shapes = quantise.quantise_shape(f.root, f.w, lattice, shrinkage=0.0)
     _, mu = quantise.quantise_positions(f.mu, shapes, (0, 0, 0), BRICK)
     k, w = quantise.quantise_weights(f.w, shapes, lattice)
     energy = quantise.energy_amplitude(f.w, shapes.factor)
     back = quantise.energy_amplitude(w, shapes.factor)
-    assert np.abs(back - energy).max() <= lattice.parameters.dc * 0.5001
+    assert np.abs(back - energy).max() <= lattice.parameters.amplitude_step * 0.5001
     moved = np.linalg.solve(shapes.factor, (mu - f.mu)[:, :, None])[:, :, 0]
     step = lattice.position_ratio / 2.0**shapes.classes
     assert (np.linalg.norm(moved, axis=1) <= 1.02 * step).all(), "the covering radius of D3 is one step"
     growth = np.linalg.slogdet(shapes.factor)[1] - np.linalg.slogdet(f.root)[1]
     assert (np.abs(growth) <= 3.01 * lattice.log_ratio / 2.0**shapes.classes).all()
-    assert (k == np.rint(energy / lattice.parameters.dc)).all()
+    assert (k == np.rint(energy / lattice.parameters.amplitude_step)).all()
 
 
 @settings(max_examples=30, deadline=None)
@@ -256,23 +256,23 @@ def test_what_cannot_be_coded_is_refused_by_name() -> None:
     loud.w[3] *= 1e9
     with pytest.raises(UsageError, match="float16"):
         quantise.encode_chunk(rounded(loud, lattice), lattice, BRICK)
-    with pytest.raises(UsageError, match="dc"):
+    with pytest.raises(UsageError, match="amplitude step"):
         quantise.Lattice(0.0).shared()
     with pytest.raises(UsageError, match="ratio"):
         quantise.Lattice(1.0, log_ratio=100.0).shared()
 
 
-def test_leaning_saves_bytes_and_moves_no_symbol_far() -> None:
+def test_shrinking_saves_bytes_and_moves_no_symbol_far() -> None:
     f = fit(800, 10)
     lattice = quantise.Lattice(2.0)
-    plain = quantise.quantise_shape(f.root, f.w, lattice, lean=0.0)
-    lean = quantise.quantise_shape(f.root, f.w, lattice, lean=0.08)
-    assert np.abs(plain.symbols - lean.symbols).max() <= 2
+    plain = quantise.quantise_shape(f.root, f.w, lattice, shrinkage=0.0)
+    shrunk = quantise.quantise_shape(f.root, f.w, lattice, shrinkage=0.08)
+    assert np.abs(plain.symbols - shrunk.symbols).max() <= 2
     points, _ = quantise.quantise_positions(f.mu, plain, (0, 0, 0), BRICK)
     amplitudes = np.ones(len(f.w), np.int64)
     sizes = [
         len(quantise.encode_chunk(quantise.Symbols(s, points, amplitudes), lattice, BRICK).payload)
-        for s in (plain, lean)
+        for s in (plain, shrunk)
     ]
     assert sizes[1] < sizes[0]
 
@@ -280,8 +280,8 @@ def test_leaning_saves_bytes_and_moves_no_symbol_far() -> None:
 def test_the_order_is_a_permutation_and_a_coarser_step_is_a_smaller_payload() -> None:
     f = fit(500, 7)
     sizes = []
-    for dc in (0.1, 0.3, 1.0, 3.0):
-        lattice = quantise.Lattice(dc)
+    for step in (0.1, 0.3, 1.0, 3.0):
+        lattice = quantise.Lattice(step)
         symbols = rounded(f, lattice)
         coded = quantise.encode_chunk(symbols, lattice, BRICK)
         assert sorted(coded.order.tolist()) == list(range(len(symbols)))

@@ -134,7 +134,7 @@ def small() -> bytes:
     info = VolumeInfo((1, 2, 6, 6, 6), U16, "CZYX")
     return packed(
         info, [(4, 4, 4), (4, 4, 4)], [FILES, ZSTD], lambda n, *at: 50 + sum(at) if at[-1] else None,
-        documents=[b'{"attributes": {"vgm": {"mse": 2}}}', b"", b"{}"],
+        documents=[b'{"attributes": {"vgm": {"psnr": 40}}}', b"", b"{}"],
     )[0]  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def test_a_damaged_file_raises_what_it_should_and_nothing_else(small: bytes, dat
 
 def test_what_an_encode_left_of_itself_is_read_when_asked_for(small: bytes) -> None:
     with vgm.open(small) as array:
-        assert array.quality == {"mse": 2.0}
+        assert array.quality == {"psnr": 40.0}
     at = small.index(b'{"attributes"')
     damaged = small[:at] + b"[" + small[at + 1 :]
     with vgm.open(damaged) as array:

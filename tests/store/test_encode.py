@@ -19,9 +19,11 @@ import pytest
 from tests.store.conftest import SETTINGS, contents, forget
 from volmicro_codec.cli.app import run
 from volmicro_codec.errors import IncompleteError, OutputError, UsageError
+from volmicro_codec.evaluate import compare
 from volmicro_codec.io import read_volume
 from volmicro_codec.io.lazy_images import LazyImages
 from volmicro_codec.phantom import make_phantom
+from volmicro_codec.store.array import open_store
 from volmicro_codec.store.brick import encode_brick, is_done
 from volmicro_codec.store.encode import encode_bricks, look, settle, share_of_task
 from volmicro_codec.store.finish import finish
@@ -173,6 +175,9 @@ def test_the_command_encodes_tasks_and_finishes(
     assert (document["bricks"], document["left_out"], document["there_before"]) == (3, 1, 2)
     assert document["store_bytes"] == sum(map(len, contents(tmp_path / "a.ome.zarr").values()))
     assert contents(tmp_path / "a.ome.zarr") == contents(begun)
+    with open_store(store) as array:
+        exact = compare(read_volume(original).data[0, 0], array[...])["psnr"]
+        assert document["psnr"] == array.quality["psnr"] == pytest.approx(exact, abs=0.05)
     before = contents(tmp_path / "a.ome.zarr")
     assert run(encode) == 5
     assert "a store is not replaced" in capsys.readouterr().err

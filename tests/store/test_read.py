@@ -129,7 +129,9 @@ def test_verify_compares_all_or_a_sample_with_its_confidence(
     peak = np.subtract(*np.percentile(stack, [99.99, 0.01]))
     exact = 10 * np.log10(peak**2 / np.mean((stack - voxels) ** 2))
     assert (said["whole"], said["compared"]) == (True, 3)
-    assert said["psnr"] == pytest.approx(exact, abs=0.5)
+    assert said["psnr"] == pytest.approx(exact, abs=0.05)
+    assert run(["info", store, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["quality"] == {"psnr": pytest.approx(exact, abs=0.05)}
     assert run(["verify", str(original), store, "--json", "--bricks", "2"]) == 0
     sampled = json.loads(capsys.readouterr().out)
     assert (sampled["whole"], sampled["confidence"]) == (False, 0.95)

@@ -135,7 +135,7 @@ def blocks_worth_it(
     lo: tuple[int, ...],
     nodes: tuple[int, ...],
     inverse: float,
-    price: float,
+    multiplier: float,
     side: float,
 ) -> np.ndarray:
     """Which blocks of a grid hold anything worth its bits; a border of 0 around them."""
@@ -159,9 +159,9 @@ def blocks_worth_it(
             missing -= side * beside
         a = np.abs(missing) * inverse
         k = np.floor(a + 0.5)
-        g = (a * a - (a - k) ** 2) * weight[inside] - price * (5.0 + 2.0 * np.log2(np.maximum(k, 1.0)))
+        g = (a * a - (a - k) ** 2) * weight[inside] - multiplier * (5.0 + 2.0 * np.log2(np.maximum(k, 1.0)))
         worth = (a > 0.75) & (g > 0.0)
-        out[tuple(b + 1 for b in block)] = worth.any() and g[worth].sum() > 6.0 * price
+        out[tuple(b + 1 for b in block)] = worth.any() and g[worth].sum() > 6.0 * multiplier
     return out
 
 
@@ -182,7 +182,7 @@ def choose(
     lo: tuple[int, ...],
     wanted: F32,
     inverse: float,
-    price: float,
+    multiplier: float,
     side: float,
     blocks: np.ndarray,
     q: np.ndarray,
@@ -196,7 +196,7 @@ def choose(
         most = min(int(a + 0.5), LARGEST - 1) if weight[at] > 0.0 else 0
         if most:
             head = bits(node.zero, 1) + bits(node.sign, int(real > 0))
-            worth = price / float(weight[at])
+            worth = multiplier / float(weight[at])
             least = a * a + worth * paid
             for k in range(max(1, most - 1), most + 1):
                 taken = head + magnitude_bits(node, k)

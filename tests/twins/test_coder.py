@@ -177,12 +177,12 @@ def missing_in(rng: np.random.Generator, shape: Shape, density: float, height: f
     shape=st.tuples(*[st.integers(1, 22)] * 3),
     density=st.sampled_from([0.0, 0.01, 0.3, 0.9]),
     height=st.sampled_from([1.0, 4.0, 300.0]),
-    price=st.sampled_from([0.0, 0.1155, 2.0]),
+    multiplier=st.sampled_from([0.0, 0.1155, 2.0]),
     side=st.sampled_from([0.0, 0.04, 0.2]),
     margin=st.integers(0, 3),
 )
 def test_points_are_chosen_as_the_twin_does(
-    seed: int, shape: Shape, density: float, height: float, price: float, side: float, margin: int
+    seed: int, shape: Shape, density: float, height: float, multiplier: float, side: float, margin: int
 ) -> None:
     rng = np.random.default_rng(seed)
     residual, weight = missing_in(rng, shape, density, height)
@@ -191,9 +191,9 @@ def test_points_are_chosen_as_the_twin_does(
     size = (shape[0] - lo[0], shape[1] - lo[1], shape[2] - lo[2])
     blocks, q = code_of_points.empty_arrays(size)
     for bz in range(blocks.shape[0] - 2):
-        coder.find_blocks(residual, weight, lo, size, 1.5, price, side, blocks, bz)
+        coder.find_blocks(residual, weight, lo, size, 1.5, multiplier, side, blocks, bz)
     np.testing.assert_array_equal(
-        blocks, points.blocks_worth_it(residual, weight, lo, size, 1.5, price, side)
+        blocks, points.blocks_worth_it(residual, weight, lo, size, 1.5, multiplier, side)
     )
 
     wanted = residual.copy()
@@ -203,8 +203,8 @@ def test_points_are_chosen_as_the_twin_does(
     twin = residual.copy(), blocks.copy(), q.copy()
     inner = wanted[lo[0] :, lo[1] :, lo[2] :]
     spent = np.zeros(blocks.shape)
-    count = coder.choose_points(residual, weight, lo, wanted, lo, 1.5, price, side, blocks, q, spent)
-    expected = points.choose(twin[0], weight, lo, inner, 1.5, price, side, twin[1], twin[2])
+    count = coder.choose_points(residual, weight, lo, wanted, lo, 1.5, multiplier, side, blocks, q, spent)
+    expected = points.choose(twin[0], weight, lo, inner, 1.5, multiplier, side, twin[1], twin[2])
     np.testing.assert_array_equal(q, twin[2])
     np.testing.assert_array_equal(residual, twin[0])
     np.testing.assert_allclose(spent, expected, rtol=1e-12)

@@ -235,7 +235,7 @@ def _finished(
         "left_out": finished.empty,
         "there_before": there,
         "slope": job.settings.slope,
-        "mse": finished.mse,
+        "psnr": finished.psnr,
         "seconds": seconds,
     }
     pyramid = finished.size - finished.full_size
@@ -246,7 +246,7 @@ def _finished(
         ("ratio", f"{document['ratio']:.1f}"),
         ("bricks", f"{finished.bricks:,}, of which {finished.empty:,} left out, {there:,} there before"),
         ("slope", f"{job.settings.slope:.5g}"),
-        ("RMS error", f"{finished.mse**0.5:.4g} grey values, noise included"),
+        ("quality", f"PSNR {finished.psnr:.2f} dB, RMS error {finished.mse**0.5:.4g}, noise included"),
         ("time", str(Seconds(seconds))),
     ]
     return Report(document, rows, width=WIDTH)

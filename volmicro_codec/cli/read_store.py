@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FormatError, InputError, QualityError, RemoteError, UsageError
@@ -108,7 +109,7 @@ def info_of_store(name: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         "bricks": record["bricks"],
         "left_out": left_out(array),
         "slope": record["slope"],
-        "mse": record["mse"],
+        "quality": array.quality,
         "software": record["software"],
         "settings": record["settings"],
     }
@@ -125,7 +126,7 @@ def info_of_store(name: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         ("ratio", f"{document['ratio']:.1f}"),
         ("bricks", f"{record['bricks']:,} of {record['brick']}^3 voxels, {left_out(array):,} left out"),
         ("levels", ", ".join(" x ".join(map(str, s)) for s in document["levels"])),
-        ("quality", f"RMS error {record['mse'] ** 0.5:.4g} grey values, noise included"),
+        ("quality", _quality_text(record)),
         ("slope", f"{record['slope']:.5g}"),
         ("software", record["software"]),
     ]
@@ -140,7 +141,7 @@ def info_of_packed(name: str, source: Any) -> tuple[dict[str, Any], list[tuple[s
 
     reader = PackedReader.open(source)
     with open_packed(source) as array:
-        info, record, levels = array.info, array.record, summary(reader)
+        info, record, levels, quality = array.info, array.record, summary(reader), array.quality
     document: dict[str, Any] = {
         "file": name,
         **info_document(info),
@@ -150,7 +151,8 @@ def info_of_packed(name: str, source: Any) -> tuple[dict[str, Any], list[tuple[s
         "format_version": f"{MAJOR}.{reader.header.minor}",
         "root_bytes": reader.header.payload_start,
         "levels": levels,
-        **{key: record[key] for key in ("brick", "bricks", "slope", "mse", "settings") if key in record},
+        **{key: record[key] for key in ("brick", "bricks", "slope", "settings") if key in record},
+        "quality": quality,
         "software": reader.root.software,
     }
     rows = [
@@ -171,12 +173,18 @@ def info_of_packed(name: str, source: Any) -> tuple[dict[str, Any], list[tuple[s
             (f"level {n}", f"{shape} in chunks of {chunk}, {level['coding']}, {bytes_text(level['bytes'])}")
         )
     if "mse" in record:
-        rows.append(("quality", f"RMS error {record['mse'] ** 0.5:.4g} grey values, noise included"))
+        rows.append(("quality", _quality_text(record)))
     if "slope" in record:
         rows.append(("slope", f"{record['slope']:.5g}"))
     if reader.root.software:
         rows.append(("software", reader.root.software))
     return document, rows
+
+
+def _quality_text(record: Mapping[str, Any]) -> str:
+    """What an encode by bricks measured, for people."""
+    said = f"RMS error {record['mse'] ** 0.5:.4g} grey values, noise included"
+    return f"PSNR {record['psnr']:.2f} dB, {said}" if record.get("psnr") is not None else said
 
 
 def _begun(name: str, job: Job) -> tuple[dict[str, Any], list[tuple[str, str]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -75,9 +76,11 @@ class MultiscaleArray(Described):
 
     @property
     def quality(self) -> dict[str, float]:
-        """What was measured of it: "mse", against the original."""
-        found = self.record.get("mse")
-        return {} if found is None else {"mse": float(found)}
+        """What was measured of it against the original: "psnr" of all voxels, in dB."""
+        if "psnr" not in self.record:
+            return {}
+        found = self.record["psnr"]
+        return {"psnr": math.inf if found is None else float(found)}
 
     @property
     def nbytes(self) -> int:

@@ -66,8 +66,8 @@ class Parameters:
         return cls(dc_code, shared[2], shared[3], shared[4])
 
     @property
-    def dc(self) -> float:
-        """Step of the energy amplitude."""
+    def amplitude_step(self) -> float:
+        """Step of the energy amplitude (dc in the spec)."""
         e = self.dc_code << 8
         return coder.power_of_two(e & 0xFFFF) * 2.0 ** ((e >> 16) - 30)
 
@@ -163,7 +163,7 @@ def geometry(steps: I64, classes: I64, shapes: I64) -> tuple[I64, I64, int]:
     return factors, bases, bad
 
 
-def canonical_records(factors: I64, centres: I64, amplitudes: I64, dc: float) -> Records:
+def canonical_records(factors: I64, centres: I64, amplitudes: I64, amplitude_step: float) -> Records:
     """Lattice integers to records: what a decoder makes of them, the same bits everywhere.
 
     Parameters
@@ -174,9 +174,8 @@ def canonical_records(factors: I64, centres: I64, amplitudes: I64, dc: float) ->
         Relative to the brick's centre, in 2^-16 voxel.
     amplitudes : int64 [N]
         Signed energy amplitudes in steps.
-    dc : float
-        The step.
+    amplitude_step : float
     """
     records = np.empty((len(amplitudes), RECORD_BYTES), np.uint8)
-    coder.lattice_records(_whole(factors), _whole(centres), _whole(amplitudes), dc, records)
+    coder.lattice_records(_whole(factors), _whole(centres), _whole(amplitudes), amplitude_step, records)
     return records.reshape(-1).view(RECORD_DTYPE)

@@ -96,10 +96,11 @@ def psnr(original: Array, decoded: Array, peak: float | None = None) -> float:
     for tile in walk(original.shape):
         difference = decoded[tile.core].astype(np.float64) - original[tile.core]
         total += float((difference * difference).sum())
-    return _decibels(peak, total, original.size)
+    return psnr_of(peak, total, original.size)
 
 
-def _decibels(peak: float, squares: float, count: int) -> float:
+def psnr_of(peak: float, squares: float, count: int) -> float:
+    """PSNR in dB of a sum of squared errors of so many voxels; inf where it is 0."""
     return float(np.inf) if squares == 0 else float(10 * np.log10(peak * peak * count / squares))
 
 
@@ -154,8 +155,8 @@ class _Sums:
         background = self.count - self.count_fg
         return {
             "peak": peak,
-            "psnr": _decibels(peak, self.squares, self.count),
-            "psnr_fg": _decibels(peak, self.squares_fg, self.count_fg),
+            "psnr": psnr_of(peak, self.squares, self.count),
+            "psnr_fg": psnr_of(peak, self.squares_fg, self.count_fg),
             "max_error": self.largest,
             "bias": self.error / self.count,
             "bias_fg": self.error_fg / self.count_fg if self.count_fg else 0.0,

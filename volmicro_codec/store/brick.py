@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..encoder.settings import EncodeSettings
 from ..errors import VgmError
+from ..evaluate.tails import tails
 from ..format import VgmReader
 from ..noise_model import NoiseModel
 from ..volume import Volume, VolumeInfo
@@ -50,18 +51,20 @@ def encode_brick(job: Job, number: int, threads: int | None = None) -> Done:
     voxels = np.asarray(job.open().data[(brick.t, brick.c, *around)])
     noise = noise_of(voxels)
     files = []
-    mse = 0.0
+    mse, extremes = 0.0, b""
     for level in range(job.grid.own_levels):
         if level:
             voxels, within, noise = halved(voxels), halved_box(within), noise.halved()
         data, error = encode_box(voxels, within, level, job.info, settings, noise)
-        mse = error if level == 0 else mse
+        if level == 0:
+            mse, extremes = error, tails(voxels[within]).tobytes()
         files.append(b"" if is_fill(data, job.fill) else data)
     # The full grid last: a reader that finds it finds the coarser ones.
     for level in reversed(range(job.grid.own_levels)):
         if files[level]:
             job.place.put(job.grid.key(brick, level), files[level])
-    done = Done(number, tuple(len(f) for f in files), time.monotonic() - began, mse)
+    sizes = tuple(len(f) for f in files)
+    done = Done(number, sizes, time.monotonic() - began, mse, extremes)
     job.place.put(f"{DONE}/{number}", done.to_json())
     return done
 

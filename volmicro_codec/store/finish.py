@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DependencyError, IncompleteError
+from ..evaluate.metrics import psnr_of
+from ..evaluate.tails import peak_of
 from ..io.zarr_output import writing_told
 from ..version import __version__
 from .brick import damage, is_done, slope_on
@@ -32,8 +35,9 @@ class Finished:
         Bytes of all chunks.
     full_size : int
         Of those of the full grid.
-    mse : float
-        Against the input, over all voxels.
+    mse, psnr : float
+        Against the input, over all voxels; the mean PSNR of its images in dB, each of its own peak, inf where
+        nothing is lost.
     """
 
     bricks: int
@@ -41,6 +45,7 @@ class Finished:
     size: int
     full_size: int
     mse: float
+    psnr: float
 
 
 def missing_bricks(job: Job) -> tuple[dict[int, Done], list[int]]:
@@ -93,17 +98,29 @@ def finish(
     if lost:
         raise IncompleteError(f"{job.dest}: {listed(lost)} of {len(job.grid)} bricks missing or damaged")
     sizes = np.array([done[n].sizes for n in range(len(job.grid))], np.int64)
-    voxels = np.array([job.grid.brick(n).voxels for n in range(len(job.grid))], np.float64)
-    mse = np.array([done[n].mse for n in range(len(job.grid))])
-    result = Finished(
-        len(done), int((sizes[:, 0] == 0).sum()), int(sizes.sum()), int(sizes[:, 0].sum()),
-        float((mse * voxels).sum() / voxels.sum()),
-    )  # fmt: skip
+    left_out = int((sizes[:, 0] == 0).sum())
+    size, full_size = int(sizes.sum()), int(sizes[:, 0].sum())
+    result = Finished(len(done), left_out, size, full_size, *quality(job, done))
     with writing_told(job.dest):
         _describe(job, result, sizes, done, runner or Here(), keep_job)
     if not keep_job:
         job.place.remove(FOLDER)
     return result
+
+
+def quality(job: Job, done: dict[int, Done]) -> tuple[float, float]:
+    """Mean squared error over all voxels, and the mean PSNR of the images in dB."""
+    images: dict[tuple[int, int], list[int]] = {}
+    for number in range(len(job.grid)):
+        brick = job.grid.brick(number)
+        images.setdefault((brick.t, brick.c), []).append(number)
+    errors, decibels = [], []
+    for numbers in images.values():
+        voxels = [job.grid.brick(n).voxels for n in numbers]
+        errors.append(float(np.average([done[n].mse for n in numbers], weights=voxels)))
+        peak = peak_of([np.frombuffer(done[n].tails, np.float32) for n in numbers], voxels)
+        decibels.append(psnr_of(peak, errors[-1], 1))
+    return float(np.mean(errors)), float(np.mean(decibels))
 
 
 def listed(numbers: Sequence[int]) -> str:
@@ -185,6 +202,7 @@ def _describe(
         "version": 1, "software": f"volmicro-codec {__version__}", "brick": job.edge,
         "slope": job.settings.slope, "settings": settings, "bricks": result.bricks, "bytes": result.size,
         "bytes_of_full_grid": result.full_size, "mse": result.mse,
+        "psnr": result.psnr if math.isfinite(result.psnr) else None,
         "left_out": [runs(np.flatnonzero(sizes[:, n] == 0).tolist()) for n in range(sizes.shape[1])],
     }  # fmt: skip
     if job.place.get("zarr.json") is None:

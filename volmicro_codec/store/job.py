@@ -155,16 +155,19 @@ class Done:
         That it took.
     mse : float
         Of the full grid.
+    tails : bytes
+        `evaluate.tails` of its voxels, float32.
     """
 
     number: int
     sizes: tuple[int, ...]
     seconds: float
     mse: float
+    tails: bytes
 
     def to_json(self) -> bytes:
         """As bytes that `from_json` reads."""
-        return json.dumps(asdict(self)).encode()
+        return json.dumps({**asdict(self), "tails": self.tails.hex()}).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Done:
@@ -172,8 +175,9 @@ class Done:
         try:
             found: Mapping[str, Any] = json.loads(data)
             return cls(
-                int(found["number"]), tuple(found["sizes"]), float(found["seconds"]), float(found["mse"])
-            )
+                int(found["number"]), tuple(found["sizes"]), float(found["seconds"]), float(found["mse"]),
+                bytes.fromhex(found["tails"]),
+            )  # fmt: skip
         except (ValueError, KeyError, TypeError) as e:
             raise FormatError(f"{DONE}: damaged ({type(e).__name__}: {e})") from e
 

@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..decoder.multiscale import MultiscaleArray
 from ..errors import InputError
+from ..evaluate.metrics import psnr_of
+from ..evaluate.tails import peak_of, tails
 from ..volume import Volume
 from .array import grid_of
 from .grid import Box
@@ -110,7 +110,7 @@ def verify(
     numbers = list(range(len(grid)))
     if count < len(grid):
         numbers = sorted(rng.choice(len(grid), count, replace=False).tolist())
-    samples, tails, sizes = [], [], []
+    samples, parts, sizes = [], [], []
     for n in numbers:
         brick = grid.brick(n)
         box = _part(brick.box, rng)
@@ -118,7 +118,7 @@ def verify(
         after = array.read(box, time=brick.t, channel=brick.c).reshape(before.shape).astype(np.float32)
         error = after - before
         sizes.append(error.size)
-        tails.append(np.quantile(before, np.linspace(0, 1, 4001)))
+        parts.append(tails(before))
         samples.append(
             Compared(
                 n,
@@ -132,7 +132,7 @@ def verify(
         )
         advance(1)
     whole = sum(sizes) == math.prod(array.info.shape)
-    return _concluded(samples, np.array(sizes, float), np.concatenate(tails), len(grid), whole)
+    return _concluded(samples, sizes, peak_of(parts, sizes), len(grid), whole)
 
 
 def _part(box: Box, rng: np.random.Generator) -> Box:
@@ -144,11 +144,7 @@ def _part(box: Box, rng: np.random.Generator) -> Box:
     return out[0], out[1], out[2]
 
 
-def _concluded(
-    samples: list[Compared], sizes: npt.NDArray[Any], values: npt.NDArray[Any], bricks: int, whole: bool
-) -> Verified:
-    low, high = np.percentile(values, [0.01, 99.99])
-    peak = max(float(high - low), 1e-30)
+def _concluded(samples: list[Compared], sizes: list[int], peak: float, bricks: int, whole: bool) -> Verified:
     errors = np.array([s.mse for s in samples])
     mse = float(np.average(errors, weights=sizes))
     spread = 0.0
@@ -156,11 +152,9 @@ def _concluded(
         deviation = float(errors.std(ddof=1)) if len(samples) > 1 else mse
         spread = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2) * deviation / math.sqrt(len(samples))
 
-    def psnr(e: float) -> float:
-        return 10 * math.log10(peak**2 / e) if e > 0 else math.inf
-
     return Verified(
-        bricks, len(samples), whole, peak, psnr(mse), psnr(mse + spread), psnr(max(mse - spread, 0.0)),
+        bricks, len(samples), whole, peak, psnr_of(peak, mse, 1),
+        psnr_of(peak, mse + spread, 1), psnr_of(peak, max(mse - spread, 0.0), 1),
         float(np.average([s.bias for s in samples], weights=sizes)), max(s.max_error for s in samples),
         samples,
     )  # fmt: skip

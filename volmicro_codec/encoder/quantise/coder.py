@@ -212,7 +212,7 @@ class Rounded:
         """
         chunks = []
         decoded = []
-        lattice = replace(self.lattice, dc=FILE_STEP)
+        lattice = replace(self.lattice, amplitude_step=FILE_STEP)
         for level, brick in self.layout.bricks:
             keep = brick.members[self.symbols.amplitudes[brick.members] != 0]
             if not len(keep):
@@ -228,7 +228,7 @@ class Rounded:
             records = records_of(mine, lattice)[coded.order]
             decoded.append((brick, records))
             chunks.append(_chunk(*at, level, codings.LATTICE, brick, records, coded.payload, shape, cutoff))
-        unit = self.lattice.parameters.dc / FILE_STEP
+        unit = self.lattice.parameters.amplitude_step / FILE_STEP
         model = _decoded(decoded)
         return Coded(chunks, Model(model.mu, model.B, model.w * unit), unit)
 

@@ -33,16 +33,16 @@ I64 = npt.NDArray[np.int64]
 Shape3 = tuple[int, int, int]
 
 UNIT = 65536.0
-LEAN = 0.07  # see `_leaned`
+SHRINKAGE = 0.07  # see `_shrunk`
 
 
 @dataclass(frozen=True)
 class Lattice:
-    """The settings of a file's lattice; `dc` is the one distortion knob.
+    """The settings of a file's lattice; `amplitude_step` (dc in the spec) is the one distortion knob.
 
     Attributes
     ----------
-    dc : float
+    amplitude_step : float
         Step of the energy amplitude w * sqrt(I0), I0 = pi^1.5 sqrt(det Sigma), in normalised intensity
         x voxel^1.5; rounded to 2^(n / 256).
     log_ratio, skew_ratio, position_ratio : float
@@ -50,7 +50,7 @@ class Lattice:
         the centre in the primitive's whitened frame; rounded to 2^(n / 32).
     """
 
-    dc: float
+    amplitude_step: float
     log_ratio: float = 2.0 ** (1 / 3)
     skew_ratio: float = 2.0
     position_ratio: float = 2.0 ** (1 / 16)
@@ -58,8 +58,8 @@ class Lattice:
     @property
     def parameters(self) -> Parameters:
         """The same as the file holds it."""
-        if not 0.0 < self.dc < 2.0**29:
-            raise UsageError(f"lattice step dc: expected 0 < dc < 2^29, got {self.dc}")
+        if not 0.0 < self.amplitude_step < 2.0**29:
+            raise UsageError(f"amplitude step: expected a number in 0..2^29, got {self.amplitude_step}")
 
         def code(ratio: float) -> int:
             if not 2.0**-4 <= ratio <= 8.0:
@@ -67,7 +67,7 @@ class Lattice:
             return 128 + round(32.0 * math.log2(ratio))
 
         return Parameters(
-            max(round(256.0 * math.log2(self.dc)), -30 * 256),
+            max(round(256.0 * math.log2(self.amplitude_step)), -30 * 256),
             code(self.log_ratio / math.log(2.0)),
             code(self.skew_ratio),
             code(self.position_ratio),
@@ -154,7 +154,7 @@ def shapes_from_symbols(classes: I64, symbols: I64, lattice: Lattice) -> Shapes:
     return Shapes(classes, symbols, _triangle(factors), _triangle(bases), factors, bases)
 
 
-def _leaned(reals: F64, classes: I64, steps: I64, strength: float) -> F64:
+def _shrunk(reals: F64, classes: I64, steps: I64, strength: float) -> F64:
     """Shape numbers [N, 6] in steps, moved towards what is usual in their class, where codes are short.
 
     With a logistic distribution of spread s (in steps) around m, the sum of squared error (in steps) and
@@ -179,7 +179,7 @@ def _leaned(reals: F64, classes: I64, steps: I64, strength: float) -> F64:
 
 
 def quantise_shape(
-    root: F64, weights: F64, lattice: Lattice, classes: I64 | None = None, lean: float = LEAN
+    root: F64, weights: F64, lattice: Lattice, classes: I64 | None = None, shrinkage: float = SHRINKAGE
 ) -> Shapes:
     """Round covariances.
 
@@ -192,13 +192,13 @@ def quantise_shape(
     lattice : Lattice
     classes : int64 [N], optional
         Classes to use instead.
-    lean : float
+    shrinkage : float
         How far symbols move towards those that cost fewer bits; 0 rounds to the nearest.
     """
     root = np.asarray(root, np.float64)
     parameters = lattice.parameters
     if classes is None:
-        c = np.abs(energy_amplitude(np.asarray(weights, np.float64), root)) / parameters.dc
+        c = np.abs(energy_amplitude(np.asarray(weights, np.float64), root)) / parameters.amplitude_step
         octaves = np.log2(np.maximum(c, 0.5))
         rounded = np.rint(octaves).astype(np.int64)
         classes = np.clip(rounded, 0, MAX_CLASS)
@@ -211,7 +211,7 @@ def quantise_shape(
     reals[:, :3] = logs / steps[:, :1]
     for i, (r, c_) in enumerate(((1, 0), (2, 0), (2, 1))):
         reals[:, 3 + i] = low[:, r, c_] / pivots[:, r] * UNIT / steps[:, 1]
-    symbols = _within(_nearest_even(_leaned(reals, classes, steps, lean)), steps)
+    symbols = _within(_nearest_even(_shrunk(reals, classes, steps, shrinkage)), steps)
     return shapes_from_symbols(classes, symbols, lattice)
 
 
@@ -294,13 +294,15 @@ def quantise_weights(
 def unit_weights(shapes: Shapes, lattice: Lattice) -> F64:
     """Weights [N] of amplitudes of one step."""
     pivots = np.diagonal(shapes.factor, axis1=1, axis2=2)
-    return np.asarray(lattice.parameters.dc / (ROOT_I0 * np.sqrt(pivots.prod(axis=1))))
+    return np.asarray(lattice.parameters.amplitude_step / (ROOT_I0 * np.sqrt(pivots.prod(axis=1))))
 
 
 def records_of(symbols: Symbols, lattice: Lattice) -> Records:
     """The canonical records, in the order of `symbols`; what a decoder sees."""
     centres = _centre_units(symbols.lattice, symbols.shapes.basis_units)
-    return canonical_records(symbols.shapes.factor_units, centres, symbols.amplitudes, lattice.parameters.dc)
+    return canonical_records(
+        symbols.shapes.factor_units, centres, symbols.amplitudes, lattice.parameters.amplitude_step
+    )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Where a file has bytes for more than about a bit a voxel of foreground, a Gaussian of ten numbers costs more
 than the voxels that it describes. There the residual of the fit is quantised voxel by voxel, each integer
-chosen by squared error plus the price of its bits.
+chosen by squared error plus a Lagrange multiplier times its bits.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ Shape3 = tuple[int, int, int]
 SCALE = float(np.float16(0.4))
 """Standard deviation in voxels: a point then has about the integral of a voxel of its height."""
 EDGE = 128
-PRICE = 0.1155
+LAGRANGE_MULTIPLIER = 0.1155
 """Squared steps that a bit may cost: the slope of uniform rounding at high rates, 2 ln 2 / 12."""
 SWEEPS, SWEEPS_TO_THE_END = 4, 12
 """In which points come to make up for what they spill into one another, and where nothing is to be left."""
 
 
-def spill(cutoff: float) -> float:
+def neighbour_response(cutoff: float) -> float:
     """What a point adds to each of the six voxels beside its own, over its height."""
     cut = math.exp(-cutoff / 2.0)
     return (math.exp(-0.5 / SCALE**2) - cut) / (1.0 - cut) if cutoff * SCALE**2 > 1.0 else 0.0
@@ -134,7 +134,7 @@ def choose_points(
     cutoff: float,
     origin: Shape3,
     threads: int = 1,
-    price: float = PRICE,
+    multiplier: float = LAGRANGE_MULTIPLIER,
     code: bool = True,
 ) -> PointChunk | None:
     """Quantise a box of a residual.
@@ -154,9 +154,9 @@ def choose_points(
     cutoff : float
     origin : (z, y, x)
         Voxel of the image that is the residual's first.
-    price : float
+    multiplier : float
         Squared steps that a bit may cost where the weight is 1; at 0 nothing is left of integers (see
-        `allocation.finest_step`) but where the weight is 0.
+        `point_layer.finest_step`) but where the weight is 0.
     code : bool
         Whether the payload is wanted.
 
@@ -168,17 +168,17 @@ def choose_points(
     stored = float(np.float16(step / unit)) if step < unit * 65504.0 else 0.0
     if not stored > 0:
         raise UsageError(f"a step of {step} for points cannot be stored")
-    margin = 1 if price else BLOCK
-    if not price:
+    margin = 1 if multiplier else BLOCK
+    if not multiplier:
         largest = float(np.abs(residual[_around(lo, shape, 0, residual.shape)]).max())
         stored = _exact(stored, largest / unit)
     inverse = 1.0 / (stored * unit)
     blocks, q = empty_arrays(shape)
-    side = spill(cutoff)
-    if price:
+    side = neighbour_response(cutoff)
+    if multiplier:
         run_in_pool(
             threads,
-            lambda bz: coder.find_blocks(residual, weight, lo, shape, inverse, price, side, blocks, bz),
+            lambda bz: coder.find_blocks(residual, weight, lo, shape, inverse, multiplier, side, blocks, bz),
             blocks.shape[0] - 2,
         )
     else:
@@ -200,9 +200,11 @@ def choose_points(
     border = (lo[0] - near[0].start, lo[1] - near[1].start, lo[2] - near[2].start)
     wanted = before.copy()
     if side:
-        coder.sharpen(before, wanted, side, SWEEPS if price else SWEEPS_TO_THE_END)
+        coder.sharpen(before, wanted, side, SWEEPS if multiplier else SWEEPS_TO_THE_END)
     bits = np.zeros(blocks.shape)
-    count = coder.choose_points(residual, weight, lo, wanted, border, inverse, price, side, blocks, q, bits)
+    count = coder.choose_points(
+        residual, weight, lo, wanted, border, inverse, multiplier, side, blocks, q, bits
+    )
     if count == 0:
         return None
     foreseen = HEAD.size + 1 + math.ceil(coder.settle_blocks(blocks, q, bits) / 8.0)

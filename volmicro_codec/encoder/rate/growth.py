@@ -1,10 +1,10 @@
 """How many Gaussians an image gets: greedy rounds until they, and the points, fill their share of the bytes.
 
 Growing by rounds gives the squared error as a function of the count, so the marginal gain g of one more
-Gaussian is known. Rounding with the step dc costs an error per Gaussian that grows with dc^2 and saves
-bytes per Gaussian; both trades are equal near dc = `STEP_OVER_ROOT_GAIN` sqrt(g) (measured on real stacks).
-So the count grows until, rounded with that step, the bytes are used up, or until points (see `allocation`)
-would make better use of them.
+Gaussian is known. Rounding amplitudes with a step costs an error per Gaussian that grows with its square, and
+saves bytes per Gaussian; both trades are equal near a step of `STEP_OVER_ROOT_GAIN` sqrt(g) (measured on real
+stacks). So the count grows until, rounded with that step, the bytes are used up, or until points (see
+`allocation`) would make better use of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from ..quantise.coder import Layout, Rounded, plain_rounding
 from ..quantise.lattice import Lattice
 from ..quantise.resolution import Resolution
 from ..significance import BIT, FITTED, bits_of, step_at_noise
-from .allocation import BYTES_AN_OCTAVE, INDEX_BYTES, Shares, solve_shares
+from .allocation import BYTES_AN_OCTAVE, Allocation, solve_allocation
+from .point_layer import INDEX_BYTES
 
 STEP_OVER_ROOT_GAIN = 0.45
 TYPICAL_BYTES = {"lattice": 5.2, "float16": 19.6, "raw": 22.0}
@@ -151,7 +152,7 @@ class Growth:
     sure : bool
         Whether that is so however well the fit converges.
     loss : float
-        The least `Shares.loss` that was met, infinite without points.
+        The least `Allocation.loss` that was met, infinite without points.
     """
 
     curve: GrowthCurve
@@ -165,8 +166,8 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
     s = plan.schedule
     goal = limited(max(1, int(budget / TYPICAL_BYTES[plan.coding])), plan)
     curve = GrowthCurve()
-    best: tuple[Shares, int] | None = None
-    last: tuple[Shares, int] | None = None
+    best: tuple[Allocation, int] | None = None
+    last: tuple[Allocation, int] | None = None
     large = plan.points and fit.voxel_count > LARGE_IMAGE
     worse, few, step, exhausted, pay = 0, 0, 0.0, False, plan.points
     for k in range(1, 4 * s.rounds + 1):
@@ -191,7 +192,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
         # Where the noise says when to end, points are thought of only once bytes may be short: structure that
         # Gaussians are still to find looks like a case for points.
         if pay and (fit.noise is None or len(fit.model) >= goal / FIRST_SHARE):
-            here = shares_of(fit, curve, plan, budget=budget, guess=step)
+            here = allocation_of(fit, curve, plan, budget=budget, guess=step)
             step = here.step
             # With bytes to spare and no point worth its own, there is none in what better fits leave either.
             pay = fit.noise is None or here.worthwhile or here.size > budget
@@ -249,7 +250,7 @@ def count_settled(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) 
     turns = MOST_TURNS_SLOW if slow else MOST_TURNS
     if slow and plan.effort == "fast":
         return
-    least = shares_of(fit, curve, plan, budget=budget)
+    least = allocation_of(fit, curve, plan, budget=budget)
     for factor in TRIES:
         start = len(fit.model)
         for _ in range(turns):
@@ -259,7 +260,7 @@ def count_settled(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) 
             else:
                 count = limited(int(factor * len(fit.model)), plan) - len(fit.model)
                 fit.grow(max(0, count), 2 * plan.schedule.inner, "more again")
-            here = shares_of(fit, curve, plan, budget=budget, guess=least.step)
+            here = allocation_of(fit, curve, plan, budget=budget, guess=least.step)
             if not here.loss < least.loss - _favoured(fit) * math.log2(factor):
                 fit.state = before
                 break
@@ -283,7 +284,7 @@ def keep(fit: ImageFit, count: int, plan: Plan, stage: str) -> None:
     fit.refit(2 * plan.schedule.inner, stage=stage)
 
 
-def shares_of(
+def allocation_of(
     fit: ImageFit,
     curve: GrowthCurve,
     plan: Plan,
@@ -291,11 +292,11 @@ def shares_of(
     budget: float = 0.0,
     wanted: float = 0.0,
     guess: float = 0.0,
-) -> Shares:
-    """How the fit as it is would best spend bytes on rounding and on points (see `solve_shares`)."""
+) -> Allocation:
+    """How the fit as it is would best spend bytes on rounding and on points (see `solve_allocation`)."""
     layout = layout_of(fit, plan)
     start = step_for(curve.gain(fit.sse, len(fit.model)))
-    return solve_shares(
+    return solve_allocation(
         fit,
         lambda step: cost(plain_rounding(fit.model, Lattice(step), layout)),
         start,

@@ -30,22 +30,12 @@ from ..quantise.coder import (
 from ..quantise.lattice import Lattice
 from ..significance import step_at_noise
 from ..window import to_be_stored
-from .allocation import (
-    FOREGROUND,
-    Layer,
-    Shares,
-    chunks_of,
-    fill,
-    finest_step,
-    layer,
-    loss_of,
-    may_be_few,
-    model_of_points,
-)
+from .allocation import FOREGROUND, Allocation, fill, loss_of
 from .growth import (
     WORSE,
     GrowthCurve,
     Plan,
+    allocation_of,
     balance,
     cost,
     count_settled,
@@ -53,9 +43,9 @@ from .growth import (
     grown_again,
     layout_by_level,
     noise_taken_out,
-    shares_of,
     step_for,
 )
+from .point_layer import Layer, chunks_of, finest_step, layer, may_be_few, model_of_points
 
 MOST_GROUPS = 6
 REFITS = {"fast": Refits(1, 6, 4, 0), "balanced": Refits(2, 4, 3, 2), "best": Refits(6, 8, 6, 4)}
@@ -91,24 +81,24 @@ def least_step(fit: ImageFit) -> float:
 
 def solve_step(model: Model, layout: Layout, plan: Plan, budget: float, start: float) -> float:
     """The smallest step whose plainly rounded symbols take no more than ``budget`` bytes (to 0.3 %)."""
-    low, high, dc = 0.0, math.inf, start
+    low, high, step = 0.0, math.inf, start
     for _ in range(12):
-        size = cost(plain_rounding(model, Lattice(dc), layout))
+        size = cost(plain_rounding(model, Lattice(step), layout))
         if size > budget:
-            low = dc
+            low = step
         else:
-            high = dc
+            high = step
             if size > 0.997 * budget:
                 break
-        guess = dc * (max(size, 1) / budget) ** 1.6
+        guess = step * (max(size, 1) / budget) ** 1.6
         if low > 0 and high < math.inf:
             inside = low * 1.002 < guess < high * 0.998
-            dc = guess if inside else math.sqrt(low * high)
+            step = guess if inside else math.sqrt(low * high)
         else:
-            dc = min(max(guess, dc / 8), dc * 8)
-        if dc < start * 1e-4:
+            step = min(max(guess, step / 8), step * 8)
+        if step < start * 1e-4:
             break
-    return dc if high == math.inf else high
+    return step if high == math.inf else high
 
 
 def code_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
@@ -120,35 +110,35 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     start = math.sqrt(max(fit.sse, 1e-12) / max(1, len(fitted.model))) * 0.35
     slack = RATE_SLACK
     floor = max(start * 0.02, least_step(fit))
-    dc = max(solve_step(fitted.model, layout, plan, budget * slack, start), floor)
+    step = max(solve_step(fitted.model, layout, plan, budget * slack, start), floor)
     best: tuple[int, Coded] | None = None
     for _ in range(4):
         fit.state = fitted
-        rounded = rounding_with_refits(fit, Lattice(dc), layout, refits_for(plan.effort, fit.voxel_count))
+        rounded = rounding_with_refits(fit, Lattice(step), layout, refits_for(plan.effort, fit.voxel_count))
         coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at)
         size = _size(coded, plan)
         if size <= budget and (best is None or size > best[0]):
             best = size, coded
-        if size <= budget and (size >= 0.985 * budget or dc <= floor):
+        if size <= budget and (size >= 0.985 * budget or step <= floor):
             break
         slack *= min(1.1, max(0.9, (0.995 * budget) / max(size, 1)))
-        dc = max(solve_step(fitted.model, layout, plan, budget * slack, dc), floor)
+        step = max(solve_step(fitted.model, layout, plan, budget * slack, step), floor)
     coded = best[1] if best is not None else _trimmed(fit, rounded, budget, plan)
     fit.model = coded.model
     return coded
 
 
-def code_with_points(fit: ImageFit, shares: Shares, budget: float, plan: Plan) -> Coded | None:
+def code_with_points(fit: ImageFit, allocation: Allocation, budget: float, plan: Plan) -> Coded | None:
     """Code a fitted image and give the points what is left of ``budget``; None if nothing is."""
     fitted = fit.state
-    coded = code_with_step(fit, shares.coarser * shares.step, plan)
+    coded = code_with_step(fit, allocation.coarser * allocation.step, plan)
     before = _size(coded, plan)
 
     def taken(found: Layer) -> int:
         chunks = coded.chunks + point_chunks(fit, coded, found, plan)
         return coded.payload + found.payload + plan.index_bytes(chunks) - before
 
-    found = fill(fit, coded.unit, shares.step, budget - before, taken) if before < budget else None
+    found = fill(fit, coded.unit, allocation.step, budget - before, taken) if before < budget else None
     if found is None:
         fit.state = fitted
         return None
@@ -276,9 +266,9 @@ def _with_gaussians(fit: ImageFit, budget: float, plan: Plan) -> Coded:
 def _spend(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> Coded:
     """Code a converged fit in ``budget`` bytes, with points if they are worth theirs."""
     if plan.points and len(fit.model):
-        shares = shares_of(fit, curve, plan, budget=budget)
-        if shares.worthwhile:
-            coded = code_with_points(fit, shares, budget, plan)
+        allocation = allocation_of(fit, curve, plan, budget=budget)
+        if allocation.worthwhile:
+            coded = code_with_points(fit, allocation, budget, plan)
             if coded is not None:
                 return coded
     if plan.coding == "lattice":
@@ -303,14 +293,14 @@ def encode_to_count(fit: ImageFit, count: int, plan: Plan) -> Coded:
     return coded
 
 
-def rounded_with_step(fit: ImageFit, dc: float, plan: Plan, keep_all: bool = False) -> Rounded:
+def rounded_with_step(fit: ImageFit, step: float, plan: Plan, keep_all: bool = False) -> Rounded:
     """Round a fitted image with one step of amplitudes, but none finer than `least_step`."""
-    lattice = Lattice(max(dc, least_step(fit)))
+    lattice = Lattice(max(step, least_step(fit)))
     refits = refits_for(plan.effort, fit.voxel_count)
     return rounding_with_refits(fit, lattice, layout_by_level(fit, plan), refits, keep_all)
 
 
-def code_with_step(fit: ImageFit, dc: float, plan: Plan, keep_all: bool = False) -> Coded:
+def code_with_step(fit: ImageFit, step: float, plan: Plan, keep_all: bool = False) -> Coded:
     """Code a fitted image with one step of amplitudes (codings without a lattice have none).
 
     With ``keep_all`` no Gaussian is rounded to nothing.
@@ -325,7 +315,7 @@ def code_with_step(fit: ImageFit, dc: float, plan: Plan, keep_all: bool = False)
             plan.coding == "raw",
         )
     else:
-        rounded = rounded_with_step(fit, dc, plan, keep_all)
+        rounded = rounded_with_step(fit, step, plan, keep_all)
         coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at, to_be_stored(fit))
     fit.model = coded.model
     return coded

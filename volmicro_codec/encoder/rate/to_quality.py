@@ -12,17 +12,17 @@ import math
 from ..fit.gaussians import Model
 from ..fit.image_fit import ImageFit
 from ..quantise.coder import Coded, Rounded
-from .allocation import Shares, coarsest
+from .allocation import Allocation, coarsest
 from .growth import (
     FEWER,
     MANY_POINTS,
     TYPICAL_BYTES,
     GrowthCurve,
     Plan,
+    allocation_of,
     grown_again,
     keep,
     noise_taken_out,
-    shares_of,
     step_for,
 )
 from .surplus import give_back
@@ -118,9 +118,9 @@ def encode_to_error(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> 
     plan.refine(fit)
     noise_taken_out(fit, plan, 0.0)
     if fewer and len(fit.model):
-        shares = shares_of(fit, curve, plan, wanted=wanted)
-        if shares.worthwhile:
-            return _with_points(fit, shares, wanted, plan)
+        allocation = allocation_of(fit, curve, plan, wanted=wanted)
+        if allocation.worthwhile:
+            return _with_points(fit, allocation, wanted, plan)
     _balance(fit, curve, wanted, plan)
     if plan.coding == "lattice":
         return _with_solved_step(fit, curve, wanted, plan)
@@ -147,14 +147,14 @@ def _grow(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> tuple[Grow
     fit.refit(0, stage="background")
     if fit.residuals.decoded_sse() <= wanted:
         return curve, 0
-    best: tuple[Shares, int] | None = None
+    best: tuple[Allocation, int] | None = None
     worse, step = 0, 0.0
     for k in range(MOST_ROUNDS):
         count = min(count, most)
         added = fit.grow(max(0, count - len(fit.model)), plan.schedule.inner, f"round {k + 1}")
         curve.add(fit)
         if plan.points and len(fit.model):
-            here = shares_of(fit, curve, plan, wanted=wanted, guess=step)
+            here = allocation_of(fit, curve, plan, wanted=wanted, guess=step)
             step = here.step
             if best is None or here.size < best[0].size:
                 best, worse = (here, len(fit.model)), 0
@@ -169,15 +169,15 @@ def _grow(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> tuple[Grow
     return curve, 0
 
 
-def _with_points(fit: ImageFit, shares: Shares, wanted: float, plan: Plan) -> Coded:
+def _with_points(fit: ImageFit, allocation: Allocation, wanted: float, plan: Plan) -> Coded:
     """Code a fitted image with the fewest points found that make it good enough, or as good as it gets."""
-    gaussians = code_with_step(fit, shares.coarser * shares.step, plan)
+    gaussians = code_with_step(fit, allocation.coarser * allocation.step, plan)
     aim, enough, too_much = wanted, 0.0, math.inf  # squared errors of points: found good enough, and not
     good: Coded | None = None
     coded: Coded | None = None
     for _ in range(MOST_AIMS):
         fit.model = gaussians.model
-        found = coarsest(fit, gaussians.unit, shares.step, aim)
+        found = coarsest(fit, gaussians.unit, allocation.step, aim)
         if found is None or not found.chunks:
             break
         coded = with_points(fit, gaussians, found, plan)
@@ -240,25 +240,25 @@ def _with_solved_step(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Pl
     """Round with the coarsest step found with which the decoded voxels are good enough."""
     fitted, floor = fit.state, fit.residuals.decoded_sse()
     finest = least_step(fit)
-    dc = max(step_for(curve.gain(fit.sse, len(fitted.model))), finest)
+    step = max(step_for(curve.gain(fit.sse, len(fitted.model))), finest)
     low, high = 0.0, math.inf
     good: tuple[int, Rounded, Model] | None = None
     coded = Coded([], fitted.model)
     for _ in range(MOST_STEPS):
         fit.state = fitted
-        rounded = rounded_with_step(fit, dc, plan)
+        rounded = rounded_with_step(fit, step, plan)
         coded, model = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at), fit.model
         fit.model = coded.model
         fit.refit(0, stage="coded")
         sse = fit.residuals.decoded_sse()
         if sse <= wanted:
-            low = dc
+            low = step
             if good is None or coded.payload <= good[0]:
                 good = coded.payload, rounded, model
             if sse >= wanted * 10 ** (-WINDOW / 10) or not len(fit.model):
                 break
         else:
-            high = dc
+            high = step
         if floor > 0.99 * wanted and good is None:
             # Even unrounded the fit is hardly good enough: a few more Gaussians, then again.
             fit.state = fitted
@@ -270,12 +270,12 @@ def _with_solved_step(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Pl
         # Rounding adds an error that goes with the square of the step.
         aim = max(wanted * 10 ** (-0.4 * WINDOW / 10), 0.5 * (floor + wanted))
         room, added = max(aim - floor, 1e-4 * wanted), max(sse - floor, 1e-6 * wanted)
-        guess = dc * min(max(math.sqrt(room / added), 0.2), 5.0)
+        guess = step * min(max(math.sqrt(room / added), 0.2), 5.0)
         if low > 0 and high < math.inf and not low * 1.003 < guess < high * 0.997:
             guess = math.sqrt(low * high)
-        if guess < finest and dc <= finest:
+        if guess < finest and step <= finest:
             break
-        dc = max(guess, finest)
+        step = max(guess, finest)
     if good is not None:
         fit.model = good[2]
         coded = give_back(fit, good[1], wanted, 10 ** (-WINDOW / 10), plan.at)

@@ -15,7 +15,8 @@ from volmicro_codec.encoder.pipeline import encode_volume
 from volmicro_codec.encoder.quantise.coder import Coded
 from volmicro_codec.encoder.rate import growth
 from volmicro_codec.encoder.rate import to_bytes as rate
-from volmicro_codec.encoder.rate.allocation import layer, loss_of, model_of_points
+from volmicro_codec.encoder.rate.allocation import loss_of
+from volmicro_codec.encoder.rate.point_layer import layer, model_of_points
 from volmicro_codec.encoder.settings import EncodeSettings
 from volmicro_codec.format import VgmReader, codings
 from volmicro_codec.volume import Volume

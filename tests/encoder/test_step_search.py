@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="the encoder's package imports it")
 
-from volmicro_codec.encoder.rate.crossing import Crossing
+from volmicro_codec.encoder.rate.step_search import StepSearch
 
 
 def tries_until(near: float, quantity, step: float, most: int = 60) -> int:  # type: ignore[no-untyped-def]
     """How many evaluations until the quantity is within ``near`` of 1."""
-    crossing = Crossing()
+    search = StepSearch()
     for k in range(1, most + 1):
         over = quantity(step)
         if abs(over - 1.0) < near:
             return k
-        step = crossing.next(step, over)
+        step = search.next(step, over)
         assert step > 0
         assert math.isfinite(step)
     return most + 1
@@ -48,8 +48,8 @@ def test_a_power_whose_exponent_is_known_takes_one_step() -> None:
 
 def test_a_jump_is_closed_in_on() -> None:
     """No step has the goal: the bracket closes all the same, so that a caller can stop."""
-    crossing, step = Crossing(), 1.0
+    search, step = StepSearch(), 1.0
     for _ in range(60):
-        step = crossing.next(step, 2.0 if step < 3.7 else 0.5)
-    assert crossing.width < 1.01
+        step = search.next(step, 2.0 if step < 3.7 else 0.5)
+    assert search.width < 1.01
     assert step == pytest.approx(3.7, rel=0.01)

@@ -10,7 +10,7 @@ NEAREST = 0.02  # share of a bracket (in logs) that a try keeps off its ends
 
 
 @dataclass
-class Crossing:
+class StepSearch:
     """Tries steps until a quantity over its goal is 1: false position in logarithms, by the Illinois rule
     (Dowell and Jarratt, BIT 11, 168, 1971).
 
