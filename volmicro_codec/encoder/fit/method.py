@@ -24,8 +24,6 @@ class Schedule:
         Relative improvement of the loss under which the final iterations stop.
     growth : float
         Gaussians after a round over those before, where the noise says when to end.
-    cleanings : int
-        How often what is not worth its bits is taken out, at most, and more looked for.
     """
 
     rounds: int
@@ -33,7 +31,6 @@ class Schedule:
     final: int
     tolerance: float
     growth: float = 1.6
-    cleanings: int = 3
 
     def for_size(self, voxel_count: int) -> Schedule:
         """The schedule for an image: small ones, which take seconds, get up to three times the iterations."""
@@ -55,7 +52,7 @@ def spare_time(voxel_count: int) -> float:
 
 
 EFFORTS = {
-    "fast": Schedule(4, 4, 16, 1e-3, growth=2.56, cleanings=1),
+    "fast": Schedule(4, 4, 16, 1e-3, growth=2.56),
     "balanced": Schedule(8, 6, 40, 2e-5),
     "best": Schedule(12, 8, 160, 5e-5),
 }

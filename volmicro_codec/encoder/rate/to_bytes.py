@@ -79,8 +79,10 @@ def least_step(fit: ImageFit) -> float:
     return stored if fit.noise is None else max(stored, step_at_noise(fit.noise, model))
 
 
-def solve_step(model: Model, layout: Layout, plan: Plan, budget: float, start: float) -> float:
-    """The smallest step whose plainly rounded symbols take no more than ``budget`` bytes (to 0.3 %)."""
+def solve_step(model: Model, layout: Layout, plan: Plan, budget: float, start: float, floor: float) -> float:
+    """The smallest step from ``floor`` whose plainly rounded symbols fit ``budget`` bytes (to 0.3 %)."""
+    if cost(plain_rounding(model, Lattice(floor), layout)) <= budget:
+        return floor  # bytes are not short
     low, high, step = 0.0, math.inf, start
     for _ in range(12):
         size = cost(plain_rounding(model, Lattice(step), layout))
@@ -98,7 +100,7 @@ def solve_step(model: Model, layout: Layout, plan: Plan, budget: float, start: f
             step = min(max(guess, step / 8), step * 8)
         if step < start * 1e-4:
             break
-    return step if high == math.inf else high
+    return max(step if high == math.inf else high, floor)
 
 
 def code_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
@@ -110,7 +112,7 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     start = math.sqrt(max(fit.sse, 1e-12) / max(1, len(fitted.model))) * 0.35
     slack = RATE_SLACK
     floor = max(start * 0.02, least_step(fit))
-    step = max(solve_step(fitted.model, layout, plan, budget * slack, start), floor)
+    step = solve_step(fitted.model, layout, plan, budget * slack, start, floor)
     best: tuple[int, Coded] | None = None
     for _ in range(4):
         fit.state = fitted
@@ -122,7 +124,7 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
         if size <= budget and (size >= 0.985 * budget or step <= floor):
             break
         slack *= min(1.1, max(0.9, (0.995 * budget) / max(size, 1)))
-        step = max(solve_step(fitted.model, layout, plan, budget * slack, step), floor)
+        step = solve_step(fitted.model, layout, plan, budget * slack, step, floor)
     coded = best[1] if best is not None else _trimmed(fit, rounded, budget, plan)
     fit.model = coded.model
     return coded
