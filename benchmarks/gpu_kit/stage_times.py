@@ -28,7 +28,7 @@ STAGES = (
     "encoder.job:Job._measure",
     "evaluate.metrics:compare",
     "encoder.image:Image.target",
-    "encoder.image:Image.ends",
+    "encoder.image:Image.saturated",
     "encoder.image:Image.foreground",
     "encoder.fit.blocks:edge_map",
     "encoder.fit.image_fit:ImageFit.refit",
