@@ -271,11 +271,11 @@ def _():
         state = State.begin(there, loss, None)
         told["loss_before"] = float(loss)
         for _ in range(2):
-            state = stepper.trip(state)
+            state = stepper.advance(state)
         sync()
         begun = time.perf_counter()
         for _ in range(trips):
-            state = stepper.trip(state)
+            state = stepper.advance(state)
         asked = time.perf_counter()
         sync()
         ended = time.perf_counter()

@@ -144,7 +144,7 @@ class DeviceRefiner(Refiner):
             )
             begun = State.begin(on_device, block.enter(on_device), extra(on_device) if extra else None)
             looks = Looks(self._cuda.device)
-            state, seen = run(stepper.trip, begun, iterations, looks, enlarge=block.enlarge, report=report)
+            state, seen = run(stepper.advance, begun, iterations, looks, enlarge=block.enlarge, report=report)
             return state.model.to(torch.device("cpu")), seen.loss
 
 
