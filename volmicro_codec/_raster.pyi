@@ -18,7 +18,16 @@ def fill(box: Box, cursor: Any, ids: Any, /) -> None: ...
 def render(box: Box, first: int, last: int, over: bool, room: Any, out: Any, /) -> None: ...
 def jvp(box: Box, first: int, last: int, directions: Any, over: bool, room: Any, out: Any, /) -> None: ...
 def residual(
-    box: Box, first: int, last: int, coarse: Any, target: Any, ends: Any, room: Any, out: Any, squares: Any, /
+    box: Box,
+    first: int,
+    last: int,
+    coarse: Any,
+    target: Any,
+    saturated: Any,
+    room: Any,
+    out: Any,
+    squares: Any,
+    /,
 ) -> None: ...
 def curvature(
     box: Box,
@@ -27,7 +36,7 @@ def curvature(
     directions: Any,
     coarse: Any,
     residual: Any,
-    ends: Any,
+    saturated: Any,
     room: Any,
     squares: Any,
     /,

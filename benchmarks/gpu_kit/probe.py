@@ -182,7 +182,7 @@ kernels_of(every, "all primitives")
 @part("passes over voxels")
 def _():
     a, b, w = (device.array(np.abs(rng.normal(size=shape)).astype(np.float32), np.float32) for _ in range(3))
-    ends = device.array(rng.integers(0, 3, shape), np.uint8)
+    saturated = device.array(rng.integers(0, 3, shape), np.uint8)
     out = xp.empty(shape, np.float32)
     taps = [np.ones(n, np.float32) / n for n in (13, 13, 13)]
     norms = [np.ones(n, np.float32) for n in shape]
@@ -191,11 +191,11 @@ def _():
     told = {
         "dot": ms(lambda: fields.dot(a, b)),
         "energy": ms(lambda: fields.energy(a, b, w, 0.0, out)),
-        "energy_ends": ms(lambda: fields.energy(a, b, w, 0.0, out, ends)),
-        "energy_gradient": ms(lambda: fields.energy(a, b, w, 0.1, out, ends)),
+        "energy_saturated": ms(lambda: fields.energy(a, b, w, 0.0, out, saturated)),
+        "energy_gradient": ms(lambda: fields.energy(a, b, w, 0.1, out, saturated)),
         "metric": ms(lambda: fields.metric(a, w, 0.0, out)),
         "metric_gradient": ms(lambda: fields.metric(a, w, 0.1, out)),
-        "hold": ms(lambda: fields.hold(out, a, ends)),
+        "mask_saturated": ms(lambda: fields.mask_saturated(out, a, saturated)),
         "correlate_13_taps_3_axes": ms(lambda: fields.correlate(a, taps), 3),
         "halve_3_axes": ms(lambda: fields.halve(a, (True, True, True)), 3),
         "peaks": ms(lambda: fields.peaks(smooth, norms, 0.0), 3),
@@ -271,11 +271,11 @@ def _():
         state = State.begin(there, loss, None)
         told["loss_before"] = float(loss)
         for _ in range(2):
-            state = stepper.trip(state)
+            state = stepper.advance(state)
         sync()
         begun = time.perf_counter()
         for _ in range(trips):
-            state = stepper.trip(state)
+            state = stepper.advance(state)
         asked = time.perf_counter()
         sync()
         ended = time.perf_counter()

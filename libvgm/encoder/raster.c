@@ -24,7 +24,7 @@ typedef struct {
 /* What is done in tiles: see raster.h; pointers that do not concern a function are NULL. */
 typedef struct {
     const float *directions, *over, *coarse, *target, *residual;
-    const uint8_t *ends;
+    const uint8_t *saturated;
     float *room, *out, *parts;
     double *squares;
 } tile_work;
@@ -219,17 +219,17 @@ void vgm_fit_jvp(const vgm_fit_box *box, int64_t first, int64_t last, const floa
     best_functions()->jvp(box, first, last, &work);
 }
 
-void vgm_fit_residual(const vgm_fit_box *box, int64_t first, int64_t last, const float *coarse, const float *target, const uint8_t *ends, float *room,
-                      float *out, double *squares)
+void vgm_fit_residual(const vgm_fit_box *box, int64_t first, int64_t last, const float *coarse, const float *target,
+                      const uint8_t *saturated, float *room, float *out, double *squares)
 {
-    tile_work work = {.coarse = coarse, .target = target, .ends = ends, .room = room, .out = out, .squares = squares};
+    tile_work work = {.coarse = coarse, .target = target, .saturated = saturated, .room = room, .out = out, .squares = squares};
     best_functions()->render(box, first, last, &work);
 }
 
 void vgm_fit_curvature(const vgm_fit_box *box, int64_t first, int64_t last, const float *directions, const float *coarse,
-                       const float *residual, const uint8_t *ends, float *room, double *squares)
+                       const float *residual, const uint8_t *saturated, float *room, double *squares)
 {
-    tile_work work = {.directions = directions, .coarse = coarse, .residual = residual, .ends = ends, .room = room, .squares = squares};
+    tile_work work = {.directions = directions, .coarse = coarse, .residual = residual, .saturated = saturated, .room = room, .squares = squares};
     best_functions()->jvp(box, first, last, &work);
 }
 

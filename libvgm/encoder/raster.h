@@ -51,15 +51,15 @@ void vgm_fit_render(const vgm_fit_box *box, int64_t first, int64_t last, int ove
 /* The same of the derivative along directions [n][VGM_FIT_DIRECTION]. */
 void vgm_fit_jvp(const vgm_fit_box *box, int64_t first, int64_t last, const float *directions, int over, float *room, float *out);
 
-/* As vgm_fit_render, less `target`, and 0 where decoding clamps (`ends`, or NULL); the sum of the squares of each tile into squares [tiles].
+/* As vgm_fit_render, less `target`, and 0 where decoding clamps (`saturated`, or NULL); the sum of the squares of each tile into squares [tiles].
  * With `coarse`, of a grid twice as coarse along y and x (see vgm_prolong_yx), on top of its interpolation: tiles are then of even rows and
  * columns. Room: a tile with its pad and (rows / 2 + 7) columns. */
-void vgm_fit_residual(const vgm_fit_box *box, int64_t first, int64_t last, const float *coarse, const float *target, const uint8_t *ends,
+void vgm_fit_residual(const vgm_fit_box *box, int64_t first, int64_t last, const float *coarse, const float *target, const uint8_t *saturated,
                       float *room, float *out, double *squares);
 
 /* The sum of the squares of the derivative, 0 where decoding clamps; `coarse` and the room as for vgm_fit_residual. */
 void vgm_fit_curvature(const vgm_fit_box *box, int64_t first, int64_t last, const float *directions, const float *coarse,
-                       const float *residual, const uint8_t *ends, float *room, double *squares);
+                       const float *residual, const uint8_t *saturated, float *room, double *squares);
 
 /* The moments of `residual` under the Gaussian of each entry of the lists, parts [entries][VGM_FIT_MOMENTS]. */
 void vgm_fit_moments(const vgm_fit_box *box, int64_t first, int64_t last, const float *residual, float *room, float *parts);

@@ -271,16 +271,16 @@ LANES vec NAME(squares)(const float *row, int64_t n, vec sum)
 }
 
 /* model - target, 0 where decoding clamps. */
-PART void NAME(differences)(const float *model, const float *target, const uint8_t *ends, int64_t n, float *out)
+PART void NAME(differences)(const float *model, const float *target, const uint8_t *saturated, int64_t n, float *out)
 {
-    if (ends == NULL || !any(ends, n)) {
+    if (saturated == NULL || !any(saturated, n)) {
         for (int64_t x = 0; x < n; x++)
             out[x] = model[x] - target[x];
         return;
     }
     for (int64_t x = 0; x < n; x++) {
         float difference = model[x] - target[x];
-        int beyond = (ends[x] == VGM_FIT_BLACK && difference < 0.0f) | (ends[x] == VGM_FIT_WHITE && difference > 0.0f);
+        int beyond = (saturated[x] == VGM_FIT_BLACK && difference < 0.0f) | (saturated[x] == VGM_FIT_WHITE && difference > 0.0f);
         out[x] = beyond ? 0.0f : difference;
     }
 }
@@ -340,10 +340,10 @@ static TARGET void NAME(tiles)(const int op, const vgm_fit_box *b, int64_t first
                 float *row = work->room + (z * n[1] + y) * t.stride;
                 int64_t from = origin + z * plane + y * b->shape[2];
                 if (op == RENDER && work->target != NULL)
-                    NAME(differences)(row, work->target + from, work->ends == NULL ? NULL : work->ends + from, n[2], row);
-                if (op == JVP && work->ends != NULL && any(work->ends + from, n[2]))
+                    NAME(differences)(row, work->target + from, work->saturated == NULL ? NULL : work->saturated + from, n[2], row);
+                if (op == JVP && work->saturated != NULL && any(work->saturated + from, n[2]))
                     for (int64_t x = 0; x < n[2]; x++)
-                        row[x] = work->ends[from + x] != 0 && work->residual[from + x] == 0.0f ? 0.0f : row[x];
+                        row[x] = work->saturated[from + x] != 0 && work->residual[from + x] == 0.0f ? 0.0f : row[x];
                 if (work->squares != NULL)
                     sum = NAME(squares)(row, n[2], sum);
                 if (work->out != NULL)

@@ -30,7 +30,7 @@ typedef struct {
     void (*squares)(const vgm_field *a, const vgm_marks *mask, double *all, double *marked);
     void (*subtract)(const vgm_field *a, const vgm_field *b);
     /* 0 where a voxel is at an end and its residual is 0. */
-    void (*hold)(const vgm_field *field, const vgm_field *residual, const vgm_marks *ends);
+    void (*mask_saturated)(const vgm_field *field, const vgm_field *residual, const vgm_marks *saturated);
     /* Planes from z0 of weights (NULL: 1) times the field, less `differences` times its Laplacian inside of the field. */
     void (*metric)(const vgm_field *field, const vgm_field *weights, float differences, int64_t z0, const vgm_field *out);
     /* Planes [z0, z1) of a correlation with symmetric taps, `reach` to either side, along each axis; 0 outside of the block.

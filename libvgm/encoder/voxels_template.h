@@ -188,30 +188,30 @@ TARGET static void NAME(subtract)(const vgm_field *f, const vgm_field *g)
         }
 }
 
-PART lanes NAME(held)(lanes field, lanes residual, lane_marks ends)
+PART lanes NAME(masked)(lanes field, lanes residual, lane_marks saturated)
 {
-    return NAME(without)(field, (ends != 0) & (residual == 0.0f));
+    return NAME(without)(field, (saturated != 0) & (residual == 0.0f));
 }
 
 PART void NAME(hold_piece)(float *f, const float *r, const int32_t *e, int64_t n)
 {
     int64_t x = 0, last = n - LANES;
     for (; x + LANES <= n; x += LANES)
-        NAME(store)(f + x, NAME(held)(NAME(load)(f + x), NAME(load)(r + x), NAME(load_marks)(e + x)));
+        NAME(store)(f + x, NAME(masked)(NAME(load)(f + x), NAME(load)(r + x), NAME(load_marks)(e + x)));
     if (x < n && last >= 0) /* twice does no harm */
-        NAME(store)(f + last, NAME(held)(NAME(load)(f + last), NAME(load)(r + last), NAME(load_marks)(e + last)));
+        NAME(store)(f + last, NAME(masked)(NAME(load)(f + last), NAME(load)(r + last), NAME(load_marks)(e + last)));
     else if (x < n)
-        NAME(store_some)(f, NAME(held)(NAME(load_some)(f, n), NAME(load_some)(r, n), NAME(load_marks)(e)), n);
+        NAME(store_some)(f, NAME(masked)(NAME(load_some)(f, n), NAME(load_some)(r, n), NAME(load_marks)(e)), n);
 }
 
-TARGET static void NAME(hold)(const vgm_field *field, const vgm_field *residual, const vgm_marks *ends)
+TARGET static void NAME(mask_saturated)(const vgm_field *field, const vgm_field *residual, const vgm_marks *saturated)
 {
     int32_t wide[PIECE];
     for (int64_t z = 0; z < field->shape[0]; z++)
         for (int64_t y = 0; y < field->shape[1]; y++)
             for (int64_t x = 0; x < field->shape[2]; x += PIECE) {
                 int64_t n = PIECE_OF(field->shape[2], x);
-                NAME(widen)(NAME(marks)(ends, z, y) + x, n, wide);
+                NAME(widen)(NAME(marks)(saturated, z, y) + x, n, wide);
                 NAME(hold_piece)(NAME(row)(field, z, y) + x, NAME(row)(residual, z, y) + x, wide, n);
             }
 }
@@ -442,5 +442,5 @@ TARGET static double NAME(similarity)(const vgm_field *x, const vgm_field *y, co
 }
 
 static const vgm_voxel_passes NAME(passes) = {
-    NAME(dot), NAME(squares), NAME(subtract), NAME(hold), NAME(metric), NAME(correlate), NAME(supported), NAME(similarity), NAME(largest_square),
+    NAME(dot), NAME(squares), NAME(subtract), NAME(mask_saturated), NAME(metric), NAME(correlate), NAME(supported), NAME(similarity), NAME(largest_square),
 };

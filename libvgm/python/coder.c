@@ -475,20 +475,20 @@ static PyObject *subtract(PyObject *module, PyObject *arguments)
     return answer(&a, done);
 }
 
-static PyObject *hold(PyObject *module, PyObject *arguments)
+static PyObject *mask_saturated(PyObject *module, PyObject *arguments)
 {
     PyObject *o[3];
     arrays a = {.taken = 0};
     vgm_field f, residual;
-    vgm_marks ends;
+    vgm_marks saturated;
     int done = 0;
     (void)module;
     if (!PyArg_ParseTuple(arguments, "OOO", &o[0], &o[1], &o[2]))
         return NULL;
     if (take_field(&a, o[0], "field", WRITTEN, &f, NULL) && take_field(&a, o[1], "residual", 0, &residual, &f) &&
-        take_marks(&a, o[2], "ends", &ends, &f)) {
+        take_marks(&a, o[2], "saturated", &saturated, &f)) {
         Py_BEGIN_ALLOW_THREADS
-        vgm_best_voxel_passes()->hold(&f, &residual, &ends);
+        vgm_best_voxel_passes()->mask_saturated(&f, &residual, &saturated);
         Py_END_ALLOW_THREADS
         done = 1;
     }
@@ -667,7 +667,7 @@ static PyMethodDef methods[] = {
     {"dot", dot, METH_VARARGS, NULL},
     {"squares", squares, METH_VARARGS, NULL},
     {"subtract", subtract, METH_VARARGS, NULL},
-    {"hold", hold, METH_VARARGS, NULL},
+    {"mask_saturated", mask_saturated, METH_VARARGS, NULL},
     {"metric", metric, METH_VARARGS, NULL},
     {"correlate", correlate, METH_VARARGS, NULL},
     {"supported", supported, METH_VARARGS, NULL},

@@ -182,7 +182,7 @@ static PyObject *residual(PyObject *module, PyObject *arguments)
     vgm_fit_box box;
     PyObject *packed, *below, *goal, *cut, *scratch, *result, *sums;
     const float *coarse, *target;
-    const uint8_t *ends;
+    const uint8_t *saturated;
     float *room, *out;
     double *squares;
     long long first, last;
@@ -193,14 +193,14 @@ static PyObject *residual(PyObject *module, PyObject *arguments)
     if (parse_box(packed, &b, &box) && in_box(&box, first, last) &&
         (coarse = take_coarse(&b, below, &box)) != NULL &&
         (target = take_items(&b, goal, product(box.shape), sizeof(float), 0, "target")) != NULL &&
-        (ends = take_items(&b, cut, product(box.shape), 1, OPTIONAL, "ends")) != NULL &&
+        (saturated = take_items(&b, cut, product(box.shape), 1, OPTIONAL, "saturated")) != NULL &&
         (room = take_items(&b, scratch, room_of(&box), sizeof(float), WRITTEN, "room")) != NULL &&
         (out = take_items(&b, result, product(box.shape), sizeof(float), WRITTEN, "out")) != NULL &&
         (squares = take_items(&b, sums, product(box.grid), sizeof(double), WRITTEN, "squares")) != NULL) {
         coarse = below == Py_None ? NULL : coarse;
-        ends = cut == Py_None ? NULL : ends;
+        saturated = cut == Py_None ? NULL : saturated;
         Py_BEGIN_ALLOW_THREADS
-        vgm_fit_residual(&box, first, last, coarse, target, ends, room, out, squares);
+        vgm_fit_residual(&box, first, last, coarse, target, saturated, room, out, squares);
         Py_END_ALLOW_THREADS
         done = 1;
     }
@@ -213,7 +213,7 @@ static PyObject *curvature(PyObject *module, PyObject *arguments)
     vgm_fit_box box;
     PyObject *packed, *table, *below, *left, *cut, *scratch, *sums;
     const float *directions, *coarse, *rest;
-    const uint8_t *ends;
+    const uint8_t *saturated;
     float *room;
     double *squares;
     long long first, last;
@@ -225,13 +225,13 @@ static PyObject *curvature(PyObject *module, PyObject *arguments)
         (directions = take_items(&b, table, VGM_FIT_DIRECTION * count_of(&b), sizeof(float), 0, "directions")) != NULL &&
         (coarse = take_coarse(&b, below, &box)) != NULL &&
         (rest = take_items(&b, left, product(box.shape), sizeof(float), 0, "residual")) != NULL &&
-        (ends = take_items(&b, cut, product(box.shape), 1, OPTIONAL, "ends")) != NULL &&
+        (saturated = take_items(&b, cut, product(box.shape), 1, OPTIONAL, "saturated")) != NULL &&
         (room = take_items(&b, scratch, room_of(&box), sizeof(float), WRITTEN, "room")) != NULL &&
         (squares = take_items(&b, sums, product(box.grid), sizeof(double), WRITTEN, "squares")) != NULL) {
         coarse = below == Py_None ? NULL : coarse;
-        ends = cut == Py_None ? NULL : ends;
+        saturated = cut == Py_None ? NULL : saturated;
         Py_BEGIN_ALLOW_THREADS
-        vgm_fit_curvature(&box, first, last, directions, coarse, rest, ends, room, squares);
+        vgm_fit_curvature(&box, first, last, directions, coarse, rest, saturated, room, squares);
         Py_END_ALLOW_THREADS
         done = 1;
     }

@@ -17,10 +17,10 @@ def field(shape: tuple[int, int, int], seed: int = 0) -> Any:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def clamped_difference(model: Any, target: Any, ends: Any) -> Any:
+def clamped_difference(model: Any, target: Any, saturated: Any) -> Any:
     """What is no error where decoding clamps is 0."""
     d = model - target
-    return np.where(((ends == 1) & (d < 0)) | ((ends == 2) & (d > 0)), np.float32(0), d)
+    return np.where(((saturated == 1) & (d < 0)) | ((saturated == 2) & (d > 0)), np.float32(0), d)
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, (70, 70, 70)])
@@ -45,7 +45,7 @@ def test_the_metric_is_that_of_weights_and_differences(
     assert (f.astype(np.float64) * got).sum() == pytest.approx(loss, rel=1e-5)
 
 
-def ends_of(shape: tuple[int, int, int]) -> Any:
+def saturated_of(shape: tuple[int, int, int]) -> Any:
     return np.random.default_rng(5).integers(0, 3, shape).astype(np.uint8)
 
 
@@ -60,12 +60,12 @@ def test_the_energy_is_the_loss_of_what_is_left(
     target, weights = (device.array(v, np.float32) if on else None for v, on in ((t, aimed), (w, weighted)))
     on_device = device.array(f.copy(), np.float32)
     out = device.xp.empty(shape, np.float32) if lam else on_device
-    ends = ends_of(shape) if clamped else None
-    given = None if ends is None else device.array(ends, np.uint8)
+    saturated = saturated_of(shape) if clamped else None
+    given = None if saturated is None else device.array(saturated, np.uint8)
     got = float(Fields(device).energy(on_device, target, weights, lam, out, given))
     r = f - t if aimed else f
-    if ends is not None:
-        r = clamped_difference(f, t, ends)
+    if saturated is not None:
+        r = clamped_difference(f, t, saturated)
     assert (device.host(out) == r).all()
     want = (r.astype(np.float64) ** 2 * (w if weighted else 1)).sum()
     want += lam * sum((np.diff(r.astype(np.float64), axis=k) ** 2).sum() for k in range(3))
@@ -74,11 +74,13 @@ def test_the_energy_is_the_loss_of_what_is_left(
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_held_voxels_are_the_cpus(device: Any, shape: tuple[int, int, int]) -> None:
-    ends, want = ends_of(shape), field(shape, 1)
-    residual = clamped_difference(field(shape), field(shape, 2), ends)
+    saturated, want = saturated_of(shape), field(shape, 1)
+    residual = clamped_difference(field(shape), field(shape, 2), saturated)
     on_device = device.array(want.copy(), np.float32)
-    Fields(device).hold(on_device, device.array(residual, np.float32), device.array(ends, np.uint8))
-    voxels.hold(want, residual, ends, 1)
+    Fields(device).mask_saturated(
+        on_device, device.array(residual, np.float32), device.array(saturated, np.uint8)
+    )
+    voxels.mask_saturated(want, residual, saturated, 1)
     assert (device.host(on_device) == want).all()
 
 

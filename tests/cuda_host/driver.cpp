@@ -115,7 +115,7 @@ const std::map<std::string, Kernel> KERNELS = {
     {"dot", kernel(fields::dot)},
     {"energy", kernel(fields::energy)},
     {"metric", kernel(fields::metric)},
-    {"hold", kernel(fields::hold)},
+    {"mask_saturated", kernel(fields::mask_saturated)},
     {"correlate", kernel(fields::correlate)},
     {"halve", kernel(fields::halve)},
     {"peaks", kernel(fields::peaks)},

@@ -55,13 +55,13 @@ def block(
     origin = np.zeros(3)
     target = raster.render(raster.pack(true.mu.numpy(), covariance(true), true.w.numpy(), SHAPE))
     weights = np.random.default_rng(1).uniform(0.5, 2, SHAPE).astype(np.float32) if weighted else None
-    ends = None
+    saturated = None
     if clipped:
         low, high = 0.02, 0.3
-        ends = ((target <= low) * voxels.BLACK + (target >= high) * voxels.WHITE).astype(np.uint8)
-        assert (np.bincount(ends.ravel(), minlength=3) > 50).all()
+        saturated = ((target <= low) * voxels.BLACK + (target >= high) * voxels.WHITE).astype(np.uint8)
+        assert (np.bincount(saturated.ravel(), minlength=3) > 50).all()
         target = np.clip(target, low, high)
-    return Block(origin, target, weights, gradient, ends)
+    return Block(origin, target, weights, gradient, saturated)
 
 
 @pytest.mark.parametrize("clipped", [False, True])
@@ -84,8 +84,8 @@ def test_refits_take_the_same_way_as_on_the_cpu(
     assert torch.allclose(a.mu, b.mu, atol=0.02)
     assert b.mu.device.type == "cpu"
     if clipped:
-        np.testing.assert_array_equal(on_device.residual[given.ends == voxels.BLACK] >= 0, True)
-        np.testing.assert_array_equal(on_device.residual[given.ends == voxels.WHITE] <= 0, True)
+        np.testing.assert_array_equal(on_device.residual[given.saturated == voxels.BLACK] >= 0, True)
+        np.testing.assert_array_equal(on_device.residual[given.saturated == voxels.WHITE] <= 0, True)
 
 
 def test_the_residual_that_is_left_belongs_to_the_model(device: Any) -> None:  # noqa: F811

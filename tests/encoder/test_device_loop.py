@@ -107,7 +107,7 @@ def by_the_loop(
         voxels, CUTOFF, FLOOR, refiner.max_sigma, shapes, free, iterations, tolerance, extra
     )  # fmt: skip
     begun = State.begin(model, voxels.loss, extra(model) if extra else None)
-    state, seen = run(stepper.trip, begun, iterations, HostLooks(), enlarge=never)  # type: ignore[arg-type]
+    state, seen = run(stepper.advance, begun, iterations, HostLooks(), enlarge=never)  # type: ignore[arg-type]
     return state.model, seen.loss, voxels
 
 
@@ -184,7 +184,7 @@ def test_the_loss_never_rises_and_every_iteration_is_reported(flatter: float) ->
     refiner = Refiner(block, raster, noise_floor=FLOOR)
     voxels, seen = OnHost(refiner, model), []
     stepper = Stepper(voxels, CUTOFF, FLOOR, MAX_SIGMA, True, None, 11, 0.0, None)
-    run(stepper.trip, State.begin(model, voxels.loss, None), 11, HostLooks(), enlarge=never,  # type: ignore[arg-type]
+    run(stepper.advance, State.begin(model, voxels.loss, None), 11, HostLooks(), enlarge=never,  # type: ignore[arg-type]
         report=lambda it, loss: seen.append((it, loss)))  # fmt: skip
     assert [it for it, _ in seen] == list(range(11))
     assert (np.diff([loss for _, loss in seen]) <= 0).all()
@@ -218,7 +218,7 @@ def test_adam_without_branches_takes_the_steps_of_adam_with_them(name: str) -> N
         voxels, CUTOFF, FLOOR, MAX_SIGMA, True, free, iterations, given.get("tolerance", 0.0), extra, rate
     )
     begun = AdamState.begin(model, voxels.loss, extra(model) if extra else None)
-    state, seen = run(stepper.trip, begun, iterations, HostLooks(), enlarge=never)  # type: ignore[arg-type]
+    state, seen = run(stepper.advance, begun, iterations, HostLooks(), enlarge=never)  # type: ignore[arg-type]
     assert seen.loss == pytest.approx(want_loss, rel=1e-9)
     assert seen.count == len(told)
     for field in ("mu", "B", "w"):

@@ -243,7 +243,7 @@ def test_a_trip_reads_no_number_of_any_device(columns: slice | None, penalties: 
     state: Any = (State if optimizer == "cg" else AdamState).begin(model, loss, first)
     with OneDevice() as operations, OnlySlices():
         for _ in range(3):
-            state = stepper.trip(state)
+            state = stepper.advance(state)
         numbers = state.numbers()
     assert numbers.shape == (6,)
     # Each costs the host microseconds (`device_loop` says how many there are).
@@ -284,12 +284,12 @@ def test_no_trip_waits_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         state = State.begin(on_device, block.enter(on_device), extra(on_device))
         before = float(state.total)
         for _ in range(2):  # compiles kernels, opens libraries
-            state = stepper.trip(state)
+            state = stepper.advance(state)
         monkeypatch.setattr(raster.device, "host", None)
         torch.cuda.set_sync_debug_mode("error")
         try:
             for _ in range(20):
-                state = stepper.trip(state)
+                state = stepper.advance(state)
         finally:
             torch.cuda.set_sync_debug_mode("default")
         assert float(state.total) < before

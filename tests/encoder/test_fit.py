@@ -345,7 +345,7 @@ def clipped(shape=SHAPE, offset=0):
 
 def test_what_decoding_cuts_off_is_not_fitted(monkeypatch):
     aware = greedy(fit_of(clipped()), [10, 20, 30])
-    monkeypatch.setattr(image.Image, "ends", lambda *_: None)
+    monkeypatch.setattr(image.Image, "saturated", lambda *_: None)
     unaware = greedy(fit_of(clipped()), [10, 20, 30])
     assert aware.residuals.decoded_sse() < 0.3 * unaware.residuals.decoded_sse()
     # What is beyond the ends at voxels that are not is charged all the same, so that it comes back.
@@ -355,8 +355,8 @@ def test_what_decoding_cuts_off_is_not_fitted(monkeypatch):
 def test_an_image_without_ends_is_fitted_as_if_there_were_none(monkeypatch):
     raised = greedy(fit_of(clipped(offset=7)), [10, 20], final=5)
     as_floats = greedy(fit_of(clipped(offset=7).astype(np.float32)), [10, 20], final=5)
-    assert raised.image.ends(raised.blocks.parts[0].domain) is None
-    assert as_floats.image.ends(raised.blocks.parts[0].domain) is None
+    assert raised.image.saturated(raised.blocks.parts[0].domain) is None
+    assert as_floats.image.saturated(raised.blocks.parts[0].domain) is None
     assert torch.equal(raised.model.mu, as_floats.model.mu)
     assert raised.sse == as_floats.sse
 
@@ -365,15 +365,19 @@ def test_the_ends_are_where_voxels_are_black_and_white():
     for dtype in (np.uint8, np.uint16):
         v = np.full((4, 5, 6), 9, dtype)
         v[1, 2, 3], v[2, 2, 4] = 0, np.iinfo(dtype).max
-        ends = fit_of(v).image.ends((slice(1, 4), slice(0, 5), slice(3, 6)))
-        assert ends.dtype == np.uint8
-        assert (ends[0, 2, 0], ends[1, 2, 1], np.count_nonzero(ends)) == (voxels.BLACK, voxels.WHITE, 2)
-        assert fit_of(v).image.ends((slice(3, 4), slice(0, 5), slice(0, 6))) is None
+        saturated = fit_of(v).image.saturated((slice(1, 4), slice(0, 5), slice(3, 6)))
+        assert saturated.dtype == np.uint8
+        assert (saturated[0, 2, 0], saturated[1, 2, 1], np.count_nonzero(saturated)) == (
+            voxels.BLACK,
+            voxels.WHITE,
+            2,
+        )
+        assert fit_of(v).image.saturated((slice(3, 4), slice(0, 5), slice(0, 6))) is None
 
 
 def test_what_decoding_cuts_off_is_not_fitted_in_blocks_either(monkeypatch):
     two = greedy(blocks_of(monkeypatch, clipped(LONG), math.prod(LONG) // 2, 8), [10, 20, 30])
-    monkeypatch.setattr(image.Image, "ends", lambda *_: None)
+    monkeypatch.setattr(image.Image, "saturated", lambda *_: None)
     unaware = greedy(blocks_of(monkeypatch, clipped(LONG), math.prod(LONG) // 2, 8), [10, 20, 30])
     assert len(two.blocks.parts) == 2
     assert two.residuals.decoded_sse() < 0.4 * unaware.residuals.decoded_sse()

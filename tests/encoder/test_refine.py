@@ -30,11 +30,11 @@ ORIGIN = np.array([5.0, -3.0, 2.0])
 
 
 def refiner_of(target, weights=None, gradient=0.0, clipped=False, origin=ORIGIN):
-    ends = None
+    saturated = None
     if clipped:
-        ends = ((target <= LOW) * voxels.BLACK + (target >= HIGH) * voxels.WHITE).astype(np.uint8)
+        saturated = ((target <= LOW) * voxels.BLACK + (target >= HIGH) * voxels.WHITE).astype(np.uint8)
         target = np.clip(target, LOW, HIGH)
-    block = Block(origin, target, weights, gradient, ends)
+    block = Block(origin, target, weights, gradient, saturated)
     return Refiner(block, CpuRasteriser(CUTOFF, 1), noise_floor=1e-3)
 
 
@@ -88,8 +88,8 @@ def test_what_is_beyond_the_ends_is_no_error():
     want = np.clip(sum_, np.where(target <= LOW, LOW, -9), np.where(target >= HIGH, HIGH, 9)) - r.block.target
     np.testing.assert_allclose(r.residual, want, atol=1e-5)
     assert loss == pytest.approx(0.5 * (want.astype(np.float64) ** 2).sum(), rel=1e-4)
-    assert ((r.residual == 0) & (r.block.ends == voxels.BLACK)).sum() > 50
-    assert ((r.residual == 0) & (r.block.ends == voxels.WHITE)).sum() > 5
+    assert ((r.residual == 0) & (r.block.saturated == voxels.BLACK)).sum() > 50
+    assert ((r.residual == 0) & (r.block.saturated == voxels.WHITE)).sum() > 5
 
 
 def test_what_is_taken_off_the_target_moves_no_end():

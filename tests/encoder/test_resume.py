@@ -117,10 +117,10 @@ def test_a_run_that_fails_leaves_nothing(tmp_path, monkeypatch):
 
 def test_of_two_runs_to_one_target_the_second_leaves_the_firsts_alone(tmp_path):
     real, key = tmp_path / "a.vgm", bytes(KEY_BYTES)
-    with journals.journal(real, key) as first:
+    with journals.open_journal(real, key) as first:
         assert first is not None
         first.keep("step", [np.arange(3)])
-        with journals.journal(real, key) as second:
+        with journals.open_journal(real, key) as second:
             assert second is None
         assert (tmp_path / LEFT).exists()
     assert not (tmp_path / LEFT).exists()

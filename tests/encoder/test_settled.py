@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="fits run on torch")
 
 from tests.encoder.fits import fit_of, gaussians, rendered
 from volmicro_codec.encoder.rate import growth
-from volmicro_codec.encoder.rate.growth import FAVOURED, GrowthCurve, count_settled
+from volmicro_codec.encoder.rate.growth import FAVOURED, GrowthCurve, adjust_count
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_a_count_that_nothing_betters_stays_as_it_is(monkeypatch, plan):
     fit = fitted()
     before = fit.model.clone()
     losing(monkeypatch, lambda n: abs(n - len(before)))
-    count_settled(fit, GrowthCurve(), 1e4, plan)
+    adjust_count(fit, GrowthCurve(), 1e4, plan)
     assert len(fit.model) == len(before)
     assert (fit.model.w == before.w).all()
     assert (fit.model.mu == before.mu).all()
@@ -54,7 +54,7 @@ def test_fewer_are_taken_while_they_lose_next_to_nothing(monkeypatch, plan):
     fit = fitted()
     start = len(fit.model)
     losing(monkeypatch, lambda n: 0.5 * FAVOURED * math.log2(start / n) if n > 0.3 * start else 9.0)
-    count_settled(fit, GrowthCurve(), 1e4, plan)
+    adjust_count(fit, GrowthCurve(), 1e4, plan)
     assert 0.3 * start < len(fit.model) < 0.5 * start  # two turns of 0.6, and not a third
     assert plan.refined == [len(fit.model)]
 
@@ -63,6 +63,6 @@ def test_more_are_taken_where_they_clearly_pay(monkeypatch, plan):
     fit = fitted()
     start = len(fit.model)
     losing(monkeypatch, lambda n: -1.0 * (n - start) / start)
-    count_settled(fit, GrowthCurve(), 1e4, plan)
+    adjust_count(fit, GrowthCurve(), 1e4, plan)
     assert len(fit.model) > start
     assert plan.refined == [len(fit.model)]

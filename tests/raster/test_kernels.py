@@ -32,12 +32,14 @@ def directions(n, seed):
     return np.random.default_rng(seed).normal(scale=0.05, size=(n, 10)).astype(np.float32)
 
 
-def ends_of(shape=SHAPE):
+def saturated_of(shape=SHAPE):
     return np.random.default_rng(9).choice(np.array([0, 1, 2], np.uint8), shape, p=[0.6, 0.2, 0.2])
 
 
-def clamped(difference, ends):
-    return np.where(((ends == 1) & (difference < 0)) | ((ends == 2) & (difference > 0)), 0, difference)
+def clamped(difference, saturated):
+    return np.where(
+        ((saturated == 1) & (difference < 0)) | ((saturated == 2) & (difference > 0)), 0, difference
+    )
 
 
 @pytest.fixture(params=SCENES)
@@ -77,25 +79,25 @@ def test_the_moments_are_those_of_their_twin(scene, raster):
     assert worst(found, twin.moments(scene[0], scene[1], residual), 0) < tolerance(raster)
 
 
-@pytest.mark.parametrize("ends", [None, ends_of()], ids=["open", "clamped"])
-def test_the_residual_is_the_sum_less_the_target_and_its_squares(scene, raster, ends):
+@pytest.mark.parametrize("saturated", [None, saturated_of()], ids=["open", "clamped"])
+def test_the_residual_is_the_sum_less_the_target_and_its_squares(scene, raster, saturated):
     packed, target = raster.pack(*scene, SHAPE), field(6)
     expected = raster.render(packed) - target
-    if ends is not None:
-        expected = clamped(expected, ends)
+    if saturated is not None:
+        expected = clamped(expected, saturated)
     out = np.empty(SHAPE, np.float32)
-    squares = raster.residual(packed, target, ends, out)
+    squares = raster.residual(packed, target, saturated, out)
     np.testing.assert_allclose(out, expected, atol=1e-6)
     assert squares == pytest.approx(float((expected.astype(np.float64) ** 2).sum()), rel=1e-6)
 
 
-@pytest.mark.parametrize("ends", [None, ends_of()], ids=["open", "clamped"])
-def test_the_curvature_is_the_derivatives_squares(scene, raster, ends):
-    packed, table, residual = raster.pack(*scene, SHAPE), directions(25, 4), clamped(field(7), ends_of())
+@pytest.mark.parametrize("saturated", [None, saturated_of()], ids=["open", "clamped"])
+def test_the_curvature_is_the_derivatives_squares(scene, raster, saturated):
+    packed, table, residual = raster.pack(*scene, SHAPE), directions(25, 4), clamped(field(7), saturated_of())
     expected = raster.jvp(packed, table).astype(np.float64)
-    if ends is not None:
-        expected[(ends != 0) & (residual == 0)] = 0
-    found = raster.curvature(packed, table, residual, ends)
+    if saturated is not None:
+        expected[(saturated != 0) & (residual == 0)] = 0
+    found = raster.curvature(packed, table, residual, saturated)
     assert found == pytest.approx(float((expected**2).sum()), rel=1e-5)
 
 
@@ -112,8 +114,8 @@ def test_nothing_is_left_of_what_was_in_the_buffers_before(raster):
 def everything(raster, scene):
     """A digest of all results."""
     packed, table, out = raster.pack(*scene, SHAPE), directions(25, 4), np.empty(SHAPE, np.float32)
-    sums = raster.residual(packed, field(6), ends_of(), out)
-    curvature = raster.curvature(packed, table, out, ends_of())
+    sums = raster.residual(packed, field(6), saturated_of(), out)
+    curvature = raster.curvature(packed, table, out, saturated_of())
     parts = [raster.render(packed), raster.jvp(packed, table), raster.vjp_moments(packed, field(5)), out]
     parts += [np.array([sums, curvature])]
     return hashlib.sha256(b"".join(p.tobytes() for p in parts)).hexdigest()

@@ -235,12 +235,12 @@ def test_sums_are_those_of_the_twin_to_the_last_bit(shape: Shape) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_differences_and_what_is_held_are_those_of_numpy(shape: Shape) -> None:
     a, b = np.round(field(shape), 1), np.round(field(shape, 1), 1)
-    ends = np.random.default_rng(3).integers(0, 3, shape).astype(np.uint8)
+    saturated = np.random.default_rng(3).integers(0, 3, shape).astype(np.uint8)
     left, held = a.copy(), b.copy()
     coder.subtract(left, b)
     np.testing.assert_array_equal(left, a - b)
-    coder.hold(held, left, ends)
-    np.testing.assert_array_equal(held, np.where((ends != 0) & (left == 0), 0, b))
+    coder.mask_saturated(held, left, saturated)
+    np.testing.assert_array_equal(held, np.where((saturated != 0) & (left == 0), 0, b))
 
 
 @pytest.mark.parametrize("differences", [0.0, 0.7])
@@ -340,7 +340,7 @@ def test_passes_are_the_same_for_all_instructions() -> None:
             coder.metric(a, w, 0.7, 0, metric)
             coder.correlate(a, (z, y, x), 0, shape[0], smooth)
             coder.subtract(left, b)
-            coder.hold(held, left, marks)
+            coder.mask_saturated(held, left, marks)
             sums = coder.dot(a, b), coder.squares(a, marks)
             support = np.empty(shape, np.uint8)
             coder.supported(a, np.abs(b) + np.float32(0.1), (3, 5, 5), 90.0, 0, support)

@@ -31,28 +31,28 @@ dot(const float* __restrict__ a, const float* __restrict__ b, i64 n, double* __r
     block_sum(sum, parts);
 }
 
-// What is left at a voxel: field - target (null for 0), 0 where ends (null for none) says that decoding cuts it off:
+// What is left at a voxel: field - target (null for 0), 0 where saturated (null for none) says that decoding cuts it off:
 // 1 is black, below which all is black; 2 is white.
 __device__ __forceinline__ float left_at(const float* field, const float* __restrict__ target,
-                                         const unsigned char* __restrict__ ends, i64 at) {
+                                         const unsigned char* __restrict__ saturated, i64 at) {
     float r = target ? field[at] - target[at] : field[at];
-    if (ends && ((ends[at] == 1 && r < 0.0f) || (ends[at] == 2 && r > 0.0f))) r = 0.0f;
+    if (saturated && ((saturated[at] == 1 && r < 0.0f) || (saturated[at] == 2 && r > 0.0f))) r = 0.0f;
     return r;
 }
 
 // Twice the loss of r, what is left of the field (see above), and r: sum of weights (null for 1) r r, and of lambda times the
 // squares of its differences along each axis. Blocks of 256, any number.
-//   all float32 [z, y, x], ends uint8; out (null for none) takes r, and may be field where lambda is 0; parts float64 [gridDim.x], to
+//   all float32 [z, y, x], saturated uint8; out (null for none) takes r, and may be field where lambda is 0; parts float64 [gridDim.x], to
 //   be added in order.
 extern "C" __global__ void __launch_bounds__(256)
-energy(const float* field, const float* __restrict__ target, const unsigned char* __restrict__ ends,
+energy(const float* field, const float* __restrict__ target, const unsigned char* __restrict__ saturated,
        const float* __restrict__ weights, float lambda, i64 nz, i64 ny, i64 nx, float* out,
        double* __restrict__ parts) {
     i64 first, stop;
     my_run(nz * ny * nx, &first, &stop);
     double sum = 0.0;
     for (i64 at = first + threadIdx.x; at < stop; at += 256) {
-        float here = left_at(field, target, ends, at);
+        float here = left_at(field, target, saturated, at);
         sum += (double)(weights ? weights[at] * here : here) * (double)here;
         if (lambda != 0.0f) {
             const i64 place[3] = {at / (ny * nx), at / nx % ny, at % nx}, size[3] = {nz, ny, nx};
@@ -60,7 +60,7 @@ energy(const float* field, const float* __restrict__ target, const unsigned char
 #pragma unroll
             for (int k = 0; k < 3; k++) {
                 if (place[k] + 1 >= size[k]) continue;
-                float rise = left_at(field, target, ends, at + stride[k]) - here;
+                float rise = left_at(field, target, saturated, at + stride[k]) - here;
                 sum += (double)(lambda * rise) * (double)rise;
             }
         }
@@ -89,12 +89,12 @@ metric(const float* __restrict__ field, const float* __restrict__ weights, float
     out[at] = value;
 }
 
-// Sets a field float32 [n] to 0 where a voxel is at an end (ends uint8 [n] is not 0) and the residual float32 [n] there
+// Sets a field float32 [n] to 0 where a voxel is at an end (saturated uint8 [n] is not 0) and the residual float32 [n] there
 // is 0: cut off. One thread a voxel, blocks of 256.
 extern "C" __global__ void __launch_bounds__(256)
-hold(const float* __restrict__ residual, const unsigned char* __restrict__ ends, i64 n, float* __restrict__ field) {
+mask_saturated(const float* __restrict__ residual, const unsigned char* __restrict__ saturated, i64 n, float* __restrict__ field) {
     i64 at = (i64)blockIdx.x * blockDim.x + threadIdx.x;
-    if (at < n && ends[at] && residual[at] == 0.0f) field[at] = 0.0f;
+    if (at < n && saturated[at] && residual[at] == 0.0f) field[at] = 0.0f;
 }
 
 // Correlation along one axis with taps float32 [2 radius + 1]; zero outside. One thread a voxel, blocks of 256.

@@ -31,20 +31,20 @@ class Fields:
             return parts.sum(keepdims=True).reshape(())
 
     def energy(
-        self, field: Any, target: Any, weights: Any, lam: float, out: Any = None, ends: Any = None
+        self, field: Any, target: Any, weights: Any, lam: float, out: Any = None, saturated: Any = None
     ) -> Any:
         """<r, metric of r> for r = ``field`` - ``target`` (None for 0), float64 [] of the device: one pass.
 
-        r is 0 where ``ends`` (uint8 [Z, Y, X], None for nowhere; as in `conjugate_gradient.Block`) says that
-        decoding cuts it off. ``weights`` and ``lam`` as in `metric`. ``out`` takes r; it may be ``field``
-        where ``lam`` is 0.
+        r is 0 where ``saturated`` (uint8 [Z, Y, X], None for nowhere; as in `conjugate_gradient.Block`) says
+        that decoding cuts it off. ``weights`` and ``lam`` as in `metric`. ``out`` takes r; it may be
+        ``field`` where ``lam`` is 0.
         """
         if lam and out is field:
             raise ValueError("differences need the field as it was: another array for out")
         d = self.device
         with d.active():
             parts = d.xp.empty(min(_DOT_BLOCKS, self._blocks(field.size)), np.float64)
-            given = (field, target, ends, weights, np.float32(lam), *(np.int64(n) for n in field.shape))
+            given = (field, target, saturated, weights, np.float32(lam), *(np.int64(n) for n in field.shape))
             d.launch("energy", len(parts), _THREADS, *given, out, parts)
             return parts.sum(keepdims=True).reshape(())
 
@@ -60,10 +60,12 @@ class Fields:
         d.launch("metric", self._blocks(field.size), _THREADS, field, weights, np.float32(lam), *sizes, out)
         return out
 
-    def hold(self, field: Any, residual: Any, ends: Any) -> None:
-        """As `encoder.voxels.hold`."""
+    def mask_saturated(self, field: Any, residual: Any, saturated: Any) -> None:
+        """As `encoder.voxels.mask_saturated`."""
         n = field.size
-        self.device.launch("hold", self._blocks(n), _THREADS, residual, ends, np.int64(n), field)
+        self.device.launch(
+            "mask_saturated", self._blocks(n), _THREADS, residual, saturated, np.int64(n), field
+        )
 
     def correlate(self, field: Any, taps: list[npt.NDArray[np.float32]]) -> Any:
         """Correlation with ``taps`` of odd length along z, y and x; zero outside the block."""

@@ -11,7 +11,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
     "render": ("render_uint8", "render_uint16", "render_int16", "render_float32", "slope"),
     "sample": ("sample_tiles", "sample_nearest"),
     "backward": ("count_items", "moments", "sum_items"),
-    "fields": ("dot", "energy", "metric", "hold", "correlate", "halve", "peaks", "copy_if"),
+    "fields": ("dot", "energy", "metric", "mask_saturated", "correlate", "halve", "peaks", "copy_if"),
     "axes": ("principal_axes",),
 }
 """Kernels of each source file."""

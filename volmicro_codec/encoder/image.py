@@ -92,7 +92,7 @@ class Image:
     threads: int = 1
     opened: npt.NDArray[np.bool_] | None = field(default=None, repr=False)
     _foreground: dict[Corners, npt.NDArray[np.uint8]] = field(default_factory=dict, init=False, repr=False)
-    _without_ends: set[Corners] = field(default_factory=set, init=False, repr=False)
+    _unsaturated: set[Corners] = field(default_factory=set, init=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -115,17 +115,17 @@ class Image:
         """Normalised voxels of a box."""
         return voxels.normalised(self.voxels[box], self.base, self.gain)
 
-    def ends(self, box: Box) -> npt.NDArray[np.uint8] | None:
+    def saturated(self, box: Box) -> npt.NDArray[np.uint8] | None:
         """Which voxels of a box are `voxels.BLACK` and which `voxels.WHITE`; None where none are.
 
         Decoding clamps to these values, so a model beyond them there is no error. Floats have none.
         """
         key = _corners(box)
-        if self.voxels.dtype.kind == "f" or key in self._without_ends:
+        if self.voxels.dtype.kind == "f" or key in self._unsaturated:
             return None
         part, ends = np.asarray(self.voxels[box]), np.iinfo(self.voxels.dtype)
         if part.min() > ends.min and part.max() < ends.max:
-            self._without_ends.add(key)
+            self._unsaturated.add(key)
             return None
         out: npt.NDArray[np.uint8] = np.where(part == ends.min, np.uint8(voxels.BLACK), np.uint8(0))
         out[part == ends.max] = voxels.WHITE

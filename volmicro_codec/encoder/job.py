@@ -106,15 +106,15 @@ class Job:
         self,
         volume: Volume,
         settings: EncodeSettings,
-        shown: Progress,
+        progress: Progress,
         began: float,
         window: Box | None = None,
-        kept: Journal | None = None,
+        journal: Journal | None = None,
         bare: bool = False,
         noise: NoiseModel | None = None,
     ) -> None:
-        self.volume, self.settings, self.shown, self.began = volume, settings, shown, began
-        self.kept, self.bare, self.known_noise = kept, bare, noise
+        self.volume, self.settings, self.progress, self.began = volume, settings, progress, began
+        self.journal, self.bare, self.known_noise = journal, bare, noise
         self.threads = settings.threads or default_threads()
         self.window, self.info = window, _within(volume.info, window)
         if window is not None and (settings.target[0] != "slope" or settings.coding != "lattice"):
@@ -210,7 +210,7 @@ class Job:
         grid, size = self._overview_size(spent / (1.0 - coarse.SHARE))
         if not grid:
             return None
-        self.shown.start("overview")
+        self.progress.start("overview")
         found = coarse.targets(self.volume, self._box(), grid)
         volume = coarse.volume_of(self.info, found, grid)
         settings = coarse.settings_for(self.settings, size)
@@ -265,26 +265,26 @@ class Job:
         voxels = self.volume.data[t, c]
         check_floats(voxels, f"time {t}, channel {c}")
         base, gain = mapping(voxels)
-        self.shown.start(f"{label}gate")
+        self.progress.start(f"{label}gate")
         gate, opened = gate_of(voxels, s, self.threads, self.known_noise)
         image = Image(voxels, base, gain, gate, aspect_of(self.volume), self.window, self.threads, opened)
         self.occupancy.append(float(image.open_cells.mean()))
         self.noise.append(self.known_noise or gate.noise)
         noise = noise_field_of(image, self.noise[-1], s, self.known_noise is not None)
         self.noisy |= noise is not None
-        done = self.kept.take("image") if self.kept is not None else None
+        done = self.journal.take("image") if self.journal is not None else None
         if done is not None:
             fields, lengths, payloads, unit, excess = done
             self.mappings.append((base, float(np.float32(gain * float(unit)))))
             self.references.append(self._reference(image))
             self.excesses += [float(e) for e in excess]
             return _chunks_of(fields, lengths, payloads)
-        on_work = self.shown.advance
-        fit = ImageFit(image, self.raster, weighting_of(s), method_of(s), noise, self.kept, on_work)
+        on_work = self.progress.advance
+        fit = ImageFit(image, self.raster, weighting_of(s), method_of(s), noise, self.journal, on_work)
         schedule = schedule_of(s, fit.voxel_count)
         refits = rate.refits_for(s.effort, fit.voxel_count)
         work = (schedule.rounds * schedule.inner + schedule.final + refits.total) * len(fit.blocks.parts)
-        self.shown.start(f"{label}fit", work)
+        self.progress.start(f"{label}fit", work)
 
         if s.init != "greedy" and name not in ("psnr", "within_noise", "slope"):
             wanted = value if budget is None else budget / growth.TYPICAL_BYTES[s.coding]
@@ -307,7 +307,7 @@ class Job:
             points=s.points and s.coding == "lattice" and name != "primitives" and s.max_primitives is None,
             max_edge=s.brick or 128,
             max_primitives=s.max_primitives, at=(t, c), index_bytes=index_bytes, refine=refine,
-            on_restart=lambda: self.shown.start(f"{label}fit for points", work),
+            on_restart=lambda: self.progress.start(f"{label}fit for points", work),
         )  # fmt: skip
         excesses: list[float] = []
         if budget is not None:
@@ -324,8 +324,8 @@ class Job:
         self.excesses += excesses
         self.mappings.append((base, float(np.float32(gain * coded.unit))))
         self.references.append(self._reference(image))
-        if self.kept is not None:
-            self.kept.keep("image", [*_arrays_of(coded.chunks), np.array(coded.unit), np.array(excesses)])
+        if self.journal is not None:
+            self.journal.keep("image", [*_arrays_of(coded.chunks), np.array(coded.unit), np.array(excesses)])
         seconds = time.monotonic() - self.began
         self.history += [
             {"image": [t, c], "stage": h.stage, "primitives": h.primitives, "loss": h.loss, "psnr": h.psnr}
@@ -338,7 +338,7 @@ class Job:
         from ..decoder import open as open_vgm
 
         data = encode_file(self.meta, self.chunks)
-        self.shown.start("measuring", len(self.images))
+        self.progress.start("measuring", len(self.images))
         rows = []
         array = open_vgm(data, threads=self.settings.threads, device=self.settings.device)
         for (t, c), reference in zip(self.images, self.references, strict=True):
@@ -347,7 +347,7 @@ class Job:
             decoded: Any = array.read(channel=c, time=t) if whole else _OneImage(array, t, c)
             original = self.volume.data[t, c][self.window or ...]
             rows.append(evaluate.compare(original, decoded, reference=reference, threads=self.threads))
-            self.shown.advance(1)
+            self.progress.advance(1)
         quality = {k: float(np.mean([r[k] for r in rows])) for k in ("psnr", "psnr_fg", "ssim", "mip_ssim")}
         quality["occupancy"] = float(np.mean(self.occupancy))
         self.meta = self._meta(quality)

@@ -134,7 +134,7 @@ def _unpacked(data: bytes) -> list[Array]:
 
 
 @contextlib.contextmanager
-def journal(real: Path, key: bytes) -> Iterator[Journal | None]:
+def open_journal(real: Path, key: bytes) -> Iterator[Journal | None]:
     """The journal of the encode of a key to a target; None where none can be had.
 
     It is removed when the block ends, well or not, and so stays only where the process is killed. Where

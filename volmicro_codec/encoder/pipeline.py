@@ -21,7 +21,7 @@ from ..version import __version__
 from ..volume import Volume
 from .image import Box
 from .job import Job
-from .journal import KEY_BYTES, Journal, journal
+from .journal import KEY_BYTES, Journal, open_journal
 from .settings import EncodeSettings
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ def encode_volume(
     real = check_output(dest, force)
     began = time.monotonic()
     settings = settings or EncodeSettings()
-    with journal(real, _key(volume, settings, window)) as kept:
-        data, result = encode_bytes(volume, settings, progress, window=window, kept=kept)
+    with open_journal(real, _key(volume, settings, window)) as kept:
+        data, result = encode_bytes(volume, settings, progress, window=window, journal=kept)
         with atomic_output(dest, force) as temp:
             temp.write_bytes(data)
     return replace(result, seconds=time.monotonic() - began)
@@ -132,21 +132,21 @@ def encode_bytes(
     progress: Progress | None = None,
     *,
     window: Box | None = None,
-    kept: Journal | None = None,
+    journal: Journal | None = None,
     noise: NoiseModel | None = None,
 ) -> tuple[bytes, EncodeResult]:
     """Encode a volume into the bytes of a .vgm file; parameters and errors are those of `encode_volume`.
 
-    ``kept`` holds what a run before has done, and is given what this one does. ``noise`` is that of the
+    ``journal`` holds what a run before has done, and is given what this one does. ``noise`` is that of the
     voxels where it is known; else it is estimated.
     """
     began = time.monotonic()
     settings = settings or EncodeSettings()
-    shown: Progress = progress or SilentProgress()
-    job = Job(volume, settings, shown, began, window, kept, noise=noise)
+    progress = progress or SilentProgress()
+    job = Job(volume, settings, progress, began, window, journal, noise=noise)
     with _one_torch_thread():
         data = job.run()
-    shown.finish()
+    progress.finish()
     q = job.meta.quality
     return data, EncodeResult(
         bytes=len(data),

@@ -60,7 +60,7 @@ LEAST_SEEN = 0.02
 resampled brain does not change."""
 ADMITTED = 25.0
 """Variances that a candidate must take off by itself; less than its bits are worth, since it gains when its
-shape is fitted. Those that do not are taken out after the refit (`rate.growth.noise_taken_out`). 18: +0.1 dB
+shape is fitted. Those that do not are taken out after the refit (`rate.growth.prune_noise`). 18: +0.1 dB
 (-0.4 to +0.5 a stack) for 5 % more bytes; 36: +0.1 dB (-0.7 to +1.0) and 12 % fewer."""
 CLOSED = 36.0
 """The same where the gate is closed, of a candidate that stands alone: six sigmas, which noise has twice in a

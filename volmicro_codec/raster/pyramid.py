@@ -172,18 +172,18 @@ class PyramidRasteriser(CpuRasteriser):
         return super().jvp(packed.finest, tables[0], out, over=over)
 
     def residual(  # type: ignore[override]
-        self, packed: PackedPyramid, target: F32, ends: U8 | None, out: F32
+        self, packed: PackedPyramid, target: F32, saturated: U8 | None, out: F32
     ) -> float:
         """As `CpuRasteriser.residual`."""
-        return super()._residual(packed.finest, target, ends, out, self._coarse(packed, super().render))
+        return super()._residual(packed.finest, target, saturated, out, self._coarse(packed, super().render))
 
     def curvature(  # type: ignore[override]
-        self, packed: PackedPyramid, direction: F32, residual: F32, ends: U8 | None
+        self, packed: PackedPyramid, direction: F32, residual: F32, saturated: U8 | None
     ) -> float:
         """As `CpuRasteriser.curvature`."""
         tables = _per_grid(packed, direction)
         coarse = self._coarse(packed, super().jvp, tables)
-        return super()._curvature(packed.finest, tables[0], residual, ends, coarse)
+        return super()._curvature(packed.finest, tables[0], residual, saturated, coarse)
 
     def _prolonged(
         self, packed: PackedPyramid, draw: Any, out: F32, tables: dict[int, F32] | None = None

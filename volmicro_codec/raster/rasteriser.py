@@ -127,14 +127,14 @@ class CpuRasteriser:
         self._run(packed, lambda a, b, room: kernels.jvp(packed.box, a, b, table, over, room, result))
         return result
 
-    def residual(self, packed: Packed, target: F32, ends: U8 | None, out: F32) -> float:
+    def residual(self, packed: Packed, target: F32, saturated: U8 | None, out: F32) -> float:
         """The sum of the primitives less a target, into ``out``; 0 where decoding clamps.
 
         Parameters
         ----------
         packed : Packed
         target : float32 [Z, Y, X]
-        ends : uint8 [Z, Y, X] or None
+        saturated : uint8 [Z, Y, X] or None
             Where a voxel is 1, no value below it is an error; where it is 2, none above.
         out : float32 [Z, Y, X]
 
@@ -143,17 +143,21 @@ class CpuRasteriser:
         float
             The sum of its squares.
         """
-        return self._residual(packed, target, ends, out, None)
+        return self._residual(packed, target, saturated, out, None)
 
-    def _residual(self, packed: Packed, target: F32, ends: U8 | None, out: F32, coarse: F32 | None) -> float:
+    def _residual(
+        self, packed: Packed, target: F32, saturated: U8 | None, out: F32, coarse: F32 | None
+    ) -> float:
         squares = np.empty(packed.tiles, np.float64)
         self._run(
             packed,
-            lambda a, b, room: kernels.residual(packed.box, a, b, coarse, target, ends, room, out, squares),
+            lambda a, b, room: kernels.residual(
+                packed.box, a, b, coarse, target, saturated, room, out, squares
+            ),
         )
         return float(squares.sum())
 
-    def curvature(self, packed: Packed, direction: F32, residual: F32, ends: U8 | None) -> float:
+    def curvature(self, packed: Packed, direction: F32, residual: F32, saturated: U8 | None) -> float:
         """The sum of the squares of the directional derivative, without the voxels that decoding clamps.
 
         Parameters
@@ -162,19 +166,19 @@ class CpuRasteriser:
         direction : float32 [N, DIRECTION_COLUMNS]
         residual : float32 [Z, Y, X]
             As `residual` left it.
-        ends : uint8 [Z, Y, X] or None
+        saturated : uint8 [Z, Y, X] or None
         """
-        return self._curvature(packed, direction, residual, ends, None)
+        return self._curvature(packed, direction, residual, saturated, None)
 
     def _curvature(
-        self, packed: Packed, direction: F32, residual: F32, ends: U8 | None, coarse: F32 | None
+        self, packed: Packed, direction: F32, residual: F32, saturated: U8 | None, coarse: F32 | None
     ) -> float:
         squares = np.empty(packed.tiles, np.float64)
         table = np.ascontiguousarray(direction, np.float32)
         self._run(
             packed,
             lambda a, b, room: kernels.curvature(
-                packed.box, a, b, table, coarse, residual, ends, room, squares
+                packed.box, a, b, table, coarse, residual, saturated, room, squares
             ),
         )
         return float(squares.sum())

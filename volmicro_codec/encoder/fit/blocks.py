@@ -75,8 +75,8 @@ class Blocks:
         raster = self.raster if raster is None else raster
         target = self.image.target(part.domain)
         weights = self._weights(part, target, raster.threads)
-        ends = self.image.ends(part.domain)
-        block = Block(part.origin, target, weights, self.weighting.gradient, ends)
+        saturated = self.image.saturated(part.domain)
+        block = Block(part.origin, target, weights, self.weighting.gradient, saturated)
         refiner = refiner_of(raster)(block, raster, noise_floor=NOISE_FLOOR)
         if keep and self.alone:
             self._refiner = refiner

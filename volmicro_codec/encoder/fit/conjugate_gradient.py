@@ -40,7 +40,7 @@ class Block:
         Weight of each voxel in the squared error; None is 1 everywhere.
     gradient : float
         Weight of the squared error of the finite differences.
-    ends : uint8 [Z, Y, X] or None
+    saturated : uint8 [Z, Y, X] or None
         Where the image is `voxels.BLACK` or `voxels.WHITE`; None is nowhere. Decoding clamps, so what the
         Gaussians are below or above there is no error. That is so whatever was taken off the target: the
         residual, their sum minus what they shall add up to, has its sign either way.
@@ -50,7 +50,7 @@ class Block:
     target: F32
     weights: F32 | None = None
     gradient: float = 0.0
-    ends: npt.NDArray[np.uint8] | None = None
+    saturated: npt.NDArray[np.uint8] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -81,7 +81,7 @@ class Refiner:
         self.residual = np.empty(block.shape, np.float32)
         self._trial = np.empty(block.shape, np.float32)
         weighed = block.weights is not None or bool(block.gradient)
-        self._slope, self._metric = (np.empty(block.shape, np.float32) if weighed else None for _ in range(2))
+        self._jvp, self._metric = (np.empty(block.shape, np.float32) if weighed else None for _ in range(2))
         self.max_sigma = MAX_SIGMA
 
     @property
@@ -103,22 +103,22 @@ class Refiner:
     def pull(self) -> F32:
         """Derivative of the loss by the model's voxels: the metric times the residual, none where cut off."""
         field = self.metric(self.residual)
-        if self.block.ends is not None and self.block.gradient:  # differences reach what is cut off
-            voxels.hold(field, self.residual, self.block.ends, self.threads)
+        if self.block.saturated is not None and self.block.gradient:  # differences reach what is cut off
+            voxels.mask_saturated(field, self.residual, self.block.saturated, self.threads)
         return field
 
     def curvature(self, packed: Packed, table: Any) -> float:
         """Second derivative of the loss along a direction, ``residual`` being the packed model's."""
-        if self._slope is None:
-            return self.raster.curvature(packed, table, self.residual, self.block.ends)
-        self.raster.jvp(packed, table, self._slope)
-        if self.block.ends is not None:
-            voxels.hold(self._slope, self.residual, self.block.ends, self.threads)
-        return self.dot(self._slope, self.metric(self._slope))
+        if self._jvp is None:
+            return self.raster.curvature(packed, table, self.residual, self.block.saturated)
+        self.raster.jvp(packed, table, self._jvp)
+        if self.block.saturated is not None:
+            voxels.mask_saturated(self._jvp, self.residual, self.block.saturated, self.threads)
+        return self.dot(self._jvp, self.metric(self._jvp))
 
     def evaluate(self, packed: Packed, into: F32) -> float:
         """Residual (model minus target, 0 where decoding clamps) into ``into``; returns the loss."""
-        squares = self.raster.residual(packed, self.block.target, self.block.ends, into)
+        squares = self.raster.residual(packed, self.block.target, self.block.saturated, into)
         return 0.5 * (squares if self._metric is None else self.dot(into, self.metric(into)))
 
     def subtract(self, field: F32) -> None:

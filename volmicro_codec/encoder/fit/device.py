@@ -78,9 +78,9 @@ class DeviceRefiner(Refiner):
         """As in `Refiner`, with a sum that the device draws for the host."""
         self.raster.render(packed, into)
         into -= self.block.target
-        ends = self.block.ends
-        if ends is not None:
-            into[((ends == voxels.BLACK) & (into < 0)) | ((ends == voxels.WHITE) & (into > 0))] = 0
+        saturated = self.block.saturated
+        if saturated is not None:
+            into[((saturated == voxels.BLACK) & (into < 0)) | ((saturated == voxels.WHITE) & (into > 0))] = 0
         return 0.5 * self.dot(into, self.metric(into))
 
     def squared_error(self, where: tuple[slice, ...]) -> float:
@@ -144,7 +144,7 @@ class DeviceRefiner(Refiner):
             )
             begun = State.begin(on_device, block.enter(on_device), extra(on_device) if extra else None)
             looks = Looks(self._cuda.device)
-            state, seen = run(stepper.trip, begun, iterations, looks, enlarge=block.enlarge, report=report)
+            state, seen = run(stepper.advance, begun, iterations, looks, enlarge=block.enlarge, report=report)
             return state.model.to(torch.device("cpu")), seen.loss
 
 

@@ -85,7 +85,7 @@ class AdamStepper:
     extra: Callable[[Model], tuple[Tensor, Tensor]] | None
     rate: float
 
-    def trip(self, s: AdamState) -> AdamState:
+    def advance(self, s: AdamState) -> AdamState:
         """One step, as in `adam.refine`."""
         moments, items = self.voxels.moments()
         g = gradient_of(s.model, inverse(s.model.B), moments, self.cutoff)
@@ -162,6 +162,6 @@ def refine(
         )
         begun = AdamState.begin(on_device, block.enter(on_device), extra(on_device) if extra else None)
         looks = Looks(block.raster.device)
-        state, _ = run(stepper.trip, begun, iterations, looks, enlarge=block.enlarge, report=report)
+        state, _ = run(stepper.advance, begun, iterations, looks, enlarge=block.enlarge, report=report)
         loss = float(block.evaluate(state.best))
         return state.best.to(torch.device("cpu")), loss

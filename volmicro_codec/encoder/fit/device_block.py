@@ -88,9 +88,9 @@ class DeviceBlock:
         with d.active():
             self._target = d.array(block.target, np.float32)
             self._weights = None if block.weights is None else d.array(block.weights, np.float32)
-            self._ends = None if block.ends is None else d.array(block.ends, np.uint8)
+            self._saturated = None if block.saturated is None else d.array(block.saturated, np.uint8)
             plain = block.weights is None and not block.gradient
-            self.residual, self._trial, self._slope = (d.xp.empty(self.shape, np.float32) for _ in range(3))
+            self.residual, self._trial, self._jvp = (d.xp.empty(self.shape, np.float32) for _ in range(3))
             self._metric = None if plain else d.xp.empty(self.shape, np.float32)
         self._packed: Packed | None = None
         self._tried: Packed | None = None
@@ -125,18 +125,18 @@ class DeviceBlock:
     def moments(self) -> tuple[Tensor, Tensor]:
         """Moments float64 [N, 11] of the metric times the residual, and the items they took, int64 []."""
         field = self._by_metric(self.residual)
-        if self._ends is not None and self._gradient:  # as in `Refiner.pull`
-            self._fields.hold(field, self.residual, self._ends)
+        if self._saturated is not None and self._gradient:  # as in `Refiner.pull`
+            self._fields.mask_saturated(field, self.residual, self._saturated)
         moments = self.raster.vjp_moments(self._now, field)
         first, _ = self.raster.items(self._now)
         return from_dlpack(moments), from_dlpack(first)[-1]
 
     def curvature(self, table: Tensor) -> Tensor:
         """Second derivative [] of the loss along a direction (`gaussians.direction_table`)."""
-        self.raster.jvp(self._now, table, self._slope)
-        if self._ends is not None:
-            self._fields.hold(self._slope, self.residual, self._ends)
-        return self._energy(self._slope, None)
+        self.raster.jvp(self._now, table, self._jvp)
+        if self._saturated is not None:
+            self._fields.mask_saturated(self._jvp, self.residual, self._saturated)
+        return self._energy(self._jvp, None)
 
     def attempt(self, model: Model) -> tuple[Tensor, Tensor]:
         """The loss [] of another model, and the tile entries it took, int64 []."""
@@ -176,11 +176,11 @@ class DeviceBlock:
             return field
         return self._fields.metric(field, self._weights, self._gradient, self._metric)
 
-    def _energy(self, field: Any, target: Any, out: Any = None, ends: Any = None) -> Tensor:
-        return from_dlpack(self._fields.energy(field, target, self._weights, self._gradient, out, ends))
+    def _energy(self, field: Any, target: Any, out: Any = None, saturated: Any = None) -> Tensor:
+        return from_dlpack(self._fields.energy(field, target, self._weights, self._gradient, out, saturated))
 
     def _evaluate(self, packed: Packed, into: Any) -> Tensor:
         # Differences are of voxels that another thread may have overwritten, were both the same array.
         rendered = self._metric if self._gradient else into
         self.raster.render(packed, rendered)
-        return 0.5 * self._energy(rendered, self._target, into, self._ends)
+        return 0.5 * self._energy(rendered, self._target, into, self._saturated)

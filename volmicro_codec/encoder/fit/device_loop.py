@@ -7,12 +7,12 @@ or more numbers an iteration, so here they are tensors [] of the device, and wha
 
 - Conjugate direction or steepest descent: both are there already; a flag chooses.
 - The line search: the exact curvature along the direction makes the first try succeed nearly always. To make
-  all five tries and choose would cost four renders an iteration for nothing. So a *trip* makes one try. A
-  refused one leaves the model, its residual and its lists as they are (`DeviceBlock.keep`), and the next trip
+  all five tries and choose would cost four renders an iteration for nothing. So a *pass* makes one try. A
+  refused one leaves the model, its residual and its lists as they are (`DeviceBlock.keep`), and the next pass
   tries the same direction with a shorter step: the tries, and so the models, are those of `refine`, and the
   loss never rises. Only the gradient is computed again for each refusal.
 - Stops: a flag, after which trips change nothing.
-- Room for tile lists: `DeviceBlock` has a fixed one; a trip that found it too small changes nothing.
+- Room for tile lists: `DeviceBlock` has a fixed one; a pass that found it too small changes nothing.
 
 What is left for the host is a *look* at six numbers, copied to pinned memory after every `LOOK_EVERY` trips
 and read one look later, when the device has as many trips more to do: the queue never runs dry, and is never
@@ -22,9 +22,9 @@ are for nothing then. Trips that were refused are made up for at the end.
 So the host waits for the device: once on entering (`DeviceBlock.enter`: how much room), for looks, and at the
 end for the result. `tests/encoder/test_device_waits.py` counts them.
 
-No CUDA graph: a trip is some 450 launches, by torch and by CuPy, whose arrays come from a pool that a capture
+No CUDA graph: a pass is some 450 launches, by torch and by CuPy, whose arrays come from a pool that a capture
 would have to hold fixed. They are two or three milliseconds of the host's time, which pass while the device
-works through the voxels of the trip before (some 10 ms for 50 Mvoxel, to be measured); a capture costs as
+works through the voxels of the pass before (some 10 ms for 50 Mvoxel, to be measured); a capture costs as
 much as several trips, and most refits have four to forty, each of another number of Gaussians.
 """
 
@@ -99,7 +99,7 @@ class State:
     pull : float64 [N, STEP] or None
         Gradient of the penalty.
     direction, last_z, last_g : float64 [N, STEP]
-        Of the last trip: direction, preconditioned gradient, gradient.
+        Of the last pass: direction, preconditioned gradient, gradient.
     steepest : bool []
         Whether that direction was steepest descent.
     paired : bool []
@@ -111,9 +111,9 @@ class State:
     done : bool []
         Whether there is nothing left to do.
     short : bool []
-        Whether the last trip was void for want of room.
+        Whether the last pass was void for want of room.
     entries, items : int64 []
-        Room that the last trip would have taken.
+        Room that the last pass would have taken.
     """
 
     model: Model
@@ -135,7 +135,7 @@ class State:
 
     @classmethod
     def begin(cls, model: Model, loss: Tensor, penalty: tuple[Tensor, Tensor] | None) -> State:
-        """Of a model whose loss is known, before the first trip."""
+        """Of a model whose loss is known, before the first pass."""
         step = model.w.new_zeros((len(model), STEP))
         flag = torch.zeros((), dtype=torch.bool, device=model.w.device)
         number = torch.zeros((), dtype=torch.int64, device=model.w.device)
@@ -155,7 +155,7 @@ def numbers_of(*numbers: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Stepper:
-    """What one trip of a refit does; parameters as for `Refiner.refine`.
+    """What one pass of a refit does; parameters as for `Refiner.refine`.
 
     Attributes
     ----------
@@ -181,7 +181,7 @@ class Stepper:
     tolerance: float
     extra: Callable[[Model], tuple[Tensor, Tensor]] | None
 
-    def trip(self, s: State) -> State:
+    def advance(self, s: State) -> State:
         """One try of one iteration; as `refine`'s loop has it, refusals being later trips' affair."""
         inv = inverse(s.model.B)
         moments, items = self.voxels.moments()
@@ -219,7 +219,7 @@ class Stepper:
             loss=take(loss, s.loss),
             total=take(total, s.total),
             pull=None if pull is None or s.pull is None else take(pull, s.pull),
-            # A trip without room is made again, from the same numbers.
+            # A pass without room is made again, from the same numbers.
             direction=torch.where(short, s.direction, direction),
             last_z=torch.where(short, s.last_z, z),
             last_g=torch.where(short, s.last_g, g),
@@ -300,7 +300,7 @@ class Looks:
 
 
 def run(
-    trip: Callable[[S], S],
+    advance: Callable[[S], S],
     state: S,
     iterations: int,
     looks: Looks,
@@ -312,8 +312,8 @@ def run(
 
     Parameters
     ----------
-    trip : callable
-        State to state: `Stepper.trip`.
+    advance : callable
+        State to state: `Stepper.advance`.
     state : Progress
         The first one: `State.begin`'s.
     iterations : int
@@ -336,7 +336,7 @@ def run(
     left = iterations
     while True:
         for k in range(1, left + 1):
-            state = trip(state)
+            state = advance(state)
             if k % LOOK_EVERY == 0 and k < left:
                 seen = looks.ask(state)
                 if seen is not None:

@@ -17,7 +17,7 @@ U8 = npt.NDArray[np.uint8]
 _SLAB = 8
 STORED = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 BLACK, WHITE = 1, 2
-"""Of a mask of ends: voxels at the least and at the largest value of their dtype."""
+"""Of a mask of saturated voxels: those at the least and at the largest value of their dtype."""
 
 
 def by_slabs(shape: tuple[int, ...], threads: int, task: Callable[[int, int], Any]) -> list[Any]:
@@ -60,9 +60,13 @@ def subtract(a: F32, b: F32, threads: int) -> None:
     by_slabs(a.shape, threads, lambda z0, z1: coder.subtract(a[z0:z1], b[z0:z1]))
 
 
-def hold(field: F32, residual: F32, ends: U8, threads: int) -> None:
+def mask_saturated(field: F32, residual: F32, saturated: U8, threads: int) -> None:
     """Set a field [Z, Y, X] to 0 where a voxel is at an end and the residual there is 0: cut off."""
-    by_slabs(field.shape, threads, lambda z0, z1: coder.hold(field[z0:z1], residual[z0:z1], ends[z0:z1]))
+    by_slabs(
+        field.shape,
+        threads,
+        lambda z0, z1: coder.mask_saturated(field[z0:z1], residual[z0:z1], saturated[z0:z1]),
+    )
 
 
 def metric(field: F32, weights: F32 | None, gradient: float, threads: int, out: F32) -> F32:

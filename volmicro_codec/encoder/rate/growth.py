@@ -113,7 +113,7 @@ def limited(count: int, plan: Plan) -> int:
     return min(count, plan.max_primitives) if plan.max_primitives else count
 
 
-def cost(rounded: Rounded) -> int:
+def foreseen_bytes(rounded: Rounded) -> int:
     """Bytes of payload, and of index as far as foreseen."""
     return rounded.bytes() + INDEX_BYTES * len(rounded.layout.bricks)
 
@@ -224,7 +224,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
     return Growth(curve, fewer, sure, best[0].loss if best is not None else math.inf)
 
 
-def grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
+def regrow(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
     """Grow to ``count`` Gaussians from nothing: slowly grown, few fit better than the most energetic of many.
 
     Images that take minutes keep the most energetic ones instead.
@@ -233,7 +233,7 @@ def grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
     plan.on_restart()
     if fit.voxel_count > LARGE_IMAGE:
         curve.add(fit)
-        keep(fit, count, plan, "fewer")
+        prune(fit, count, plan, "fewer")
         return curve
     fit.model = Model.empty()
     fit.refit(0, stage="again")
@@ -243,7 +243,7 @@ def grown_again(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
     return curve
 
 
-def count_settled(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> None:
+def adjust_count(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> None:
     """Take Gaussians away from a converged fit, or add some, as long as the loss falls.
 
     How many are best beside points shows only now: growing, which does not converge, wants too many of a
@@ -259,7 +259,7 @@ def count_settled(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) 
         for _ in range(turns):
             before = fit.state
             if factor < 1.0:
-                keep(fit, math.ceil(factor * len(fit.model)), plan, "still fewer")
+                prune(fit, math.ceil(factor * len(fit.model)), plan, "still fewer")
             else:
                 count = limited(int(factor * len(fit.model)), plan) - len(fit.model)
                 fit.grow(max(0, count), 2 * plan.schedule.inner, "more again")
@@ -280,8 +280,8 @@ def _favoured(fit: ImageFit) -> float:
     return FAVOURED * max(0.0, 1.0 - fit.blocks.noise_sse / max(fit.sse, 1e-30))
 
 
-def keep(fit: ImageFit, count: int, plan: Plan, stage: str) -> None:
-    """The most energetic Gaussians, refitted."""
+def prune(fit: ImageFit, count: int, plan: Plan, stage: str) -> None:
+    """Leave the ``count`` most energetic Gaussians, and refit them."""
     order = np.argsort(-fit.model.energy().numpy(), kind="stable")[:count]
     fit.model = fit.model.take(np.sort(order))
     fit.refit(2 * plan.schedule.inner, stage=stage)
@@ -301,7 +301,7 @@ def allocation_of(
     start = step_for(curve.gain(fit.sse, len(fit.model)))
     return solve_allocation(
         fit,
-        lambda step: cost(plain_rounding(fit.model, Lattice(step), layout)),
+        lambda step: foreseen_bytes(plain_rounding(fit.model, Lattice(step), layout)),
         start,
         budget=budget,
         wanted=wanted,
@@ -309,7 +309,7 @@ def allocation_of(
     )
 
 
-def noise_taken_out(fit: ImageFit, plan: Plan, budget: float) -> None:
+def prune_noise(fit: ImageFit, plan: Plan, budget: float) -> None:
     """Take out the Gaussians that take off less than their bits are worth, and add what is significant now.
 
     More are added only as far as ``budget`` bytes hold them. The last that are added are not looked at again:
@@ -323,7 +323,7 @@ def noise_taken_out(fit: ImageFit, plan: Plan, budget: float) -> None:
         if not count:
             return
         step = step_at_noise(fit.noise, fit.model)
-        size = cost(plain_rounding(fit.model, Lattice(step), layout_of(fit, plan))) / count
+        size = foreseen_bytes(plain_rounding(fit.model, Lattice(step), layout_of(fit, plan))) / count
         need = BIT * bits_of(fit.model.energy().numpy(), step, 8.0 * size) + FITTED
         kept = np.flatnonzero(worth(fit) >= need)
         if len(kept) < count:
@@ -344,10 +344,10 @@ def balance(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> Non
     for _ in range(2):
         count = len(fit.model)
         step = Lattice(step_for(curve.gain(fit.sse, count)))
-        size = cost(plain_rounding(fit.model, step, layout_of(fit, plan)))
+        size = foreseen_bytes(plain_rounding(fit.model, step, layout_of(fit, plan)))
         goal = limited(max(1, int(count * (budget / max(size, 1)) ** 0.8)), plan)
         if goal < 0.95 * count:
-            keep(fit, goal, plan, "pruned")
+            prune(fit, goal, plan, "pruned")
         elif goal > 1.05 * count and fit.noise is None:  # else all that is significant is there
             if not fit.grow(goal - count, 2 * plan.schedule.inner, "grown"):
                 return
@@ -359,7 +359,7 @@ def _count_for(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> 
     """How many Gaussians fill the budget when each is rounded as finely as is worth it at that count."""
     count, fall = len(fit.model), curve.fall()
     step = step_for(curve.gain(fit.sse * STILL_TO_CONVERGE, count))
-    size = cost(plain_rounding(fit.model, Lattice(step), layout_of(fit, plan))) / count
+    size = foreseen_bytes(plain_rounding(fit.model, Lattice(step), layout_of(fit, plan))) / count
     goal = budget / max(size, 0.1)
     for _ in range(20):
         # The step goes with the root of the gain (N^-(1 + p)); each halving of it costs BYTES_AN_OCTAVE.

@@ -13,7 +13,7 @@ from ..fit.image_fit import ImageFit
 from ..quantise.coder import Coded
 from ..significance import BIT
 from .allocation import foreground_weight_of
-from .growth import FEW_ADDED, FIRST, VOXELS_A_FIRST, Plan, noise_taken_out
+from .growth import FEW_ADDED, FIRST, VOXELS_A_FIRST, Plan, prune_noise
 from .point_layer import layer, noise_step
 from .to_bytes import code_with_step, least_step, with_points
 from .to_quality import most_gaussians
@@ -47,7 +47,7 @@ def encode_at_slope(fit: ImageFit, plan: Plan) -> Coded:
         if few >= FEW_ADDED:
             break
     plan.refine(fit)
-    noise_taken_out(fit, plan, float(fit.voxel_count))
+    prune_noise(fit, plan, float(fit.voxel_count))
     coded = code_with_step(fit, least_step(fit), plan)
     if plan.points:
         found = layer(fit, noise_step(fit), coded.unit, foreground_weight_of(fit))

@@ -35,14 +35,14 @@ from .growth import (
     WORSE,
     GrowthCurve,
     Plan,
+    adjust_count,
     allocation_of,
     balance,
-    cost,
-    count_settled,
+    foreseen_bytes,
     grow_to_bytes,
-    grown_again,
     layout_by_level,
-    noise_taken_out,
+    prune_noise,
+    regrow,
     step_for,
 )
 from .point_layer import Layer, chunks_of, finest_step, layer, may_be_few, model_of_points
@@ -85,7 +85,7 @@ def solve_step(model: Model, layout: Layout, plan: Plan, budget: float, start: f
         return floor  # bytes are not short
     low, high, step = 0.0, math.inf, start
     for _ in range(12):
-        size = cost(plain_rounding(model, Lattice(step), layout))
+        size = foreseen_bytes(plain_rounding(model, Lattice(step), layout))
         if size > budget:
             low = step
         else:
@@ -241,7 +241,7 @@ def _with_gaussians(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     curve, before = growth.curve, fit.psnr
     if not growth.sure or not growth.fewer:
         plan.refine(fit)
-        noise_taken_out(fit, plan, budget)
+        prune_noise(fit, plan, budget)
     first: tuple[Coded, tuple[float, int]] | None = None
     again, starved = growth.fewer > 0, fit.psnr > before + STARVED
     if again and not growth.sure:
@@ -253,10 +253,10 @@ def _with_gaussians(fit: ImageFit, budget: float, plan: Plan) -> Coded:
         if again:
             fit.state = fitted
     if again:
-        curve = grown_again(fit, growth.fewer, plan)
+        curve = regrow(fit, growth.fewer, plan)
         plan.refine(fit)
-        noise_taken_out(fit, plan, 0.0)
-        count_settled(fit, curve, budget, plan)
+        prune_noise(fit, plan, 0.0)
+        adjust_count(fit, curve, budget, plan)
     coded = _spend(fit, curve, budget, plan) if first is None or again else first[0]
     here = loss_of(fit, _size(coded, plan)), _size(coded, plan)
     if first is not None and again and first[1] < here:

@@ -20,9 +20,9 @@ from .growth import (
     GrowthCurve,
     Plan,
     allocation_of,
-    grown_again,
-    keep,
-    noise_taken_out,
+    prune,
+    prune_noise,
+    regrow,
     step_for,
 )
 from .surplus import give_back
@@ -114,9 +114,9 @@ def encode_to_error(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> 
     """
     curve, fewer = _grow(fit, wanted, plan, smallest)
     if fewer:
-        curve = grown_again(fit, fewer, plan)
+        curve = regrow(fit, fewer, plan)
     plan.refine(fit)
-    noise_taken_out(fit, plan, 0.0)
+    prune_noise(fit, plan, 0.0)
     if fewer and len(fit.model):
         allocation = allocation_of(fit, curve, plan, wanted=wanted)
         if allocation.worthwhile:
@@ -228,7 +228,7 @@ def _balance(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Plan) -> No
                 break
         goal = min(goal, most_gaussians(fit, plan))
         if goal < count:
-            keep(fit, goal, plan, "pruned")
+            prune(fit, goal, plan, "pruned")
         elif goal == count or not fit.grow(goal - count, 2 * plan.schedule.inner, "grown"):
             break
     if good is not None and _needed(fit, curve, plan) > wanted:
