@@ -81,7 +81,7 @@ def least_step(fit: ImageFit) -> float:
 
 def solve_step(model: Model, layout: Layout, plan: Plan, budget: float, start: float, floor: float) -> float:
     """The smallest step from ``floor`` whose plainly rounded symbols fit ``budget`` bytes (to 0.3 %)."""
-    if cost(plain_rounding(model, Lattice(floor), layout)) <= budget:
+    if foreseen_bytes(plain_rounding(model, Lattice(floor), layout)) <= budget:
         return floor  # bytes are not short
     low, high, step = 0.0, math.inf, start
     for _ in range(12):
