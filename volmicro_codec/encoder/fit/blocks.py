@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +27,23 @@ Mask = npt.NDArray[np.bool_]
 NOISE_FLOOR = 1e-3
 
 
+@dataclass(frozen=True)
+class Left:
+    """What a model leaves of a block.
+
+    Attributes
+    ----------
+    sse, sse_foreground : float
+        Squared error in its core, normalised intensity.
+    quiet : bool
+        Whether none of it, voxel by voxel, is more than noise.
+    """
+
+    sse: float
+    sse_foreground: float
+    quiet: bool
+
+
 class Blocks:
     """The blocks of one image, and the buffers of a single one.
 
@@ -36,6 +54,8 @@ class Blocks:
         Numbers of the blocks that may be refitted at the same time.
     evaluated : Model or None
         That whose residual the refiner of a single block holds, where that is known.
+    left : dict
+        Of blocks by number: what told the Gaussians that reached it from others, and what they left.
     """
 
     def __init__(
@@ -48,6 +68,7 @@ class Blocks:
             for turn in sorted({part.turn for part in self.parts})
         ]
         self.evaluated: Model | None = None
+        self.left: dict[int, tuple[bytes, Left]] = {}
         self._refiner: Refiner | None = None
         self._noise: tuple[Part, F32, Mask | None] | None = None
 

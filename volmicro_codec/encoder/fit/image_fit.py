@@ -205,11 +205,10 @@ class ImageFit:
         self.model = Model.empty()
         self.refit(0, stage="background")
 
-    def grow(self, count: int, inner: int, stage: str, *, shapes: bool = True, local: bool = False) -> int:
-        """Add up to ``count`` Gaussians and refit; returns how many were added.
+    def grow(self, count: int, inner: int, stage: str, *, shapes: bool = True) -> int:
+        """Add up to ``count`` Gaussians and refit around them (see `refit`); returns how many were added.
 
-        Without ``shapes`` the new ones keep the shapes that the matched filter gave them. With ``local`` the
-        refit is around them (see `refit`).
+        Without ``shapes`` the new ones keep the shapes that the matched filter gave them.
         """
         if math.isnan(self.sse):
             self.refit(0, stage="background")
@@ -222,5 +221,5 @@ class ImageFit:
                 free = torch.ones((len(self.model) + len(new), STEP), dtype=torch.bool)
                 free[len(self.model) :, 4:] = False
             self.model = self.model.join(new)
-            self.refit(inner, free=free, stage=stage, around=new if local else None)
+            self.refit(inner, free=free, stage=stage, around=new)
         return len(new)

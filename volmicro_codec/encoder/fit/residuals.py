@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,29 +12,12 @@ from ...evaluate.excess import block_excess, within
 from ..image import Part
 from ..significance import supported
 from . import voxels
-from .blocks import Blocks, core_in_domain
+from .blocks import Blocks, Left, core_in_domain, digest
 from .conjugate_gradient import Refiner
 from .gaussians import Model
 
 F32 = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Left:
-    """What a model leaves of a block.
-
-    Attributes
-    ----------
-    sse, sse_foreground : float
-        Squared error in its core, normalised intensity.
-    quiet : bool
-        Whether none of it, voxel by voxel, is more than noise.
-    """
-
-    sse: float
-    sse_foreground: float
-    quiet: bool
 
 
 class Residuals:
@@ -47,7 +29,7 @@ class Residuals:
 
     def __init__(self, blocks: Blocks, model: Model) -> None:
         self.blocks, self.model = blocks, model
-        self._left: dict[int, Left] = {}
+        self._left: list[Left] | None = None
         self._significant: tuple[Part, Mask] | None = None
 
     def __iter__(self) -> Iterator[tuple[Part, Mask, Refiner]]:
@@ -71,8 +53,11 @@ class Residuals:
         return self.blocks.each(of)
 
     def left(self) -> list[Left]:
-        """What is left in each block; worked out once."""
-        known = self._left
+        """What is left in each block; worked out once, and again where what reaches a block has changed."""
+
+        def known(part: Part) -> Left | None:
+            there, found = self.blocks.left.get(part.number, (b"", None))
+            return found if there == self._there(part) else None
 
         def of(part: Part, _: Mask, refiner: Refiner) -> Left:
             core = core_in_domain(part)
@@ -82,10 +67,18 @@ class Residuals:
             if self.blocks.noise is not None:
                 missing = np.negative(refiner.residual, out=refiner.scratch)
                 quiet = not self.where_significant(part, missing, refiner.threads)[1].any()
-            known[part.number] = Left(*sums, quiet)
-            return known[part.number]
+            found = Left(*sums, quiet)
+            self.blocks.left[part.number] = self._there(part), found
+            return found
 
-        return self.of_each(of, lambda part: known.get(part.number))
+        if self._left is None:
+            self._left = self.of_each(of, known)
+        return self._left
+
+    def _there(self, part: Part) -> bytes:
+        """What tells the Gaussians that reach a block from any others."""
+        own, others = self.blocks.split(self.model, part)
+        return digest(self.model.take(own | others))
 
     def where_significant(self, part: Part, missing: F32, threads: int = 1) -> tuple[F32, Mask]:
         """For single voxels of a block's domain: the noise's variance, and where it does not explain all.

@@ -334,7 +334,7 @@ def prune_noise(fit: ImageFit, plan: Plan, budget: float) -> None:
             fit.refit(2 * plan.schedule.inner, stage="noise taken out", around=None if whole else gone)
         room = limited(min(2 * count, int(budget / size)), plan) - len(kept)
         more = 2 * plan.schedule.inner, "more again"
-        added = fit.grow(room, *more, shapes=again > 0, local=True) if room > 0 else 0
+        added = fit.grow(room, *more, shapes=again > 0) if room > 0 else 0
         if added < 0.01 * count and len(kept) >= 0.99 * count:
             break
 
