@@ -342,7 +342,7 @@ static int holds_any(const vgm_points *p, int64_t bz, int64_t by, int64_t bx)
     return 0;
 }
 
-double vgm_settle_blocks(vgm_points *p, const double *bits, const double *spent)
+double vgm_clear_empty_blocks(vgm_points *p, const double *bits, const double *spent)
 {
     points_models models;
     int64_t row = p->grid[2] + 2, plane = row * (p->grid[1] + 2);

@@ -33,6 +33,6 @@ int64_t vgm_choose_points(const vgm_missing *m, const float *wanted, const int64
                           const double *bits, vgm_points *points, double *spent);
 
 /* Clear the blocks that came to hold nothing; the bits of the others and of all flags. */
-double vgm_settle_blocks(vgm_points *points, const double *bits, const double *spent);
+double vgm_clear_empty_blocks(vgm_points *points, const double *bits, const double *spent);
 
 #endif

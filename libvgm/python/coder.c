@@ -297,7 +297,7 @@ static PyObject *choose_points(PyObject *module, PyObject *arguments)
     return done ? PyLong_FromLongLong(count) : NULL;
 }
 
-static PyObject *settle_blocks(PyObject *module, PyObject *arguments)
+static PyObject *clear_empty_blocks(PyObject *module, PyObject *arguments)
 {
     PyObject *o[3];
     arrays a = {.taken = 0};
@@ -311,7 +311,7 @@ static PyObject *settle_blocks(PyObject *module, PyObject *arguments)
     if (take_points(&a, o[0], o[1], WRITTEN, &points) && (spent = take(&a, o[2], "spent", 'f', 8, 3, WHOLE)) &&
         has_shape(spent, "spent", points.grid[0] + 2, points.grid[1] + 2, points.grid[2] + 2)) {
         Py_BEGIN_ALLOW_THREADS
-        total = vgm_settle_blocks(&points, bits, spent->buf);
+        total = vgm_clear_empty_blocks(&points, bits, spent->buf);
         Py_END_ALLOW_THREADS
         done = 1;
     }
@@ -661,7 +661,7 @@ static PyMethodDef methods[] = {
     {"find_blocks", find_blocks, METH_VARARGS, NULL},
     {"sharpen", sharpen, METH_VARARGS, NULL},
     {"choose_points", choose_points, METH_VARARGS, NULL},
-    {"settle_blocks", settle_blocks, METH_VARARGS, NULL},
+    {"clear_empty_blocks", clear_empty_blocks, METH_VARARGS, NULL},
     {"find_peaks", find_peaks, METH_VARARGS, NULL},
     {"uncovered", uncovered, METH_VARARGS, NULL},
     {"dot", dot, METH_VARARGS, NULL},

@@ -222,7 +222,7 @@ def choose(
     return spent
 
 
-def settled(blocks: np.ndarray, q: np.ndarray, spent: np.ndarray) -> float:
+def clear_empty_blocks(blocks: np.ndarray, q: np.ndarray, spent: np.ndarray) -> float:
     """Clear the blocks that hold nothing; the bits of the others and of all flags."""
     models, total = Models(), 0.0
     for at in np.ndindex(*(n - 2 for n in blocks.shape)):

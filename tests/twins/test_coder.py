@@ -210,8 +210,8 @@ def test_points_are_chosen_as_the_twin_does(
     np.testing.assert_allclose(spent, expected, rtol=1e-12)
     assert count == np.count_nonzero(q)
 
-    bits = coder.settle_blocks(blocks, q, spent)
-    assert bits == pytest.approx(points.settled(twin[1], twin[2], expected), rel=1e-12)
+    bits = coder.clear_empty_blocks(blocks, q, spent)
+    assert bits == pytest.approx(points.clear_empty_blocks(twin[1], twin[2], expected), rel=1e-12)
     np.testing.assert_array_equal(blocks, twin[1])
 
 

@@ -14,7 +14,7 @@ from .packing import TILE, DeviceFloats
 from .rasteriser import CudaRasteriser
 
 if TYPE_CHECKING:
-    from ..decoder.block import Block, Primed
+    from ..decoder.block import Block, BlockPrimitives
     from ..decoder.select import Grid
 
 SLAB_BYTES = 64 << 20
@@ -51,7 +51,7 @@ class CudaBackend:
 
     def evaluate(
         self,
-        primed: Primed,
+        primitives: BlockPrimitives,
         grid: Grid,
         block: Block,
         base: float,
@@ -64,7 +64,7 @@ class CudaBackend:
         size = _three([(n - 1) * s + 1 for n, s in zip(count, step, strict=True)])
         strides = (int(pitch[0]) * out.itemsize, int(pitch[1]) * out.itemsize, out.itemsize)
         target = np.lib.stride_tricks.as_strided(out[int(pitch[2]) :], count, strides)
-        prims = self.rasteriser.upload(Primitives.concatenate(list(primed.parts)))
+        prims = self.rasteriser.upload(Primitives.concatenate(list(primitives.parts)))
         self.fill(prims, grid.level, lo, size, base, gain, _Strided(target, step))
 
     def fill(

@@ -13,7 +13,7 @@ from ..device import parse_device
 from ..errors import DependencyError
 from ..format.metadata import DTYPE_IDS
 from ..pool import default_threads, run_in_pool
-from .block import Block, Primed, moved
+from .block import Block, BlockPrimitives, moved
 from .select import Grid
 
 MAX_PAIRS = 1 << 24  # of tiles and primitives in one pass, unless a tile alone has more: 400 MB
@@ -30,7 +30,7 @@ class Backend(Protocol):
 
     def evaluate(
         self,
-        primed: Primed,
+        primitives: BlockPrimitives,
         grid: Grid,
         block: Block,
         base: float,
@@ -62,7 +62,7 @@ class CpuBackend:
 
     def evaluate(
         self,
-        primed: Primed,
+        primitives: BlockPrimitives,
         grid: Grid,
         block: Block,
         base: float,
@@ -72,11 +72,11 @@ class CpuBackend:
     ) -> None:
         """As in `Backend`."""
         threads = self.threads or default_threads()
-        starts = np.concatenate([[0], np.cumsum([len(p) for p in primed.parts], dtype=np.int64)])
+        starts = np.concatenate([[0], np.cumsum([len(p) for p in primitives.parts], dtype=np.int64)])
         n, tiles = int(starts[-1]), block.tiles
         tile_lo, size = triple(block.tile_lo), triple(block.grid)
         gaussians = np.empty(n, native.GAUSSIAN)
-        runs = max(1, min(len(primed.parts), 4 * threads, n // 1000))
+        runs = max(1, min(len(primitives.parts), 4 * threads, n // 1000))
         chunk_cuts = np.searchsorted(starts, np.linspace(0, n, runs + 1)).tolist()
 
         first, last = triple(block.lo), triple(block.lo + (block.count - 1) * block.step)
@@ -84,10 +84,10 @@ class CpuBackend:
         def gather(r: int) -> int:
             touched = 0
             for k in range(chunk_cuts[r], chunk_cuts[r + 1]):
-                p = primed.parts[k]
+                p = primitives.parts[k]
                 touched += native.gather(
                     p.means, p.scales, p.rotations, p.intensities, self.cutoff, grid.origin, float(grid.step),
-                    grid.widening, triple(primed.tile_lo[k]), triple(primed.tile_hi[k]), first, last,
+                    grid.widening, triple(primitives.tile_lo[k]), triple(primitives.tile_hi[k]), first, last,
                     gaussians[starts[k] : starts[k + 1]],
                 )  # fmt: skip
             return touched
@@ -96,7 +96,7 @@ class CpuBackend:
         if sum(rooms) > MAX_PAIRS and tiles > 1:
             del gaussians
             for part, at in block.parts(max(1, tiles // 4)):
-                self.evaluate(primed.within(part), grid, part, base, gain, out, moved(pitch, at))
+                self.evaluate(primitives.within(part), grid, part, base, gain, out, moved(pitch, at))
             return
         cuts = [int(starts[k]) for k in chunk_cuts]
         offsets, ids = self._touched(threads, gaussians, cuts, rooms, tile_lo, size)

@@ -85,7 +85,7 @@ def moved(pitch: I64, at: I64) -> I64:
 
 
 @dataclass(frozen=True)
-class Primed:
+class BlockPrimitives:
     """What a backend needs to know of a block: its primitives, and where they may be.
 
     Attributes
@@ -100,8 +100,8 @@ class Primed:
     tile_lo: I64
     tile_hi: I64
 
-    def within(self, block: Block) -> Primed:
+    def within(self, block: Block) -> BlockPrimitives:
         """The same for a block that is a part of this one's."""
-        return Primed(
+        return BlockPrimitives(
             self.parts, np.maximum(self.tile_lo, block.tile_lo), np.minimum(self.tile_hi, block.tile_hi)
         )

@@ -12,7 +12,7 @@ from ..format import VgmReader
 from ..indexing import AxisRange
 from ..primitives import Primitives, records_to_primitives
 from .backend import Backend
-from .block import Block, Primed, moved
+from .block import Block, BlockPrimitives, moved
 from .chunk_cache import ChunkCache
 from .select import Grid, chunks_of_image, meeting, reach
 
@@ -78,8 +78,8 @@ class ImageEvaluator:
         if many:
             store(base + gain * self._sum_of_groups(ids, grid, block, tile_lo, tile_hi), out, pitch)
             return
-        primed = Primed(self.cache.get(ids.tolist()), tile_lo, tile_hi)
-        self.backend.evaluate(primed, grid, block, base, gain, out, pitch)
+        primitives = BlockPrimitives(self.cache.get(ids.tolist()), tile_lo, tile_hi)
+        self.backend.evaluate(primitives, grid, block, base, gain, out, pitch)
 
     def _sum_of_groups(self, ids: I64, grid: Grid, block: Block, tile_lo: I64, tile_hi: I64) -> F64:
         """Sums of the primitives of chunks at the voxels wanted of a block of one tile, float64 [z, y, x]."""
@@ -88,8 +88,8 @@ class ImageEvaluator:
         pitch = np.array([block.count[1] * block.count[2], block.count[2], 0], np.int64)
         for group in self._groups(ids):
             of = [k for k, _ in group]
-            primed = Primed([p for _, p in group], tile_lo[of], tile_hi[of])
-            self.backend.evaluate(primed, grid, block, 0.0, 1.0, part.reshape(-1), pitch)
+            primitives = BlockPrimitives([p for _, p in group], tile_lo[of], tile_hi[of])
+            self.backend.evaluate(primitives, grid, block, 0.0, 1.0, part.reshape(-1), pitch)
             total += part
         return total
 

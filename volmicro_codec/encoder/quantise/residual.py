@@ -207,7 +207,7 @@ def choose_points(
     )
     if count == 0:
         return None
-    foreseen = HEAD.size + 1 + math.ceil(coder.settle_blocks(blocks, q, bits) / 8.0)
+    foreseen = HEAD.size + 1 + math.ceil(coder.clear_empty_blocks(blocks, q, bits) / 8.0)
     payload = encode_points(blocks, q, 1, SCALE, stored) if code else None
     length = foreseen if payload is None else len(payload)
     if count > MAX_PRIMITIVES_PER_BYTE * length:

@@ -1,4 +1,4 @@
-"""How many Gaussians there are beside points is settled once a fit has converged."""
+"""How many Gaussians there are beside points is adjusted once a fit has converged."""
 
 from __future__ import annotations
 
