@@ -101,6 +101,21 @@ def test_finished_it_is_an_ome_zarr_image_with_what_was_known_of_the_volume(copi
     assert info == before
 
 
+def test_a_finish_that_runs_again_has_nothing_to_do(copied: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["finish", copied.dest]) == 0
+    before = contents(Path(copied.dest))
+    assert run(["finish", copied.dest]) == 0
+    assert "is finished already" in capsys.readouterr().err
+    assert contents(Path(copied.dest)) == before
+    assert run(["finish", copied.dest + ".none.ome.zarr"]) == 4
+
+
+def test_the_input_is_no_output(copied: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    finish(copied)
+    assert run(["encode", copied.dest, "-o", copied.dest + "/"]) == 5
+    assert "an input is never replaced" in capsys.readouterr().err
+
+
 def test_its_levels_show_the_same(copied: Job, original: Path) -> None:
     zarr = pytest.importorskip("zarr")
     finish(copied)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,16 +14,17 @@ import pytest
 
 from volmicro_codec.encoder.settings import EncodeSettings
 from volmicro_codec.io.lazy_images import LazyImages
-from volmicro_codec.store import pilot
+from volmicro_codec.store import pilot, sample
 from volmicro_codec.store.encode import draft
 from volmicro_codec.store.job import Input, Job
-from volmicro_codec.store.pilot import Sampled, Tried, find_slope, sample_of, signal_of
+from volmicro_codec.store.pilot import Pilot, Tried, find_slope
 from volmicro_codec.store.runners import Here
+from volmicro_codec.store.sample import Sample, Tiles, sample_of, signal_of
 from volmicro_codec.volume import Volume, VolumeInfo
 
-SHAPE = (1, 2, 256, 512, 512)
+SHAPE = (1, 2, 128, 256, 256)
 DENSE = {(0, 0, 0): 0.5, (1, 3, 2): 1.0, (1, 2, 2): 0.25}
-"""Cells of 128^3 of each image with structure, and which share of their rows have it."""
+"""Cells of 64^3 of each image with structure, and which share of their rows have it."""
 
 
 def voxels(t: int, c: int, box: tuple[slice, slice, slice]) -> Any:
@@ -28,69 +32,154 @@ def voxels(t: int, c: int, box: tuple[slice, slice, slice]) -> Any:
     rng = np.random.default_rng([c, *(s.start for s in box)])
     out = rng.normal(100, 2, (len(z), len(y), len(x)))
     for cell, share in DENSE.items():
-        inside = [(n // 128 == k) for n, k in zip((z, y, x), cell, strict=True)]
-        inside[1] &= y % 128 < 128 * share
+        inside = [(n // 64 == k) for n, k in zip((z, y, x), cell, strict=True)]
+        inside[1] &= y % 64 < 64 * share
         out[np.ix_(*inside)] += np.where(x[inside[2]] // 8 % 2, 0, 50)
     return np.rint(out).astype(np.uint16)
 
 
+@lru_cache(maxsize=4096)
+def structure(box: tuple[tuple[int, int], ...], channel: int) -> int:
+    """Voxels of structure in a box."""
+    z, y, x = (slice(*s) for s in box)
+    return int((voxels(0, channel, (z, y, x)) > 125).sum())
+
+
+def tried(tiles: Tiles, slope: float, threads: int | None, number: int) -> Tried:
+    """A byte for each voxel of structure at slope 20, fewer at steeper ones: more so in one channel."""
+    _, c, box = tiles.at(number)
+    found = structure(tuple((s.start, s.stop) for s in box), c)
+    return Tried(int(found * (20 / slope) ** (0.5 + 0.2 * c)), 0, 0, 1.0)
+
+
 @pytest.fixture
 def job(monkeypatch: pytest.MonkeyPatch) -> Job:
-    """A store of 32 bricks, of which a byte is taken for each voxel of structure."""
+    """A store of 512 bricks, most of them empty."""
     info = VolumeInfo(SHAPE, np.dtype(np.uint16), "CZYX")
     lazy: Any = LazyImages(SHAPE, info.dtype, voxels)
     monkeypatch.setattr(Input, "open", lambda self: Volume(lazy, info))
-    monkeypatch.setattr(pilot, "BOXES", (64,))
-    return draft(Input("v"), "memory://v", EncodeSettings(slope=20.0, brick=128))
+    monkeypatch.setattr(pilot, "try_box", tried)
+    return draft(Input("v"), "memory://v", EncodeSettings(slope=20.0, brick=32))
 
 
-def structure(job: Job, boxes: list[Sampled], slope: float, threads: int | None, k: int) -> Tried:
-    number, box = boxes[k].number, boxes[k].box
-    brick = job.grid.brick(number)
-    around = tuple(slice(s.start, s.stop) for s in box)
-    return Tried(int((voxels(brick.t, brick.c, around) > 125).sum() * 20 / slope), 1.0)  # type: ignore[arg-type]
+def taken(job: Job, slope: float) -> int:
+    """Bytes of all bricks."""
+    tiles = Tiles(job, job.edge)
+    return sum(tried(tiles, slope, None, n).content for n in range(len(tiles)))
 
 
-def test_the_bytes_of_sparse_structures_are_foretold(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pilot, "try_box", structure)
-    monkeypatch.setattr(pilot, "WALL", 0.0)
-    expected = 2 * sum(DENSE.values()) * 128**3 / 2
+def test_sparse_structures_take_the_bytes_asked_for(job: Job) -> None:
+    for seed in range(3):
+        seeded = replace(job, settings=replace(job.settings, seed=seed))
+        wanted = 0.4 * taken(job, 20.0)
+        found = find_slope(seeded, wanted, Here())
+        assert abs(taken(job, found.slope) / wanted - 1) < 0.05
+        assert found.error <= pilot.SURE
+
+
+def test_of_a_store_that_takes_fewer_bytes_the_least_slope_is_told(job: Job) -> None:
+    assert find_slope(job, 2.0 * taken(job, 20.0), Here()).slope == 20.0
+    assert find_slope(job, None, Here()).slope == 20.0
+
+
+class Backwards(Here):
+    """Works on the last first, as many workers may."""
+
+    def run(self, function: Any, items: Any) -> Any:
+        return super().run(function, list(items)[::-1])
+
+
+def test_the_slope_is_the_same_in_whatever_order_boxes_are_tried(job: Job) -> None:
+    def without_times(found: Pilot) -> Pilot:
+        return replace(found, seconds=0.0)
+
+    wanted = 0.5 * taken(job, 20.0)
+    one, other = (find_slope(job, wanted, runner) for runner in (Here(), Backwards()))
+    assert without_times(one) == without_times(other)
+
+
+def test_no_box_is_tried_twice_at_a_slope(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: Counter[tuple[float, int]] = Counter()
+
+    def counted(tiles: Tiles, slope: float, threads: int | None, number: int) -> Tried:
+        asked[slope, number] += 1
+        return tried(tiles, slope, threads, number)
+
+    monkeypatch.setattr(pilot, "try_box", counted)
+    find_slope(job, 0.5 * taken(job, 20.0), Here())
+    assert set(asked.values()) == {1}
+
+
+def test_the_sample_follows_the_signal(job: Job) -> None:
+    found = sample_of(job, Here())
+    signal = np.array([signal_of(found.tiles, int(n)) for n in found.numbers])
+    chances = found.chances(32)
+    assert chances.sum() == pytest.approx(32)
+    assert chances[signal > 0.4].min() > 10 * chances[signal < 0.01].max()
+    assert (signal[found.drawn(32)] > 0.01).sum() > 16
+
+
+def test_a_larger_sample_holds_a_smaller_one() -> None:
+    rng = np.random.default_rng(0)
+    expected, luck = rng.lognormal(0, 1, 100), rng.random(100)
+    boxes = Sample(None, np.arange(100), expected, luck)  # type: ignore[arg-type]
+    drawn = [set(boxes.drawn(n).tolist()) for n in (8, 16, 40, 100)]
+    assert [len(d) for d in drawn] == [8, 16, 40, 100]
+    assert all(a <= b for a, b in pairwise(drawn))
+
+
+def test_a_sum_is_what_it_is_on_average_and_as_sure_as_is_said(job: Job) -> None:
+    rng = np.random.default_rng(1)
+    tiles, expected = Tiles(job, 32), rng.lognormal(0, 1, 512)
+    values = expected * rng.lognormal(0, 0.3, 512)
     found = []
-    for seed in range(6):
-        settings = replace(job.settings, seed=seed)
-        found.append(find_slope(replace(job, settings=settings), None, Here()))
-    sizes = np.array([p.size for p in found]) / expected
-    errors = np.array([p.error for p in found])
-    assert abs(sizes.mean() - 1) < 0.2
-    assert (np.abs(sizes - 1) < 3 * errors).all()
-    assert errors.max() < 0.4
-    assert all(p.seconds == pytest.approx(math.prod(SHAPE) / 64**3, rel=0.7) for p in found)
-
-
-def test_the_sample_follows_the_signal_and_its_shares_make_up_for_it(job: Job) -> None:
-    boxes = sample_of(job, Here()).boxes
-    signal = [signal_of(job, [(b.number, b.box)], 0) for b in boxes]
-    assert sum(b.times for b in boxes) == pilot.SAMPLE
-    assert sum(b.times for b, s in zip(boxes, signal, strict=True) if s > 0) >= pilot.SAMPLE // 2
-    quiet = [b.weight / b.times for b, s in zip(boxes, signal, strict=True) if s < 0.01]
-    loud = [b.weight / b.times for b, s in zip(boxes, signal, strict=True) if s > 0.4]
-    assert min(quiet) > 3 * max(loud)
+    for _ in range(300):
+        boxes = Sample(tiles, np.arange(512), expected, rng.random(512))
+        places = boxes.drawn(40)
+        found.append(boxes.total(places, values[places]))
+    totals, errors = (np.array(column) for column in zip(*found, strict=True))
+    off = totals / values.sum() - 1
+    assert abs(off.mean()) < 0.01
+    assert off.std() == pytest.approx(errors.mean(), rel=0.2)
+    whole = Sample(tiles, np.arange(512), expected, rng.random(512))
+    assert whole.total(whole.drawn(512), values) == (pytest.approx(values.sum()), 0.0)
 
 
 def test_noise_alone_is_sampled_evenly(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.store.test_pilot.DENSE", {})
-    boxes = sample_of(job, Here()).boxes
-    weights = np.array([b.weight / b.times for b in boxes])
-    assert weights == pytest.approx(math.prod(SHAPE) / 64**3 / pilot.SAMPLE, rel=0.5)
+    chances = sample_of(job, Here()).chances(16)
+    assert chances == pytest.approx(16 / 512, rel=0.5)
 
 
-def test_a_wall_that_the_bricks_do_not_have_is_not_counted(job: Job) -> None:
-    assert sample_of(job, Here()).walls == pytest.approx((1 + 3 * 6 / 128) / (1 + 3 * 6 / 64))
+def test_no_more_boxes_are_looked_at_than_tell_how_much_signal_there_is(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sample, "signal_of", lambda tiles, number: 0.3)
+    monkeypatch.setattr(sample, "LOOKS", 128)
+    assert len(sample_of(job, Here())) == 128  # all alike
+    monkeypatch.setattr(sample, "signal_of", lambda tiles, number: float(number % 50 == 0))
+    assert len(sample_of(job, Here())) == 512
 
 
-def test_few_small_bricks_are_all_tried(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pilot, "BOXES", (256,))
-    sample = sample_of(replace(job, edge=256), Here())
-    assert [b.number for b in sample.boxes] == list(range(8))
-    assert [b.weight for b in sample.boxes] == [1.0] * 8
-    assert (sample.error, sample.walls) == (None, 1.0)
+def test_boxes_tile_all_bricks() -> None:
+    info = VolumeInfo((1, 2, 70, 300, 520), np.dtype(np.uint16), "CZYX")
+    job = Job(Input("v"), "memory://v", info, 192, EncodeSettings(slope=20.0), 0)
+    tiles = Tiles(job, 128)
+    seen = np.zeros(info.shape, np.int8)
+    for n in range(len(tiles)):
+        t, c, box = tiles.at(n)
+        seen[(t, c, *box)] += 1
+        assert all(s.start // 192 == (s.stop - 1) // 192 for s in box)
+        assert tiles.voxels(n) == math.prod(s.stop - s.start for s in box)
+    assert (seen == 1).all()
+
+
+def test_of_larger_bricks_boxes_are_tried_and_walls_and_heads_counted_as_theirs(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sample, "BOXES", (32,))
+    monkeypatch.setattr(sample, "signal_of", lambda tiles, number: 0.3)
+    monkeypatch.setattr(pilot, "try_box", lambda tiles, slope, threads, number: Tried(1000, 64, 0, 1.0))
+    found = find_slope(replace(job, edge=64), None, Here())
+    walls = (1 + 3 * 6 / 64) / (1 + 3 * 6 / 32)
+    assert found.size == pytest.approx(512 * 1000 * walls + 64 * 64, rel=1e-6)

@@ -160,7 +160,23 @@ def test_what_a_store_does_not_have_is_refused(store: str, begun: Path, tmp_path
             open_store(other)
     for flags in (["--budget", "64k"], ["--grain"], ["--threads", "2"]):
         assert run(["decode", store, "-o", str(tmp_path / "a.tif"), *flags]) == 2
-    assert run(["decode", str(begun), "-o", str(tmp_path / "a.tif")]) != 0
+
+
+def test_of_a_store_that_is_not_finished_every_command_says_so(
+    begun: Path, original: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["-o", str(tmp_path / "a.tif")]
+    for args in (
+        ["decode", str(begun), *out],
+        ["roi", str(begun), "--box", ":,:,:", *out],
+        ["preview", str(begun), "-o", str(tmp_path / "a.png")],
+        ["verify", str(original), str(begun)],
+        ["report", str(original), str(begun), "-o", str(tmp_path / "a.html")],
+        ["pack", str(begun), "-o", str(tmp_path / "a.vgm")],
+    ):
+        assert run(args) == 9
+        assert "is not finished" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_napari_shows_its_levels_in_its_colours(store: str, voxels: np.ndarray, tmp_path: Path) -> None:

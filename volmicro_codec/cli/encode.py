@@ -28,7 +28,7 @@ from .options import (
     time_option,
 )
 from .output import emit_json, emit_report
-from .same_file import check_file_output, refuse_twice
+from .same_file import check_file_output, refuse_inputs, refuse_twice
 from .several import Failures, expand
 from .spread import ALONE, Spread, absolute, cluster_options, refuse_options
 from .streams import STREAM, shown, volume_path
@@ -197,6 +197,7 @@ def encode(
         refuse_options(f"{output}: a store", {"--packed": packed is not None, "--force": force, **saved})
         if volumes[0] == STREAM:
             raise UsageError("-: a pipe is read once, the bricks of a store need a file")
+        refuse_inputs(output, [config, *volumes, *_paths_in(settings)])
         report = encode_store(original(volumes[0]), absolute(output.rstrip("/")), settings, spread)
         emit_report(report, as_json)
         return

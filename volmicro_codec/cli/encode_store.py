@@ -17,7 +17,7 @@ import click
 
 from ..beside import PART, bricks_name, name_beside
 from ..encoder.settings import DEFAULT_RATIO, TARGETS
-from ..errors import FormatError, IncompleteError
+from ..errors import FormatError, IncompleteError, InputError, RemoteError, VgmError
 from ..urls import is_zarr
 from .app import Command
 from .options import Seconds, json_option
@@ -48,9 +48,17 @@ class Encoded:
 
 def encode_store(source: Input, dest: str, settings: EncodeSettings, spread: Spread) -> Report:
     """Encode what is not there yet of a store, as far as this run is to; finish it where that was all."""
+    from ..store.job import find_job
+
     began = time.monotonic()
-    with progress() as bar:
-        encoded = _encode(source, dest, settings, spread, bar, dest, keep_job=False)
+    try:
+        with progress() as bar:
+            encoded = _encode(source, dest, settings, spread, bar, dest, keep_job=False)
+    except KeyboardInterrupt:
+        with contextlib.suppress(VgmError):
+            if find_job(dest) is not None:
+                remark(f"the bricks that are done are kept in {dest}: the same command goes on with it")
+        raise
     if not isinstance(encoded, Encoded):
         return encoded
     rows = ("store", dest, time.monotonic() - began, encoded.there)
@@ -201,8 +209,12 @@ def finish(store: str, as_json: bool) -> None:
     if packed:
         check_file_output(dest, False, [], ".vgm")
     job = find_job(_bricks_of(dest) if packed else dest)
+    if job is None and not packed:
+        document, rows = _already(dest)
+        emit_report(Report(document, rows, width=WIDTH), as_json)
+        return
     if job is None:
-        raise FormatError(f"{store}: no store or packed file that was begun and not finished")
+        raise FormatError(f"{store}: no packed file that was begun and not finished")
     size = None
     with progress() as bar:
         bar.start("checking bricks", len(job.grid))
@@ -212,6 +224,18 @@ def finish(store: str, as_json: bool) -> None:
     what = ("file" if packed else "store", dest, time.monotonic() - began, len(job.grid))
     report = _finished(job, finished, *what, size)
     emit_report(report, as_json)
+
+
+def _already(dest: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """What a store is that is finished: a job that runs again at the end of others has nothing to do."""
+    from .read_store import info_of_store
+
+    try:
+        found = info_of_store(dest)
+    except (FormatError, InputError, RemoteError) as e:
+        raise FormatError(f"{dest}: no store that was begun ({e})") from e
+    remark(f"{dest}: is finished already")
+    return found
 
 
 def _finished(

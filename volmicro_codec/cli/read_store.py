@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FormatError, InputError, QualityError, RemoteError, UsageError
+from ..errors import FormatError, IncompleteError, QualityError, UsageError
 from .options import Bounds
 from .output import bytes_text, info_document, remark, shape_text, time_interval_text, voxel_size_text
 from .progress import progress
@@ -91,7 +91,7 @@ def info_of_store(name: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
 
     try:
         array = open_store(name)
-    except (FormatError, InputError, RemoteError):
+    except IncompleteError:
         job = find_job(name.rstrip("/"))
         if job is None:
             raise

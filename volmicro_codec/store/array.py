@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -11,9 +13,10 @@ import numpy as np
 
 from ..decoder.multiscale import Levels, MultiscaleArray
 from ..decoder.packed import open_packed
-from ..errors import DependencyError, FormatError, UsageError
+from ..errors import DependencyError, FormatError, IncompleteError, InputError, RemoteError, UsageError
 from ..urls import is_zarr
 from .grid import Grid
+from .job import find_job
 
 
 def open_levels(name: str, *, device: str = "auto", threads: int | None = None) -> MultiscaleArray:
@@ -56,6 +59,20 @@ def left_out(array: MultiscaleArray) -> int:
     return sum(b - a + 1 for a, b in array.record["left_out"][0])
 
 
+@contextlib.contextmanager
+def unfinished_told(name: str) -> Iterator[None]:
+    """Of a store that cannot be opened because it is not finished, that is what is told."""
+    try:
+        yield
+    except (FormatError, InputError, RemoteError):
+        if find_job(name) is None:
+            raise
+        raise IncompleteError(
+            f"{name}: is not finished ('vgm info' says how far it is); the encode once more, or 'vgm finish',"
+            " does that"
+        ) from None
+
+
 def open_store(name: str) -> MultiscaleArray:
     """Open a store that is finished.
 
@@ -68,6 +85,8 @@ def open_store(name: str) -> MultiscaleArray:
     ------
     FormatError
         Where it is no store of .vgm chunks.
+    IncompleteError
+        Where it was begun and is not finished.
     InputError, RemoteError
         Where it cannot be read.
     """
@@ -84,7 +103,7 @@ def open_store(name: str) -> MultiscaleArray:
     except ImportError as e:
         raise DependencyError(f"{name}: OME-Zarr needs the package {e.name!r}, which is not installed") from e
     name = name.rstrip("/")
-    with damage_told(name):
+    with unfinished_told(name), damage_told(name):
         # Zarr's version is known: each thing that is opened is then one request.
         store = store_of(name)
         with refusals_told(name, store):

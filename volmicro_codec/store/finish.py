@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -102,7 +102,7 @@ def finish(
     size, full_size = int(sizes.sum()), int(sizes[:, 0].sum())
     result = Finished(len(done), left_out, size, full_size, *quality(job, done))
     with writing_told(job.dest):
-        _describe(job, result, sizes, done, runner or Here(), keep_job)
+        result = _describe(job, result, sizes, done, runner or Here(), keep_job)
     if not keep_job:
         job.place.remove(FOLDER)
     return result
@@ -142,8 +142,11 @@ def runs(numbers: Sequence[int]) -> list[list[int]]:
 
 def _describe(
     job: Job, result: Finished, sizes: Any, done: dict[int, Done], runner: Runner, keep_job: bool
-) -> None:
-    """Arrays of all levels and copies of labels; then the group, which makes an image of them."""
+) -> Finished:
+    """Arrays of all levels and copies of labels; then the group, which makes an image of them.
+
+    Returns the result with the bytes of the levels that were joined.
+    """
     try:
         import zarr
 
@@ -186,7 +189,8 @@ def _describe(
             filters=None,
         )
         if not own:
-            _join(Joined(job, level, noise_on(job, done, level)), runner)
+            joined = _join(Joined(job, level, noise_on(job, done, level)), runner)
+            result = replace(result, size=result.size + joined)
         arrays.append(array)
     windows = [window_of(arrays[-1], info, c) for c in range(info.shape[1])]
     attributes = describe(info, len(arrays), windows, None, "0.5")
@@ -207,14 +211,18 @@ def _describe(
     }  # fmt: skip
     if job.place.get("zarr.json") is None:
         zarr.create_group(job.dest, attributes=attributes)
+    return result
 
 
-def _join(joined: Joined, runner: Runner) -> None:
-    """Encode all chunks of a level, of which the one before it is there."""
+def _join(joined: Joined, runner: Runner) -> int:
+    """Encode all chunks of a level, of which the one before it is there; their bytes."""
+    size = 0
     encode = partial(joined.encode, threads=runner.threads)
     for number, result in runner.run(encode, range(len(joined))):
         if isinstance(result, Failure):
             raise IncompleteError(f"{joined.job.dest}: level {joined.level}, chunk {number}: {result.error}")
+        size += result
+    return size
 
 
 def _plain(value: float) -> float:

@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import InputError
+from ..format import VgmReader
+from ..format.header import HEADER_BYTES
 from .brick import encode_box, halved, halved_box, is_fill, noise_of
-from .grid import HALO, Box
 from .job import Job
 from .runners import Failure, Runner
+from .sample import FEW, Sample, Tiles, sample_of
 
-SAMPLE = 16
-CANDIDATES = 128
-"""Boxes that are looked at, of which a sample is drawn: the oftener the more signal there is in them."""
-EVENLY = 1 / 3
-"""Share of the sample that is drawn as if all boxes were alike."""
-CELL, SIGMAS = 4, 5.0
-"""Signal is where means of so many voxels a side are so far from their box's median."""
-BOXES = (256, 128, 64)
-"""Voxels a side of what of a brick is tried: the largest of which a sample is a part of the volume."""
-PART = 1 / 3
-"""Of the volume, halos included: a sample is tried a few times."""
+SURE = 0.02
+"""Relative standard error of the bytes, at which no more boxes are tried."""
 WALL = 6.0
 """Voxels of a volume's bytes that a wall across it adds: what reaches over it is stored on both sides."""
-CLOSE = 0.02
-TRIES = 6
-STEEPEST, FLATTEST = -1.5, -0.2
+WITNESSES = 12
+"""Boxes that tell how the bytes of all change with the slope."""
+MOST = 0.6
+"""Of all boxes; a sample of more is all of them."""
+CLOSE, NEAR = 0.02, 0.15
+"""How well the bytes of boxes are to meet those asked for, and how well while they are few."""
+TRIES = 8
+FAR, ROUNDS = math.log(2.0), 3
+"""Of a slope from the one at which enough boxes were tried, at which they are tried again; how often."""
+STEEPEST, FLATTEST, USUAL = -1.5, -0.2, -0.7
 """Of log bytes over log slope, where two tries tell less."""
+COARSER = 0.25
+"""Bytes of a level over those of the one before."""
 
 
 @dataclass(frozen=True)
@@ -59,102 +61,131 @@ class Pilot:
 
 @dataclass(frozen=True)
 class Tried:
-    """Bytes and seconds of one box, all levels."""
-
-    size: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """A box of a brick, how many times its bytes count for all, and how often it was drawn."""
-
-    number: int
-    box: Box
-    weight: float
-    times: int = 1
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Boxes that stand for all bricks.
+    """Bytes and seconds of one box, all levels.
 
     Attributes
     ----------
-    boxes : list of Sampled
-    error : float or None
-        Relative standard error of the signal in the boxes looked at; None where the sample is all there is.
-    walls : float
-        Bytes of the store over those of boxes of this size, for what is stored on both sides of their walls.
+    content : int
+        Bytes that grow with the box: chunks and their index.
+    heads : int
+        Bytes of what each file has once.
+    joined : int
+        Content of the first level that is joined of those of all bricks; 0 where there is none.
+    seconds : float
     """
 
-    boxes: list[Sampled]
-    error: float | None
-    walls: float
+    content: int
+    heads: int
+    joined: int
+    seconds: float
 
 
-def sample_of(job: Job, runner: Runner) -> Sample:
-    """Boxes drawn from the store by what signal is in them; all of it where that is not much more.
-
-    Boxes are drawn evenly, looked at, and of these a sample with probabilities that follow the signal, each
-    weighed by one over its own (Hansen and Hurwitz, Ann. Math. Stat. 14, 333, 1943): a few boxes of a
-    volume that is mostly background would tell next to nothing of its bytes.
-
-    Raises
-    ------
-    InputError
-        Where a box cannot be read.
-    """
-    grid, whole = job.grid, math.prod(job.info.shape)
-    if len(grid) <= SAMPLE and grid.edge <= BOXES[0]:
-        bricks = [grid.brick(n) for n in range(len(grid))]
-        return Sample([Sampled(b.number, b.box, 1.0) for b in bricks], None, 1.0)
-    edge = min(grid.edge, next((n for n in BOXES if SAMPLE * _domain(job, n) <= PART * whole), BOXES[-1]))
-    rng = np.random.default_rng([job.settings.seed, 0x5A])
-    most = max(SAMPLE, min(CANDIDATES, whole // min(whole, edge**3)))
-    found = [_box_at(job, edge, [int(rng.integers(n)) for n in job.info.shape]) for _ in range(most)]
-    signal = np.empty(most)
-    for k, result in runner.run(partial(signal_of, job, found), range(most)):
-        if isinstance(result, Failure):
-            raise InputError(f"brick {found[k][0]} of the sample: {result.error}")
-        signal[k] = result
-    size = signal + signal.mean() * EVENLY / (1.0 - EVENLY) if signal.any() else np.ones(most)
-    chance = size / size.sum()
-    ends = np.cumsum(chance)
-    drawn = np.searchsorted(ends / ends[-1], (rng.random() + np.arange(SAMPLE)) / SAMPLE)
-    times = np.bincount(drawn, minlength=most)
-    boxes = []
-    for k in np.flatnonzero(times).tolist():
-        voxels = math.prod(s.stop - s.start for s in found[k][1])
-        weight = times[k] / (SAMPLE * most * chance[k]) * whole / voxels
-        boxes.append(Sampled(*found[k], float(weight), int(times[k])))
-    error = float(size.std() / size.mean()) / math.sqrt(most)
-    return Sample(boxes, error, _walls(job, grid.edge) / _walls(job, edge))
+def try_box(tiles: Tiles, slope: float, threads: int | None, number: int) -> Tried:
+    """Encode one box of a sample at a slope."""
+    began = time.monotonic()
+    job = tiles.job
+    t, c, box = tiles.at(number)
+    around, within = job.grid.with_halo(box)
+    voxels = np.asarray(job.open().data[(t, c, *around)])
+    settings = replace(job.settings, slope=slope, threads=job.settings.threads or threads)
+    noise = noise_of(voxels)
+    content = heads = joined = 0
+    for level in range(min(job.grid.own_levels + 1, len(job.grid.levels))):
+        if level:
+            voxels, within, noise = halved(voxels), halved_box(within), noise.halved()
+        data, _ = encode_box(voxels, within, level, job.info, settings, noise)
+        if is_fill(data, job.fill):
+            continue
+        with VgmReader.open(data) as reader:
+            head = HEADER_BYTES + reader.header.metadata_length
+        if level == job.grid.own_levels:
+            joined = len(data) - head
+        else:
+            content += len(data) - head
+            heads += head
+    return Tried(content, heads, joined, time.monotonic() - began)
 
 
-def _box_at(job: Job, edge: int, at: Sequence[int]) -> tuple[int, Box]:
-    """The brick of a voxel [t, c, z, y, x], and of boxes that tile the brick the one that has the voxel."""
-    grid, bricks = job.grid, [n // job.grid.edge for n in at[2:]]
-    number = int(np.ravel_multi_index((*at[:2], *bricks), (*job.info.shape[:2], *grid.counts)))
-    box = []
-    for s, n in zip(grid.brick(number).box, at[2:], strict=True):
-        first = s.start + (n - s.start) // edge * edge
-        box.append(slice(first, min(first + edge, s.stop)))
-    return number, (box[0], box[1], box[2])
+class _Boxes:
+    """Boxes of a sample, each tried once at a slope."""
 
+    def __init__(self, sample: Sample, runner: Runner, tell: Callable[[str], None]) -> None:
+        self.sample, self._runner, self._tell = sample, runner, tell
+        self.most = min(len(sample), sample.tiles.most)
+        self._few = min(FEW, -(-self.most // 4))
+        self._witnesses = min(WITNESSES, -(-self.most // 2))
+        self._tried: dict[tuple[float, int], Tried] = {}
+        self._places: dict[float, npt.NDArray[np.int64]] = {}
+        job, edge = sample.tiles.job, sample.tiles.edge
+        self._walls = _walls(job, job.edge) / _walls(job, edge)
+        self._part = (edge / job.edge) ** 3
+        self._joined = sum(COARSER**n for n in range(len(job.grid.levels) - job.grid.own_levels))
 
-def signal_of(job: Job, found: Sequence[tuple[int, Box]], k: int) -> float:
-    """Share of a box where there is signal: as far as its bytes go, a guess that costs next to nothing."""
-    number, box = found[k]
-    brick = job.grid.brick(number)
-    means: Any = np.asarray(job.open().data[(brick.t, brick.c, *box)]).astype(np.float32)
-    for axis, n in enumerate(means.shape):
-        if n >= CELL:
-            starts = np.arange(0, n // CELL * CELL, CELL)
-            means = np.add.reduceat(means.take(np.arange(len(starts) * CELL), axis), starts, axis) / CELL
-    away = np.abs(means - np.median(means))
-    noise = np.median(np.abs(np.diff(means, axis=2))) / math.sqrt(2.0) * 1.4826 if means.shape[2] > 1 else 0.0
-    return float(np.mean(away > SIGMAS * noise))
+    def few(self, slope: float) -> Pilot:
+        """What a few boxes foretell."""
+        return self.at(slope, self._few)
+
+    def enough(self, slope: float) -> Pilot:
+        """What as many boxes foretell as it takes to be sure, or as there may be."""
+        count, every = min(FEW, self.most), len(self.sample.tiles)
+        while True:
+            found = self.at(slope, count)
+            if found.error <= SURE or count >= self.most:
+                return found
+            spread = found.error**2 / (1 / count - 1 / every)
+            wanted = math.ceil(1 / (SURE**2 / spread + 1 / every))
+            count = min(max(wanted, count + FEW), 4 * count, self.most)
+            if count > MOST * every:  # of which the rest would tell too little of its own spread
+                count = self.most
+
+    def near(self, sure: Pilot) -> Callable[[float], Pilot]:
+        """What boxes foretell of slopes near one at which enough were tried, a few telling how bytes change.
+
+        They are drawn by their bytes there, which is what the change is of.
+        """
+        places = self._places[sure.slope]
+        tried = self._try(places, sure.slope)
+        parts = np.array([self._bytes(t) for t in tried]) / self.sample.chances(len(places))[places]
+        ends = np.cumsum(parts)
+        at_share = (np.arange(self._witnesses) + 0.5) / self._witnesses
+        drawn = np.minimum(np.searchsorted(ends / (ends[-1] or 1.0), at_share), len(places) - 1)
+        before = np.array([self._bytes(tried[k]) for k in drawn])
+
+        def at(slope: float) -> Pilot:
+            after = np.array([self._bytes(t) for t in self._try(places[drawn], slope)])
+            change = float(np.mean(after / np.maximum(before, 1.0)))
+            return self._said(replace(sure, slope=slope, size=sure.size * change))
+
+        return at
+
+    def at(self, slope: float, count: int) -> Pilot:
+        """What so many boxes foretell, or as many as there may be."""
+        sample = self.sample
+        places = sample.drawn(min(count, self.most))
+        found = self._try(places, slope)
+        size, error = sample.total(places, np.array([self._bytes(t) for t in found]))
+        seconds, _ = sample.total(places, np.array([t.seconds for t in found]))
+        self._places = {slope: places}
+        return self._said(Pilot(slope, size, error, seconds))
+
+    def _try(self, places: npt.NDArray[np.int64], slope: float) -> list[Tried]:
+        sample = self.sample
+        numbers = [int(n) for n in sample.numbers[places]]
+        todo = [n for n in dict.fromkeys(numbers) if (slope, n) not in self._tried]
+        function = partial(try_box, sample.tiles, slope, self._runner.threads)
+        for number, result in self._runner.run(function, todo):
+            if isinstance(result, Failure):
+                raise InputError(f"box {sample.tiles.at(number)} of the sample: {result.error}")
+            self._tried[slope, number] = result
+        return [self._tried[slope, n] for n in numbers]
+
+    def _said(self, pilot: Pilot) -> Pilot:
+        give = f"give or take {100 * pilot.error:.0f} %"
+        self._tell(f"slope {pilot.slope:.4g}: {pilot.size:.4g} bytes, {give}")
+        return pilot
+
+    def _bytes(self, tried: Tried) -> float:
+        return tried.content * self._walls + tried.heads * self._part + tried.joined * self._joined
 
 
 def _walls(job: Job, edge: int) -> float:
@@ -162,31 +193,13 @@ def _walls(job: Job, edge: int) -> float:
     return 1.0 + sum(WALL / edge for n in job.grid.shape if n > edge)
 
 
-def _domain(job: Job, edge: int) -> int:
-    """Voxels of a box of an edge and of what a fit sees around it."""
-    return math.prod(min(edge + 2 * HALO, n) for n in job.grid.shape)
-
-
-def try_box(job: Job, sample: Sequence[Sampled], slope: float, threads: int | None, k: int) -> Tried:
-    """Bytes of one box of a sample at a slope."""
-    began = time.monotonic()
-    brick = job.grid.brick(sample[k].number)
-    around, within = job.grid.with_halo(sample[k].box)
-    voxels = np.asarray(job.open().data[(brick.t, brick.c, *around)])
-    settings = replace(job.settings, slope=slope, threads=job.settings.threads or threads)
-    noise, size = noise_of(voxels), 0
-    for level in range(job.grid.own_levels):
-        if level:
-            voxels, within, noise = halved(voxels), halved_box(within), noise.halved()
-        data, _ = encode_box(voxels, within, level, job.info, settings, noise)
-        size += 0 if is_fill(data, job.fill) else len(data)
-    return Tried(size, time.monotonic() - began)
-
-
 def find_slope(
     job: Job, wanted: float | None, runner: Runner, tell: Callable[[str], None] = lambda text: None
 ) -> Pilot:
     """The slope for a number of bytes; that of the job where it is smaller than that, or none is wanted.
+
+    It is looked for with a few boxes. At the slope that is found as many are tried as it takes to be sure of
+    the bytes, and the few tell what other slopes near it come to. All depends on the voxels and the seed.
 
     Parameters
     ----------
@@ -203,49 +216,44 @@ def find_slope(
     InputError
         Where a box of the sample cannot be encoded.
     """
-    sample = sample_of(job, runner)
-    boxes = sample.boxes
-    times = [box.times for box in boxes]
-    weights = np.array([box.weight for box in boxes])
-    first = job.settings.slope or 1.0
+    boxes = _Boxes(sample_of(job, runner), runner, tell)
+    least = job.settings.slope or 1.0
+    if wanted is None:
+        return boxes.at(least, FEW)
+    found = _search(boxes.few, wanted, least, least, lambda here: max(NEAR, here.error))
+    for _ in range(ROUNDS):
+        sure = boxes.enough(found.slope)
+        found = _search(boxes.near(sure), wanted, sure.slope, least, lambda here: CLOSE)
+        if abs(math.log(found.slope / sure.slope)) <= FAR:
+            break
+    return found
 
-    def at(slope: float) -> Pilot:
-        found: dict[int, Tried] = {}
-        for k, result in runner.run(partial(try_box, job, boxes, slope, runner.threads), range(len(boxes))):
-            if isinstance(result, Failure):
-                raise InputError(f"brick {boxes[k].number} of the sample: {result.error}")
-            found[k] = result
-        parts = weights * [found[k].size for k in range(len(boxes))]
-        size = float(parts.sum()) * sample.walls
-        seconds = float(weights @ [found[k].seconds for k in range(len(boxes))])
-        error = 0.0
-        if sample.error is not None and size > 0:
-            drawn = np.repeat([part / box.times for part, box in zip(parts, boxes, strict=True)], times)
-            error = math.hypot(sample.error, float(drawn.std() / drawn.mean()) / math.sqrt(SAMPLE - 1))
-        pilot = Pilot(slope, size, error, seconds)
-        tell(f"slope {slope:.4g}: {size:.4g} bytes, give or take {100 * error:.0f} %")
-        return pilot
 
-    here = at(first)
-    if wanted is None or here.size <= wanted:
-        return here
-    low, high = here, None
-    power = -0.7
+def _search(
+    tried: Callable[[float], Pilot],
+    wanted: float,
+    start: float,
+    least: float,
+    close: Callable[[Pilot], float],
+) -> Pilot:
+    """What is foretold of the slope at which so many bytes are taken, or of the least one."""
+    here = tried(start)
+    low: Pilot | None = None
+    high: Pilot | None = None
+    power = USUAL
     for _ in range(TRIES):
-        step = math.log(wanted / here.size) / power
-        slope = here.slope * math.exp(step)
-        if high is not None and not low.slope < slope < high.slope:
-            slope = math.sqrt(low.slope * high.slope)
-        new = at(slope)
-        if abs(new.size / wanted - 1.0) < CLOSE:
-            return new
-        if new.size > 0 and new.size != here.size:
-            power = min(
-                max(math.log(new.size / here.size) / math.log(new.slope / here.slope), STEEPEST), FLATTEST
-            )
-        if new.size > wanted:
-            low = new
+        if abs(here.size / wanted - 1.0) < close(here) or (here.slope <= least and here.size <= wanted):
+            return here
+        if here.size > wanted:
+            low = here
         else:
-            high = new
+            high = here
+        slope = here.slope * math.exp(math.log(wanted / max(here.size, 1.0)) / power)
+        if low is not None and high is not None and not low.slope < slope < high.slope:
+            slope = math.sqrt(low.slope * high.slope)
+        new = tried(max(slope, least))
+        if new.size > 0 and here.size > 0 and new.size != here.size and new.slope != here.slope:
+            power = math.log(new.size / here.size) / math.log(new.slope / here.slope)
+            power = min(max(power, STEEPEST), FLATTEST)
         here = new
     return here
