@@ -6,8 +6,8 @@ Of a phantom the full grid alone is encoded, once as one file and once for each 
 what it sees around it. Bytes are those of the Gaussians and points, and of all else: headers, metadata,
 indices of chunks. Gaussians are counted as well: those that reach over a wall are stored on both sides of it.
 A wall costs as many voxels of the volume's bytes as are given: the bytes that are more, over those of a
-voxel's thickness of the volume along each axis that has walls. Errors are those of all voxels, and of those
-within 4 voxels of a wall that is none of the volume's own.
+voxel's thickness of the volume along each axis that has walls. How much larger the squared error is than
+that of the one file is said of voxels within 4 of a wall, and of the others.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from volmicro_codec.phantom import make_phantom
 from volmicro_codec.store.brick import encode_box, noise_of
 from volmicro_codec.store.encode import draft
 from volmicro_codec.store.grid import Grid
-from volmicro_codec.store.job import Input
+from volmicro_codec.store.job import Input, Job
 
 HERE = Path(__file__).resolve().parent
 NEAR = 4
@@ -51,38 +51,34 @@ def count(data: bytes) -> dict[str, int]:
         }
 
 
-def tiled(stack: np.ndarray, job: Any, edge: int | None) -> dict[str, Any]:
-    """The full grid as bricks of an edge, or as one file."""
-    shape = stack.shape
+def tiled(stack: np.ndarray, job: Job, edge: int | None) -> tuple[dict[str, Any], np.ndarray]:
+    """The full grid as bricks of an edge, or as one file; and the squared errors of all voxels."""
+    whole = tuple(slice(0, n) for n in stack.shape)
     grid = Grid(job.info, edge) if edge else None
-    whole = tuple(slice(0, n) for n in shape)
-    boxes = [(whole, whole)] if grid is None else [
-        grid.with_halo(grid.brick(n).box) for n in range(len(grid))
-    ]  # fmt: skip
+    boxes = [whole] if grid is None else [grid.brick(n).box for n in range(len(grid))]
     total: dict[str, Any] = {}
-    squares = near_squares = near_voxels = 0.0
+    squares = np.empty(stack.shape, np.float32)
     began = time.process_time()
-    for around, within in boxes:
+    for box in boxes:
+        around, within = (whole, whole) if grid is None else grid.with_halo(box)
         voxels = stack[around]
         data, _ = encode_box(voxels, within, 0, job.info, job.settings, noise_of(voxels))
         for key, value in count(data).items():
             total[key] = total.get(key, 0) + value
         with volmicro_codec.open(data) as array:
-            error = np.asarray(array, np.float32).reshape(voxels[within].shape) - voxels[within]
-        squares += float(np.sum(error**2, dtype=np.float64))
-        inner = tuple(
-            slice(NEAR * (a.start + w.start > 0), s - NEAR * (a.start + w.stop < n))
-            for a, w, s, n in zip(around, within, error.shape, shape, strict=True)
-        )
-        near_squares += float(
-            np.sum(error**2, dtype=np.float64) - np.sum(error[inner] ** 2, dtype=np.float64)
-        )
-        near_voxels += error.size - error[inner].size
+            squares[box] = (np.asarray(array, np.float32).reshape(stack[box].shape) - stack[box]) ** 2
     total["seconds"] = time.process_time() - began
-    total["mse"] = squares / stack.size
-    if near_voxels:
-        total["mse_near_walls"] = near_squares / near_voxels
-    return total
+    total["mse"] = float(np.mean(squares, dtype=np.float64))
+    return total, squares
+
+
+def near_walls(shape: tuple[int, ...], edge: int) -> np.ndarray:
+    """Where voxels are next to walls of bricks."""
+    near = np.zeros(shape, bool)
+    for axis, n in enumerate(shape):
+        for wall in range(edge, n, edge):
+            near[(slice(None),) * axis + (slice(wall - NEAR, wall + NEAR),)] = True
+    return near
 
 
 def measure(kind: str, shape: tuple[int, ...], edges: list[int], effort: str) -> dict[str, Any]:
@@ -92,11 +88,11 @@ def measure(kind: str, shape: tuple[int, ...], edges: list[int], effort: str) ->
         np.save(f"{folder}/a.npy", stack)
         settings = EncodeSettings(effort=effort, brick=32, threads=1)
         job = draft(Input(f"{folder}/a.npy"), f"{folder}/a.ome.zarr", settings)
-    one = tiled(stack, job, None)
+    one, before = tiled(stack, job, None)
     print(kind, "one file", one, flush=True)
     found: dict[str, Any] = {"slope": job.settings.slope, "one file": one}
     for edge in edges:
-        row = tiled(stack, job, edge)
+        row, after = tiled(stack, job, edge)
         walls = [-(-n // edge) - 1 for n in shape]
         thickness = sum(w / n for w, n in zip(walls, shape, strict=True))
         row["more_bytes_percent"] = 100 * (row["bytes"] / one["bytes"] - 1)
@@ -110,8 +106,10 @@ def measure(kind: str, shape: tuple[int, ...], edges: list[int], effort: str) ->
         row["voxels_a_wall"] = (row["bytes"] / one["bytes"] - 1) / thickness if thickness else 0.0
         # Of a volume that goes on on all sides.
         row["more_bytes_without_end_percent"] = 100 * 3 * row["voxels_a_wall"] / edge
-        if "mse_near_walls" in row:
-            row["error_near_walls_db"] = float(10 * np.log10(row["mse_near_walls"] / row["mse"]))
+        near = near_walls(shape, edge)
+        if near.any():
+            row["worse_near_walls_db"] = float(10 * np.log10(after[near].mean() / before[near].mean()))
+            row["worse_elsewhere_db"] = float(10 * np.log10(after[~near].mean() / before[~near].mean()))
         found[f"bricks of {edge}"] = row
         print(kind, edge, row, flush=True)
     return found

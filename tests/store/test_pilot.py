@@ -7,17 +7,21 @@ from collections import Counter
 from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from volmicro_codec.convert.imports import write_primitives
 from volmicro_codec.encoder.settings import EncodeSettings
+from volmicro_codec.format import VgmReader
 from volmicro_codec.io.lazy_images import LazyImages
+from volmicro_codec.primitives import Primitives
 from volmicro_codec.store import pilot, sample
 from volmicro_codec.store.encode import draft
 from volmicro_codec.store.job import Input, Job
-from volmicro_codec.store.pilot import Pilot, Tried, find_slope
+from volmicro_codec.store.pilot import Pilot, Tried, find_slope, within_larger
 from volmicro_codec.store.runners import Here
 from volmicro_codec.store.sample import Sample, Tiles, sample_of, signal_of
 from volmicro_codec.volume import Volume, VolumeInfo
@@ -174,12 +178,27 @@ def test_boxes_tile_all_bricks() -> None:
     assert (seen == 1).all()
 
 
-def test_of_larger_bricks_boxes_are_tried_and_walls_and_heads_counted_as_theirs(
-    job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_larger_bricks_heads_are_counted_as_theirs(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample, "BOXES", (32,))
     monkeypatch.setattr(sample, "signal_of", lambda tiles, number: 0.3)
     monkeypatch.setattr(pilot, "try_box", lambda tiles, slope, threads, number: Tried(1000, 64, 0, 1.0))
     found = find_slope(replace(job, edge=64), None, Here())
-    walls = (1 + 3 * 6 / 64) / (1 + 3 * 6 / 32)
-    assert found.size == pytest.approx(512 * 1000 * walls + 64 * 64, rel=1e-6)
+    assert found.size == pytest.approx(512 * 1000 + 64 * 64, rel=1e-6)
+
+
+def test_what_is_beyond_the_walls_of_a_box_counts_less_of_a_larger_one(tmp_path: Path) -> None:
+    inside = [(z, 16.0, 20.0) for z in (3.0, 9.0, 15.0, 22.0, 28.0, 31.4)]
+    beyond = [(-2.0, 16.0, 16.0), (16.0, 33.0, 16.0), (16.0, 16.0, -1.0), (31.6, 16.0, 16.0)]
+    n = len(inside) + len(beyond)
+    primitives = Primitives(
+        np.array(inside + beyond),
+        np.full((n, 3), 2.0, np.float32),
+        np.tile(np.float32([1, 0, 0, 0]), (n, 1)),
+        np.ones(n, np.float32),
+    )
+    info = VolumeInfo((1, 1, 32, 32, 32), np.dtype("uint16"))
+    write_primitives(tmp_path / "a.vgm", primitives, info, ((100.0, 1000.0),))
+    with VgmReader.open(tmp_path / "a.vgm") as reader:
+        assert within_larger(reader, 32, 32) == 1.0
+        assert within_larger(reader, 32, 64) == pytest.approx(1 - 0.4 / 2)
+        assert within_larger(reader, 32, 128) == pytest.approx(1 - 0.4 * 3 / 4)

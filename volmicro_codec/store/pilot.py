@@ -16,13 +16,12 @@ from ..format import VgmReader
 from ..format.header import HEADER_BYTES
 from .brick import encode_box, halved, halved_box, is_fill, noise_of
 from .job import Job
+from .join import CHUNK
 from .runners import Failure, Runner
 from .sample import FEW, Sample, Tiles, sample_of
 
 SURE = 0.02
 """Relative standard error of the bytes, at which no more boxes are tried."""
-WALL = 6.0
-"""Voxels of a volume's bytes that a wall across it adds: what reaches over it is stored on both sides."""
 WITNESSES = 12
 """Boxes that tell how the bytes of all change with the slope."""
 MOST = 0.6
@@ -65,18 +64,18 @@ class Tried:
 
     Attributes
     ----------
-    content : int
-        Bytes that grow with the box: chunks and their index.
+    content : float
+        Bytes that grow with the box, chunks and their index: those that it adds to a brick.
     heads : int
         Bytes of what each file has once.
-    joined : int
-        Content of the first level that is joined of those of all bricks; 0 where there is none.
+    joined : float
+        The same of the first level that is joined of those of all bricks; 0 where there is none.
     seconds : float
     """
 
-    content: int
+    content: float
     heads: int
-    joined: int
+    joined: float
     seconds: float
 
 
@@ -89,8 +88,9 @@ def try_box(tiles: Tiles, slope: float, threads: int | None, number: int) -> Tri
     voxels = np.asarray(job.open().data[(t, c, *around)])
     settings = replace(job.settings, slope=slope, threads=job.settings.threads or threads)
     noise = noise_of(voxels)
-    content = heads = joined = 0
-    for level in range(min(job.grid.own_levels + 1, len(job.grid.levels))):
+    content, joined, heads = 0.0, 0.0, 0
+    own = job.grid.own_levels
+    for level in range(min(own + 1, len(job.grid.levels))):
         if level:
             voxels, within, noise = halved(voxels), halved_box(within), noise.halved()
         data, _ = encode_box(voxels, within, level, job.info, settings, noise)
@@ -98,12 +98,30 @@ def try_box(tiles: Tiles, slope: float, threads: int | None, number: int) -> Tri
             continue
         with VgmReader.open(data) as reader:
             head = HEADER_BYTES + reader.header.metadata_length
-        if level == job.grid.own_levels:
-            joined = len(data) - head
-        else:
-            content += len(data) - head
-            heads += head
+            if level == own:
+                joined = (len(data) - head) * within_larger(reader, tiles.edge >> own, CHUNK)
+            else:
+                content += (len(data) - head) * within_larger(reader, tiles.edge, job.edge)
+                heads += head
     return Tried(content, heads, joined, time.monotonic() - began)
+
+
+def within_larger(reader: VgmReader, edge: int, larger: int) -> float:
+    """Bytes of a box as a part of a larger one, over those of it alone.
+
+    What reaches over a wall is stored on both sides of it. Of what is beyond the box's walls, and in it for
+    that alone, there is as much less as there are fewer walls.
+    """
+    if edge >= larger:
+        return 1.0
+    far = np.array(reader.meta.info.shape[2:]) - 0.5
+    count = beyond = 0
+    for i in range(len(reader.index)):
+        centre = np.array(reader.index.entry(i).brick_centre)
+        position = reader.read_records(i)["position"].astype(np.float64) + centre
+        beyond += int(((position < -0.5) | (position > far)).any(axis=1).sum())
+        count += len(position)
+    return 1.0 - (1.0 - edge / larger) * beyond / max(count, 1)
 
 
 class _Boxes:
@@ -117,7 +135,6 @@ class _Boxes:
         self._tried: dict[tuple[float, int], Tried] = {}
         self._places: dict[float, npt.NDArray[np.int64]] = {}
         job, edge = sample.tiles.job, sample.tiles.edge
-        self._walls = _walls(job, job.edge) / _walls(job, edge)
         self._part = (edge / job.edge) ** 3
         self._joined = sum(COARSER**n for n in range(len(job.grid.levels) - job.grid.own_levels))
 
@@ -185,12 +202,7 @@ class _Boxes:
         return pilot
 
     def _bytes(self, tried: Tried) -> float:
-        return tried.content * self._walls + tried.heads * self._part + tried.joined * self._joined
-
-
-def _walls(job: Job, edge: int) -> float:
-    """Bytes of boxes of an edge that tile a volume, over those of it as one."""
-    return 1.0 + sum(WALL / edge for n in job.grid.shape if n > edge)
+        return tried.content + tried.heads * self._part + tried.joined * self._joined
 
 
 def find_slope(
