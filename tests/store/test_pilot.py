@@ -86,6 +86,18 @@ def test_of_a_store_that_takes_fewer_bytes_the_least_slope_is_told(job: Job) -> 
     assert find_slope(job, None, Here()).slope == 20.0
 
 
+def test_where_bytes_are_not_short_a_few_boxes_tell(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: Counter[tuple[float, int]] = Counter()
+
+    def counted(tiles: Tiles, slope: float, threads: int | None, number: int) -> Tried:
+        asked[slope, number] += 1
+        return tried(tiles, slope, threads, number)
+
+    monkeypatch.setattr(pilot, "try_box", counted)
+    find_slope(job, 10.0 * taken(job, 20.0), Here())
+    assert sum(asked.values()) <= sample.FEW
+
+
 class Backwards(Here):
     """Works on the last first, as many workers may."""
 

@@ -29,6 +29,8 @@ MOST = 0.6
 CLOSE, NEAR = 0.02, 0.15
 """How well the bytes of boxes are to meet those asked for, and how well while they are few."""
 TRIES = 8
+SURELY = 3.0
+"""Standard errors of the bytes of a few boxes, with which they are still fewer than those asked for."""
 FAR, ROUNDS = math.log(2.0), 3
 """Of a slope from the one at which enough boxes were tried, at which they are tried again; how often."""
 STEEPEST, FLATTEST, USUAL = -1.5, -0.2, -0.7
@@ -233,6 +235,8 @@ def find_slope(
     if wanted is None:
         return boxes.at(least, FEW)
     found = _search(boxes.few, wanted, least, least, lambda here: max(NEAR, here.error))
+    if found.slope <= least and found.size * (1.0 + SURELY * found.error) <= wanted:
+        return found  # bytes are not short: only noise would be left to describe
     for _ in range(ROUNDS):
         sure = boxes.enough(found.slope)
         found = _search(boxes.near(sure), wanted, sure.slope, least, lambda here: CLOSE)
