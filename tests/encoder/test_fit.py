@@ -13,8 +13,9 @@ import torch
 
 from tests.encoder.fits import fit_of, gaussians, rendered
 from volmicro_codec.encoder import image, significance
-from volmicro_codec.encoder.fit import proposals, voxels
+from volmicro_codec.encoder.fit import image_fit, proposals, voxels
 from volmicro_codec.encoder.fit.blocks import edge_map
+from volmicro_codec.encoder.fit.conjugate_gradient import Refiner
 from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.fit.method import EFFORTS, Schedule, Weighting
 from volmicro_codec.encoder.fit.overlap import overlapping
@@ -134,6 +135,33 @@ def test_only_what_overlaps_a_gaussian_that_went_moves(monkeypatch, blocks):
     fit.refit(0)
     # A block's error is that of its turn: those fitted after it reach into it.
     assert sse == pytest.approx(fit.sse, rel=1e-5 if blocks == 1 else 0.05)
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_a_refit_looks_at_what_gaussians_reach_and_its_error_is_that_of_all(monkeypatch, blocks):
+    shape = (10, 14, 192)
+    voxels = np.random.default_rng(0).normal(0, 0.02, shape).astype(np.float32)
+    voxels[:, :, :40] += beads((10, 14, 40), 8)
+    looked = []
+    plain = Refiner.refine
+
+    def refine(self, model, iterations, **options):
+        if len(model) and iterations:
+            looked.append(self.block.shape[2])
+        return plain(self, model, iterations, **options)
+
+    monkeypatch.setattr(Refiner, "refine", refine)
+    found = []
+    for most in (image_fit.MOST_REACHED, 0.0):
+        monkeypatch.setattr(image_fit, "MOST_REACHED", most)
+        looked.clear()
+        fit = greedy(blocks_of(monkeypatch, voxels, voxels.size // blocks, 8), [2, 4, 6])
+        found.append((fit, max(looked)))
+        error = rendered(fit.model, shape) * fit.image.gain + fit.image.base - voxels
+        assert (error**2).sum() / fit.image.gain**2 == pytest.approx(fit.sse, rel=2e-3)
+    (part, less), (whole, more) = found
+    assert less < 0.7 * more
+    assert part.sse == pytest.approx(whole.sse, rel=0.02)
 
 
 def test_a_state_that_was_kept_is_gone_back_to_as_it_was():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -53,6 +53,20 @@ class Part:
     def origin(self) -> npt.NDArray[np.float64]:
         """First voxel of the domain."""
         return np.array([s.start for s in self.domain], np.float64)
+
+    @property
+    def voxels(self) -> int:
+        """Of the domain."""
+        return math.prod(s.stop - s.start for s in self.domain)
+
+    def around(self, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> Part:
+        """What of it lies in a box of voxels [3] to [3], with `HALO` around that."""
+        core, domain = [], []
+        for c, d, a, b in zip(self.core, self.domain, low, high, strict=True):
+            first, last = max(d.start, int(a) - HALO), min(d.stop, int(b) + HALO + 1)
+            domain.append(slice(first, last))
+            core.append(slice(max(c.start, first), min(c.stop, last)))
+        return replace(self, core=(core[0], core[1], core[2]), domain=(domain[0], domain[1], domain[2]))
 
     def owns(self, mu: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
         """Which centres [N, 3] belong to the core; one outside the image counts as at the nearest voxel."""

@@ -132,6 +132,11 @@ class Blocks:
         hi = np.array([s.stop - 1 for s in part.domain])
         return np.asarray(((mu + half >= lo) & (mu - half <= hi)).all(axis=1))
 
+    def around(self, model: Model, part: Part) -> Part:
+        """What of a block some Gaussians reach, with as much around it as there is around a block."""
+        mu, half = model.mu.numpy(), model.half_extents(self.raster.cutoff)
+        return part.around(np.floor((mu - half).min(axis=0)), np.ceil((mu + half).max(axis=0)))
+
     def residual(self, model: Model, part: Part, raster: Any) -> tuple[Mask, Refiner]:
         """Which Gaussians a block owns, and its refiner with the residual of a model."""
         own, others = self.split(model, part)

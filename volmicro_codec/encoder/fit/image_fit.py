@@ -31,6 +31,9 @@ FEW = 0.03
 """Of all Gaussians: more that came or went than that are no small change, and everything is refitted. (The
 first cleaning takes out one in ten: refitted around them alone, phantoms lose 0.03 dB against the truth.)"""
 
+MOST_REACHED = 0.7
+"""Of a block's voxels: where its Gaussians reach fewer, with `HALO` around, a refit looks at no others."""
+
 
 @dataclass
 class ImageFit:
@@ -61,6 +64,7 @@ class ImageFit:
         self.state = FitState.empty(len(self.blocks.parts))
         self._residuals = Residuals(self.blocks, self.state.model)
         self._empty: dict[int, tuple[bytes, float]] = {}  # blocks without Gaussians: what reaches in, error
+        self._beyond: dict[int, tuple[bytes, float]] = {}  # blocks with few: what else is there, error
 
     @property
     def voxel_count(self) -> int:
@@ -136,6 +140,7 @@ class ImageFit:
         blocks, model, sse = self.blocks, state.model, list(state.block_sse)
         each = self.voxel_count / max(1, len(model))
         moving: Mask | None = None
+        cut: set[int] = set()  # blocks of which a part is looked at
         if around is not None and len(around) <= FEW * len(model):
             moving = overlapping(model, around, self.image.shape)
             around = around.join(model.take(moving))
@@ -151,12 +156,16 @@ class ImageFit:
                 there, known = digest(model.take(others)), self._empty.get(part.number)
                 if known is not None and known[0] == there:
                     return own, Model.empty(), known[1]
-            refiner = blocks.refiner(part, raster, keep=moving is None)
+            within, beyond = self._within(part, model.take(own), model.take(others), iterations, raster)
+            refiner = blocks.refiner(within, raster, keep=moving is None and within is part)
+            if within is not part:
+                cut.add(part.number)
+                others &= blocks.reaches(model, within)
             if others.any():
                 refiner.subtract(refiner.raster.render(refiner.pack(model.take(others))))
             free_here = None if free is None else free[torch.as_tensor(own)]
             mine = self._refined(refiner, model.take(own), iterations, free_here, tolerance, each)
-            left = refiner.squared_error(core_in_domain(part))
+            left = beyond + refiner.squared_error(core_in_domain(within))
             if not len(mine) and not blocks.alone:
                 self._empty[part.number] = there, left
             return own, mine, left
@@ -171,8 +180,35 @@ class ImageFit:
                     index = torch.as_tensor(np.flatnonzero(own))
                     new.mu[index], new.B[index], new.w[index] = mine.mu, mine.B, mine.w
             model = new
-        blocks.evaluated = model if moving is None else None
+        blocks.evaluated = model if moving is None and not cut else None
         return FitState(model, tuple(sse))
+
+    def _within(
+        self, part: Part, own: Model, others: Model, iterations: int, raster: Any
+    ) -> tuple[Part, float]:
+        """What of a block a refit of its Gaussians is to look at, and the squared error beyond that.
+
+        All of it, where they reach most of it or a voxel's weight depends on the others.
+        """
+        blocks, weighting = self.blocks, self.weighting
+        weighed = weighting.foreground or weighting.edges or weighting.gradient
+        if not len(own) or iterations == 0 or weighed or hasattr(raster, "device"):
+            return part, 0.0
+        within = blocks.around(own, part)
+        if within.voxels > MOST_REACHED * part.voxels:
+            return part, 0.0
+        key = digest(others) + repr(within.domain).encode()
+        known = self._beyond.get(part.number)
+        if known is None or known[0] != key:
+            refiner = blocks.refiner(part, raster)
+            refiner.evaluate(refiner.pack(others), refiner.residual)
+            inside = tuple(
+                slice(c.start - d.start, c.stop - d.start)
+                for c, d in zip(within.core, part.domain, strict=True)
+            )
+            sse = refiner.squared_error(core_in_domain(part)) - refiner.squared_error(inside)
+            known = self._beyond[part.number] = key, max(sse, 0.0)
+        return within, known[1]
 
     def _refined(
         self,
