@@ -44,6 +44,8 @@ WORTH = 0.8
 TURN = 0.25
 """Of the error that may still be added, what one turn adds as foreseen."""
 MOST_TURNS = 400
+STILL_PACKED = 0.8
+"""Of those packed: fewer are packed anew, which takes about as long as a turn does."""
 HARMONICS = 2
 MEAN_BYTES = 5.2
 
@@ -173,8 +175,9 @@ def needed_on(
     def pack(ids: I64) -> Any:
         return raster.pack(coarse.means[ids], coarse.covariances[ids], coarse.weights[ids], shape)
 
-    every = np.arange(len(held))
-    full = raster.render(pack(every))
+    some = np.arange(len(held))
+    packed = pack(some)
+    full = raster.render(packed)
     error = np.where(share == 1, target - full, np.float32(0))  # of what is left; here of all
     sse = _squares(error, share)
     limit = sse * MORE
@@ -185,8 +188,10 @@ def needed_on(
         ids = np.flatnonzero(alive & ~barred)
         if not len(ids):
             break
-        under = np.asarray(raster.vjp_moments(pack(ids), share * error))[:, kernels.M_KERNEL] * norm
-        costs = squares[ids] + 2.0 * coarse.weights[ids] * under
+        if len(ids) < STILL_PACKED * len(some):
+            some, packed = ids, pack(ids)
+        under = np.asarray(raster.vjp_moments(packed, share * error))[:, kernels.M_KERNEL] * norm
+        costs = squares[ids] + 2.0 * coarse.weights[ids] * under[np.searchsorted(some, ids)]
         order = np.argsort(costs / bits[ids], kind="stable")
         added = np.cumsum(np.maximum(costs[order], 0.0))
         few = int(np.searchsorted(added, TURN * (limit - sse), side="right"))
