@@ -86,14 +86,20 @@ def test_of_a_store_that_takes_fewer_bytes_the_least_slope_is_told(job: Job) -> 
     assert find_slope(job, None, Here()).slope == 20.0
 
 
-def test_where_bytes_are_not_short_a_few_boxes_tell(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[float, int]]:
+    """How often each box is tried at each slope, from now on."""
     asked: Counter[tuple[float, int]] = Counter()
 
-    def counted(tiles: Tiles, slope: float, threads: int | None, number: int) -> Tried:
+    def once_more(tiles: Tiles, slope: float, threads: int | None, number: int) -> Tried:
         asked[slope, number] += 1
         return tried(tiles, slope, threads, number)
 
-    monkeypatch.setattr(pilot, "try_box", counted)
+    monkeypatch.setattr(pilot, "try_box", once_more)
+    return asked
+
+
+def test_where_bytes_are_not_short_a_few_boxes_tell(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = counted(monkeypatch)
     find_slope(job, 10.0 * taken(job, 20.0), Here())
     assert sum(asked.values()) <= sample.FEW
 
@@ -115,13 +121,7 @@ def test_the_slope_is_the_same_in_whatever_order_boxes_are_tried(job: Job) -> No
 
 
 def test_no_box_is_tried_twice_at_a_slope(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: Counter[tuple[float, int]] = Counter()
-
-    def counted(tiles: Tiles, slope: float, threads: int | None, number: int) -> Tried:
-        asked[slope, number] += 1
-        return tried(tiles, slope, threads, number)
-
-    monkeypatch.setattr(pilot, "try_box", counted)
+    asked = counted(monkeypatch)
     find_slope(job, 0.5 * taken(job, 20.0), Here())
     assert set(asked.values()) == {1}
 
