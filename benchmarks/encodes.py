@@ -83,8 +83,8 @@ def encode(
 
 
 UNSPENT = 0.9
-"""Of the bytes asked for, under which a file ended because only noise is left: one of 600 bytes whose bytes were
-short took 0.95 of them."""
+"""Of the bytes asked for, under which a file ended because only noise is left: one of 600 bytes whose bytes
+were short took 0.95 of them."""
 
 
 @functools.cache
