@@ -13,7 +13,7 @@ import torch
 
 from tests.encoder.fits import gaussians, rendered
 from volmicro_codec.encoder.fit.gaussians import Model
-from volmicro_codec.encoder.mask.gate import otsu_gate
+from volmicro_codec.encoder.mask.gate import otsu_gate, seen_by
 from volmicro_codec.encoder.pipeline import encode_bytes
 from volmicro_codec.encoder.settings import EncodeSettings
 from volmicro_codec.format import VgmReader
@@ -79,7 +79,7 @@ def payload(tmp_path_factory):
     stack = stack_of(rendered(gaussians(14, SHAPE, 3), SHAPE), 1)
     faint = faint_stack()
     gate = tmp_path_factory.mktemp("gate") / "g.npz"
-    otsu_gate(np.rint(4 * stack.data[0, 0]).astype(np.uint16)).save(gate)
+    otsu_gate(seen_by("otsu", np.rint(4 * stack.data[0, 0]).astype(np.uint16))).save(gate)
     made = {}
 
     def chunks(of=stack, **given):

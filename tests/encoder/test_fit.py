@@ -20,7 +20,7 @@ from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.fit.method import EFFORTS, Schedule, Weighting
 from volmicro_codec.encoder.fit.overlap import overlapping
 from volmicro_codec.encoder.fit.penalties import Regularisers
-from volmicro_codec.encoder.mask.gate import no_gate, otsu_gate
+from volmicro_codec.encoder.mask.gate import no_gate, otsu_gate, seen_by
 from volmicro_codec.encoder.quantise.coder import Layout, Refits, rounding_with_refits
 from volmicro_codec.encoder.quantise.lattice import Lattice
 from volmicro_codec.encoder.rate.point_layer import weight_of_voxels
@@ -216,7 +216,7 @@ NOISE = NoiseModel(500.0, 20.0)
 
 def test_the_gate_weighs_voxels():
     voxels = two_balls()
-    gate = otsu_gate(voxels)
+    gate = otsu_gate(seen_by("otsu", voxels))
     fit = fit_of(voxels, gate=gate, weighting=Weighting(foreground=3.0))
     fit.refit(0)
     inside = gate.occupied(voxels)
@@ -229,7 +229,11 @@ def test_the_gate_weighs_voxels():
 def test_where_the_gate_is_closed_a_candidate_must_be_more_than_chance(monkeypatch):
     monkeypatch.setattr(significance, "BY_CHANCE", 0.0)
     voxels = two_balls()
-    gates = {"closed": otsu_gate(voxels), "tau 0": otsu_gate(voxels, tau=0.0), "none": no_gate(voxels)}
+    gates = {
+        "closed": otsu_gate(seen_by("otsu", voxels)),
+        "tau 0": otsu_gate(seen_by("otsu", voxels), tau=0.0),
+        "none": no_gate(voxels),
+    }
     bright, faint = np.array([[10.0, 7.0, 7.0]]), np.array([[10.0, 16.0, 20.0]])
     taken = {}
     for name, gate in gates.items():
@@ -254,7 +258,7 @@ def test_a_closed_gate_does_not_hide_what_a_matched_filter_sees_at_ten_sigma(see
     spot /= np.sqrt((spot**2).sum())
     spot *= 10 * NOISE.sigma - (spot * noise).sum()
     voxels = np.rint(500 + noise + spot + bright).astype(np.uint16)
-    gate = otsu_gate(voxels)
+    gate = otsu_gate(seen_by("otsu", voxels))
     assert not gate.occupied(voxels)[11, 15, 19]
     fit = fit_of(voxels, gate=gate, noise=NOISE)
     fit.refit(0)
@@ -266,7 +270,7 @@ def test_a_closed_gate_does_not_hide_what_a_matched_filter_sees_at_ten_sigma(see
 
 def test_single_voxels_are_significant_only_where_the_gate_is_open():
     voxels = two_balls()
-    gate = otsu_gate(voxels)
+    gate = otsu_gate(seen_by("otsu", voxels))
     missing = np.full(SHAPE, 1.0, np.float32)  # more than any noise, everywhere
     for chosen, expected in ((gate, gate.occupied(voxels)), (no_gate(voxels), np.ones(SHAPE, bool))):
         fit = fit_of(voxels, gate=chosen, noise=NOISE)
@@ -279,7 +283,7 @@ def test_single_voxels_are_significant_only_where_the_gate_is_open():
 
 def test_edges_are_weighted_only_where_the_gate_is_open():
     voxels = two_balls()
-    gate = otsu_gate(voxels)
+    gate = otsu_gate(seen_by("otsu", voxels))
     weights = {}
     for name, noise in (("signal", NOISE), ("voxels", None)):
         fit = fit_of(voxels, gate=gate, noise=noise, weighting=Weighting(edges=2.0))

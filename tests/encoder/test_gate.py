@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the gate is trained with torch")
 
-from volmicro_codec.encoder.mask.gate import Gate, no_gate, otsu_gate, train_gate
+from volmicro_codec.encoder.mask.gate import Gate, no_gate, otsu_gate, seen_by, train_gate
 from volmicro_codec.errors import FormatError, InputError, UsageError
 from volmicro_codec.phantom import make_phantom
 
@@ -99,7 +99,7 @@ def test_cutting_the_work_into_chunks_changes_nothing(trained, monkeypatch):
 
 def test_a_saved_gate_is_the_same_gate(trained, tmp_path):
     volume, _, gate = trained
-    for kind in (gate, otsu_gate(volume, tau=0.3), no_gate(volume)):
+    for kind in (gate, otsu_gate(seen_by("otsu", volume), tau=0.3), no_gate(volume)):
         path = tmp_path / f"{kind.kind}.gate"
         kind.save(path)
         back = Gate.load(path)
@@ -132,7 +132,7 @@ def test_the_other_kinds(trained):
     volume, truth, _ = trained
     assert no_gate(volume).occupancy(volume) == 1
     assert (no_gate(volume).probability(volume) == 255).all()
-    found = otsu_gate(volume).occupied(volume)
+    found = otsu_gate(seen_by("otsu", volume)).occupied(volume)
     assert found[~truth].mean() < 0.02
     assert found[volume > 2000].mean() > 0.9
 
@@ -156,7 +156,7 @@ def test_progress_is_told_of_every_step():
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_any_shape_and_dtype(shape, dtype):
     volume = np.random.default_rng(0).integers(0, 255, shape).astype(dtype)
-    for gate in (train_gate(volume, iterations=3), otsu_gate(volume)):
+    for gate in (train_gate(volume, iterations=3), otsu_gate(seen_by("otsu", volume))):
         assert gate.probability(volume).shape == shape
         assert 0 <= gate.occupancy(volume) <= 1
 

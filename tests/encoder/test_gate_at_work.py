@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch", reason="fits run on torch")
 
 import volmicro_codec
-from volmicro_codec.encoder.mask.gate import otsu_gate
+from volmicro_codec.encoder.mask.gate import otsu_gate, seen_by
 from volmicro_codec.encoder.pipeline import encode_volume
 from volmicro_codec.encoder.settings import EncodeSettings
 from volmicro_codec.volume import Volume
@@ -80,7 +80,7 @@ def test_a_closed_gate_keeps_faint_spots_that_are_many(tmp_path, gate, tau):
 def test_a_closed_gate_keeps_what_a_matched_filter_sees_at_ten_sigma(tmp_path, gate):
     voxels = spots(10.0)
     if gate == "otsu":
-        occupied = otsu_gate(voxels).occupied(voxels)
+        occupied = otsu_gate(seen_by("otsu", voxels)).occupied(voxels)
         assert not any(occupied[at] for at in PLACES)
     _, decoded = encode(tmp_path / "a.vgm", voxels, gate=gate, gate_tau=0.5 if gate == "otsu" else 1.0)
     assert lowest(decoded) > 0.4 * height(10.0)

@@ -13,7 +13,7 @@ from ..volume import Volume
 from .fit.method import EFFORTS, Method, Schedule, Weighting
 from .fit.penalties import Regularisers
 from .image import Image
-from .mask.gate import Gate, no_gate, otsu_gate_seen, seen_by, train_gate_seen
+from .mask.gate import Gate, no_gate, otsu_gate, seen_by, train_gate_seen
 from .rate.slope import FLOOR
 from .settings import TARGETS, EncodeSettings
 from .significance import NoiseField
@@ -34,7 +34,7 @@ def gate_of(
         return no_gate(voxels, settings.gate_tau, noise=noise), None
     features = seen_by(settings.gate, voxels, noise)
     if settings.gate == "otsu":
-        gate = otsu_gate_seen(features, settings.gate_tau, threads)
+        gate = otsu_gate(features, tau=settings.gate_tau, threads=threads)
     else:
         gate = train_gate_seen(features, tau=settings.gate_tau, seed=settings.seed, threads=threads)
     return gate, gate.open_cells_seen(features, threads)

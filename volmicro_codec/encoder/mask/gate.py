@@ -212,13 +212,8 @@ def no_gate(volume: Array, tau: float = 0.5, *, noise: NoiseModel | None = None)
     return Gate("none", _checked_tau(tau), noise, cell_stride(volume.shape))
 
 
-def otsu_gate(volume: Array, *, noise: NoiseModel | None = None, tau: float = 0.5, threads: int = 1) -> Gate:
+def otsu_gate(features: Seen, *, tau: float = 0.5, threads: int = 1) -> Gate:
     """The gate that holds occupied what is above Otsu's threshold (1979) after smoothing over three cells."""
-    return otsu_gate_seen(seen_by("otsu", volume, noise), tau, threads)
-
-
-def otsu_gate_seen(features: Seen, tau: float = 0.5, threads: int = 1) -> Gate:
-    """`otsu_gate` of the volume whose cells were seen."""
     threshold = np.array([survey(features, threads).level], np.float32)
     return Gate("otsu", _checked_tau(tau), features.noise, features.stride, {"threshold": threshold})
 
@@ -241,7 +236,7 @@ def train_gate(
 ) -> Gate:
     """Train the gate of one volume on what its own noise model is sure of.
 
-    Its examples are the cells that are clearly occupied or clearly empty (`gate_labels.examples`); the
+    Its examples are the cells that are clearly occupied or clearly empty (`labels.examples`); the
     network sees smoothed intensities, contrast, deviation and slope in units of the noise, and the place with
     its Fourier features; it decides on the ambiguous rest. The loss is binary cross entropy with as many
     samples of either class. The network is trained on one thread; others only look for examples, in boxes
