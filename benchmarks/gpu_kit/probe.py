@@ -95,7 +95,7 @@ def wall_ms(work, repeats=3):
     return round(min(times), 3)
 
 
-from volmicro_codec.cuda.axes import principal_axes  # noqa: E402
+from volmicro_codec.cuda.steps import principal_axes  # noqa: E402
 from volmicro_codec.cuda.fields import Fields  # noqa: E402
 from volmicro_codec.cuda.rasteriser import CudaRasteriser  # noqa: E402
 from volmicro_codec.format import VgmReader, codings  # noqa: E402

@@ -36,8 +36,8 @@ namespace backward {
 namespace fields {
 #include "../../volmicro_codec/cuda/fields.cu"
 }
-namespace axes {
-#include "../../volmicro_codec/cuda/axes.cu"
+namespace steps {
+#include "../../volmicro_codec/cuda/steps.cu"
 }
 
 namespace {
@@ -120,7 +120,13 @@ const std::map<std::string, Kernel> KERNELS = {
     {"halve", kernel(fields::halve)},
     {"peaks", kernel(fields::peaks)},
     {"copy_if", kernel(fields::copy_if)},
-    {"principal_axes", kernel(axes::principal_axes)},
+    {"principal_axes", kernel(steps::principal_axes)},
+    {"step_covariances", kernel(steps::step_covariances)},
+    {"step_gradient", kernel(steps::step_gradient)},
+    {"step_precondition", kernel(steps::step_precondition)},
+    {"step_hold", kernel(steps::step_hold)},
+    {"step_table", kernel(steps::step_table)},
+    {"step_move", kernel(steps::step_move)},
 };
 
 }  // namespace

@@ -9,7 +9,6 @@ pytest.importorskip("torch", reason="the encoder's tensors")
 
 import torch
 
-from volmicro_codec.encoder.fit import device_steps
 from volmicro_codec.encoder.fit.gaussians import MIN_SIGMA
 from volmicro_codec.encoder.fit.steps import clamped, principal_axes
 
@@ -47,6 +46,4 @@ def test_widths_are_kept_within_their_bounds_whatever_the_matrix() -> None:
     wide = torch.linalg.svdvals(torch.from_numpy(clamped(b.numpy(), 24.0)))
     assert float(wide.min()) >= MIN_SIGMA - 1e-9
     assert float(wide.max()) <= 24.0 + 1e-9
-    within = torch.linalg.svdvals(device_steps.clamped(b, 24.0, lambda m: torch.linalg.svd(m)[1:]))
-    torch.testing.assert_close(wide, within, rtol=1e-6, atol=1e-6)
     np.testing.assert_array_equal(clamped(b[:2].numpy(), 24.0), b[:2].numpy())

@@ -19,9 +19,18 @@ from volmicro_codec.encoder.fit import candidates as matched
 from volmicro_codec.encoder.fit import device as device_module
 from volmicro_codec.encoder.fit import device_adam, voxels
 from volmicro_codec.encoder.fit.conjugate_gradient import Block, Refiner
-from volmicro_codec.encoder.fit.device import DeviceRefiner, find, rasteriser_on, refiner_of
+from volmicro_codec.encoder.fit.device import (
+    DEVICE_BLOCK,
+    DeviceRefiner,
+    block_voxels,
+    find,
+    rasteriser_on,
+    refiner_of,
+)
 from volmicro_codec.encoder.fit.device_block import DeviceBlock, on_stream
 from volmicro_codec.encoder.fit.gaussians import Model
+from volmicro_codec.encoder.image import Image
+from volmicro_codec.encoder.mask.gate import no_gate
 from volmicro_codec.errors import DependencyError
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.raster.rasteriser import CpuRasteriser
@@ -95,20 +104,41 @@ def test_the_residual_that_is_left_belongs_to_the_model(device: Any) -> None:  #
     model, loss = refiner.refine(start, 3)
     kept = refiner.residual.copy()
     assert isinstance(refiner.residual, np.ndarray)
-    assert refiner.evaluate(refiner.pack(model), refiner.residual) == pytest.approx(loss, rel=1e-4)
+    assert refiner.see(model) == pytest.approx(loss, rel=1e-4)
     np.testing.assert_allclose(kept, refiner.residual, atol=1e-5)
 
 
-def test_a_target_that_changes_between_refits_is_seen(device: Any) -> None:  # noqa: F811
+def test_what_is_held_is_there_until_something_else_is(device: Any) -> None:  # noqa: F811
     true, start = scene()
-    cuda = CudaRasteriser(CUTOFF, device)
-    refiner = DeviceRefiner(block(true, cuda), cuda, noise_floor=1e-3)
-    _, before = refiner.refine(start, 0)
-    residual = refiner.residual.copy()
-    refiner.subtract(refiner.block.target.copy())
-    _, after = refiner.refine(start, 0)
-    assert after > 2 * before
-    assert np.abs(refiner.residual - residual).max() > 0.1
+    cpu, cuda = CpuRasteriser(CUTOFF, 1), CudaRasteriser(CUTOFF, device)
+    given = block(true, cpu)
+    some, others = (start.take(np.arange(12) % 2 == k) for k in (0, 1))
+    lasting = DeviceRefiner(given, cuda, noise_floor=1e-3)
+    whole = lasting.see(start)
+    for held, free in ((others, some), (some, others), (Model.empty(), start)):
+        fresh = Refiner(block(true, cpu), cpu, noise_floor=1e-3)
+        fresh.hold(held)
+        want, want_loss = fresh.refine(free, 3)
+        lasting.hold(held)
+        assert lasting.see(free) == pytest.approx(whole, rel=1e-4)
+        got, loss = lasting.refine(free, 3)
+        assert loss == pytest.approx(want_loss, rel=0.02)
+        assert torch.allclose(got.mu, want.mu, atol=0.02)
+        np.testing.assert_allclose(lasting.residual, fresh.residual, atol=0.01)
+
+
+def test_candidates_of_a_refiner_are_those_of_what_it_lacks(device: Any) -> None:  # noqa: F811
+    true, start = scene()
+    cpu, cuda = CpuRasteriser(CUTOFF, 1), CudaRasteriser(CUTOFF, device)
+    for weighted in (False, True):
+        given, found = block(true, cpu, True, 0.3), []
+        for refiner in (Refiner(given, cpu, noise_floor=1e-3), DeviceRefiner(given, cuda, noise_floor=1e-3)):
+            refiner.see(start)
+            found.append(refiner.candidates(5, weighted, None, (1.0, 1.0, 1.0)))
+        n = min(len(f) for f in found)
+        assert n >= 3
+        np.testing.assert_allclose(found[0].gains[:n], found[1].gains[:n], rtol=1e-3)
+        np.testing.assert_allclose(found[0].centres[:n], found[1].centres[:n])
 
 
 @pytest.mark.parametrize("where", [(slice(None),) * 3, (slice(2, 9), slice(0, 5), slice(3, 27))])
@@ -279,6 +309,23 @@ def test_an_encode_on_a_device_is_within_a_tenth_of_a_decibel_of_the_cpus(
             found.append(pipeline.encode_volume(volume, target, settings).psnr)
         differences.append(found[1] - found[0])
     assert np.mean(differences) == pytest.approx(0.0, abs=0.1)
+
+
+def test_a_devices_blocks_are_as_large_as_its_memory_lets_them_be(
+    host: Any,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert block_voxels(CpuRasteriser(CUTOFF, 1)) is None
+    for memory, most in ((80 << 30, DEVICE_BLOCK), (96 << 20, 1 << 20)):
+        monkeypatch.setattr(host, "total_bytes", lambda memory=memory: memory)
+        assert block_voxels(CudaRasteriser(CUTOFF, host)) == most
+
+
+@pytest.mark.parametrize(("most", "blocks"), [(None, 1), (10**9, 1), (4000, 4)])
+def test_an_image_is_cut_into_the_blocks_that_a_device_takes(most: int | None, blocks: int) -> None:
+    voxels = np.zeros((16, 30, 30), np.float32)
+    image = Image(voxels, 0.0, 1.0, no_gate(voxels), (1.0, 1.0, 1.0), block_voxels=most)
+    assert len(image.parts()) == blocks
 
 
 def test_the_refiner_follows_the_rasteriser(host: Any) -> None:  # noqa: F811

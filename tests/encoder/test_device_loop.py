@@ -18,6 +18,7 @@ from tests.encoder.fits import CUTOFF, gaussians, rendered
 from volmicro_codec.cuda.packing import Room
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
 from volmicro_codec.encoder.fit import adam, device_block
+from volmicro_codec.encoder.fit import steps as host_steps
 from volmicro_codec.encoder.fit.conjugate_gradient import MAX_SIGMA, Block, Refiner
 from volmicro_codec.encoder.fit.device import DeviceRefiner, adam_of, refiner_of
 from volmicro_codec.encoder.fit.device_adam import AdamState, AdamStepper
@@ -25,7 +26,6 @@ from volmicro_codec.encoder.fit.device_block import DeviceBlock
 from volmicro_codec.encoder.fit.device_loop import Looks, State, Stepper, run
 from volmicro_codec.encoder.fit.gaussians import MIN_SIGMA, STEP, Model
 from volmicro_codec.encoder.fit.penalties import Regularisers
-from volmicro_codec.encoder.fit.steps import principal_axes
 from volmicro_codec.raster.rasteriser import CpuRasteriser
 
 # -- the same steps ------------------------------------------------------------------------------
@@ -61,10 +61,36 @@ class OnHost:
         if wanted:
             self.packed, r.residual, r._trial = self.tried, r._trial, r.residual
 
-    def axes(self, b: Any) -> Any:
-        # Where axes are equal any will do: the same as the host's loop has.
-        lengths, directions = (torch.from_numpy(a) for a in principal_axes(b.numpy()))
-        return lengths, directions
+
+class HostSteps:
+    """`device_loop.Steps` of the host."""
+
+    def __init__(self, max_sigma: float, free: Any) -> None:
+        self.max_sigma, self.free = max_sigma, None if free is None else np.ascontiguousarray(free.numpy())
+        self.shapes = free is None or bool(free[:, 4:].any())
+
+    def _freed(self, step: Any) -> Any:
+        return torch.from_numpy(step if self.free is None else step * self.free)
+
+    def gradient(self, model: Model, moments: Any, added: Any) -> Any:
+        g = host_steps.gradient_of(model, moments.numpy(), CUTOFF)
+        return self._freed(g if added is None else g + added.numpy())
+
+    def precondition(self, model: Model, gradient: Any) -> Any:
+        bound = self.max_sigma if self.shapes else None
+        return self._freed(host_steps.precondition(model, gradient.numpy(), FLOOR, bound))
+
+    def held(self, model: Model, direction: Any) -> Any:
+        if not self.shapes:
+            return direction
+        return self._freed(host_steps.hold_bounds(model, direction.numpy(), self.max_sigma))
+
+    def table(self, model: Model, direction: Any) -> Any:
+        return host_steps.direction_table(model, direction.numpy())
+
+    def moved(self, model: Model, step: Any, alpha: Any = None) -> Model:
+        far = 1.0 if alpha is None else float(alpha)
+        return host_steps.moved(model, step.numpy(), far, self.max_sigma, self.shapes, self.free)
 
 
 class HostLooks:
@@ -102,10 +128,7 @@ def by_the_loop(
 ) -> tuple[Model, float, OnHost]:
     """As `Refiner.refine`, by the device's loop."""
     voxels = OnHost(refiner, model)
-    shapes = free is None or bool(free[:, 4:].any())
-    stepper = Stepper(
-        voxels, CUTOFF, FLOOR, refiner.max_sigma, shapes, free, iterations, tolerance, extra
-    )  # fmt: skip
+    stepper = Stepper(voxels, HostSteps(refiner.max_sigma, free), iterations, tolerance, extra)
     begun = State.begin(model, voxels.loss, extra(model) if extra else None)
     state, seen = run(stepper.advance, begun, iterations, HostLooks(), enlarge=never)  # type: ignore[arg-type]
     return state.model, seen.loss, voxels
@@ -183,7 +206,7 @@ def test_the_loss_never_rises_and_every_iteration_is_reported(flatter: float) ->
     assert (np.diff(losses) <= 0).all()
     refiner = Refiner(block, raster, noise_floor=FLOOR)
     voxels, seen = OnHost(refiner, model), []
-    stepper = Stepper(voxels, CUTOFF, FLOOR, MAX_SIGMA, True, None, 11, 0.0, None)
+    stepper = Stepper(voxels, HostSteps(MAX_SIGMA, None), 11, 0.0, None)
     run(stepper.advance, State.begin(model, voxels.loss, None), 11, HostLooks(), enlarge=never,  # type: ignore[arg-type]
         report=lambda it, loss: seen.append((it, loss)))  # fmt: skip
     assert [it for it, _ in seen] == list(range(11))
@@ -214,9 +237,8 @@ def test_adam_without_branches_takes_the_steps_of_adam_with_them(name: str) -> N
         report=lambda it, _: told.append(it),
     )  # fmt: skip
     voxels = OnHost(b, model)
-    stepper = AdamStepper(
-        voxels, CUTOFF, FLOOR, MAX_SIGMA, True, free, iterations, given.get("tolerance", 0.0), extra, rate
-    )
+    steps, tolerance = HostSteps(MAX_SIGMA, free), given.get("tolerance", 0.0)
+    stepper = AdamStepper(voxels, steps, FLOOR, free, iterations, tolerance, extra, rate)
     begun = AdamState.begin(model, voxels.loss, extra(model) if extra else None)
     state, seen = run(stepper.advance, begun, iterations, HostLooks(), enlarge=never)  # type: ignore[arg-type]
     assert seen.loss == pytest.approx(want_loss, rel=1e-9)
@@ -255,7 +277,7 @@ def test_adam_on_a_device_comes_to_the_loss_of_the_cpu(device: Any) -> None:  # 
     new, got = adam_of(cuda)(refiner, model, 5, rate=0.1)
     assert got == pytest.approx(want, rel=2e-3)
     kept = refiner.residual.copy()
-    assert refiner.evaluate(refiner.pack(new), refiner.residual) == pytest.approx(got, rel=1e-5)
+    assert refiner.see(new) == pytest.approx(got, rel=1e-5)
     np.testing.assert_allclose(kept, refiner.residual, atol=1e-5)
 
 

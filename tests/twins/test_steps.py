@@ -1,4 +1,4 @@
-"""Steps of Gaussians are those of their plain twins, to the bit, and on a device to rounding."""
+"""Steps of Gaussians are those of their plain twins, to the bit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.twins import steps as twin
 from volmicro_codec.native_encoder import steps as native
 
 F64 = npt.NDArray[np.float64]
-LEAST, MOST, CUTOFF = 0.3, 24.0, 9.0
+LEAST, MOST = 0.3, 24.0
 
 
 def gaussians(n: int, seed: int = 0) -> tuple[F64, F64, F64]:
@@ -105,35 +105,3 @@ def test_principal_axes_are_those_of_the_twin() -> None:
         expected = twin.principal_axes(b[k])
         np.testing.assert_array_equal(lengths[k], expected[0])
         np.testing.assert_array_equal(directions[k], expected[1])
-
-
-@pytest.mark.parametrize("bounded", [True, False])
-def test_a_device_takes_the_same_steps_to_rounding(bounded: bool) -> None:
-    torch = pytest.importorskip("torch", reason="steps on a device are torch's")
-    from volmicro_codec.encoder.fit import device_steps as device
-    from volmicro_codec.encoder.fit import steps as host
-    from volmicro_codec.encoder.fit.gaussians import Model
-
-    def axes(b: Any) -> Any:
-        lengths, directions = (torch.from_numpy(a) for a in host.principal_axes(b.numpy()))
-        return lengths, directions
-
-    n = 83
-    m = Model(*(torch.from_numpy(a) for a in gaussians(n)))
-    d, inv, most = steps(n), device.inverse(m.B), MOST if bounded else None
-    moments = np.random.default_rng(2).normal(size=(n, native.MOMENTS))
-    there, here = (torch.from_numpy(a) for a in (d, moments))
-    pairs = [
-        (host.gradient_of(m, moments, CUTOFF), device.gradient_of(m, inv, here, CUTOFF)),
-        (host.precondition(m, d, 1e-3, most), device.precondition(m, there, 1e-3, most, axes)),
-        (host.hold_bounds(m, d, MOST), device.hold_bounds(m, there, MOST, axes)),
-        (host.direction_table(m, d), device.direction_table(inv, there)),
-        (m.det(), device.volume(m.B)),
-    ]
-    free = torch.from_numpy(np.random.default_rng(3).uniform(size=(n, 10)) < 0.5)
-    one = host.moved(m, d, 0.7, MOST, bounded, free.numpy())
-    other = device.moved(m, there, 0.7, MOST, bounded, free, axes)
-    pairs += [(getattr(one, k), getattr(other, k)) for k in ("mu", "B", "w")]
-    for got, want in pairs:
-        got, want = np.asarray(got), np.asarray(want)
-        np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-9 * np.abs(want).max())

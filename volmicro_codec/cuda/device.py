@@ -74,6 +74,10 @@ class Device(Protocol):
         """Device memory that can still be had."""
         ...
 
+    def total_bytes(self) -> int:
+        """Device memory that there is."""
+        ...
+
     def pinned(self, nbytes: int) -> npt.NDArray[np.uint8]:
         """Host memory that the device can copy to while it computes."""
         ...
@@ -241,6 +245,11 @@ class CupyDevice:
         with self.active():
             free, _ = self.xp.cuda.runtime.memGetInfo()
             return int(free) + int(self.xp.get_default_memory_pool().free_bytes())
+
+    def total_bytes(self) -> int:
+        """As in `Device`."""
+        with self.active():
+            return int(self.xp.cuda.runtime.memGetInfo()[1])
 
     def pinned(self, nbytes: int) -> npt.NDArray[np.uint8]:
         """As in `Device`."""

@@ -12,7 +12,15 @@ KERNELS: dict[str, tuple[str, ...]] = {
     "sample": ("sample_tiles", "sample_nearest"),
     "backward": ("count_items", "moments", "sum_items"),
     "fields": ("dot", "energy", "metric", "mask_saturated", "correlate", "halve", "peaks", "copy_if"),
-    "axes": ("principal_axes",),
+    "steps": (
+        "principal_axes",
+        "step_covariances",
+        "step_gradient",
+        "step_precondition",
+        "step_hold",
+        "step_table",
+        "step_move",
+    ),
 }
 """Kernels of each source file."""
 

@@ -95,6 +95,8 @@ class Image:
         That may look at the whole of it at the same time.
     opened : bool array, optional
         `open_cells`, where that is known.
+    block_voxels : int, optional
+        Of a block at most, where what fits takes more at once than `WHOLE_IMAGE` and `MAX_BLOCK_VOXELS`.
     """
 
     voxels: npt.NDArray[Any]
@@ -105,6 +107,7 @@ class Image:
     window: Box | None = None
     threads: int = 1
     opened: npt.NDArray[np.bool_] | None = field(default=None, repr=False)
+    block_voxels: int | None = None
     _foreground: dict[Corners, npt.NDArray[np.uint8]] = field(default_factory=dict, init=False, repr=False)
     _unsaturated: set[Corners] = field(default_factory=set, init=False, repr=False)
 
@@ -174,10 +177,11 @@ class Image:
         return bits.view(bool).reshape(shape)
 
     def parts(self) -> list[Part]:
-        """Blocks of at most `MAX_BLOCK_VOXELS` whose cores tile the image; one where that is small."""
+        """Blocks whose cores tile the image, of no more voxels than may be; one where that is small."""
         counts = [1, 1, 1]
         size = math.prod(self.shape)
-        most = size if size <= WHOLE_IMAGE else MAX_BLOCK_VOXELS
+        largest = MAX_BLOCK_VOXELS if self.block_voxels is None else self.block_voxels
+        most = size if size <= WHOLE_IMAGE and self.block_voxels is None else largest
         while math.prod(-(-s // c) for s, c in zip(self.shape, counts, strict=True)) > most:
             longest = max(range(3), key=lambda k: self.shape[k] / counts[k])
             counts[longest] += 1

@@ -25,7 +25,7 @@ from ..volume import Volume, VolumeInfo
 from . import overview as coarse
 from .choices import aspect_of, gate_of, method_of, noise_field_of, schedule_of, text_of, weighting_of
 from .fit import density_control as densify
-from .fit.device import rasteriser_on
+from .fit.device import block_voxels, rasteriser_on
 from .fit.image_fit import ImageFit
 from .image import MAX_BLOCK_VOXELS, Box, Image, check_floats, mapping
 from .journal import Journal
@@ -267,7 +267,9 @@ class Job:
         base, gain = mapping(voxels)
         self.progress.start(f"{label}gate")
         gate, opened = gate_of(voxels, s, self.threads, self.known_noise)
-        image = Image(voxels, base, gain, gate, aspect_of(self.volume), self.window, self.threads, opened)
+        at_once = block_voxels(self.raster)
+        aspect = aspect_of(self.volume)
+        image = Image(voxels, base, gain, gate, aspect, self.window, self.threads, opened, at_once)
         self.occupancy.append(float(image.open_cells.mean()))
         self.noise.append(self.known_noise or gate.noise)
         noise = noise_field_of(image, self.noise[-1], s, self.known_noise is not None)

@@ -90,8 +90,8 @@ class Blocks:
         return run_in_pool(threads, lambda k: task(parts[k], single), len(parts))
 
     def refiner(self, part: Part, raster: Any = None, keep: bool = True) -> Refiner:
-        """The refiner of a block; that of a single one is kept, unless its target is to change."""
-        if keep and self._refiner is not None:
+        """The refiner of a block; that of a single one is kept, unless it is to hold something for good."""
+        if self._refiner is not None and (keep or self._refiner.lasting):
             return self._refiner
         raster = self.raster if raster is None else raster
         target = self.image.target(part.domain)
@@ -99,7 +99,7 @@ class Blocks:
         saturated = self.image.saturated(part.domain)
         block = Block(part.origin, target, weights, self.weighting.gradient, saturated)
         refiner = refiner_of(raster)(block, raster, noise_floor=NOISE_FLOOR)
-        if keep and self.alone:
+        if self.alone and (keep or refiner.lasting):
             self._refiner = refiner
         return refiner
 
@@ -142,7 +142,8 @@ class Blocks:
         own, others = self.split(model, part)
         refiner = self.refiner(part, raster)
         if not self.alone or self.evaluated is not model:
-            refiner.evaluate(refiner.pack(model.take(own | others)), refiner.residual)
+            refiner.hold(Model.empty())
+            refiner.see(model.take(own | others))
         if self.alone:
             self.evaluated = model
         return own, refiner

@@ -14,9 +14,10 @@ import numpy.typing as npt
 import torch
 
 from ...raster.rasteriser import CpuRasteriser, Packed
+from . import candidates as matched
 from . import voxels
-from .device_steps import Axes
 from .gaussians import Model
+from .matrices import Axes
 from .steps import direction_table, dot, gradient_of, hold_bounds, moved, precondition
 
 F32 = npt.NDArray[np.float32]
@@ -68,10 +69,13 @@ class Refiner:
         What decomposes matrices where it refines (see `gaussians`); None for torch on the host.
     gpu : int or None
         Number of the CUDA device on which neighbours may be searched (`neighbours.closest`).
+    lasting : bool
+        Whether what is held may change, so that one serves all refits of its block.
     """
 
     axes: Axes | None = None
     gpu: int | None = None
+    lasting = False
 
     def __init__(self, block: Block, raster: CpuRasteriser, *, noise_floor: float) -> None:
         self.block = block
@@ -121,9 +125,25 @@ class Refiner:
         squares = self.raster.residual(packed, self.block.target, self.block.saturated, into)
         return 0.5 * (squares if self._metric is None else self.dot(into, self.metric(into)))
 
-    def subtract(self, field: F32) -> None:
-        """Take a field off the block's target: what is fixed in the refits to come."""
-        voxels.subtract(self.block.target, field, self.threads)
+    def see(self, model: Model) -> float:
+        """The loss of a model; `residual` becomes its own."""
+        return self.evaluate(self.pack(model), self.residual)
+
+    def hold(self, model: Model) -> None:
+        """What is there and stays as it is in the refits to come; once, unless `lasting`."""
+        if len(model):
+            voxels.subtract(self.block.target, self.raster.render(self.pack(model)), self.threads)
+
+    def candidates(
+        self,
+        limit: int,
+        weighted: bool,
+        significant: matched.Significant | None,
+        aspect: tuple[float, float, float],
+    ) -> matched.Candidates:
+        """What `candidates.find` has in what is missing, weighted as the loss weighs it or as it is."""
+        field = np.negative(self.pull() if weighted else self.residual, out=self.scratch)
+        return matched.find(field, limit, self.threads, significant=significant, aspect=aspect)
 
     def squared_error(self, where: tuple[slice, ...]) -> float:
         """Sum of the squares of a part of the residual."""

@@ -14,9 +14,9 @@ import torch
 
 from ...raster import kernels
 from .conjugate_gradient import Refiner
-from .device_steps import inverse
 from .gaussians import PAIRS, PI32, Model
 from .image_fit import ImageFit
+from .matrices import inverse
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]

@@ -20,6 +20,7 @@ from . import candidates as matched
 from .conjugate_gradient import Block, Refiner
 from .device_block import DeviceBlock, axes_on, on_stream, torch_device
 from .device_loop import Looks, State, Stepper, run
+from .device_steps import DeviceSteps
 from .gaussians import Model
 
 if TYPE_CHECKING:
@@ -30,6 +31,12 @@ F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 Tensor = torch.Tensor
 
+DEVICE_BLOCK = 64 << 20
+"""Voxels of a block at most: by then a step takes the device three times as long as the host takes to ask
+for it (`benchmarks/results/gpu_fit.json`), and more would take more of the host's memory."""
+BYTES_A_VOXEL = 96
+"""Of the device's memory: eight arrays of a block while candidates are searched, and as much for all else."""
+
 
 class DeviceRefiner(Refiner):
     """A `Refiner` whose iterations run on a rasteriser's device (`device_loop`).
@@ -39,14 +46,19 @@ class DeviceRefiner(Refiner):
     Parameters
     ----------
     block : Block
-        On the host; sent to the device when the first refit begins, and kept there. So its target may be
-        changed by `subtract` alone.
+        On the host; sent to the device when the first refit begins, and kept there.
     raster : CudaRasteriser
     noise_floor : float
     """
 
+    lasting = True
+
     def __init__(self, block: Block, raster: CudaRasteriser, *, noise_floor: float) -> None:
         host: Any = raster  # it has the methods of the CPU's
+        self._pinned: npt.NDArray[np.uint8] | None = None
+        self._residual: F32
+        self._held = Model.empty()
+        self._steps: DeviceSteps | None = None
         self._resident: DeviceBlock | None = None
         self._newer = False  # whether the device's residual is newer than the host's
         super().__init__(block, host, noise_floor=noise_floor)
@@ -60,7 +72,10 @@ class DeviceRefiner(Refiner):
             assert self._resident is not None
             device = self._cuda.device
             with device.active():
-                self._residual[...] = device.host(self._resident.residual)
+                if self._pinned is None:
+                    self._pinned = device.pinned(self._residual.nbytes)
+                    self._residual = self._pinned.view(np.float32).reshape(self.block.shape)
+                device.wait(device.copy_out(self._resident.residual, self._pinned))
             self._newer = False
         return self._residual
 
@@ -68,20 +83,27 @@ class DeviceRefiner(Refiner):
     def residual(self, field: F32) -> None:
         self._residual, self._newer = field, False
 
-    def subtract(self, field: F32) -> None:
-        """As in `Refiner`; the device's target is sent again."""
-        super().subtract(field)
-        self.residual  # noqa: B018 - fetched, for its owner goes
-        self._resident = None
+    def see(self, model: Model) -> float:
+        """As in `Refiner`, on the device."""
+        with self.entered() as block:
+            return float(block.evaluate(model.to(block.where)))
 
-    def evaluate(self, packed: Any, into: F32) -> float:
-        """As in `Refiner`, with a sum that the device draws for the host."""
-        self.raster.render(packed, into)
-        into -= self.block.target
-        saturated = self.block.saturated
-        if saturated is not None:
-            into[((saturated == voxels.BLACK) & (into < 0)) | ((saturated == voxels.WHITE) & (into > 0))] = 0
-        return 0.5 * self.dot(into, self.metric(into))
+    def hold(self, model: Model) -> None:
+        """As in `Refiner`: from the next refit or look on."""
+        self._held = model
+
+    def candidates(
+        self,
+        limit: int,
+        weighted: bool,
+        significant: matched.Significant | None,
+        aspect: tuple[float, float, float],
+    ) -> matched.Candidates:
+        """As in `Refiner`, on the device."""
+        assert self._resident is not None, "a refit or a look comes first"
+        with self._cuda.device.active(), on_stream(self._cuda):
+            missing = self._resident.missing(weighted)
+            return find(self._cuda, missing, limit, significant=significant, aspect=aspect)
 
     def squared_error(self, where: tuple[slice, ...]) -> float:
         """As in `Refiner`, where the residual is."""
@@ -92,11 +114,17 @@ class DeviceRefiner(Refiner):
             return self._resident.squared_error(where)
 
     def axes(self, b: Tensor) -> tuple[Tensor, Tensor]:
-        """As `DeviceBlock.axes` for matrices of the device; torch's for matrices of the host."""
+        """By the kernel for matrices of the device; torch's for matrices of the host."""
         if b.device != torch_device(self._cuda):
             _, values, rows = torch.linalg.svd(b)
             return values, rows
         return axes_on(self._cuda, b)
+
+    def steps(self, free: Tensor | None) -> DeviceSteps:
+        """Steps of a refit in which ``free`` may move; on the device and its stream."""
+        if self._steps is None:
+            self._steps = DeviceSteps(self._cuda, self.floor, self.max_sigma)
+        return self._steps.of(free)
 
     @contextmanager
     def entered(self) -> Iterator[DeviceBlock]:
@@ -107,6 +135,7 @@ class DeviceRefiner(Refiner):
         with self._cuda.device.active(), on_stream(self._cuda):
             block = self._resident or DeviceBlock(self.block, self._cuda)
             self._resident, self._newer = None, False  # nobody's, should the loop fail
+            block.hold(self._held)
             yield block
             block.leave()
             self._resident, self._newer = block, True
@@ -125,23 +154,11 @@ class DeviceRefiner(Refiner):
 
         ``report`` is called some iterations late. ``extra`` is given models of the device.
         """
-        if len(model) == 0:
-            return super().refine(model, iterations)
+        if len(model) == 0 or iterations <= 0:
+            return model, self.see(model)
         with self.entered() as block:
             on_device = model.to(block.where)
-            if iterations <= 0:
-                return model, float(block.evaluate(on_device))
-            stepper = Stepper(
-                block,
-                self._cuda.cutoff,
-                self.floor,
-                self.max_sigma,
-                free is None or bool(free[:, 4:].any()),
-                None if free is None else free.to(block.where),
-                iterations,
-                tolerance,
-                extra,
-            )
+            stepper = Stepper(block, self.steps(free), iterations, tolerance, extra)
             begun = State.begin(on_device, block.enter(on_device), extra(on_device) if extra else None)
             looks = Looks(self._cuda.device)
             state, seen = run(stepper.advance, begun, iterations, looks, enlarge=block.enlarge, report=report)
@@ -174,6 +191,16 @@ def rasteriser_on(device: str, cutoff: float, threads: int | None = None) -> Any
     return raster
 
 
+def block_voxels(raster: Any) -> int | None:
+    """Voxels of a block that a rasteriser's device takes at once; None for the host's, which takes its own.
+
+    By the memory that the device has, not what is free now: blocks decide what a file becomes.
+    """
+    if not hasattr(raster, "device"):
+        return None
+    return max(1, min(DEVICE_BLOCK, int(raster.device.total_bytes()) // BYTES_A_VOXEL))
+
+
 def refiner_of(raster: Any) -> Callable[..., Refiner]:
     """The refiner that suits a rasteriser: `DeviceRefiner` where it has a device, else `Refiner`."""
     return DeviceRefiner if hasattr(raster, "device") else Refiner
@@ -186,13 +213,6 @@ def adam_of(raster: Any) -> Callable[..., tuple[Model, float]]:
     from . import device_adam
 
     return device_adam.refine
-
-
-def find_on(raster: Any, residual: F32, limit: int, **options: Any) -> matched.Candidates:
-    """`candidates.find` where a rasteriser computes."""
-    if hasattr(raster, "device"):
-        return find(raster, residual, limit, **options)
-    return matched.find(residual, limit, raster.threads, **options)
 
 
 def find(
@@ -225,7 +245,8 @@ def find(
             local = [float(v) for v in np.sqrt(inner) / factor]
             smooth = fields.correlate(level, [voxels.gaussian_taps(v) for v in local])
             norms = [voxels.window_norms(level.shape[k], local[k]) for k in range(3)]
-            at, gain, value = _best(d, fields, smooth, norms, matched.looked_at(limit, significant))
+            least = significant.least(sigma) / float(np.prod(factor)) if significant is not None else 0.0
+            at, gain, value = _best(d, fields, smooth, norms, matched.looked_at(limit, significant), least)
             if len(gain):
                 amplitude = value / (norms[0][at[:, 0]] * norms[1][at[:, 1]] * norms[2][at[:, 2]])
                 centre = at * factor + (factor - 1) / 2
@@ -251,10 +272,10 @@ def _coarsened(fields: Fields, level: Any, factor: Any, sigma: Any) -> tuple[Any
 
 
 def _best(
-    d: Device, fields: Fields, smooth: Any, norms: list[Any], limit: int
+    d: Device, fields: Fields, smooth: Any, norms: list[Any], limit: int, least: float
 ) -> tuple[npt.NDArray[np.int64], F64, F64]:
-    """The ``limit`` best peaks of one scale: voxels [M, 3], gains [M], correlations [M]."""
-    gain = fields.peaks(smooth, norms, 0.0).reshape(-1)
+    """The ``limit`` best peaks of one scale above ``least``: voxels [M, 3], gains [M], correlations [M]."""
+    gain = fields.peaks(smooth, norms, least).reshape(-1)
     where = d.xp.flatnonzero(gain)
     if len(where) > limit:
         where = where[d.xp.argsort(-gain[where])[:limit]]

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from .adam import PATIENCE, pace_at, step_of
-from .device_loop import Looks, Voxels, numbers_of, run
-from .device_steps import gradient_of, inverse, moved
+from .device_loop import Looks, Steps, Voxels, numbers_of, run
 from .gaussians import STEP, Model
 
 if TYPE_CHECKING:
@@ -72,13 +71,11 @@ class AdamState:
 
 @dataclass(frozen=True)
 class AdamStepper:
-    """What one step does; attributes as in `device_loop.Stepper`, ``rate`` as in `adam.refine`."""
+    """What one step does; attributes as in `device_loop.Stepper`, the others as in `adam.refine`."""
 
     voxels: Voxels
-    cutoff: float
+    steps: Steps
     floor: float
-    max_sigma: float
-    shapes: bool
     free: Tensor | None
     iterations: int
     tolerance: float
@@ -88,11 +85,10 @@ class AdamStepper:
     def advance(self, s: AdamState) -> AdamState:
         """One step, as in `adam.refine`."""
         moments, items = self.voxels.moments()
-        g = gradient_of(s.model, inverse(s.model.B), moments, self.cutoff)
-        g = g if s.pull is None else g + s.pull
+        g = self.steps.gradient(s.model, moments, s.pull)
         pace = pace_at(s.count, self.iterations, self.rate)
         step, first, second = step_of(s.model, g, self.free, s.first, s.second, pace, self.floor)
-        trial = moved(s.model, step, 1.0, self.max_sigma, self.shapes, self.free, self.voxels.axes)
+        trial = self.steps.moved(s.model, step)
         loss, entries = self.voxels.attempt(trial)
         value, pull = self.extra(trial) if self.extra else (0.0, None)
         total = loss + value
@@ -150,10 +146,8 @@ def refine(
         on_device = model.to(block.where)
         stepper = AdamStepper(
             block,
-            block.raster.cutoff,
+            refiner.steps(free),
             refiner.floor,
-            refiner.max_sigma,
-            free is None or bool(free[:, 4:].any()),
             None if free is None else free.to(block.where),
             iterations,
             tolerance,

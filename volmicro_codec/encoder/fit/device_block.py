@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch.utils.dlpack import from_dlpack
 
-from ...cuda.axes import principal_axes
 from ...cuda.fields import Fields
 from ...cuda.packing import Room
+from ...cuda.steps import covariances, principal_axes
 from .gaussians import Model
 
 if TYPE_CHECKING:
@@ -92,8 +92,29 @@ class DeviceBlock:
             plain = block.weights is None and not block.gradient
             self.residual, self._trial, self._jvp = (d.xp.empty(self.shape, np.float32) for _ in range(3))
             self._metric = None if plain else d.xp.empty(self.shape, np.float32)
+        self._whole_target = self._target
+        self._less: Any = None
+        self._held = Model.empty()
         self._packed: Packed | None = None
         self._tried: Packed | None = None
+
+    def hold(self, model: Model) -> None:
+        """Take a model of the host off the block's target, in place of what was held. Waits."""
+        if model is self._held or not len(model) + len(self._held):
+            return
+        self._held, self._target = model, self._whole_target
+        if len(model):
+            if self._less is None:
+                self._less = self.raster.device.xp.empty(self.shape, np.float32)
+            self.raster.render(self._pack(model.to(self.where), None), self._less)
+            self._target = self.raster.device.xp.subtract(self._whole_target, self._less, out=self._less)
+
+    def missing(self, weighted: bool) -> Any:
+        """What the model that was kept last lacks, float32 [Z, Y, X]; ``weighted`` as the loss weighs it."""
+        field = self._by_metric(self.residual) if weighted else self.residual
+        if weighted and self._saturated is not None and self._gradient:
+            self._fields.mask_saturated(field, self.residual, self._saturated)
+        return self.raster.device.xp.negative(field)
 
     def evaluate(self, model: Model) -> Tensor:
         """The loss [] of a model of this device, and its residual, with no loop to follow. Waits."""
@@ -157,18 +178,13 @@ class DeviceBlock:
             self._fields.copy_if(flag, source, target)
         now.items = None
 
-    def axes(self, b: Tensor) -> tuple[Tensor, Tensor]:
-        """Singular values [N, 3] and right singular vectors [N, 3, 3] (rows) of matrices [N, 3, 3]."""
-        return axes_on(self.raster, b)
-
     @property
     def _now(self) -> Packed:
         assert self._packed is not None, "enter comes first"
         return self._packed
 
     def _pack(self, model: Model, room: Room | None) -> Packed:
-        s = model.B @ model.B.transpose(1, 2)
-        sigma = torch.cat([s[:, 0], s[:, 1, 1:], s[:, 2, 2:]], dim=1)
+        sigma = covariances(self.raster.device, model.B)
         return self.raster.pack(model.mu - self._origin, sigma, model.w, self.shape, room=room)
 
     def _by_metric(self, field: Any) -> Any:

@@ -22,10 +22,9 @@ are for nothing then. Trips that were refused are made up for at the end.
 So the host waits for the device: once on entering (`DeviceBlock.enter`: how much room), for looks, and at the
 end for the result. `tests/encoder/test_device_waits.py` counts them.
 
-No CUDA graph: a pass is some 450 launches, by torch and by CuPy, whose arrays come from a pool that a capture
-would have to hold fixed. They are two or three milliseconds of the host's time, which pass while the device
-works through the voxels of the pass before (some 10 ms for 50 Mvoxel, to be measured); a capture costs as
-much as several trips, and most refits have four to forty, each of another number of Gaussians.
+No CUDA graph: a pass is some 110 launches, by torch and by CuPy, whose arrays come from a pool that a capture
+would have to hold fixed, and the host asks for them in the time in which the device works through the voxels
+of the pass before (`benchmarks/results/gpu_fit.json`).
 """
 
 from __future__ import annotations
@@ -38,7 +37,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .device_steps import Axes, direction_table, gradient_of, hold_bounds, inverse, moved, precondition
 from .gaussians import STEP, Model
 
 if TYPE_CHECKING:
@@ -67,7 +65,19 @@ class Voxels(Protocol):
 
     def keep(self, wanted: Tensor) -> None: ...
 
-    def axes(self, b: Tensor) -> tuple[Tensor, Tensor]: ...
+
+class Steps(Protocol):
+    """The steps of the Gaussians; `device_steps.DeviceSteps` has them, and says more."""
+
+    def gradient(self, model: Model, moments: Tensor, added: Tensor | None) -> Tensor: ...
+
+    def precondition(self, model: Model, gradient: Tensor) -> Tensor: ...
+
+    def held(self, model: Model, direction: Tensor) -> Tensor: ...
+
+    def table(self, model: Model, direction: Tensor) -> Tensor: ...
+
+    def moved(self, model: Model, step: Tensor, alpha: Tensor | None = None) -> Model: ...
 
 
 class Progress(Protocol):
@@ -160,40 +170,28 @@ class Stepper:
     Attributes
     ----------
     voxels : Voxels
-    cutoff, floor, max_sigma : float
-        Of the rasteriser and the refiner.
-    shapes : bool
-        Whether any shape may change.
-    free : bool [N, STEP] or None
-        What may move; on the device.
+    steps : Steps
     iterations : int
     tolerance : float
     extra : callable or None
     """
 
     voxels: Voxels
-    cutoff: float
-    floor: float
-    max_sigma: float
-    shapes: bool
-    free: Tensor | None
+    steps: Steps
     iterations: int
     tolerance: float
     extra: Callable[[Model], tuple[Tensor, Tensor]] | None
 
     def advance(self, s: State) -> State:
         """One try of one iteration; as `refine`'s loop has it, refusals being later trips' affair."""
-        inv = inverse(s.model.B)
         moments, items = self.voxels.moments()
-        g = gradient_of(s.model, inv, moments, self.cutoff)
-        g = self._freed(g if s.pull is None else g + s.pull)
-        bound = self.max_sigma if self.shapes else None
-        z = self._freed(precondition(s.model, g, self.floor, bound, self._axes))
+        g = self.steps.gradient(s.model, moments, s.pull)
+        z = self.steps.precondition(s.model, g)
         direction, steepest = self._direction(s, g, z)
         slope = (g * direction).sum()
-        curve = self.voxels.curvature(direction_table(inv, direction))
+        curve = self.voxels.curvature(self.steps.table(s.model, direction))
         alpha = torch.where(curve > 0, -slope / curve, 1.0) * torch.pow(SHORTER, s.tries.to(torch.float64))
-        trial = moved(s.model, direction, alpha, self.max_sigma, self.shapes, self.free, self._axes)
+        trial = self.steps.moved(s.model, direction, alpha)
         loss, entries = self.voxels.attempt(trial)
         value, pull = self.extra(trial) if self.extra else (0.0, None)
         total = loss + value
@@ -237,20 +235,11 @@ class Stepper:
     def _direction(self, s: State, g: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """Where to go, [N, STEP], and whether that is steepest descent; after a refusal, as before."""
         beta = (z * (g - s.last_g)).sum() / (s.last_z * s.last_g).sum().clamp(min=1e-300)
-        way = torch.where(beta > 0, beta, 0.0) * s.direction - z
-        if self.shapes:
-            way = self._freed(hold_bounds(s.model, way, self.max_sigma, self._axes))
+        way = self.steps.held(s.model, torch.where(beta > 0, beta, 0.0) * s.direction - z)
         steepest = ~(s.paired & ((g * way).sum() < 0.1 * (g * -z).sum()))
         again = s.tries > 0
         direction = torch.where(again, s.direction, torch.where(steepest, -z, way))
         return direction, torch.where(again, s.steepest, steepest)
-
-    def _freed(self, step: Tensor) -> Tensor:
-        return step if self.free is None else step * self.free
-
-    @property
-    def _axes(self) -> Axes:
-        return self.voxels.axes
 
 
 @dataclass(frozen=True)

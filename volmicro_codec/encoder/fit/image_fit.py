@@ -140,7 +140,7 @@ class ImageFit:
         blocks, model, sse = self.blocks, state.model, list(state.block_sse)
         each = self.voxel_count / max(1, len(model))
         moving: Mask | None = None
-        cut: set[int] = set()  # blocks of which a part is looked at
+        fresh: set[int] = set()  # blocks whose lasting residual is that of their new Gaussians
         if around is not None and len(around) <= FEW * len(model):
             moving = overlapping(model, around, self.image.shape)
             around = around.join(model.take(moving))
@@ -159,10 +159,10 @@ class ImageFit:
             within, beyond = self._within(part, model.take(own), model.take(others), iterations, raster)
             refiner = blocks.refiner(within, raster, keep=moving is None and within is part)
             if within is not part:
-                cut.add(part.number)
                 others &= blocks.reaches(model, within)
-            if others.any():
-                refiner.subtract(refiner.raster.render(refiner.pack(model.take(others))))
+            elif moving is None or refiner.lasting:
+                fresh.add(part.number)
+            refiner.hold(model.take(others))
             free_here = None if free is None else free[torch.as_tensor(own)]
             mine = self._refined(refiner, model.take(own), iterations, free_here, tolerance, each)
             left = beyond + refiner.squared_error(core_in_domain(within))
@@ -180,7 +180,7 @@ class ImageFit:
                     index = torch.as_tensor(np.flatnonzero(own))
                     new.mu[index], new.B[index], new.w[index] = mine.mu, mine.B, mine.w
             model = new
-        blocks.evaluated = model if moving is None and not cut else None
+        blocks.evaluated = model if len(fresh) == len(blocks.parts) else None
         return FitState(model, tuple(sse))
 
     def _within(
@@ -201,7 +201,7 @@ class ImageFit:
         known = self._beyond.get(part.number)
         if known is None or known[0] != key:
             refiner = blocks.refiner(part, raster)
-            refiner.evaluate(refiner.pack(others), refiner.residual)
+            refiner.see(others)
             inside = tuple(
                 slice(c.start - d.start, c.stop - d.start)
                 for c, d in zip(within.core, part.domain, strict=True)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 
 from ...cuda.neighbours import closest
-from .device_steps import Axes, volume
 from .gaussians import PAIRS, STEP, Model
+from .matrices import Axes, volume
 
 Tensor = torch.Tensor
 Penalty = Callable[[Model], tuple[Tensor, Tensor]]

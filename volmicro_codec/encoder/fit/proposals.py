@@ -12,7 +12,6 @@ from ..journal import Journal
 from . import candidates as matched
 from . import initialise
 from .blocks import Blocks, core_in_domain, digest
-from .device import find_on
 from .gaussians import Model
 from .method import Method
 from .residuals import Residuals
@@ -63,10 +62,8 @@ class Proposals:
                 return matched.Candidates.none()
             _, refiner = blocks.residual(model, part, raster)
             # What is significant is told from the voxels as they are, without the loss's weights.
-            missing = refiner.residual if blocks.noise is not None else refiner.pull()
-            field = np.negative(missing, out=refiner.scratch)
-            significant, aspect = self.significant(part), blocks.image.aspect
-            c = find_on(raster, field, count, significant=significant, aspect=aspect)
+            weighted, aspect = blocks.noise is None, blocks.image.aspect
+            c = refiner.candidates(count, weighted, self.significant(part), aspect)
             if not len(c):
                 self._exhausted[part.number] = there
             centres = c.centres + part.origin

@@ -95,7 +95,7 @@ def principal_axes(b: F64) -> tuple[F64, F64]:
     """Singular values [N, 3] (in no order) and right singular vectors [N, 3 (which), 3] of ``b`` [N, 3, 3].
 
     By Jacobi's rotations of B'B, several times as fast as LAPACK one by one: singular values under 1e-8 of
-    the largest are not resolved. (On a device `cuda.axes` does it.)
+    the largest are not resolved. (On a device `cuda.steps` does it.)
     """
     lengths, directions = np.empty((len(b), 3)), np.empty((len(b), 3, 3))
     native.principal_axes(b, lengths, directions)
