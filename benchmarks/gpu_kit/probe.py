@@ -95,9 +95,9 @@ def wall_ms(work, repeats=3):
     return round(min(times), 3)
 
 
-from volmicro_codec.cuda.steps import principal_axes  # noqa: E402
 from volmicro_codec.cuda.fields import Fields  # noqa: E402
 from volmicro_codec.cuda.rasteriser import CudaRasteriser  # noqa: E402
+from volmicro_codec.cuda.steps import principal_axes  # noqa: E402
 from volmicro_codec.format import VgmReader, codings  # noqa: E402
 from volmicro_codec.primitives import Primitives, records_to_primitives  # noqa: E402
 
@@ -214,32 +214,36 @@ def model_of_file():
     return model
 
 
-@part("torch on small matrices")
+@part("steps of the Gaussians")
 def _():
     import torch
     from torch.utils.dlpack import from_dlpack
 
+    from volmicro_codec.encoder.fit.conjugate_gradient import MAX_SIGMA
     from volmicro_codec.encoder.fit.device_block import torch_device
+    from volmicro_codec.encoder.fit.device_steps import DeviceSteps
 
     where = torch_device(raster)
-    b = torch.as_tensor(rng.normal(size=(len(gaussians), 3, 3))).to(where)
-    v = b[:, 0].contiguous()
-    on_cupy = device.array(b, np.float64)
+    model = model_of_file().to(where)
+    steps = DeviceSteps(raster, 1e-3, MAX_SIGMA)
+    moments = torch.as_tensor(rng.normal(size=(len(model), 11))).to(where)
+    gradient = steps.gradient(model, moments, None)
+    flag, on_cupy = device.array(np.zeros(1), np.int32), device.array(model.B, np.float64)
 
     def launch():
-        return fields.copy_if(device.array(np.zeros(1), np.int32), on_cupy, on_cupy)
+        return fields.copy_if(flag, on_cupy, on_cupy)
 
     return {
         "device": str(where),
-        "bmm_3x3": ms(lambda: b @ b),
-        "bmm_3x3_transposed": ms(lambda: b.transpose(1, 2) @ b),
-        "einsum_nij_nj": ms(lambda: torch.einsum("nij,nj->ni", b, v)),
-        "cross": ms(lambda: torch.linalg.cross(b[:, :, 0], b[:, :, 1])),
-        "where": ms(lambda: torch.where(b > 0, b, -b)),
-        "principal_axes": ms(lambda: principal_axes(device, b)),
+        "gradient": ms(lambda: steps.gradient(model, moments, None)),
+        "precondition": ms(lambda: steps.precondition(model, gradient)),
+        "held": ms(lambda: steps.held(model, gradient)),
+        "table": ms(lambda: steps.table(model, gradient)),
+        "moved": ms(lambda: steps.moved(model, gradient)),
+        "principal_axes": ms(lambda: principal_axes(device, model.B)),
         "dlpack_both_ways_wall_us": 1e3 * wall_ms(lambda: [from_dlpack(on_cupy) for _ in range(100)]) / 100,
         "launch_by_cupy_wall_us": 1e3 * wall_ms(lambda: [launch() for _ in range(20)]) / 20,
-        "torch_add_wall_us": 1e3 * wall_ms(lambda: [v + v for _ in range(100)]) / 100,
+        "torch_add_wall_us": 1e3 * wall_ms(lambda: [gradient + gradient for _ in range(100)]) / 100,
     }
 
 
@@ -247,7 +251,7 @@ def _():
 def _():
     import torch
 
-    from volmicro_codec.encoder.fit.conjugate_gradient import MAX_SIGMA, Block
+    from volmicro_codec.encoder.fit.conjugate_gradient import Block
     from volmicro_codec.encoder.fit.device import DeviceRefiner
     from volmicro_codec.encoder.fit.device_loop import State, Stepper
 
@@ -267,7 +271,7 @@ def _():
         loss = block.enter(there)
         sync()
         told["enter_ms"] = (time.perf_counter() - begun) * 1e3
-        stepper = Stepper(block, cutoff, 1e-3, MAX_SIGMA, True, None, 1000, 0.0, None)
+        stepper = Stepper(block, refiner.steps(None), 1000, 0.0, None)
         state = State.begin(there, loss, None)
         told["loss_before"] = float(loss)
         for _ in range(2):

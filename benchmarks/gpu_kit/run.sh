@@ -66,8 +66,10 @@ fi
 if [ -s "$kit/commit" ]; then
     printf '#!/bin/sh\ncat "%s"\n' "$kit/commit" >"$scratch/bin/git" && chmod +x "$scratch/bin/git"
 fi
-# A compiled part, where the project has one: built in place with the tools that are there (cmake, ninja, nanobind, a C compiler).
-if grep -q '^native:' Makefile 2>/dev/null; then step setup-native 90 make native PYTHON="$python"; fi
+# The extension modules, unless they came along built: with what is there, setuptools and a C compiler.
+if ! "$python" -c 'from volmicro_codec import _cells, _coder, _native, _network, _raster, _steps' 2>>"$log"; then
+    step setup-native 90 make native PYTHON="$python"
+fi
 shown=3 step setup-imports 60 "$python" -c '
 import numpy, scipy, tifffile, torch, click, rich, zstandard, volmicro_codec, volmicro_codec.encoder, volmicro_codec.cli
 try:

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.cuda.conftest import driver, host  # noqa: F401 - fixtures
 from tests.encoder.fits import fit_of, gaussians, rendered
+from volmicro_codec.cuda.rasteriser import CudaRasteriser
 from volmicro_codec.encoder import image
 from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.fit.worth import worth
@@ -49,6 +51,12 @@ def summed(fit, box=None):
 def test_it_is_the_sum_over_the_voxels():
     fit = scene()
     np.testing.assert_allclose(worth(fit), summed(fit), rtol=0.12, atol=1e-9)
+
+
+def test_on_a_device_it_is_the_same(host):  # noqa: F811
+    on_device = scene()
+    on_device.blocks.raster = on_device.raster = CudaRasteriser(on_device.raster.cutoff, host)
+    np.testing.assert_allclose(worth(on_device), worth(scene()), rtol=1e-3, atol=1e-9)
 
 
 def test_in_a_box_only_its_voxels_count():

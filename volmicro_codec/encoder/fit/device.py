@@ -14,6 +14,7 @@ from ...cuda.fields import Fields
 from ...device import parse_device
 from ...errors import DependencyError
 from ...raster.choice import get_rasteriser
+from ...raster.pyramid import PyramidRasteriser
 from .. import torch_build
 from . import adam, voxels
 from . import candidates as matched
@@ -189,6 +190,15 @@ def rasteriser_on(device: str, cutoff: float, threads: int | None = None) -> Any
             f"{name}: fitting there needs a torch that can use it (decoding needs none): {lacking}"
         )
     return raster
+
+
+def rasteriser_like(raster: Any, cutoff: float) -> Any:
+    """One where another computes, with as many threads, of another cut-off."""
+    if not hasattr(raster, "device"):
+        return PyramidRasteriser(cutoff, raster.threads)
+    from ...cuda.rasteriser import CudaRasteriser
+
+    return CudaRasteriser(cutoff, raster.device, raster.threads)
 
 
 def block_voxels(raster: Any) -> int | None:

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...raster import kernels
-from ...raster.pyramid import PyramidRasteriser
 from ..image import Box, Part
 from ..significance import covariances
+from .device import rasteriser_like
 from .image_fit import ImageFit
 
 F64 = npt.NDArray[np.float64]
@@ -43,7 +43,7 @@ def worth(fit: ImageFit, box: Box | None = None) -> F64:
         counted = _inside(part, box or fit.image.whole)
         variance = noise.variance(part.domain) * counted
         # The square of a Gaussian is one of half its covariance, that ends where it does.
-        squares = PyramidRasteriser(2.0 * raster.cutoff, raster.threads)
+        squares = rasteriser_like(raster, 2.0 * raster.cutoff)
         centres, halved = model.mu.numpy() - part.origin, 0.5 * model.covariance6()
         packed = squares.pack(centres, halved, np.ones(len(model)), counted.shape)
         norms, noises = (
