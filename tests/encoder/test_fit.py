@@ -13,7 +13,7 @@ import torch
 
 from tests.encoder.fits import fit_of, gaussians, rendered
 from volmicro_codec.encoder import image, significance
-from volmicro_codec.encoder.fit import image_fit, proposals, voxels
+from volmicro_codec.encoder.fit import image_fit, voxels
 from volmicro_codec.encoder.fit.blocks import edge_map
 from volmicro_codec.encoder.fit.conjugate_gradient import Refiner
 from volmicro_codec.encoder.fit.gaussians import Model
@@ -451,10 +451,10 @@ def test_a_block_without_signal_is_looked_at_once(monkeypatch):
     light[..., :40] = 400 * rendered(gaussians(6, (8, 16, 40), 2), (8, 16, 40))
     noise = np.random.default_rng(1).normal(0, 2, light.shape)
     voxels = np.rint(light + noise + 100).astype(np.uint16)
-    searched, plain = [], proposals.find_on
+    searched, plain = [], Refiner.candidates
     fit = blocks_of(monkeypatch, voxels, light.size // 4, 4, noise=NoiseModel(100.0, 2.0))
     monkeypatch.setattr(
-        proposals, "find_on", lambda *a, **k: (searched.append(a[1].shape), plain(*a, **k))[1]
+        Refiner, "candidates", lambda self, *a: (searched.append(self.block.shape), plain(self, *a))[1]
     )
     greedy(fit, [4, 8, 12])
     assert len(fit.blocks.parts) == 4
