@@ -3,8 +3,9 @@
 #include "voxels.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-enum { PIECE = 64 }; /* voxels of a row whose gains are worked out at once, if any of them may be above the floor */
+enum { PIECE = 64 }; /* voxels of a row that are looked at together, if the gain of any of them may be above the floor */
 
 static double least_of(const double *values, int64_t count)
 {
@@ -12,6 +13,19 @@ static double least_of(const double *values, int64_t count)
     for (int64_t i = 1; i < count; i++)
         least = values[i] < least ? values[i] : least;
     return least;
+}
+
+/* Which voxels of a piece of a row, of `end` voxels, may be peaks: of squares of `least` or more, none beside them along it larger. */
+static void row_peaks(const float *row, int64_t first, int64_t n, int64_t end, float least, uint8_t *peak)
+{
+    float padded[PIECE + 2];
+    padded[0] = first > 0 ? row[first - 1] : 0.0f;
+    memcpy(padded + 1, row + first, (size_t)n * sizeof *padded);
+    padded[n + 1] = first + n < end ? row[first + n] : 0.0f;
+    for (int64_t i = 0; i < n; i++) {
+        float own = padded[i + 1] * padded[i + 1];
+        peak[i] = (own >= least) & (padded[i] * padded[i] <= own) & (padded[i + 2] * padded[i + 2] <= own);
+    }
 }
 
 /* Whether no neighbour's square is larger. */
@@ -38,21 +52,27 @@ int64_t vgm_find_peaks(const float *correlation, const int64_t shape[3], const d
     for (int64_t z = z0; z < z1; z++)
         for (int64_t y = 0; y < shape[1]; y++) {
             const float *row = correlation + (z * shape[1] + y) * shape[2];
-            double norm = norms[0][z] * norms[1][y], gain[PIECE];
+            double norm = norms[0][z] * norms[1][y];
+            float least = (float)(floor * norm * narrowest * (1.0 - 1e-6)); /* less by more than the roundings */
+            uint8_t peak[PIECE];
             for (int64_t first = 0; first < shape[2]; first += PIECE) {
                 int64_t n = shape[2] - first < PIECE ? shape[2] - first : PIECE;
                 /* Quotients rounded alike are in the order of what is divided: no gain of the piece is above this. */
                 if (!((double)passes->largest_square(row + first, n) / (norm * narrowest) > floor))
                     continue;
-                for (int64_t i = 0; i < n; i++)
-                    gain[i] = (double)(row[first + i] * row[first + i]) / (norm * norms[2][first + i]);
-                for (int64_t i = 0; i < n; i++)
-                    if (gain[i] > floor && count < room && is_highest(correlation, shape, z, y, first + i)) {
+                row_peaks(row, first, n, shape[2], least, peak);
+                for (int64_t i = 0; i < n; i++) {
+                    double gain;
+                    if (!peak[i])
+                        continue;
+                    gain = (double)(row[first + i] * row[first + i]) / (norm * norms[2][first + i]);
+                    if (gain > floor && count < room && is_highest(correlation, shape, z, y, first + i)) {
                         places[count][0] = (int32_t)z;
                         places[count][1] = (int32_t)y;
                         places[count][2] = (int32_t)(first + i);
-                        gains[count++] = gain[i];
+                        gains[count++] = gain;
                     }
+                }
             }
         }
     return count;
