@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="fits run on torch")
 import torch
 
 from tests.encoder.fits import fit_of, gaussians, rendered
-from volmicro_codec.encoder import image, significance
+from volmicro_codec.encoder import parts, significance
 from volmicro_codec.encoder.fit import image_fit, voxels
 from volmicro_codec.encoder.fit.blocks import edge_map
 from volmicro_codec.encoder.fit.conjugate_gradient import Refiner
@@ -20,6 +20,7 @@ from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.fit.method import EFFORTS, Schedule, Weighting
 from volmicro_codec.encoder.fit.overlap import overlapping
 from volmicro_codec.encoder.fit.penalties import Regularisers
+from volmicro_codec.encoder.image import Image
 from volmicro_codec.encoder.mask.gate import no_gate, otsu_gate, seen_by
 from volmicro_codec.encoder.quantise.coder import Layout, Refits, rounding_with_refits
 from volmicro_codec.encoder.quantise.lattice import Lattice
@@ -63,9 +64,9 @@ def test_rounds_add_as_many_as_asked_and_no_more_than_allowed():
 
 
 def blocks_of(monkeypatch, voxels, most, halo, **options):
-    monkeypatch.setattr(image, "WHOLE_IMAGE", most)
-    monkeypatch.setattr(image, "MAX_BLOCK_VOXELS", most)
-    monkeypatch.setattr(image, "HALO", halo)
+    monkeypatch.setattr(parts, "WHOLE_IMAGE", most)
+    monkeypatch.setattr(parts, "MAX_BLOCK_VOXELS", most)
+    monkeypatch.setattr(parts, "HALO", halo)
     return fit_of(voxels, **options)
 
 
@@ -377,7 +378,7 @@ def clipped(shape=SHAPE, offset=0):
 
 def test_what_decoding_cuts_off_is_not_fitted(monkeypatch):
     aware = greedy(fit_of(clipped()), [10, 20, 30])
-    monkeypatch.setattr(image.Image, "saturated", lambda *_: None)
+    monkeypatch.setattr(Image, "saturated", lambda *_: None)
     unaware = greedy(fit_of(clipped()), [10, 20, 30])
     assert aware.residuals.decoded_sse() < 0.3 * unaware.residuals.decoded_sse()
     # What is beyond the ends at voxels that are not is charged all the same, so that it comes back.
@@ -409,7 +410,7 @@ def test_the_ends_are_where_voxels_are_black_and_white():
 
 def test_what_decoding_cuts_off_is_not_fitted_in_blocks_either(monkeypatch):
     two = greedy(blocks_of(monkeypatch, clipped(LONG), math.prod(LONG) // 2, 8), [10, 20, 30])
-    monkeypatch.setattr(image.Image, "saturated", lambda *_: None)
+    monkeypatch.setattr(Image, "saturated", lambda *_: None)
     unaware = greedy(blocks_of(monkeypatch, clipped(LONG), math.prod(LONG) // 2, 8), [10, 20, 30])
     assert len(two.blocks.parts) == 2
     assert two.residuals.decoded_sse() < 0.4 * unaware.residuals.decoded_sse()

@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="fits run on torch")
 import volmicro_codec
 from tests.conftest import cuda_missing
 from tests.encoder.fits import gaussians, rendered
-from volmicro_codec.encoder import image
+from volmicro_codec.encoder import parts
 from volmicro_codec.encoder.job import UNKNOWN_NOISE
 from volmicro_codec.encoder.pipeline import encode_volume
 from volmicro_codec.encoder.settings import TARGETS, EncodeSettings
@@ -202,8 +202,8 @@ def test_images_larger_than_a_block(tmp_path, monkeypatch, objective):
     voxels = scene(shape=(8, 12, 60), n=40)
     settings = {"size": 1600, "iterations": 12, "objective": objective}
     whole, _, _ = encode(tmp_path / "a.vgm", voxels, **settings)
-    monkeypatch.setattr(image, "WHOLE_IMAGE", voxels.size // 3)
-    monkeypatch.setattr(image, "MAX_BLOCK_VOXELS", voxels.size // 3)
+    monkeypatch.setattr(parts, "WHOLE_IMAGE", voxels.size // 3)
+    monkeypatch.setattr(parts, "MAX_BLOCK_VOXELS", voxels.size // 3)
     blocks, _, _ = encode(tmp_path / "b.vgm", voxels, **settings)
     if objective == "voxels":
         assert 0.97 * 1600 <= blocks.bytes <= 1600

@@ -18,9 +18,11 @@ from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.image import Image
 from volmicro_codec.encoder.mask.gate import no_gate
 from volmicro_codec.encoder.pipeline import encode_bytes
+from volmicro_codec.encoder.quantise import resolution as resolution_module
 from volmicro_codec.encoder.quantise.coder import POINTS_PLACE, Layout, code_float16, model_of, place
 from volmicro_codec.encoder.quantise.grid_levels import MORE, grid_levels, numbered
 from volmicro_codec.encoder.quantise.resolution import (
+    MEAN_BYTES,
     Levels,
     Resolution,
     _CoarseModel,
@@ -125,6 +127,27 @@ def test_a_coarse_grid_does_not_need_what_averages_to_nothing(scene: tuple[Model
     assert needed[:12].all()
     assert needed[held].all()
     assert np.count_nonzero(needed) < 0.5 * len(model)
+
+
+def test_grids_that_an_overview_serves_get_no_level(
+    scene: tuple[Model, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, voxels = scene
+    monkeypatch.setattr(resolution_module, "FEW", 0)
+    monkeypatch.setattr(resolution_module, "LEAST", 1)
+    told: list[float] = []
+
+    def served(size: float) -> int:
+        told.append(size)
+        return 2
+
+    image = Image(voxels, 0.0, 1.0, no_gate(voxels), (1.0, 1.0, 1.0))
+    every, finer = Resolution(image, RASTER, None).levels(model), Resolution(image, RASTER, None, served)
+    assert max(every.grids) >= 2
+    assert max(finer.levels(model).grids) < 2
+    assert told == [pytest.approx(len(model) * MEAN_BYTES)]
+    asked = Resolution(image, RASTER, 4, served).levels(model)  # levels that were asked for are all there
+    assert asked.grids == Resolution(image, RASTER, 4).levels(model).grids
 
 
 def test_levels_say_from_the_coarsest_grid_on_who_is_needed(scene: tuple[Model, np.ndarray]) -> None:

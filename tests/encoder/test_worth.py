@@ -7,7 +7,7 @@ import torch
 from tests.cuda.conftest import driver, host  # noqa: F401 - fixtures
 from tests.encoder.fits import fit_of, gaussians, rendered
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
-from volmicro_codec.encoder import image
+from volmicro_codec.encoder import parts
 from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.fit.worth import worth
 from volmicro_codec.noise_model import NoiseModel
@@ -80,8 +80,8 @@ def test_outside_of_the_image_nothing_is_taken_off():
 @pytest.mark.parametrize("threads", [1, 2])
 def test_blocks_of_an_image_agree_with_the_whole(monkeypatch, threads):
     whole = scene()
-    monkeypatch.setattr(image, "WHOLE_IMAGE", whole.voxel_count // 3)
-    monkeypatch.setattr(image, "MAX_BLOCK_VOXELS", whole.voxel_count // 3)
+    monkeypatch.setattr(parts, "WHOLE_IMAGE", whole.voxel_count // 3)
+    monkeypatch.setattr(parts, "MAX_BLOCK_VOXELS", whole.voxel_count // 3)
     blocks = scene(threads)
     assert len(blocks.blocks.parts) > 1
     np.testing.assert_allclose(worth(blocks), worth(whole), rtol=1e-3, atol=1e-6)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,67 +13,16 @@ import numpy.typing as npt
 from ..errors import InputError
 from ..evaluate import Reference, foreground_mask
 from ..native_encoder import cells
+from . import parts
 from .fit import voxels
 from .mask.gate import Gate
+from .parts import Box, Part, cut
 
 F32 = npt.NDArray[np.float32]
-Box = tuple[slice, slice, slice]
 Corners = tuple[tuple[int, int], ...]
 
-WHOLE_IMAGE = 8 << 20
-"""Voxels up to which an image is one block."""
-MAX_BLOCK_VOXELS = 3 << 20
-"""Voxels of a block's core where it is several: the smaller, the less memory, the sooner a block without
-signal is done with and the more the halos take."""
-HALO = 16
 LARGEST, LEAST_RANGE = 1e17, 1e-30
 """Of float voxels: squares and quotients beyond these leave float32."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A block of an image: the voxels it owns and the voxels its fit looks at.
-
-    Attributes
-    ----------
-    core, domain : three slices
-        The cores tile the image; a domain is its core and a halo of `HALO` voxels.
-    turn : int
-        Blocks of one turn do not touch.
-    number : int
-        Its place among the blocks.
-    """
-
-    core: Box
-    domain: Box
-    turn: int = 0
-    number: int = 0
-
-    @property
-    def origin(self) -> npt.NDArray[np.float64]:
-        """First voxel of the domain."""
-        return np.array([s.start for s in self.domain], np.float64)
-
-    @property
-    def voxels(self) -> int:
-        """Of the domain."""
-        return math.prod(s.stop - s.start for s in self.domain)
-
-    def around(self, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> Part:
-        """What of it lies in a box of voxels [3] to [3], with `HALO` around that."""
-        core, domain = [], []
-        for c, d, a, b in zip(self.core, self.domain, low, high, strict=True):
-            first, last = max(d.start, int(a) - HALO), min(d.stop, int(b) + HALO + 1)
-            domain.append(slice(first, last))
-            core.append(slice(max(c.start, first), min(c.stop, last)))
-        return replace(self, core=(core[0], core[1], core[2]), domain=(domain[0], domain[1], domain[2]))
-
-    def owns(self, mu: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
-        """Which centres [N, 3] belong to the core; one outside the image counts as at the nearest voxel."""
-        at = np.clip(np.rint(mu), 0, np.array(shape) - 1)
-        lo = np.array([s.start for s in self.core])
-        hi = np.array([s.stop for s in self.core])
-        return np.asarray(((at >= lo) & (at < hi)).all(axis=1))
 
 
 @dataclass
@@ -176,30 +125,24 @@ class Image:
         bits = np.unpackbits(self._foreground[key], count=math.prod(shape))
         return bits.view(bool).reshape(shape)
 
+    @property
+    def signal_box(self) -> Box | None:
+        """The box around all cells in which the gate is open; None where it is open nowhere."""
+        cells, edges = self.open_cells, []
+        if not cells.any():
+            return None
+        for axis, (n, side) in enumerate(zip(self.shape, self.gate.stride, strict=True)):
+            found = np.flatnonzero(cells.any(axis=tuple(k for k in range(3) if k != axis)))
+            edges.append(slice(int(found[0]) * side, min(n, (int(found[-1]) + 1) * side)))
+        return edges[0], edges[1], edges[2]
+
     def parts(self) -> list[Part]:
-        """Blocks whose cores tile the image, of no more voxels than may be; one where that is small."""
-        counts = [1, 1, 1]
-        size = math.prod(self.shape)
-        largest = MAX_BLOCK_VOXELS if self.block_voxels is None else self.block_voxels
-        most = size if size <= WHOLE_IMAGE and self.block_voxels is None else largest
-        while math.prod(-(-s // c) for s, c in zip(self.shape, counts, strict=True)) > most:
-            longest = max(range(3), key=lambda k: self.shape[k] / counts[k])
-            counts[longest] += 1
-        edges = [[round(k * s / c) for k in range(c + 1)] for s, c in zip(self.shape, counts, strict=True)]
-        out: list[Part] = []
-        for z in range(counts[0]):
-            for y in range(counts[1]):
-                for x in range(counts[2]):
-                    at = (z, y, x)
-                    core = tuple(slice(edges[k][at[k]], edges[k][at[k] + 1]) for k in range(3))
-                    domain = tuple(
-                        slice(max(0, s.start - HALO), min(n, s.stop + HALO))
-                        for s, n in zip(core, self.shape, strict=True)
-                    )
-                    turn = 4 * (z % 2) + 2 * (y % 2) + x % 2
-                    cores, domains = (core[0], core[1], core[2]), (domain[0], domain[1], domain[2])
-                    out.append(Part(cores, domains, turn, len(out)))
-        return out
+        """Blocks whose cores tile the image (`parts.cut`)."""
+        if self.block_voxels is not None:
+            return cut(self.shape, None, self.block_voxels, self.block_voxels)
+        alone = math.prod(self.shape) <= parts.WHOLE_IMAGE
+        box = None if alone else self.signal_box
+        return cut(self.shape, box, parts.WHOLE_IMAGE, parts.MAX_BLOCK_VOXELS)
 
 
 def _corners(box: Box) -> Corners:
@@ -229,9 +172,28 @@ def value_range(voxels: npt.NDArray[Any]) -> tuple[float, float, float]:
     """Median and the 0.01 % and 99.99 % quantiles, of a regular subsample of at most about 16 Mvoxel."""
     n = math.prod(int(s) for s in voxels.shape)
     step = max(1, round((n / (16 << 20)) ** (1 / 3)))
-    sample = np.asarray(voxels[::step, ::step, ::step]).ravel()
-    low, mid, high = np.percentile(sample, [0.01, 50.0, 99.99])
-    return float(mid), float(low), float(high)
+    sample = voxels[::step, ::step, ::step]
+    low, mid, high = _percentiles(sample, (0.01, 50.0, 99.99))
+    return mid, low, high
+
+
+def _percentiles(sample: npt.NDArray[Any], wanted: tuple[float, ...]) -> list[float]:
+    """As numpy's; of integers of at most 16 bits by counting, in a third of the time."""
+    if sample.dtype.kind not in "ui" or sample.dtype.itemsize > 2:
+        return [float(v) for v in np.percentile(np.asarray(sample).ravel(), wanted)]
+    least = int(np.iinfo(sample.dtype).min)
+    counts = np.zeros(1 << 8 * sample.dtype.itemsize, np.int64)
+    for plane in sample:
+        counts += np.bincount(np.asarray(plane).ravel().astype(np.int64) - least, minlength=len(counts))
+    up_to = np.cumsum(counts)
+    out = []
+    for p in wanted:
+        place = p / 100.0 * (int(up_to[-1]) - 1)
+        below = math.floor(place)
+        a, b = (float(np.searchsorted(up_to, k, side="right") + least) for k in (below, math.ceil(place)))
+        t = place - below
+        out.append(a + (b - a) * t if t < 0.5 else b - (b - a) * (1.0 - t))
+    return out
 
 
 def mapping(voxels: npt.NDArray[Any]) -> tuple[float, float]:

@@ -27,8 +27,9 @@ from .choices import aspect_of, gate_of, method_of, noise_field_of, schedule_of,
 from .fit import density_control as densify
 from .fit.device import block_voxels, rasteriser_on
 from .fit.image_fit import ImageFit
-from .image import MAX_BLOCK_VOXELS, Box, Image, check_floats, mapping
+from .image import Image, check_floats, mapping
 from .journal import Journal
+from .parts import MAX_BLOCK_VOXELS, Box
 from .quantise.coder import FILE_STEP
 from .quantise.grid_levels import SMALL_FILE, grid_levels, numbered
 from .quantise.lattice import Lattice
@@ -203,6 +204,10 @@ class Job:
         """The overview's grid and bytes; a window's levels are files of their own."""
         return (0, 0) if self.window is not None else coarse.size_for(self.info, self.settings, file_bytes)
 
+    def _served_from(self, image_bytes: float) -> int:
+        """The grid from which on an overview serves files of images of so many bytes; 0 for none."""
+        return self._overview_size(image_bytes * len(self.images))[0]
+
     def _overview(self) -> Overview | None:
         """The overview, where one was asked for or is worth its bytes."""
         meta = replace(self._meta(self.meta.quality), grid_levels=())
@@ -305,7 +310,7 @@ class Job:
 
         plan = growth.Plan(
             coding=s.coding, effort=s.effort, schedule=schedule,
-            resolution=Resolution(image, self.grids, s.levels),
+            resolution=Resolution(image, self.grids, s.levels, self._served_from),
             points=s.points and s.coding == "lattice" and name != "primitives" and s.max_primitives is None,
             max_edge=s.brick or 128,
             max_primitives=s.max_primitives, at=(t, c), index_bytes=index_bytes, refine=refine,

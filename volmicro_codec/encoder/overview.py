@@ -18,7 +18,7 @@ from ..decoder import open as open_vgm
 from ..format import EncodedChunk, FileMeta, encode_file
 from ..format.metadata import MAX_GRID, MAX_OVERVIEW_VOXELS, Overview
 from ..volume import Volume, VolumeInfo
-from .image import Box
+from .parts import Box
 from .quantise.grid_levels import alike
 from .quantise.resolution import LEAST_SIDE, means
 from .settings import EncodeSettings

@@ -19,9 +19,9 @@ from ..noise_model import NoiseModel
 from ..progress import Progress, SilentProgress
 from ..version import __version__
 from ..volume import Volume
-from .image import Box
 from .job import Job
 from .journal import KEY_BYTES, Journal, open_journal
+from .parts import Box
 from .settings import EncodeSettings
 
 if TYPE_CHECKING:

@@ -104,13 +104,17 @@ class CpuRasteriser:
     def _run(self, packed: Packed, task: Callable[[int, int, F32], None]) -> None:
         """Call ``task(first, last, room)`` over runs of tiles of about equal work."""
         tiles, (z, y, x) = packed.tiles, packed.tile
-        runs = min(tiles, 1 if self.threads == 1 else 8 * self.threads)
+        room = z * y * (x + kernels.PAD) + (y // 2 + 7) * x
+        if self.threads == 1:
+            task(0, tiles, np.empty(room, np.float32))
+            return
+        runs = min(tiles, 8 * self.threads)
         cost = packed.offsets + np.arange(tiles + 1) * 4
         cuts = np.unique(np.searchsorted(cost, np.linspace(0, cost[-1], runs + 1)[1:-1]))
         bounds = [0, *(int(c) for c in cuts if 0 < c < tiles), tiles]
 
         def job(k: int) -> None:
-            task(bounds[k], bounds[k + 1], np.empty(z * y * (x + kernels.PAD) + (y // 2 + 7) * x, np.float32))
+            task(bounds[k], bounds[k + 1], np.empty(room, np.float32))
 
         run_in_pool(self.threads, job, len(bounds) - 1)
 

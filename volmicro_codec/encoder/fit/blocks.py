@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from ...pool import run_in_pool
 from ...raster.rasteriser import CpuRasteriser
-from ..image import Image, Part
+from ..image import Image
+from ..parts import Part
 from ..significance import BIT, NoiseField
 from . import voxels
 from .conjugate_gradient import Block, Refiner
@@ -25,6 +26,8 @@ F32 = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 NOISE_FLOOR = 1e-3
+MOST_REACHED = 0.7
+"""Of a block's voxels: where its Gaussians reach fewer, with `HALO` around, no others are looked at."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,16 @@ class Blocks:
         lo = np.array([s.start for s in part.domain])
         hi = np.array([s.stop - 1 for s in part.domain])
         return np.asarray(((mu + half >= lo) & (mu - half <= hi)).all(axis=1))
+
+    def reach_beyond(self, model: Model, part: Part, within: Part) -> Mask:
+        """Which Gaussians reach into a block's core outside of what a part of it has."""
+        mu, half = model.mu.numpy(), model.half_extents(self.raster.cutoff)
+        low, high = mu - half, mu + half
+        a, b = (np.array([getattr(s, k) for s in part.core]) for k in ("start", "stop"))
+        c, d = (np.array([getattr(s, k) for s in within.core]) for k in ("start", "stop"))
+        there = ((high >= a) & (low <= b - 1)).all(axis=1)
+        inside = ((np.maximum(low, a) >= c) & (np.minimum(high, b - 1) <= d - 1)).all(axis=1)
+        return np.asarray(there & ~inside)
 
     def around(self, model: Model, part: Part) -> Part:
         """What of a block some Gaussians reach, with as much around it as there is around a block."""

@@ -12,10 +12,11 @@ import numpy.typing as npt
 import torch
 
 from ...raster.rasteriser import CpuRasteriser
-from ..image import Image, Part
+from ..image import Image
 from ..journal import Journal
+from ..parts import Part
 from ..significance import NoiseField
-from .blocks import Blocks, core_in_domain, digest
+from .blocks import MOST_REACHED, Blocks, core_in_domain, digest
 from .conjugate_gradient import Refiner
 from .device import adam_of
 from .gaussians import STEP, Model
@@ -30,9 +31,6 @@ Mask = npt.NDArray[np.bool_]
 FEW = 0.03
 """Of all Gaussians: more that came or went than that are no small change, and everything is refitted. (The
 first cleaning takes out one in ten: refitted around them alone, phantoms lose 0.03 dB against the truth.)"""
-
-MOST_REACHED = 0.7
-"""Of a block's voxels: where its Gaussians reach fewer, with `HALO` around, a refit looks at no others."""
 
 
 @dataclass
@@ -65,6 +63,7 @@ class ImageFit:
         self._residuals = Residuals(self.blocks, self.state.model)
         self._empty: dict[int, tuple[bytes, float]] = {}  # blocks without Gaussians: what reaches in, error
         self._beyond: dict[int, tuple[bytes, float]] = {}  # blocks with few: what else is there, error
+        self._bare: dict[int, float] = {}  # blocks: the error of no Gaussians
 
     @property
     def voxel_count(self) -> int:
@@ -159,13 +158,15 @@ class ImageFit:
             within, beyond = self._within(part, model.take(own), model.take(others), iterations, raster)
             refiner = blocks.refiner(within, raster, keep=moving is None and within is part)
             if within is not part:
+                if beyond is None:
+                    beyond = self._bare_beyond(part, within, refiner)
                 others &= blocks.reaches(model, within)
             elif moving is None or refiner.lasting:
                 fresh.add(part.number)
             refiner.hold(model.take(others))
             free_here = None if free is None else free[torch.as_tensor(own)]
             mine = self._refined(refiner, model.take(own), iterations, free_here, tolerance, each)
-            left = beyond + refiner.squared_error(core_in_domain(within))
+            left = (beyond or 0.0) + refiner.squared_error(core_in_domain(within))
             if not len(mine) and not blocks.alone:
                 self._empty[part.number] = there, left
             return own, mine, left
@@ -185,30 +186,48 @@ class ImageFit:
 
     def _within(
         self, part: Part, own: Model, others: Model, iterations: int, raster: Any
-    ) -> tuple[Part, float]:
+    ) -> tuple[Part, float | None]:
         """What of a block a refit of its Gaussians is to look at, and the squared error beyond that.
 
-        All of it, where they reach most of it or a voxel's weight depends on the others.
+        All of it, where they reach most of it or a voxel's weight depends on the others. None is the error of
+        no Gaussians at all.
         """
         blocks, weighting = self.blocks, self.weighting
         weighed = weighting.foreground or weighting.edges or weighting.gradient
-        if not len(own) or iterations == 0 or weighed or hasattr(raster, "device"):
+        reaching = own if len(own) else others
+        if not len(reaching) or iterations == 0 or weighed or hasattr(raster, "device"):
             return part, 0.0
-        within = blocks.around(own, part)
+        within = blocks.around(reaching, part)
         if within.voxels > MOST_REACHED * part.voxels:
             return part, 0.0
+        if not len(own) or not blocks.reach_beyond(others, part, within).any():
+            return within, None
         key = digest(others) + repr(within.domain).encode()
         known = self._beyond.get(part.number)
         if known is None or known[0] != key:
             refiner = blocks.refiner(part, raster)
             refiner.see(others)
-            inside = tuple(
-                slice(c.start - d.start, c.stop - d.start)
-                for c, d in zip(within.core, part.domain, strict=True)
-            )
-            sse = refiner.squared_error(core_in_domain(part)) - refiner.squared_error(inside)
-            known = self._beyond[part.number] = key, max(sse, 0.0)
+            sse = self._outside(refiner, part, within)
+            known = self._beyond[part.number] = key, sse
         return within, known[1]
+
+    def _bare_beyond(self, part: Part, within: Part, refiner: Refiner) -> float:
+        """The squared error of no Gaussians in what of a block is beyond a part, whose refiner is given."""
+        bare = self._bare.get(part.number)
+        if bare is None:
+            whole = self.blocks.refiner(part, refiner.raster)
+            whole.see(Model.empty())
+            bare = self._bare[part.number] = whole.squared_error(core_in_domain(part))
+        refiner.see(Model.empty())
+        return max(bare - refiner.squared_error(core_in_domain(within)), 0.0)
+
+    @staticmethod
+    def _outside(refiner: Refiner, part: Part, within: Part) -> float:
+        """The squared error of a block's refiner in its core, but for what of it a part has."""
+        inside = tuple(
+            slice(c.start - d.start, c.stop - d.start) for c, d in zip(within.core, part.domain, strict=True)
+        )
+        return max(refiner.squared_error(core_in_domain(part)) - refiner.squared_error(inside), 0.0)
 
     def _refined(
         self,

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..image import Part
 from ..journal import Journal
+from ..parts import Part
 from . import candidates as matched
 from . import initialise
-from .blocks import Blocks, core_in_domain, digest
+from .blocks import MOST_REACHED, Blocks, core_in_domain, digest
 from .gaussians import Model
 from .method import Method
 from .residuals import Residuals
@@ -58,15 +58,21 @@ class Proposals:
         def of(part: Part, raster: Any) -> matched.Candidates:
             own, others = blocks.split(model, part)
             there = digest(model.take(own | others))
-            if self._exhausted.get(part.number) == there:
+            before = self._exhausted.get(part.number)
+            if before == there:
                 return matched.Candidates.none()
-            _, refiner = blocks.residual(model, part, raster)
+            # Where nothing was found, nothing is but near the Gaussians that have come to reach there.
+            searched = part
+            if before is not None and not own.any() and others.any():
+                near = blocks.around(model.take(others), part)
+                searched = near if near.voxels <= MOST_REACHED * part.voxels else part
+            _, refiner = blocks.residual(model, searched, raster)
             # What is significant is told from the voxels as they are, without the loss's weights.
             weighted, aspect = blocks.noise is None, blocks.image.aspect
-            c = refiner.candidates(count, weighted, self.significant(part), aspect)
+            c = refiner.candidates(count, weighted, self.significant(searched), aspect)
             if not len(c):
                 self._exhausted[part.number] = there
-            centres = c.centres + part.origin
+            centres = c.centres + searched.origin
             mine = part.owns(centres, blocks.image.shape)
             return matched.Candidates(centres[mine], c.sigmas[mine], c.amplitudes[mine], c.gains[mine])
 

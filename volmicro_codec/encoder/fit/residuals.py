@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...evaluate.excess import block_excess, within
-from ..image import Part
+from ..parts import Part
 from ..significance import supported
 from . import voxels
 from .blocks import Blocks, Left, core_in_domain, digest

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..image import Part
+from ..parts import Part
 from ..significance import ADMITTED, NoiseField, beyond_chance
 from . import candidates as matched
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...raster import kernels
-from ..image import Box, Part
+from ..parts import Box, Part
 from ..significance import covariances
 from .device import rasteriser_like
 from .image_fit import ImageFit

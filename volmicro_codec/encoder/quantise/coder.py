@@ -14,7 +14,7 @@ from ...format.metadata import MAX_GRID
 from ...primitives import Primitives, Records, primitives_to_records, records_to_primitives
 from ..fit.gaussians import STEP, Model
 from ..fit.image_fit import ImageFit
-from ..image import Box
+from ..parts import Box
 from .bricks import Brick, divide
 from .lattice import (
     Lattice,

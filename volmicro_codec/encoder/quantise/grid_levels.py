@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ...decoder import open as open_vgm
 from ...format import EncodedChunk, FileMeta, encode_file
 from ...format.metadata import MAX_GRID
-from ..image import Box
+from ..parts import Box
 from .coder import POINTS_PLACE
 from .resolution import grids_of, means
 

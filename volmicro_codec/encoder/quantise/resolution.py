@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,8 @@ import numpy.typing as npt
 from ...raster import kernels
 from ...raster.pyramid import PyramidRasteriser
 from ..fit.gaussians import Model
-from ..image import Box, Image
+from ..image import Image
+from ..parts import Box
 from ..significance import bits_of
 
 F32 = npt.NDArray[np.float32]
@@ -268,11 +270,16 @@ class Resolution:
     raster : PyramidRasteriser
     most : int or None
         Levels at most; None is as many as are worth their bytes.
+    served : callable
+        The grid from which on an overview will serve a file of so many bytes, which then needs no levels for
+        these; 0 where there will be none. Of a file whose overview comes to be left out after all, grids that
+        coarse take what the coarsest does that was worked out.
     """
 
     image: Image
     raster: PyramidRasteriser
     most: int | None
+    served: Callable[[float], int] = lambda file_bytes: 0
     _of: tuple[bytes, Levels] | None = field(default=None, init=False, repr=False)
     _targets: dict[int, tuple[F32, F32]] = field(default_factory=dict, init=False, repr=False)
 
@@ -298,7 +305,10 @@ class Resolution:
         box = self.image.coded
         shape = tuple(s.stop - s.start for s in box)
         needed, found = np.zeros(len(model), bool), []
+        end = self.served(MEAN_BYTES * len(model)) if self.most is None else 0
         for n in reversed(grids_of((shape[0], shape[1], shape[2]))):
+            if 0 < end <= n:
+                continue
             needed = needed_on(model, box, n, *self._target(n), needed, self.raster)
             found.append((n, needed))
         least, worth = (LEAST, WORTH) if self.most is None else (1, 1.0)

@@ -17,7 +17,7 @@ from ..fit.blocks import core_in_domain
 from ..fit.conjugate_gradient import Refiner
 from ..fit.gaussians import Model
 from ..fit.image_fit import ImageFit
-from ..image import Part
+from ..parts import Part
 from ..quantise.residual import (
     LAGRANGE_MULTIPLIER,
     SCALE,
