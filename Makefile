@@ -110,6 +110,7 @@ gpu-check: $(GPU_STAMP) ## the tests that need a CUDA device, then a part of the
 gpu-bench: $(GPU_STAMP) ## the benchmarks that need a CUDA device; results in benchmarks/results/
 	$(BIN)/python benchmarks/gpu_decode.py
 	$(BIN)/python benchmarks/gpu_encode.py
+	$(BIN)/python benchmarks/gpu_fit.py
 
 clean: ## remove what was made
 	rm -rf $(VENV) demo-out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

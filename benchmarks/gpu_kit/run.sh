@@ -2,7 +2,7 @@
 # One call's work on a machine with a GPU, most telling things first: bash .gpu/run.sh, in the repository's root.
 # What comes back lies under $OUT: at most 8 files.
 #   VGM_KIT_SECONDS  for all steps together (440)
-#   VGM_KIT_PARTS    names of the steps to run, else all: doctor first cuda fit probe encode memcheck racecheck decode bench
+#   VGM_KIT_PARTS    names of the steps to run, else all: doctor first cuda fit probe encode memcheck racecheck decode steps bench
 #   VGM_KIT_DRY=1    the same steps where there is no GPU: tries the kit itself
 set -u
 kit=$(cd "$(dirname "$0")" && pwd)
@@ -10,7 +10,7 @@ root=$PWD
 out=${OUT:-$(mktemp -d)}
 mkdir -p "$out"
 limit=${VGM_KIT_SECONDS:-440}
-parts=" ${VGM_KIT_PARTS:-doctor first fit probe encode decode cuda memcheck racecheck bench} "
+parts=" ${VGM_KIT_PARTS:-doctor first fit probe encode decode steps cuda memcheck racecheck bench} "
 dry=${VGM_KIT_DRY:-}
 python=${VGM_KIT_PYTHON:-python3}
 log=$out/log.txt
@@ -111,13 +111,15 @@ fi
 shown=34 step encode 120 "$python" "$kit/stage_times.py" "$out/stages.json" "${encode[@]}"
 
 # The project's own benchmark, whose result file is committed.
-step decode 50 "$python" benchmarks/gpu_decode.py --files "$kit"/*.vgm --repeats 10
+step decode 70 "$python" benchmarks/gpu_decode.py --repeats 10
+step steps 40 "$python" benchmarks/gpu_fit.py --file "$kit/phantom.vgm"
 
 step cuda 90 "${tests[@]}" "${many[@]}" tests/cuda -k 'not shared_stacks' --junitxml "$out/cuda.xml"
 
 # -- under the sanitiser -----------------------------------------------------------------------
 few=(tests/cuda/test_binning.py tests/cuda/test_voxels.py tests/cuda/test_fit_kernels.py tests/cuda/test_fields.py
-    -k 'reaches_it and scattered or lists_of_any or tolerance and scattered or sums_under and scattered or derivative and leaving or dot_is')
+    tests/cuda/test_steps.py -k 'reaches_it and scattered or lists_of_any or tolerance and scattered or sums_under and scattered
+    or derivative and leaving or dot_is or hosts or as_on_the_host')
 for tool in memcheck racecheck; do
     if command -v compute-sanitizer >/dev/null; then
         VGM_SANITIZE=1 VGM_HYPOTHESIS=default shown=8 step $tool 55 compute-sanitizer --tool $tool --report-api-errors no \
@@ -128,7 +130,7 @@ for tool in memcheck racecheck; do
 done
 
 # -- if time is left ------------------------------------------------------------------------------
-step bench 120 "$python" benchmarks/gpu_encode.py --no-stacks --no-cpu
+step bench 150 "$python" benchmarks/gpu_encode.py --no-stacks
 for file in benchmarks/results/gpu_*.json; do
     [ -e "$file" ] && [ "$file" -nt "$scratch/begun" ] && cp "$file" "$out/"
 done

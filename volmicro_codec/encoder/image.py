@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from ..evaluate import Reference, foreground_mask
+from ..evaluate.reference import percentiles
 from ..native_encoder import cells
 from . import parts
 from .fit import voxels
@@ -57,7 +58,7 @@ class Image:
     threads: int = 1
     opened: npt.NDArray[np.bool_] | None = field(default=None, repr=False)
     block_voxels: int | None = None
-    _foreground: dict[Corners, npt.NDArray[np.uint8]] = field(default_factory=dict, init=False, repr=False)
+    _foreground: dict[Corners, npt.NDArray[Any]] = field(default_factory=dict, init=False, repr=False)
     _unsaturated: set[Corners] = field(default_factory=set, init=False, repr=False)
 
     @property
@@ -114,16 +115,19 @@ class Image:
     @cached_property
     def reference(self) -> Reference:
         """What the metrics measure once on the image."""
-        return Reference.of(self.voxels)
+        return Reference.of(self.voxels, self.threads)
 
     def foreground(self, box: Box) -> npt.NDArray[np.bool_]:
-        """Where in a box the foreground is, as the metrics see it, bool; kept as bits for each box."""
+        """Where in a box the foreground is, as the metrics see it, bool; kept for each box."""
         key = _corners(box)
         shape = tuple(s.stop - s.start for s in box)
         if key not in self._foreground:
-            self._foreground[key] = np.packbits(foreground_mask(self.voxels, self.reference, box))
-        bits = np.unpackbits(self._foreground[key], count=math.prod(shape))
-        return bits.view(bool).reshape(shape)
+            mask = foreground_mask(self.voxels, self.reference, box, self.threads)
+            self._foreground[key] = np.packbits(mask) if self.block_voxels is None else mask
+        kept = self._foreground[key]
+        if kept.dtype == bool:
+            return kept.view(bool)
+        return np.unpackbits(kept, count=math.prod(shape)).view(bool).reshape(shape)
 
     @property
     def signal_box(self) -> Box | None:
@@ -172,28 +176,8 @@ def value_range(voxels: npt.NDArray[Any]) -> tuple[float, float, float]:
     """Median and the 0.01 % and 99.99 % quantiles, of a regular subsample of at most about 16 Mvoxel."""
     n = math.prod(int(s) for s in voxels.shape)
     step = max(1, round((n / (16 << 20)) ** (1 / 3)))
-    sample = voxels[::step, ::step, ::step]
-    low, mid, high = _percentiles(sample, (0.01, 50.0, 99.99))
+    low, mid, high = percentiles(voxels[::step, ::step, ::step], (0.01, 50.0, 99.99))
     return mid, low, high
-
-
-def _percentiles(sample: npt.NDArray[Any], wanted: tuple[float, ...]) -> list[float]:
-    """As numpy's; of integers of at most 16 bits by counting, in a third of the time."""
-    if sample.dtype.kind not in "ui" or sample.dtype.itemsize > 2:
-        return [float(v) for v in np.percentile(np.asarray(sample).ravel(), wanted)]
-    least = int(np.iinfo(sample.dtype).min)
-    counts = np.zeros(1 << 8 * sample.dtype.itemsize, np.int64)
-    for plane in sample:
-        counts += np.bincount(np.asarray(plane).ravel().astype(np.int64) - least, minlength=len(counts))
-    up_to = np.cumsum(counts)
-    out = []
-    for p in wanted:
-        place = p / 100.0 * (int(up_to[-1]) - 1)
-        below = math.floor(place)
-        a, b = (float(np.searchsorted(up_to, k, side="right") + least) for k in (below, math.ceil(place)))
-        t = place - below
-        out.append(a + (b - a) * t if t < 0.5 else b - (b - a) * (1.0 - t))
-    return out
 
 
 def mapping(voxels: npt.NDArray[Any]) -> tuple[float, float]:

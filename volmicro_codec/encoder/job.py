@@ -261,7 +261,9 @@ class Job:
 
     def _reference(self, image: Image) -> Reference:
         """Of the voxels that are coded."""
-        return image.reference if self.window is None else Reference.of(image.voxels[image.coded])
+        return (
+            image.reference if self.window is None else Reference.of(image.voxels[image.coded], self.threads)
+        )
 
     def _image(
         self, t: int, c: int, name: str, value: float, budget: float | None, label: str

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from ..native_encoder import coder
+from ..pool import run_in_pool
 from .tiles import Slices, Tile, walk
 
 Array = npt.NDArray[Any]
@@ -43,15 +44,18 @@ class Reference:
     threshold: float
 
     @classmethod
-    def of(cls, volume: Array) -> Reference:
-        """Measure an original, shape (Z, Y, X), of a dtype of the format, in three passes over its boxes."""
+    def of(cls, volume: Array, threads: int = 1) -> Reference:
+        """Measure an original, shape (Z, Y, X), of a dtype of the format, in three passes over its boxes.
+
+        ``threads`` share the boxes of the last one; the result does not depend on how many.
+        """
         check_volume(volume, "original")
         low, high = percentiles(volume, (LOW_PERCENTILE, HIGH_PERCENTILE))
         if high <= low:
             low, high = percentiles(volume, (0.0, 100.0))
         if high <= low:
             return cls(low, high, 1.0, -np.inf)
-        return cls(low, high, high - low, _otsu_of_smoothed(volume, low, high))
+        return cls(low, high, high - low, _otsu_of_smoothed(volume, low, high, threads))
 
     def foreground(self, volume: Array, tile: Tile) -> npt.NDArray[np.bool_]:
         """The foreground mask of one box; the walk must have been made with `FOREGROUND_HALO` at least."""
@@ -64,15 +68,20 @@ FOREGROUND_HALO = (SMOOTHING_RADIUS,) * 3
 
 
 def foreground_mask(
-    volume: Array, reference: Reference | None = None, box: Slices | None = None
+    volume: Array, reference: Reference | None = None, box: Slices | None = None, threads: int = 1
 ) -> npt.NDArray[np.bool_]:
     """The foreground of a volume (Z, Y, X), or of a box of it, as `compare` sees it; bool."""
-    reference = Reference.of(volume) if reference is None else reference
+    reference = Reference.of(volume, threads) if reference is None else reference
     low = [0, 0, 0] if box is None else [s.start for s in box]
     high = list(volume.shape) if box is None else [s.stop for s in box]
     mask = np.empty([b - a for a, b in zip(low, high, strict=True)], np.bool_)
-    for tile in walk(mask.shape, FOREGROUND_HALO):
+    tiles = list(walk(mask.shape, FOREGROUND_HALO))
+
+    def fill(k: int) -> None:
+        tile = tiles[k]
         mask[tile.core] = reference.foreground(volume, tile.moved(low, volume.shape, FOREGROUND_HALO))
+
+    run_in_pool(threads, fill, len(tiles))
     return mask
 
 
@@ -112,13 +121,16 @@ def otsu_bin(counts: npt.NDArray[np.int64]) -> int:
     return int((best[0] + best[-1]) // 2)
 
 
-def _otsu_of_smoothed(volume: Array, low: float, high: float) -> float:
-    counts = np.zeros(OTSU_BINS, np.int64)
+def _otsu_of_smoothed(volume: Array, low: float, high: float, threads: int) -> float:
     per_unit = OTSU_BINS / (high - low)
-    for tile in walk(volume.shape, FOREGROUND_HALO):
-        values = smoothed(volume[tile.padded])[tile.inner]
+    tiles = list(walk(volume.shape, FOREGROUND_HALO))
+
+    def counted(k: int) -> npt.NDArray[np.int64]:
+        values = smoothed(volume[tiles[k].padded])[tiles[k].inner]
         bins = ((values - np.float32(low)) * np.float32(per_unit)).clip(0, OTSU_BINS - 1).astype(np.int16)
-        counts += np.bincount(bins.ravel(), minlength=OTSU_BINS)
+        return np.bincount(bins.ravel(), minlength=OTSU_BINS)
+
+    counts = np.sum(run_in_pool(threads, counted, len(tiles)), axis=0)
     if np.count_nonzero(counts) < 2:
         return -np.inf
     return low + (otsu_bin(counts) + 1) / per_unit
