@@ -5,7 +5,7 @@
 The Gaussians are those of a .vgm file, or, without one, of a phantom encoded in effort fast; blocks are boxes
 of its volume from its corner on, and what is fitted is what the Gaussians draw there, with noise. While the
 device takes longer than the host, the host is never waited for; blocks as small as those of the CPU leave the
-device idle for most of the time. Behind `DEVICE_BLOCK` of encoder/fit/device.py.
+device idle for most of the time: what `DEVICE_BLOCK` of encoder/fit/device.py is about.
 """
 
 from __future__ import annotations

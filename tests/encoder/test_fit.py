@@ -13,8 +13,8 @@ import torch
 
 from tests.encoder.fits import fit_of, gaussians, rendered
 from volmicro_codec.encoder import parts, significance
-from volmicro_codec.encoder.fit import image_fit, voxels
-from volmicro_codec.encoder.fit.blocks import edge_map
+from volmicro_codec.encoder.fit import image_fit, proposals, voxels
+from volmicro_codec.encoder.fit.blocks import MOST_REACHED, Blocks, edge_map
 from volmicro_codec.encoder.fit.conjugate_gradient import Refiner
 from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.fit.method import EFFORTS, Schedule, Weighting
@@ -445,6 +445,37 @@ def test_schedules_give_small_images_more_and_large_ones_no_less(effort):
     assert isinstance(small, Schedule)
     assert (large.rounds, large.inner, large.final) == (s.rounds, s.inner, s.final)
     assert small.final >= s.final
+
+
+def test_what_reaches_into_a_block_without_signal_is_looked_at_alone(monkeypatch):
+    """A block of nothing beside one of structure that moves: near the wall it is looked at, and as closely."""
+    shape, noise = (8, 16, 240), NoiseModel(100.0, 2.0)
+    at = np.array([[4.0, 8.0, x] for x in (12, 25, 40, 55, 70, 77)])
+    light = 400 * rendered(Model.isotropic(at, np.full((6, 3), 1.6), np.ones(6)), shape)
+    voxels = np.rint(light + np.random.default_rng(1).normal(0, 2, shape) + 100).astype(np.uint16)
+    looked, plain = [], Blocks.refiner
+
+    def refiner(self, part, *a, **k):
+        looked.append((part.number, part.voxels))
+        return plain(self, part, *a, **k)
+
+    monkeypatch.setattr(Blocks, "refiner", refiner)
+    found = []
+    for most in (MOST_REACHED, 0.0):
+        monkeypatch.setattr(image_fit, "MOST_REACHED", most)
+        monkeypatch.setattr(proposals, "MOST_REACHED", most)
+        fit = blocks_of(monkeypatch, voxels, light.size // 3, 4, noise=noise)
+        greedy(fit, [2, 4, 5])
+        looked.clear()
+        fit.grow(1, 2, "more")
+        fit.refit(3)
+        found.append((fit, sum(n for k, n in looked if k == 1)))
+        error = rendered(fit.model, shape) * fit.image.gain + fit.image.base - voxels
+        assert (error**2).sum() / fit.image.gain**2 == pytest.approx(fit.sse, rel=2e-3)
+    (near, less), (whole, more) = found
+    assert len(near.blocks.parts) == 3
+    assert less < 0.7 * more
+    assert near.sse == pytest.approx(whole.sse, rel=0.01)
 
 
 def test_a_block_without_signal_is_looked_at_once(monkeypatch):

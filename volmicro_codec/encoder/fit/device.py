@@ -33,8 +33,8 @@ F64 = npt.NDArray[np.float64]
 Tensor = torch.Tensor
 
 DEVICE_BLOCK = 64 << 20
-"""Voxels of a block at most: by then a step takes the device three times as long as the host takes to ask
-for it (`benchmarks/results/gpu_fit.json`), and more would take more of the host's memory."""
+"""Voxels of a block at most: at 52 million a step takes the device twice as long as the host takes to ask for
+it (`benchmarks/results/gpu_probe.json`), and more would take more of the host's memory."""
 BYTES_A_VOXEL = 96
 """Of the device's memory: eight arrays of a block while candidates are searched, and as much for all else."""
 
