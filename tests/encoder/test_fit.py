@@ -448,7 +448,7 @@ def test_schedules_give_small_images_more_and_large_ones_no_less(effort):
 
 
 def test_what_reaches_into_a_block_without_signal_is_looked_at_alone(monkeypatch):
-    """A block of nothing beside one of structure that moves: near the wall it is looked at, and as closely."""
+    """A block of nothing beside one of structure: near the wall it is looked at, and as closely."""
     shape, noise = (8, 16, 240), NoiseModel(100.0, 2.0)
     at = np.array([[4.0, 8.0, x] for x in (12, 25, 40, 55, 70, 77)])
     light = 400 * rendered(Model.isotropic(at, np.full((6, 3), 1.6), np.ones(6)), shape)

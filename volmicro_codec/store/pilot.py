@@ -23,7 +23,7 @@ from .sample import FEW, Sample, Tiles, sample_of
 SURE = 0.02
 """Relative standard error of the bytes, at which no more boxes are tried."""
 WITNESSES = 12
-"""Boxes that tell how the bytes of all change with the slope."""
+"""Boxes that tell how the bytes of all change with the slope, where they agree on it (`SURE`)."""
 MOST = 0.6
 """Of all boxes; a sample of more is all of them."""
 CLOSE, NEAR = 0.02, 0.15
@@ -160,20 +160,32 @@ class _Boxes:
     def near(self, sure: Pilot) -> Callable[[float], Pilot]:
         """What boxes foretell of slopes near one at which enough were tried, a few telling how bytes change.
 
-        They are drawn by their bytes there, which is what the change is of.
+        They are drawn by their bytes there, which is what the change is of; more of them where they do not
+        agree on it, at last all.
         """
         places = self._places[sure.slope]
         tried = self._try(places, sure.slope)
-        parts = np.array([self._bytes(t) for t in tried]) / self.sample.chances(len(places))[places]
-        ends = np.cumsum(parts)
-        at_share = (np.arange(self._witnesses) + 0.5) / self._witnesses
-        drawn = np.minimum(np.searchsorted(ends / (ends[-1] or 1.0), at_share), len(places) - 1)
-        before = np.array([self._bytes(tried[k]) for k in drawn])
+        bytes_there = np.array([self._bytes(t) for t in tried])
+        ends = np.cumsum(bytes_there / self.sample.chances(len(places))[places])
 
         def at(slope: float) -> Pilot:
-            after = np.array([self._bytes(t) for t in self._try(places[drawn], slope)])
-            change = float(np.mean(after / np.maximum(before, 1.0)))
-            return self._said(replace(sure, slope=slope, size=sure.size * change))
+            count = self._witnesses
+            while count < len(places):
+                at_share = (np.arange(count) + 0.5) / count
+                drawn = np.minimum(np.searchsorted(ends / (ends[-1] or 1.0), at_share), len(places) - 1)
+                after = np.array([self._bytes(t) for t in self._try(places[drawn], slope)])
+                changes = after / np.maximum(bytes_there[drawn], 1.0)
+                change = float(np.mean(changes))
+                spread = float(np.std(changes, ddof=1)) / max(change, 1e-9)
+                unsure = spread * math.sqrt(1.0 / count - 1.0 / len(places))
+                if unsure <= SURE:
+                    error = math.hypot(sure.error, unsure)
+                    return self._said(replace(sure, slope=slope, size=sure.size * change, error=error))
+                count *= 2
+            size, error = self.sample.total(
+                places, np.array([self._bytes(t) for t in self._try(places, slope)])
+            )
+            return self._said(replace(sure, slope=slope, size=size, error=error))
 
         return at
 
