@@ -63,6 +63,11 @@ class Part:
             core.append(slice(max(c.start, first), min(c.stop, last)))
         return replace(self, core=(core[0], core[1], core[2]), domain=(domain[0], domain[1], domain[2]))
 
+    def holds(self, at: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Which positions [N, 3] lie in the domain."""
+        lo, hi = (np.array([getattr(s, k) for s in self.domain]) for k in ("start", "stop"))
+        return np.asarray(((at >= lo) & (at < hi)).all(axis=1))
+
     def owns(self, mu: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
         """Which centres [N, 3] belong to the core; one outside the image counts as at the nearest voxel."""
         at = np.clip(np.rint(mu), 0, np.array(shape) - 1)

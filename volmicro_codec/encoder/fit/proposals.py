@@ -24,6 +24,7 @@ class Proposals:
     def __init__(self, blocks: Blocks, method: Method, journal: Journal | None) -> None:
         self.blocks, self.method, self.journal = blocks, method, journal
         self._exhausted: dict[int, bytes] = {}  # blocks without a candidate, and what was in them then
+        self._nothing_beyond: set[int] = set()  # without one but near the Gaussians that reach there
 
     def place(self, residuals: Residuals, count: int) -> Model:
         """Up to ``count`` Gaussians to add, as the method wants them placed."""
@@ -58,14 +59,13 @@ class Proposals:
         def of(part: Part, raster: Any) -> matched.Candidates:
             own, others = blocks.split(model, part)
             there = digest(model.take(own | others))
-            before = self._exhausted.get(part.number)
-            if before == there:
+            if self._exhausted.get(part.number) == there:
                 return matched.Candidates.none()
-            # Where nothing was found, nothing is but near the Gaussians that have come to reach there.
+            reaching = model.take(own | others)
+            near = blocks.around(reaching, part) if len(reaching) else part
             searched = part
-            if before is not None and not own.any() and others.any():
-                near = blocks.around(model.take(others), part)
-                searched = near if near.voxels <= MOST_REACHED * part.voxels else part
+            if part.number in self._nothing_beyond and near.voxels <= MOST_REACHED * part.voxels:
+                searched = near
             _, refiner = blocks.residual(model, searched, raster)
             # What is significant is told from the voxels as they are, without the loss's weights.
             weighted, aspect = blocks.noise is None, blocks.image.aspect
@@ -73,6 +73,8 @@ class Proposals:
             if not len(c):
                 self._exhausted[part.number] = there
             centres = c.centres + searched.origin
+            if searched is part and len(c) < count and near.holds(centres).all():
+                self._nothing_beyond.add(part.number)
             mine = part.owns(centres, blocks.image.shape)
             return matched.Candidates(centres[mine], c.sigmas[mine], c.amplitudes[mine], c.gains[mine])
 
