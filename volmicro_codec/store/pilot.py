@@ -138,7 +138,10 @@ class _Boxes:
         self._places: dict[float, npt.NDArray[np.int64]] = {}
         job, edge = sample.tiles.job, sample.tiles.edge
         self._part = (edge / job.edge) ** 3
-        self._joined = sum(COARSER**n for n in range(len(job.grid.levels) - job.grid.own_levels))
+        joined = job.grid.levels[job.grid.own_levels :]
+        self._joined = sum(COARSER**n for n in range(len(joined)))
+        images = math.prod(job.info.shape[:2])
+        self._joined_files = images * sum(math.prod(-(-n // CHUNK) for n in shape) for shape in joined)
 
     def few(self, slope: float) -> Pilot:
         """What a few boxes foretell."""
@@ -177,7 +180,7 @@ class _Boxes:
                 changes = after / np.maximum(bytes_there[drawn], 1.0)
                 change = float(np.mean(changes))
                 spread = float(np.std(changes, ddof=1)) / max(change, 1e-9)
-                unsure = spread * math.sqrt(1.0 / count - 1.0 / len(places))
+                unsure = spread / math.sqrt(len(np.unique(drawn)))
                 if unsure <= SURE:
                     error = math.hypot(sure.error, unsure)
                     return self._said(replace(sure, slope=slope, size=sure.size * change, error=error))
@@ -195,6 +198,8 @@ class _Boxes:
         places = sample.drawn(min(count, self.most))
         found = self._try(places, slope)
         size, error = sample.total(places, np.array([self._bytes(t) for t in found]))
+        heads = max((t.heads for t in found), default=0) / sample.tiles.job.grid.own_levels
+        size += heads * self._joined_files
         seconds, _ = sample.total(places, np.array([t.seconds for t in found]))
         self._places = {slope: places}
         return self._said(Pilot(slope, size, error, seconds))

@@ -62,7 +62,7 @@ class Proposals:
             if self._exhausted.get(part.number) == there:
                 return matched.Candidates.none()
             reaching = model.take(own | others)
-            near = blocks.around(reaching, part) if len(reaching) else part
+            near = blocks.around(reaching, part) if len(reaching) and not blocks.alone else part
             searched = part
             if part.number in self._nothing_beyond and near.voxels <= MOST_REACHED * part.voxels:
                 searched = near
