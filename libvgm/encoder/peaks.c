@@ -24,7 +24,7 @@ static void row_peaks(const float *row, int64_t first, int64_t n, int64_t end, f
     padded[n + 1] = first + n < end ? row[first + n] : 0.0f;
     for (int64_t i = 0; i < n; i++) {
         float own = padded[i + 1] * padded[i + 1];
-        peak[i] = (own >= least) & (padded[i] * padded[i] <= own) & (padded[i + 2] * padded[i + 2] <= own);
+        peak[i] = (own >= least) & !(padded[i] * padded[i] > own) & !(padded[i + 2] * padded[i + 2] > own);
     }
 }
 

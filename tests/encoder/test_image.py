@@ -10,7 +10,7 @@ import pytest
 
 from volmicro_codec.encoder.image import Image, mapping, value_range
 from volmicro_codec.encoder.mask.gate import no_gate
-from volmicro_codec.encoder.parts import LEAST_SLAB, Part, cut
+from volmicro_codec.encoder.parts import HALO, LEAST_SLAB, Part, cut
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
@@ -39,7 +39,8 @@ def test_blocks_tile_the_image_and_those_of_a_turn_do_not_touch(signal: Any, mos
     assert tiled(parts, shape)
     assert [p.number for p in parts] == list(range(len(parts)))
     for part in parts:
-        assert part.voxels >= math.prod(s.stop - s.start for s in part.core)
+        for c, d, n in zip(part.core, part.domain, shape, strict=True):
+            assert (d.start, d.stop) == (max(0, c.start - HALO), min(n, c.stop + HALO))
     for a in parts:
         for b in parts:
             if a is not b and a.turn == b.turn:

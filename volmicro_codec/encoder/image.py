@@ -123,6 +123,7 @@ class Image:
         shape = tuple(s.stop - s.start for s in box)
         if key not in self._foreground:
             mask = foreground_mask(self.voxels, self.reference, box, self.threads)
+            mask.flags.writeable = False
             self._foreground[key] = np.packbits(mask) if self.block_voxels is None else mask
         kept = self._foreground[key]
         if kept.dtype == bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,13 +55,28 @@ class Part:
         return math.prod(s.stop - s.start for s in self.domain)
 
     def around(self, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> Part:
-        """What of it lies in a box of voxels [3] to [3], with `HALO` around that."""
-        core, domain = [], []
-        for c, d, a, b in zip(self.core, self.domain, low, high, strict=True):
-            first, last = max(d.start, int(a) - HALO), min(d.stop, int(b) + HALO + 1)
-            domain.append(slice(first, last))
-            core.append(slice(max(c.start, first), min(c.stop, last)))
+        """What of it lies in a box of voxels [3] to [3], with `HALO` around that; a voxel at least."""
+        domain = []
+        for d, a, b in zip(self.domain, low, high, strict=True):
+            first = min(max(d.start, int(a) - HALO), d.stop - 1)
+            domain.append(slice(first, max(min(d.stop, int(b) + HALO + 1), first + 1)))
+        return self.of(domain)
+
+    def of(self, domain: Sequence[slice]) -> Part:
+        """What of it has a domain that lies in its own."""
+        core = [
+            slice(max(c.start, d.start), max(c.start, d.start, min(c.stop, d.stop)))
+            for c, d in zip(self.core, domain, strict=True)
+        ]
         return replace(self, core=(core[0], core[1], core[2]), domain=(domain[0], domain[1], domain[2]))
+
+    def joined(self, other: Part) -> Box:
+        """The box around its domain and another's."""
+        z, y, x = (
+            slice(min(a.start, b.start), max(a.stop, b.stop))
+            for a, b in zip(self.domain, other.domain, strict=True)
+        )
+        return z, y, x
 
     def holds(self, at: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
         """Which positions [N, 3] lie in the domain."""

@@ -19,6 +19,7 @@ from ..noise_model import NoiseModel
 from ..progress import Progress, SilentProgress
 from ..version import __version__
 from ..volume import Volume
+from .fit.device import block_voxels, rasteriser_on
 from .job import Job
 from .journal import KEY_BYTES, Journal, open_journal
 from .parts import Box
@@ -115,9 +116,11 @@ def encode_volume(
 
 
 def _key(volume: Volume, settings: EncodeSettings, window: Box | None) -> bytes:
-    """What tells an encode from another: version, settings, description and a sample of the voxels."""
+    """What tells encodes apart: version, settings, blocks, description and a sample of the voxels."""
     same = replace(settings, threads=None)
-    key = hashlib.blake2b(f"{__version__}\n{same}\n{volume.info}\n{window}".encode(), digest_size=KEY_BYTES)
+    at_once = block_voxels(rasteriser_on(settings.device, 1.0, settings.threads))
+    about = f"{__version__}\n{same}\n{at_once}\n{volume.info}\n{window}"
+    key = hashlib.blake2b(about.encode(), digest_size=KEY_BYTES)
     step = [max(1, n // most) for n, most in zip(volume.info.shape[2:], SAMPLED, strict=True)]
     for t, c in np.ndindex(*volume.info.shape[:2]):
         # In one index, so that of images that are read when asked for no more is read than the sample.

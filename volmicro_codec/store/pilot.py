@@ -169,10 +169,11 @@ class _Boxes:
         places = self._places[sure.slope]
         tried = self._try(places, sure.slope)
         bytes_there = np.array([self._bytes(t) for t in tried])
+        fixed = self._heads_of_joined(tried)
         ends = np.cumsum(bytes_there / self.sample.chances(len(places))[places])
 
         def at(slope: float) -> Pilot:
-            count = self._witnesses
+            count = max(2, self._witnesses)
             while count < len(places):
                 at_share = (np.arange(count) + 0.5) / count
                 drawn = np.minimum(np.searchsorted(ends / (ends[-1] or 1.0), at_share), len(places) - 1)
@@ -180,14 +181,13 @@ class _Boxes:
                 changes = after / np.maximum(bytes_there[drawn], 1.0)
                 change = float(np.mean(changes))
                 spread = float(np.std(changes, ddof=1)) / max(change, 1e-9)
-                unsure = spread / math.sqrt(len(np.unique(drawn)))
-                if unsure <= SURE:
-                    error = math.hypot(sure.error, unsure)
-                    return self._said(replace(sure, slope=slope, size=sure.size * change, error=error))
+                distinct = len(np.unique(drawn))
+                unsure = spread / math.sqrt(distinct)
+                if unsure <= SURE and distinct > 1:
+                    size, error = fixed + (sure.size - fixed) * change, math.hypot(sure.error, unsure)
+                    return self._said(replace(sure, slope=slope, size=size, error=error))
                 count *= 2
-            size, error = self.sample.total(
-                places, np.array([self._bytes(t) for t in self._try(places, slope)])
-            )
+            size, error = self._size(places, self._try(places, slope))
             return self._said(replace(sure, slope=slope, size=size, error=error))
 
         return at
@@ -197,9 +197,7 @@ class _Boxes:
         sample = self.sample
         places = sample.drawn(min(count, self.most))
         found = self._try(places, slope)
-        size, error = sample.total(places, np.array([self._bytes(t) for t in found]))
-        heads = max((t.heads for t in found), default=0) / sample.tiles.job.grid.own_levels
-        size += heads * self._joined_files
+        size, error = self._size(places, found)
         seconds, _ = sample.total(places, np.array([t.seconds for t in found]))
         self._places = {slope: places}
         return self._said(Pilot(slope, size, error, seconds))
@@ -219,6 +217,19 @@ class _Boxes:
         give = f"give or take {100 * pilot.error:.0f} %"
         self._tell(f"slope {pilot.slope:.4g}: {pilot.size:.4g} bytes, {give}")
         return pilot
+
+    def _size(self, places: npt.NDArray[np.int64], tried: list[Tried]) -> tuple[float, float]:
+        """Bytes of the store, and their relative standard error."""
+        size, error = self.sample.total(places, np.array([self._bytes(t) for t in tried]))
+        return size + self._heads_of_joined(tried), error
+
+    def _heads_of_joined(self, tried: list[Tried]) -> float:
+        """Bytes of what each file of a joined level has once."""
+        return (
+            max((t.heads for t in tried), default=0)
+            / self.sample.tiles.job.grid.own_levels
+            * self._joined_files
+        )
 
     def _bytes(self, tried: Tried) -> float:
         return tried.content + tried.heads * self._part + tried.joined * self._joined

@@ -27,7 +27,8 @@ Mask = npt.NDArray[np.bool_]
 
 NOISE_FLOOR = 1e-3
 MOST_REACHED = 0.7
-"""Of a block's voxels: where its Gaussians reach fewer, with `HALO` around, no others are looked at."""
+"""Of a block's voxels: where its Gaussians reach fewer, with `HALO` around, refits look at no others, nor
+does the search for more once it has found nothing there."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ BYTES_A_VOXEL = 96
 class DeviceRefiner(Refiner):
     """A `Refiner` whose iterations run on a rasteriser's device (`device_loop`).
 
-    Outside of `refine` it is a `Refiner` like any other: fields and models are the host's.
+    Models, and fields outside of `refine`, are the host's. What a model leaves is asked for by `see`: what is
+    packed is the device's, so there is no `evaluate`.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ class DeviceRefiner(Refiner):
             with device.active():
                 if self._pinned is None:
                     self._pinned = device.pinned(self._residual.nbytes)
-                    self._residual = self._pinned.view(np.float32).reshape(self.block.shape)
+                self._residual = self._pinned.view(np.float32).reshape(self.block.shape)
                 device.wait(device.copy_out(self._resident.residual, self._pinned))
             self._newer = False
         return self._residual

@@ -137,6 +137,7 @@ class ImageFit:
         around: Model | None,
     ) -> FitState:
         blocks, model, sse = self.blocks, state.model, list(state.block_sse)
+        blocks.evaluated = None  # until this one is, should anything fail
         each = self.voxel_count / max(1, len(model))
         moving: Mask | None = None
         fresh: set[int] = set()  # blocks whose lasting residual is that of their new Gaussians
@@ -195,7 +196,9 @@ class ImageFit:
         blocks, weighting = self.blocks, self.weighting
         weighed = weighting.foreground or weighting.edges or weighting.gradient
         reaching = own if len(own) else others
-        if not len(reaching) or iterations == 0 or weighed or hasattr(raster, "device"):
+        if not len(reaching) or weighed or hasattr(raster, "device"):
+            return part, 0.0
+        if len(own) and iterations == 0:  # all of it is to be known
             return part, 0.0
         within = blocks.around(reaching, part)
         if within.voxels > MOST_REACHED * part.voxels:

@@ -11,7 +11,7 @@ from ..journal import Journal
 from ..parts import Part
 from . import candidates as matched
 from . import initialise
-from .blocks import MOST_REACHED, Blocks, core_in_domain, digest
+from .blocks import MOST_REACHED, Blocks, Mask, core_in_domain, digest
 from .gaussians import Model
 from .method import Method
 from .residuals import Residuals
@@ -24,7 +24,8 @@ class Proposals:
     def __init__(self, blocks: Blocks, method: Method, journal: Journal | None) -> None:
         self.blocks, self.method, self.journal = blocks, method, journal
         self._exhausted: dict[int, bytes] = {}  # blocks without a candidate, and what was in them then
-        self._nothing_beyond: set[int] = set()  # without one but near the Gaussians that reach there
+        # Of blocks in which nothing was found but near the Gaussians that reached there then: that part.
+        self._nothing_beyond: dict[int, Part] = {}
 
     def place(self, residuals: Residuals, count: int) -> Model:
         """Up to ``count`` Gaussians to add, as the method wants them placed."""
@@ -47,10 +48,20 @@ class Proposals:
         """The best ``count`` candidates over all blocks."""
         kept = self.journal.take("propose") if self.journal is not None else None
         if kept is not None:
-            return matched.Candidates(*kept)
+            *columns, beyond = kept
+            for number, *ends in beyond.tolist():
+                domain = [slice(*ends[k : k + 2]) for k in (0, 2, 4)]
+                self._nothing_beyond[number] = self.blocks.parts[number].of(domain)
+            return matched.Candidates(*columns)
         found = self._found(residuals.model, count)
         if self.journal is not None:
-            self.journal.keep("propose", [found.centres, found.sigmas, found.amplitudes, found.gains])
+            rows = [
+                [number, *(end for s in part.domain for end in (s.start, s.stop))]
+                for number, part in sorted(self._nothing_beyond.items())
+            ]
+            beyond = np.array(rows, np.int64).reshape(-1, 7)
+            columns = [found.centres, found.sigmas, found.amplitudes, found.gains]
+            self.journal.keep("propose", [*columns, beyond])
         return found
 
     def _found(self, model: Model, count: int) -> matched.Candidates:
@@ -61,20 +72,21 @@ class Proposals:
             there = digest(model.take(own | others))
             if self._exhausted.get(part.number) == there:
                 return matched.Candidates.none()
-            reaching = model.take(own | others)
-            near = blocks.around(reaching, part) if len(reaching) and not blocks.alone else part
-            searched = part
-            if part.number in self._nothing_beyond and near.voxels <= MOST_REACHED * part.voxels:
-                searched = near
+            searched, near = part, self._near(model, part, own | others)
+            known = self._nothing_beyond.get(part.number)
+            if known is not None:
+                # Never less than what was left to be searched then: Gaussians may have gone since.
+                box = part.of(known.joined(near))
+                searched = box if box.voxels <= MOST_REACHED * part.voxels else part
             _, refiner = blocks.residual(model, searched, raster)
             # What is significant is told from the voxels as they are, without the loss's weights.
             weighted, aspect = blocks.noise is None, blocks.image.aspect
-            c = refiner.candidates(count, weighted, self.significant(searched), aspect)
+            c = refiner.candidates(count, weighted, self.significant(searched, part), aspect)
             if not len(c):
                 self._exhausted[part.number] = there
             centres = c.centres + searched.origin
-            if searched is part and len(c) < count and near.holds(centres).all():
-                self._nothing_beyond.add(part.number)
+            if searched is part and near is not part and len(c) < count and near.holds(centres).all():
+                self._nothing_beyond[part.number] = near
             mine = part.owns(centres, blocks.image.shape)
             return matched.Candidates(centres[mine], c.sigmas[mine], c.amplitudes[mine], c.gains[mine])
 
@@ -84,11 +96,29 @@ class Proposals:
         order = np.argsort(-every.gains, kind="stable")[:count]
         return matched.Candidates(*(getattr(every, k)[order] for k in columns))
 
-    def significant(self, part: Part) -> matched.Significant | None:
-        """Which candidates of a block are more than noise; more is asked of them where the gate is closed."""
+    def _near(self, model: Model, part: Part, reaching: Mask) -> Part:
+        """What of a block its Gaussians reach, with as much around it as there is around a block.
+
+        All of it where the loss weighs voxels by what is around them, and of an image that is one block.
+        """
+        w = self.blocks.weighting
+        if self.blocks.alone or not reaching.any() or w.foreground or w.edges or w.gradient:
+            return part
+        return self.blocks.around(model.take(reaching), part)
+
+    def significant(self, part: Part, block: Part | None = None) -> matched.Significant | None:
+        """Which candidates of a part of a block are more than noise; more is asked where the gate is closed.
+
+        What chance alone may bring is by the whole block's voxels, however much of it is searched.
+        """
         if self.blocks.noise is None:
             return None
-        return SignificantIn(self.blocks.noise, part, self.blocks.occupied(part))
+        occupied = self.blocks.occupied(part)
+        if occupied is None or block is None or block is part:
+            return SignificantIn(self.blocks.noise, part, occupied)
+        whole = self.blocks.occupied(block)
+        assert whole is not None
+        return SignificantIn(self.blocks.noise, part, occupied, whole.size - int(np.count_nonzero(whole)))
 
     def _pieces(self, residuals: Residuals) -> Iterator[initialise.Piece]:
         """The cores of all blocks: what there is to add, and where the gate is open."""

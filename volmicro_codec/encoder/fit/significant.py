@@ -20,11 +20,14 @@ class SignificantIn:
     ----------
     occupied : bool [Z, Y, X] or None
         Where the gate is open in the block's domain; None is everywhere.
+    closed : int, optional
+        Voxels in which it is not, of which chance makes candidates; None counts those of ``occupied``.
     """
 
     noise: NoiseField
     part: Part
     occupied: npt.NDArray[np.bool_] | None
+    closed: int | None = None
 
     def __call__(
         self, centres: matched.F64, sigmas: matched.F64, gains: matched.F64
@@ -36,7 +39,8 @@ class SignificantIn:
             return np.asarray(found)
         at = np.clip(np.rint(centres).astype(np.int64), 0, np.array(self.occupied.shape) - 1)
         closed = found & ~self.occupied[at[:, 0], at[:, 1], at[:, 2]]
-        voxel_count = self.occupied.size - int(np.count_nonzero(self.occupied))
+        here = self.occupied.size - int(np.count_nonzero(self.occupied))
+        voxel_count = here if self.closed is None else self.closed
         for scale in np.unique(sigmas[closed], axis=0):
             mine = np.flatnonzero(closed & (sigmas == scale).all(axis=1))
             found[mine] = beyond_chance(variances[mine], scale, voxel_count)

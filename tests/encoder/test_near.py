@@ -1,0 +1,98 @@
+"""Blocks of which a part is searched: no signal is missed for that, and a killed run comes to the same."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="fits run on torch")
+
+import torch
+
+from tests.encoder.fits import fit_of, rendered
+from volmicro_codec.encoder import parts
+from volmicro_codec.encoder.fit import proposals
+from volmicro_codec.encoder.fit.gaussians import Model
+from volmicro_codec.encoder.journal import KEY_BYTES, Journal
+from volmicro_codec.noise_model import NoiseModel
+
+NOISE = NoiseModel(100.0, 2.0)
+
+
+def blobs(shape, at, sigmas, amplitudes, seed=1):
+    light = 400 * rendered(Model.isotropic(at, np.repeat(sigmas[:, None], 3, 1), amplitudes), shape)
+    noise = np.random.default_rng(seed).normal(0, 2, shape)
+    return np.rint(light + noise + 100).astype(np.uint16)
+
+
+@pytest.fixture
+def two_blocks(monkeypatch):
+    def cut(shape):
+        for name in ("WHOLE_IMAGE", "MAX_BLOCK_VOXELS"):
+            monkeypatch.setattr(parts, name, shape[0] * shape[1] * shape[2] // 2)
+        monkeypatch.setattr(parts, "HALO", 8)
+
+    return cut
+
+
+def test_what_was_found_before_a_restart_is_found_after_it(two_blocks, monkeypatch):
+    """Nothing was found but near the Gaussians of then: that says nothing of where those have gone from."""
+    shape = (8, 24, 360)
+    two_blocks(shape)
+    at = np.array([[4.0, 12.0, x] for x in (40, 48, 56, 150, 220, 230, 240, 250, 260, 270)])
+    strength = np.array([1, 0.9, 0.8, 0.3, 1, 1, 1, 1, 1, 1])
+    voxels = blobs(shape, at, np.full(10, 1.6), strength)
+    found = []
+    for most in (proposals.MOST_REACHED, 0.0):
+        monkeypatch.setattr(proposals, "MOST_REACHED", most)
+        fit = fit_of(voxels, noise=NOISE)
+        for _ in range(6):
+            fit.grow(20, 5, "first")
+        assert len(fit.proposals._nothing_beyond) > 0
+        fit.restart()
+        for count in (6, 3, 3, 3, 10, 10, 10):
+            fit.grow(count, 5, "again")
+        assert (abs(fit.model.mu[:, 2] - 150) < 5).any()
+        found.append(fit.sse)
+    assert found[0] == pytest.approx(found[1], rel=0.02)
+
+
+def test_a_run_that_was_killed_searches_what_it_would_have(two_blocks):
+    shape = (20, 40, 360)
+    two_blocks(shape)
+    rng = np.random.default_rng(3)
+    at = np.stack([rng.uniform(5, 15, 14), rng.uniform(10, 30, 14), rng.uniform(33, 95, 14)], 1)
+    at[-3:, 2] += 180
+    voxels = blobs(shape, at, rng.uniform(1.5, 4.5, 14), rng.uniform(0.3, 1, 14))
+
+    def run(file, stop=9):
+        fit = fit_of(voxels, noise=NOISE)
+        fit.journal = fit.proposals.journal = Journal(file, b"k" * KEY_BYTES)
+        for _ in range(stop):
+            fit.grow(12, 3, "round")
+        return fit
+
+    whole = run(io.BytesIO())
+    assert whole.proposals._nothing_beyond
+    for stop in (2, 4, 6):
+        file = io.BytesIO()
+        run(file, stop)
+        file.seek(0)
+        resumed = run(file)
+        for name in ("mu", "B", "w"):
+            assert torch.equal(getattr(resumed.model, name), getattr(whole.model, name))
+        assert resumed.sse == whole.sse
+
+
+def test_a_part_of_a_block_has_a_voxel_at_least():
+    block = parts.cut((10, 40, 100), None, 20_000, 20_000)[1]
+    far = block.around(np.array([-90.0, -90.0, -90.0]), np.array([-50.0, -50.0, -50.0]))
+    beyond = block.around(np.array([900.0, 900.0, 900.0]), np.array([950.0, 950.0, 950.0]))
+    for part in (far, beyond):
+        assert all(s.start < s.stop for s in part.domain)
+        assert all(s.start <= s.stop for s in part.core)
+        assert all(
+            d.start <= s.start and s.stop <= d.stop for s, d in zip(part.domain, block.domain, strict=True)
+        )
