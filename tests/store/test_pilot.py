@@ -105,25 +105,6 @@ def test_where_a_few_boxes_do_not_agree_on_the_change_more_are_asked(
         assert abs(bytes_of_all(found.slope) / wanted - 1) < 0.05
 
 
-def test_what_files_of_joined_levels_have_once_counts_alike_however_many_boxes_are_asked(
-    job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def with_heads(tiles: Tiles, slope: float, threads: int | None, number: int) -> Tried:
-        return replace(tried(tiles, slope, threads, number), heads=100)
-
-    monkeypatch.setattr(pilot, "try_box", with_heads)
-    boxes = pilot._Boxes(sample.sample_of(job, Here()), Here(), lambda text: None)
-    boxes._joined_files = 7
-    sure = boxes.at(20.0, len(boxes.sample))
-    fixed = 7 * 100 / job.grid.own_levels
-    plain = sure.size - fixed
-    near = boxes.near(sure)
-    assert near(20.0).size == pytest.approx(sure.size)  # nothing changes, but what is said of it
-    monkeypatch.setattr(pilot, "SURE", 0.0)  # all are asked
-    assert boxes.near(sure)(20.0).size == pytest.approx(sure.size)
-    assert plain > 0
-
-
 def test_of_a_store_that_takes_fewer_bytes_the_least_slope_is_told(job: Job) -> None:
     assert find_slope(job, 2.0 * taken(job, 20.0), Here()).slope == 20.0
     assert find_slope(job, None, Here()).slope == 20.0

@@ -138,10 +138,7 @@ class _Boxes:
         self._places: dict[float, npt.NDArray[np.int64]] = {}
         job, edge = sample.tiles.job, sample.tiles.edge
         self._part = (edge / job.edge) ** 3
-        joined = job.grid.levels[job.grid.own_levels :]
-        self._joined = sum(COARSER**n for n in range(len(joined)))
-        images = math.prod(job.info.shape[:2])
-        self._joined_files = images * sum(math.prod(-(-n // CHUNK) for n in shape) for shape in joined)
+        self._joined = sum(COARSER**n for n in range(len(job.grid.levels) - job.grid.own_levels))
 
     def few(self, slope: float) -> Pilot:
         """What a few boxes foretell."""
@@ -169,7 +166,6 @@ class _Boxes:
         places = self._places[sure.slope]
         tried = self._try(places, sure.slope)
         bytes_there = np.array([self._bytes(t) for t in tried])
-        fixed = self._heads_of_joined(tried)
         ends = np.cumsum(bytes_there / self.sample.chances(len(places))[places])
 
         def at(slope: float) -> Pilot:
@@ -184,7 +180,7 @@ class _Boxes:
                 distinct = len(np.unique(drawn))
                 unsure = spread / math.sqrt(distinct)
                 if unsure <= SURE and distinct > 1:
-                    size, error = fixed + (sure.size - fixed) * change, math.hypot(sure.error, unsure)
+                    size, error = sure.size * change, math.hypot(sure.error, unsure)
                     return self._said(replace(sure, slope=slope, size=size, error=error))
                 count *= 2
             size, error = self._size(places, self._try(places, slope))
@@ -220,16 +216,7 @@ class _Boxes:
 
     def _size(self, places: npt.NDArray[np.int64], tried: list[Tried]) -> tuple[float, float]:
         """Bytes of the store, and their relative standard error."""
-        size, error = self.sample.total(places, np.array([self._bytes(t) for t in tried]))
-        return size + self._heads_of_joined(tried), error
-
-    def _heads_of_joined(self, tried: list[Tried]) -> float:
-        """Bytes of what each file of a joined level has once."""
-        return (
-            max((t.heads for t in tried), default=0)
-            / self.sample.tiles.job.grid.own_levels
-            * self._joined_files
-        )
+        return self.sample.total(places, np.array([self._bytes(t) for t in tried]))
 
     def _bytes(self, tried: Tried) -> float:
         return tried.content + tried.heads * self._part + tried.joined * self._joined
