@@ -22,9 +22,9 @@ are for nothing then. Trips that were refused are made up for at the end.
 So the host waits for the device: once on entering (`DeviceBlock.enter`: how much room), for looks, and at the
 end for the result. `tests/encoder/test_device_waits.py` counts them.
 
-No CUDA graph: a pass is some hundred launches, by torch and by CuPy, whose arrays come from a pool that a capture
-would have to hold fixed, and the host asks for them in the time in which the device works through the voxels
-of the pass before (`benchmarks/results/gpu_probe.json`: 2.6 and 5.3 ms for 52 Mvoxel).
+No CUDA graph: a pass is some hundred launches, by torch and by CuPy, whose arrays come from a pool that a
+capture would have to hold fixed, and the host asks for them in the time in which the device works through the
+voxels of the pass before (`benchmarks/results/gpu_probe.json`: 2.6 and 5.3 ms for 52 Mvoxel).
 """
 
 from __future__ import annotations
