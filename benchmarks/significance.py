@@ -1,4 +1,4 @@
-"""What the constants of the significance test are worth: each as it is, less and more, against known truth.
+"""What constants of the encoder are worth: each as it is, less and more, against known truth.
 
     python benchmarks/significance.py                      # whatever rows are missing, then the summary
     python benchmarks/significance.py --constant BY_CHANCE  # one constant
@@ -7,7 +7,7 @@
 Small phantoms of all kinds at 2000 to 30 photons, crops of real stacks seen by a made-up camera, and, for the
 constants that decide what is admitted, the scenes of ``faint.py``: how many of the spots and lines planted at
 4 and 5 standard deviations are found in what was decoded, at equal false alarms. All at ratio 50, where files
-end by themselves: the constants say where. Bytes and PSNR are to be read together.
+end by themselves: the constants say where; but for those of `SHORT`. Bytes and PSNR are to be read together.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import math
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,17 @@ from volumes import ROOT
 import volmicro_codec as vgm
 from volmicro_codec import encoder
 from volmicro_codec.encoder import significance
+from volmicro_codec.encoder.fit import candidates
+from volmicro_codec.encoder.fit.method import EFFORTS
+from volmicro_codec.encoder.rate import growth
 from volmicro_codec.evaluate import Reference, compare
 from volmicro_codec.phantom import KINDS, make_phantom
 
 TABLE = ROOT / "benchmarks" / "results" / "significance.csv"
 RATIO = 50.0
+EFFORT = "balanced"
+SHORT = {"FIRST_SHARE": 400.0}
+"""Ratios of constants that act where bytes are short."""
 SHAPE = (32, 96, 96)
 FIRST_SEED = 11  # of the phantoms; each has its own
 REAL = (("brain", 200), ("nucleus", 200), ("beads-8bit", 200), ("brain-resampled", 200), ("cleared", 30))
@@ -66,11 +72,16 @@ TRIED: dict[str, tuple[float, ...]] = {
     "BY_CHANCE": (0.0, 0.5),
     "WINDOW": (3, 7),
     "SUPPORT": (3.0, 6.0),
+    "SCALE_RATIO": (2.0,),
+    "FIRST_SHARE": (1.0, 4.0),
+    "cleanings": (1, 3),
 }
 """Values beside the constant's own."""
-CLOSELY = (AS_IT_IS, "BY_CHANCE", "gate otsu", "gate none")
+OWNERS = {"FIRST_SHARE": growth, "SCALE_RATIO": candidates}
+"""Where a constant is, if not in `significance`; "cleanings" is a field of the effort's schedule."""
+CLOSELY = (AS_IT_IS, "BY_CHANCE", "SCALE_RATIO", "FIRST_SHARE", "cleanings", "gate otsu", "gate none")
 """Measured on all stacks: what these are worth is less than it varies from stack to stack."""
-ADMITTING = (AS_IT_IS, "LEAST_BITS", "ADMITTED", "BY_CHANCE")
+ADMITTING = (AS_IT_IS, "LEAST_BITS", "ADMITTED", "BY_CHANCE", "SCALE_RATIO", "cleanings")
 """For which faint structures are looked for, too; of the gates `faint.py` has more to say."""
 GATES = ("otsu", "none")
 """With the constants as they are, beside the gate that is the default."""
@@ -88,7 +99,7 @@ class Row:
     Attributes
     ----------
     constant : str
-        Of `significance`; `AS_IT_IS` for none, "gate none" and "gate otsu" for another gate.
+        See `TRIED`; `AS_IT_IS` for none, "gate none" and "gate otsu" for another gate.
     value : float
         0 where no constant is changed.
     psnr, psnr_fg : float or None
@@ -102,6 +113,7 @@ class Row:
     stack: str
     photons: int
     seed: int
+    ratio: float
     bytes: int
     psnr: float | None = None
     psnr_fg: float | None = None
@@ -109,12 +121,12 @@ class Row:
     lines: float | None = None
 
     @property
-    def case(self) -> tuple[str, int, int]:
-        """Which stack."""
-        return self.stack, self.photons, self.seed
+    def case(self) -> tuple[str, int, int, float]:
+        """Which stack, at what ratio."""
+        return self.stack, self.photons, self.seed, self.ratio
 
     @property
-    def key(self) -> tuple[str, float, tuple[str, int, int]]:
+    def key(self) -> tuple[str, float, tuple[str, int, int, float]]:
         """What makes a row the same measurement."""
         return self.constant, self.value, self.case
 
@@ -148,14 +160,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(constants: Sequence[str], again: bool, table: Path) -> None:
     have = set() if again else {row.key for row in keyed_csv.read(table, Row)}
-    settings = [(AS_IT_IS, 0.0)]
-    settings += [(name, value) for name in constants for value in TRIED.get(name, (0.0,))]
-    for name, value in settings:
-        for case in _cases() if name in CLOSELY else FEW:
+    ratios = sorted({SHORT.get(name, RATIO) for name in (*constants, AS_IT_IS)})
+    settings = [(AS_IT_IS, 0.0, ratio) for ratio in ratios]
+    settings += [
+        (name, value, SHORT.get(name, RATIO)) for name in constants for value in TRIED.get(name, (0.0,))
+    ]
+    for name, value, ratio in settings:
+        for stack in _cases() if name in CLOSELY else FEW:
+            case = (*stack, ratio)
             if (name, value, case) not in have:
                 _measured(name, value, case, lambda c: _against_truth(*c), table)
-        scenes = (FAINT, 0, 0)
-        if name in ADMITTING and (name, value, scenes) not in have:
+        scenes = (FAINT, 0, 0, RATIO)
+        if name in ADMITTING and ratio == RATIO and (name, value, scenes) not in have:
             _measured(name, value, scenes, lambda _: _recall(), table)
 
 
@@ -170,7 +186,7 @@ def _cases() -> Iterator[tuple[str, int, int]]:
 def _measured(
     name: str,
     value: float,
-    case: tuple[str, int, int],
+    case: tuple[str, int, int, float],
     measure: Callable[[Any], dict[str, Any]],
     table: Path,
 ) -> None:
@@ -190,11 +206,16 @@ def _set(name: str, value: float) -> Iterator[None]:
     if name == AS_IT_IS:
         yield
     elif name.startswith("gate "):
-        _gate, before = name.removeprefix("gate "), _gate
+        _gate, gate = name.removeprefix("gate "), _gate
         yield
-        _gate = before
+        _gate = gate
+    elif name == "cleanings":
+        before = EFFORTS[EFFORT]
+        EFFORTS[EFFORT] = replace(before, cleanings=int(value))
+        yield
+        EFFORTS[EFFORT] = before
     else:
-        own = getattr(significance, name)
+        own = _value(name)
         modules = [m for m in _modules() if getattr(m, name, None) is own]
         for module in modules:
             setattr(module, name, value)
@@ -203,15 +224,22 @@ def _set(name: str, value: float) -> Iterator[None]:
             setattr(module, name, own)
 
 
+def _value(name: str) -> Any:
+    """What a constant is."""
+    if name == "cleanings":
+        return EFFORTS[EFFORT].cleanings
+    return getattr(OWNERS.get(name, significance), name)
+
+
 @cache
 def _modules() -> list[Any]:
     names = (m.name for m in pkgutil.walk_packages(encoder.__path__, f"{encoder.__name__}."))
     return [importlib.import_module(name) for name in names if not name.rpartition(".")[2].startswith("_")]
 
 
-def _against_truth(stack: str, photons: int, seed: int) -> dict[str, Any]:
+def _against_truth(stack: str, photons: int, seed: int, ratio: float) -> dict[str, Any]:
     voxels, truth, reference = _stack(stack, photons, seed)
-    data, decoded = _coded(voxels)
+    data, decoded = _coded(voxels, ratio)
     found = compare(truth, decoded, reference=reference)
     return {"bytes": len(data), "psnr": found["psnr"], "psnr_fg": found["psnr_fg"]}
 
@@ -231,8 +259,8 @@ def _stack(stack: str, photons: int, seed: int) -> tuple[Any, Any, Reference]:
     return voxels, truth, Reference.of(truth)
 
 
-def _coded(voxels: Any) -> tuple[bytes, Any]:
-    data = vgm.encode(voxels, ratio=RATIO, gate=_gate, threads=1)
+def _coded(voxels: Any, ratio: float = RATIO) -> tuple[bytes, Any]:
+    data = vgm.encode(voxels, ratio=ratio, effort=EFFORT, gate=_gate, threads=1)
     return data, np.asarray(vgm.decode(data)).reshape(voxels.shape)
 
 
@@ -260,8 +288,9 @@ def _recall() -> dict[str, Any]:
 def _summarise(rows: Sequence[Row], path: Path) -> None:
     """One line a constant and value: what changed against the constants as they are."""
     own = {row.case: row for row in rows if row.constant == AS_IT_IS}
+    at = ", ".join(f"{name} at {ratio:g}" for name, ratio in SHORT.items())
     lines = [
-        f"Stacks at ratio {RATIO:g} at most, and what changing one constant does to the mean of"
+        f"Stacks at ratio {RATIO:g} at most ({at}), and what changing one constant does to the mean of"
         " bytes (geometric) and of the PSNR against the truth, with its least and most; spots and lines are"
         " the shares found of those of 4 and 5 standard deviations in the scenes of `faint.py`.",
         "",
@@ -277,7 +306,7 @@ def _summarise(rows: Sequence[Row], path: Path) -> None:
         cells = [name, shown, *(_changes(stacks, own) if stacks else [""] * 6)]
         cells += [f"{found.spots:.2f}", f"{found.lines:.2f}", str(found.bytes)] if found else [""] * 3
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "As they are: " + ", ".join(f"{n} {getattr(significance, n):.4g}" for n in TRIED) + "."]
+    lines += ["", "As they are: " + ", ".join(f"{n} {_value(n):.4g}" for n in TRIED) + "."]
     path.write_text("\n".join(lines) + "\n")
 
 
@@ -286,7 +315,7 @@ def _listed(setting: tuple[str, float]) -> tuple[int, float]:
     return order.index(setting[0]), setting[1]
 
 
-def _changes(rows: Sequence[Row], own: Mapping[tuple[str, int, int], Row]) -> list[str]:
+def _changes(rows: Sequence[Row], own: Mapping[tuple[str, int, int, float], Row]) -> list[str]:
     size = math.exp(np.mean([math.log(row.bytes / own[row.case].bytes) for row in rows]))
     whole = np.array([_less(row.psnr, own[row.case].psnr) for row in rows])
     foreground = np.array([_less(row.psnr_fg, own[row.case].psnr_fg) for row in rows])

@@ -19,13 +19,15 @@ SHAPE = (24, 64, 64)
 WIDE = (40, 200, 200)
 NOISE = 10.0
 WIDTH = 1.4
+DRAWS = range(7, 13)
+"""Of noise: one spot in thirty is hidden by what chance puts beside it."""
 PLACES = [(z, y, x) for z in (6, 17) for y in (12, 25, 38, 51) for x in (28, 41, 54)]
 
 
-def spots(sigmas, shape=SHAPE, places=PLACES):
+def spots(sigmas, shape=SHAPE, places=PLACES, seed=7):
     """A bright ball, and faint spots of which a matched filter of their shape says so many sigmas."""
     z, y, x = np.meshgrid(*map(np.arange, shape), indexing="ij")
-    noise = np.random.default_rng(7).normal(0, NOISE, shape)
+    noise = np.random.default_rng(seed).normal(0, NOISE, shape)
     level = 500 + 3000 * np.exp(-(((z - 12) ** 2 + (y - 12) ** 2 + (x - 10) ** 2) / 50.0))
     for at in places:
         spot = np.exp(-((z - at[0]) ** 2 + (y - at[1]) ** 2 + (x - at[2]) ** 2) / (2 * WIDTH**2))
@@ -71,9 +73,11 @@ def test_a_tau_of_nothing_is_no_gate(files):
 
 @pytest.mark.parametrize(("gate", "tau"), [("otsu", 0.5), ("learned", 1.0)])
 def test_a_closed_gate_keeps_faint_spots_that_are_many(tmp_path, gate, tau):
-    voxels = spots(7.0)
-    _, decoded = encode(tmp_path / "a.vgm", voxels, gate=gate, gate_tau=tau)
-    assert lowest(decoded) > 0.5 * height(7.0)
+    kept = 0
+    for seed in DRAWS:
+        _, decoded = encode(tmp_path / "a.vgm", spots(7.0, seed=seed), gate=gate, gate_tau=tau)
+        kept += sum(left > 0.5 * height(7.0) for left in heights(decoded))
+    assert kept >= 0.95 * len(DRAWS) * len(PLACES)
 
 
 @pytest.mark.parametrize("gate", ["otsu", "learned"])
@@ -83,7 +87,7 @@ def test_a_closed_gate_keeps_what_a_matched_filter_sees_at_ten_sigma(tmp_path, g
         occupied = otsu_gate(seen_by("otsu", voxels)).occupied(voxels)
         assert not any(occupied[at] for at in PLACES)
     _, decoded = encode(tmp_path / "a.vgm", voxels, gate=gate, gate_tau=0.5 if gate == "otsu" else 1.0)
-    assert lowest(decoded) > 0.4 * height(10.0)
+    assert min(heights(decoded)) > 0.4 * height(10.0)
 
 
 def height(sigmas):
@@ -91,6 +95,6 @@ def height(sigmas):
     return sigmas * NOISE / (np.pi * WIDTH**2) ** 0.75
 
 
-def lowest(decoded):
-    """What is left of the spots in the middle of the one that lost most."""
-    return min(float(decoded[at]) for at in PLACES) - float(np.median(decoded))
+def heights(decoded):
+    """What is left of the spots in their middle."""
+    return [float(decoded[at]) - float(np.median(decoded)) for at in PLACES]

@@ -263,10 +263,11 @@ class ImageFit:
         self.model = Model.empty()
         self.refit(0, stage="background")
 
-    def grow(self, count: int, inner: int, stage: str, *, shapes: bool = True) -> int:
+    def grow(self, count: int, inner: int, stage: str, *, shapes: bool = True, few: int = 0) -> int:
         """Add up to ``count`` Gaussians and refit around them (see `refit`); returns how many were added.
 
-        Without ``shapes`` the new ones keep the shapes that the matched filter gave them.
+        Without ``shapes`` the new ones keep the shapes that the matched filter gave them. Fewer than ``few``,
+        and than were asked for, are not refitted: the next refit, which is of all, knows their error.
         """
         if math.isnan(self.sse):
             self.refit(0, stage="background")
@@ -279,5 +280,6 @@ class ImageFit:
                 free = torch.ones((len(self.model) + len(new), STEP), dtype=torch.bool)
                 free[len(self.model) :, 4:] = False
             self.model = self.model.join(new)
-            self.refit(inner, free=free, stage=stage, around=new)
+            if len(new) >= min(few, count):
+                self.refit(inner, free=free, stage=stage, around=new)
         return len(new)

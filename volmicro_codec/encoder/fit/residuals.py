@@ -75,6 +75,18 @@ class Residuals:
             self._left = self.of_each(of, known)
         return self._left
 
+    def outliers(self, variances: float) -> int:
+        """How many voxels that are more than noise lack more than so many variances of it."""
+
+        def of(part: Part, _: Mask, refiner: Refiner) -> int:
+            missing = np.negative(refiner.residual, out=refiner.scratch)
+            variance, significant = self.where_significant(part, missing, refiner.threads)
+            core = core_in_domain(part)
+            at = significant[core]
+            return int(np.count_nonzero(missing[core][at] ** 2 > np.float32(variances) * variance[core][at]))
+
+        return sum(self.of_each(of))
+
     def _there(self, part: Part) -> bytes:
         """What tells the Gaussians that reach a block from any others."""
         own, others = self.blocks.split(self.model, part)

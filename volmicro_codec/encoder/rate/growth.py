@@ -25,7 +25,7 @@ from ..quantise.coder import Layout, Rounded, plain_rounding
 from ..quantise.lattice import Lattice
 from ..quantise.resolution import Resolution
 from ..significance import BIT, FITTED, bits_of, step_at_noise
-from .allocation import BYTES_AN_OCTAVE, Allocation, solve_allocation
+from .allocation import BYTES_AN_OCTAVE, WORTHWHILE, Allocation, solve_allocation
 from .point_layer import INDEX_BYTES
 
 STEP_OVER_ROOT_GAIN = 0.45
@@ -39,19 +39,20 @@ FIRST, VOXELS_A_FIRST = 48, 32768
 """Gaussians after the first round, or voxels for each of them if those are more, where the noise says when to
 end: then no round depends on the bytes until they are short (`Schedule.growth`), and more bytes never make a
 file worse."""
-FIRST_SHARE = 4
-"""Part of the Gaussians that the bytes hold, from which on points are thought of. 16 gives the same file of
-14 stacks, eight with noise added, and takes longer."""
-CLEANINGS = 3
-"""How often what is not worth its bits is taken out, at most, and more looked for. With two, one in 18 spots
-at 7 sigmas is lost where the gate is closed."""
+FIRST_SHARE = 2
+"""Part of the Gaussians that the bytes hold, from which on points are thought of: the more, the sooner and
+the slower. 1 and 4 give the same files (`benchmarks/significance.py`)."""
 SLOW_IMAGE = 4 << 20  # voxels
 FAVOURED = 0.14
 """dB an octave by which the loss as foreseen is in favour of more Gaussians: of two counts that coding finds
 alike the greater is foreseen to be that much better (measured)."""
-FEW_ADDED, FALLING = 2, 0.95
-"""Rounds running with next to no candidates that end the growing, unless the error falls to this share:
-smooth images show few places at a time."""
+FEW_ADDED, FALLING, FEW_OF = 2, 0.95, 50
+"""Rounds running with next to no candidates (a fiftieth of those wanted) that end the growing, unless the
+error falls to this share: smooth images show few places at a time. Where the noise says what a candidate is,
+one round with fewer than a fiftieth of all Gaussians ends it."""
+LEAST_POINT_BITS, POINT_BYTES = 8.0, 4.0
+"""Bits that a point takes at least where they are few, and bytes that it takes at most: bounds, so that no
+image that has points is taken for one that has none."""
 LARGE_IMAGE = 32 << 20  # voxels
 LEVELS_OFF = 0.3
 """dB a doubling of the count is to take off the loss, else a large image with points is grown no more: of
@@ -156,12 +157,15 @@ class Growth:
         Whether that is so however well the fit converges.
     loss : float
         The least `Allocation.loss` that was met, infinite without points.
+    exhausted : bool
+        Whether it ended because nothing more was significant, and not for the bytes.
     """
 
     curve: GrowthCurve
     fewer: int
     sure: bool
     loss: float
+    exhausted: bool
 
 
 def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
@@ -184,24 +188,28 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
             wanted = min(wanted, max(before, goal // (2 * s.rounds) - before))
         if wanted <= 0:
             break
-        added = fit.grow(wanted, s.inner, f"round {k}")
-        few = few + 1 if added <= wanted // 50 and not fit.sse < FALLING * error else 0
+        last_few = max(1, before // FEW_OF) if fit.noise is not None else 0
+        added = fit.grow(wanted, s.inner, f"round {k}", few=last_few)
+        few = few + 1 if added <= wanted // FEW_OF and not fit.sse < FALLING * error else 0
         if fit.noise is not None and added < wanted:
-            few = FEW_ADDED if added < max(1, before // 50) else 0
+            few = FEW_ADDED if added < last_few else 0
         if few >= FEW_ADDED or not added:
             exhausted = fit.noise is not None
             break  # the residual holds nothing more that a Gaussian could take off
         curve.add(fit)
         # Where the noise says when to end, points are thought of only once bytes may be short: structure that
         # Gaussians are still to find looks like a case for points.
-        if pay and (fit.noise is None or len(fit.model) >= goal / FIRST_SHARE):
+        due = fit.noise is None or len(fit.model) >= goal / FIRST_SHARE
+        if pay and due:
+            pay = points_may_pay(fit, plan)
+        if pay and due:
             here = allocation_of(fit, curve, plan, budget=budget, guess=step)
             step = here.step
             # With bytes to spare and no point worth its own, there is none in what better fits leave either.
             pay = fit.noise is None or here.worthwhile or here.size > budget
             count = len(fit.model)
-            due = _favoured(fit) * math.log2(count / best[1]) if best is not None and here.sse else 0.0
-            if best is None or (here.loss + due, here.size) < (best[0].loss, best[0].size):
+            more = _favoured(fit) * math.log2(count / best[1]) if best is not None and here.sse else 0.0
+            if best is None or (here.loss + more, here.size) < (best[0].loss, best[0].size):
                 best, worse = (here, count), 0
             elif here.loss > best[0].loss + WORSE or here.sse == 0.0:  # of two that lose nothing, the smaller
                 worse += 1
@@ -221,7 +229,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
     if exhausted:
         fewer = 0  # bytes are not short: points add to all Gaussians that there are
     sure = share > MOST_POINTS or (fit.voxel_count > LARGE_IMAGE and (worse > 0 or share > 2 * MANY_POINTS))
-    return Growth(curve, fewer, sure, best[0].loss if best is not None else math.inf)
+    return Growth(curve, fewer, sure, best[0].loss if best is not None else math.inf, exhausted)
 
 
 def regrow(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
@@ -309,6 +317,19 @@ def allocation_of(
     )
 
 
+def points_may_pay(fit: ImageFit, plan: Plan) -> bool:
+    """Whether points can take a share of the bytes that is worthwhile: if not, they need not be chosen.
+
+    That is so where too few voxels are far enough beyond the noise, whatever a point takes.
+    """
+    if fit.noise is None or not len(fit.model):
+        return True
+    step = Lattice(step_at_noise(fit.noise, fit.model))
+    size = foreseen_bytes(plain_rounding(fit.model, step, layout_of(fit, plan)))
+    outliers = fit.residuals.outliers(BIT * LEAST_POINT_BITS)
+    return POINT_BYTES * outliers > WORTHWHILE * size
+
+
 def prune_noise(fit: ImageFit, plan: Plan, budget: float) -> None:
     """Take out the Gaussians that take off less than their bits are worth, and add what is significant now.
 
@@ -318,7 +339,8 @@ def prune_noise(fit: ImageFit, plan: Plan, budget: float) -> None:
     """
     if fit.noise is None:
         return
-    for again in reversed(range(CLEANINGS)):
+    cleanings = plan.schedule.cleanings
+    for again in reversed(range(cleanings)):
         count = len(fit.model)
         if not count:
             return
@@ -330,7 +352,7 @@ def prune_noise(fit: ImageFit, plan: Plan, budget: float) -> None:
             gone = fit.model.take(np.setdiff1d(np.arange(count), kept))
             fit.model = fit.model.take(kept)
             # The first refit of effort fast converges what its few iterations before have not.
-            whole = plan.effort == "fast" and again == CLEANINGS - 1
+            whole = plan.effort == "fast" and again == cleanings - 1
             fit.refit(2 * plan.schedule.inner, stage="noise taken out", around=None if whole else gone)
         room = limited(min(2 * count, int(budget / size)), plan) - len(kept)
         more = 2 * plan.schedule.inner, "more again"
@@ -339,16 +361,20 @@ def prune_noise(fit: ImageFit, plan: Plan, budget: float) -> None:
             break
 
 
-def balance(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> None:
-    """Prune or grow a converged fit until, rounded at the step worth its bytes, it fills the budget."""
+def balance(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan, exhausted: bool) -> None:
+    """Prune or grow a converged fit until, rounded at the step worth its bytes, it fills the budget.
+
+    One that is ``exhausted``, which has all that is significant, is not grown.
+    """
+    floor = 0.0 if fit.noise is None else step_at_noise(fit.noise, fit.model)
     for _ in range(2):
         count = len(fit.model)
-        step = Lattice(step_for(curve.gain(fit.sse, count)))
-        size = foreseen_bytes(plain_rounding(fit.model, step, layout_of(fit, plan)))
+        step = max(step_for(curve.gain(fit.sse, count)), floor)
+        size = foreseen_bytes(plain_rounding(fit.model, Lattice(step), layout_of(fit, plan)))
         goal = limited(max(1, int(count * (budget / max(size, 1)) ** 0.8)), plan)
         if goal < 0.95 * count:
             prune(fit, goal, plan, "pruned")
-        elif goal > 1.05 * count and fit.noise is None:  # else all that is significant is there
+        elif goal > (1.05 if step > floor else 1.01) * count and not exhausted:
             if not fit.grow(goal - count, 2 * plan.schedule.inner, "grown"):
                 return
         else:

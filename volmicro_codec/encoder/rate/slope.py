@@ -13,7 +13,7 @@ from ..fit.image_fit import ImageFit
 from ..quantise.coder import Coded
 from ..significance import BIT
 from .allocation import foreground_weight_of
-from .growth import FEW_ADDED, FIRST, VOXELS_A_FIRST, Plan, prune_noise
+from .growth import FEW_ADDED, FEW_OF, FIRST, VOXELS_A_FIRST, Plan, prune_noise
 from .point_layer import layer, noise_step
 from .to_bytes import code_with_step, least_step, with_points
 from .to_quality import most_gaussians
@@ -37,13 +37,14 @@ def encode_at_slope(fit: ImageFit, plan: Plan) -> Coded:
     for k in range(MOST_ROUNDS):
         before = len(fit.model)
         wanted = min(math.ceil(first * plan.schedule.growth**k), most) - before
-        added = fit.grow(max(0, wanted), plan.schedule.inner, f"round {k + 1}")
+        last_few = before // FEW_OF + 1
+        added = fit.grow(max(0, wanted), plan.schedule.inner, f"round {k + 1}", few=last_few)
         if len(fit.model) >= most:
             break
         if added >= wanted:
             few = 0
             continue
-        few = FEW_ADDED if added <= before // 50 else few + 1
+        few = FEW_ADDED if added < last_few else few + 1
         if few >= FEW_ADDED:
             break
     plan.refine(fit)

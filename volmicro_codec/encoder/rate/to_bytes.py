@@ -33,6 +33,7 @@ from ..window import to_be_stored
 from .allocation import FOREGROUND, Allocation, fill, loss_of
 from .growth import (
     WORSE,
+    Growth,
     GrowthCurve,
     Plan,
     adjust_count,
@@ -41,6 +42,8 @@ from .growth import (
     foreseen_bytes,
     grow_to_bytes,
     layout_by_level,
+    limited,
+    points_may_pay,
     prune_noise,
     regrow,
     step_for,
@@ -48,8 +51,9 @@ from .growth import (
 from .point_layer import Layer, chunks_of, finest_step, layer, may_be_few, model_of_points
 
 MOST_GROUPS = 6
-REFITS = {"fast": Refits(1, 6, 4, 0), "balanced": Refits(2, 4, 3, 2), "best": Refits(6, 8, 6, 4)}
+REFITS = {"fast": Refits(1, 4, 3, 0), "balanced": Refits(2, 4, 3, 2), "best": Refits(6, 8, 6, 4)}
 RATE_SLACK = 0.994
+FILLED = 0.985  # of the bytes, that need not be filled further
 LARGEST_WEIGHT = 3e4  # in a record; float16 ends at 65504, and refits between roundings move weights
 MOST_ROUNDS = 4  # times those of a schedule, where candidates are few
 LEAST_TO_BEAT = 64  # bytes of points alone that are few enough
@@ -103,8 +107,11 @@ def solve_step(model: Model, layout: Layout, plan: Plan, budget: float, start: f
     return max(step if high == math.inf else high, floor)
 
 
-def code_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
-    """Code a fitted image in at most ``budget`` bytes of payload and index."""
+def code_to_bytes(fit: ImageFit, budget: float, plan: Plan, exhausted: bool = True) -> Coded:
+    """Code a fitted image in at most ``budget`` bytes of payload and index.
+
+    Where these are not all taken at the finest step, more Gaussians are added, unless it is ``exhausted``.
+    """
     if plan.coding != "lattice":
         return _float16_to_bytes(fit, budget, plan)
     fitted = fit.state
@@ -121,8 +128,14 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
         size = _size(coded, plan)
         if size <= budget and (best is None or size > best[0]):
             best = size, coded
-        if size <= budget and (size >= 0.985 * budget or step <= floor):
+        if size <= budget and (size >= FILLED * budget or (step <= floor and exhausted)):
             break
+        if size <= budget and step <= floor:
+            fit.state = fitted
+            more = limited(math.ceil(len(fit.model) * budget / size), plan) - len(fit.model)
+            if not fit.grow(more, 2 * plan.schedule.inner, "grown"):
+                break
+            fitted, layout = fit.state, layout_by_level(fit, plan)
         slack *= min(1.1, max(0.9, (0.995 * budget) / max(size, 1)))
         step = solve_step(fitted.model, layout, plan, budget * slack, step, floor)
     coded = best[1] if best is not None else _trimmed(fit, rounded, budget, plan)
@@ -141,7 +154,7 @@ def code_with_points(fit: ImageFit, allocation: Allocation, budget: float, plan:
         return coded.payload + found.payload + plan.index_bytes(chunks) - before
 
     found = fill(fit, coded.unit, allocation.step, budget - before, taken) if before < budget else None
-    if found is None:
+    if found is None or not found.chunks:
         fit.state = fitted
         return None
     coded = with_points(fit, coded, found, plan)
@@ -246,7 +259,7 @@ def _with_gaussians(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     again, starved = growth.fewer > 0, fit.psnr > before + STARVED
     if again and not growth.sure:
         fitted = fit.state
-        coded = _spend(fit, curve, budget, plan)
+        coded = _spend(fit, growth, budget, plan)
         first = coded, (loss_of(fit, _size(coded, plan)), _size(coded, plan))
         # Worse coded than was foreseen with points: what rounding leaves in the foreground is not foreseen.
         again = starved or loss_of(fit, _size(coded, plan), FOREGROUND) > growth.loss + WORSE
@@ -257,25 +270,25 @@ def _with_gaussians(fit: ImageFit, budget: float, plan: Plan) -> Coded:
         plan.refine(fit)
         prune_noise(fit, plan, 0.0)
         adjust_count(fit, curve, budget, plan)
-    coded = _spend(fit, curve, budget, plan) if first is None or again else first[0]
-    here = loss_of(fit, _size(coded, plan)), _size(coded, plan)
-    if first is not None and again and first[1] < here:
+        growth = replace(growth, curve=curve)
+    coded = _spend(fit, growth, budget, plan) if first is None or again else first[0]
+    if first is not None and again and first[1] < (loss_of(fit, _size(coded, plan)), _size(coded, plan)):
         coded, fit.model = first[0], first[0].model
     fit.refit(0, stage="coded")
     return coded
 
 
-def _spend(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> Coded:
+def _spend(fit: ImageFit, growth: Growth, budget: float, plan: Plan) -> Coded:
     """Code a converged fit in ``budget`` bytes, with points if they are worth theirs."""
-    if plan.points and len(fit.model):
-        allocation = allocation_of(fit, curve, plan, budget=budget)
+    if plan.points and len(fit.model) and points_may_pay(fit, plan):
+        allocation = allocation_of(fit, growth.curve, plan, budget=budget)
         if allocation.worthwhile:
             coded = code_with_points(fit, allocation, budget, plan)
             if coded is not None:
                 return coded
     if plan.coding == "lattice":
-        balance(fit, curve, budget, plan)
-    return code_to_bytes(fit, budget, plan)
+        balance(fit, growth.curve, budget, plan, growth.exhausted)
+    return code_to_bytes(fit, budget, plan, growth.exhausted)
 
 
 def encode_to_count(fit: ImageFit, count: int, plan: Plan) -> Coded:
