@@ -1,0 +1,120 @@
+"""Growing and cleaning: work left out because it would change nothing, and bytes that are left over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="fits run on torch")
+
+from tests.encoder.fits import fit_of, gaussians, rendered
+from volmicro_codec.encoder.fit.method import EFFORTS
+from volmicro_codec.encoder.fit.residuals import Residuals
+from volmicro_codec.encoder.rate import growth, to_bytes
+from volmicro_codec.noise_model import NoiseModel
+
+SHAPE = (24, 48, 48)
+SIGMA = 10.0
+
+
+def noisy(specks=0):
+    """A few Gaussians in noise, and clusters of single voxels far above it."""
+    rng = np.random.default_rng(3)
+    level = 300 + 2000 * rendered(gaussians(6, SHAPE), SHAPE)
+    for z, y, x in rng.integers(3, np.array(SHAPE) - 3, (specks, 3)):
+        level[z, y, x : x + 2] += 30 * SIGMA
+    return np.rint(level + rng.normal(0, SIGMA, SHAPE)).astype(np.uint16)
+
+
+def fitted(specks=0):
+    fit = fit_of(noisy(specks), noise=NoiseModel(300.0, SIGMA, None))
+    fit.restart()
+    for _ in range(4):
+        fit.grow(8, 30, "round")
+    return fit
+
+
+def test_voxels_far_beyond_the_noise_are_counted():
+    least = growth.BIT * growth.LEAST_POINT_BITS
+    few, many = (fitted(specks).residuals.outliers(least) for specks in (0, 60))
+    assert few < many / 4
+    assert 60 < many < 200
+
+
+@pytest.mark.parametrize(("far", "pays"), [(0, False), (100, True)])
+def test_points_are_thought_of_where_enough_voxels_are_far_beyond_the_noise(far, pays, monkeypatch):
+    fit = fitted()
+    monkeypatch.setattr(Residuals, "outliers", lambda self, variances: far)
+    assert growth.points_may_pay(fit, SimpleNamespace(max_edge=128)) == pays
+
+
+def test_without_a_noise_model_points_are_always_thought_of():
+    assert growth.points_may_pay(fit_of(noisy()), SimpleNamespace(max_edge=128))
+
+
+@pytest.mark.parametrize("few", [0, 1000])
+def test_a_round_that_is_the_last_is_not_refitted(few):
+    fit = fitted()
+    fit.model = fit.model.take(np.arange(3))
+    fit.refit(4)
+    before, steps = fit.sse, len(fit.history)
+    added = fit.grow(500, 4, "last", few=few)
+    assert 0 < added < 500
+    assert len(fit.model) == 3 + added
+    assert (fit.sse == before) == bool(few)
+    assert len(fit.history) == steps + (not few)
+
+
+def test_as_many_as_were_asked_for_are_refitted_however_few():
+    fit = fitted()
+    fit.model = fit.model.take(np.arange(3))
+    fit.refit(4)
+    before = fit.sse
+    assert fit.grow(1, 4, "round", few=1000) == 1
+    assert fit.sse < before
+
+
+@pytest.mark.parametrize("cleanings", [1, 2])
+def test_an_effort_cleans_as_often_as_its_schedule_says(cleanings, monkeypatch):
+    fit, asked = fitted(), []
+    monkeypatch.setattr(growth, "worth", lambda fit: asked.append(1) or np.zeros(len(fit.model)))
+    schedule = replace(EFFORTS["balanced"], cleanings=cleanings)
+    plan = SimpleNamespace(schedule=schedule, effort="balanced", max_edge=128, max_primitives=None)
+    growth.prune_noise(fit, plan, 1e6)
+    assert len(asked) == cleanings
+
+
+def test_points_that_turn_out_to_be_none_leave_the_bytes_to_gaussians(monkeypatch):
+    fit = fitted()
+    before = fit.state
+    coded = SimpleNamespace(chunks=[], payload=100, unit=1.0)
+    monkeypatch.setattr(to_bytes, "code_with_step", lambda *_: coded)
+    monkeypatch.setattr(to_bytes, "fill", lambda *_: SimpleNamespace(chunks=[]))
+    plan = SimpleNamespace(index_bytes=lambda chunks: 0)
+    allocation = SimpleNamespace(step=1.0, coarser=1.0)
+    assert to_bytes.code_with_points(fit, allocation, 1e4, plan) is None
+    assert fit.state is before
+
+
+@pytest.mark.parametrize("exhausted", [False, True])
+def test_bytes_left_over_at_the_finest_step_go_to_more_gaussians(exhausted, monkeypatch):
+    fit = fitted()
+    fit.model = fit.model.take(np.arange(4))
+    fit.refit(8)
+    budget, sizes = 400.0, iter([300, 396])
+    monkeypatch.setattr(to_bytes, "solve_step", lambda model, layout, plan, size, start, floor: floor)
+    monkeypatch.setattr(to_bytes, "layout_by_level", lambda fit, plan: None)
+    monkeypatch.setattr(to_bytes, "_size", lambda coded, plan: next(sizes))
+
+    def rounded(fit, lattice, layout, refits):
+        return SimpleNamespace(code=lambda *_: SimpleNamespace(model=fit.model))
+
+    monkeypatch.setattr(to_bytes, "rounding_with_refits", rounded)
+    plan = SimpleNamespace(
+        coding="lattice", effort="balanced", at=(0, 0), max_primitives=None, schedule=EFFORTS["balanced"]
+    )
+    coded = to_bytes.code_to_bytes(fit, budget, plan, exhausted)
+    assert (len(coded.model) > 4) != exhausted
