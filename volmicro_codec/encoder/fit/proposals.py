@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..journal import Journal
 from ..parts import Part
@@ -17,12 +19,19 @@ from .method import Method
 from .residuals import Residuals
 from .significant import SignificantIn
 
+STALE = 2.0
+"""How many times as much as at a block's last search a candidate that was left there may take off by now:
+blocks that so hold none of the best are not searched (lazy greedy selection; Minoux, 1978)."""
+
 
 class Proposals:
     """Proposes Gaussians to add to a model; blocks in which nothing was found are not searched again."""
 
     def __init__(self, blocks: Blocks, method: Method, journal: Journal | None) -> None:
         self.blocks, self.method, self.journal = blocks, method, journal
+        self._left: dict[int, float] = {}  # blocks: the most that a candidate takes off which was not taken
+        self._least = 0.0  # of those taken last
+        self._size = 0  # Gaussians at the last search
         self._exhausted: dict[int, bytes] = {}  # blocks without a candidate, and what was in them then
         # Of blocks in which nothing was found but near the Gaussians that reached there then: that part.
         self._nothing_beyond: dict[int, Part] = {}
@@ -46,12 +55,16 @@ class Proposals:
 
     def candidates(self, residuals: Residuals, count: int) -> matched.Candidates:
         """The best ``count`` candidates over all blocks."""
+        if len(residuals.model) < self._size:  # of what came out nobody knows what it leaves
+            self._left, self._least = {}, 0.0
+        self._size = len(residuals.model)
         kept = self.journal.take("propose") if self.journal is not None else None
         if kept is not None:
-            *columns, beyond = kept
+            *columns, beyond, left = kept
             for number, *ends in beyond.tolist():
                 domain = [slice(*ends[k : k + 2]) for k in (0, 2, 4)]
                 self._nothing_beyond[number] = self.blocks.parts[number].of(domain)
+            self._least, self._left = float(left[-1]), dict(enumerate(left[:-1].tolist()))
             return matched.Candidates(*columns)
         found = self._found(residuals.model, count)
         if self.journal is not None:
@@ -61,11 +74,13 @@ class Proposals:
             ]
             beyond = np.array(rows, np.int64).reshape(-1, 7)
             columns = [found.centres, found.sigmas, found.amplitudes, found.gains]
-            self.journal.keep("propose", [*columns, beyond])
+            left = np.array([*(self._left[k] for k in range(len(self.blocks.parts))), self._least])
+            self.journal.keep("propose", [*columns, beyond, left])
         return found
 
     def _found(self, model: Model, count: int) -> matched.Candidates:
         blocks = self.blocks
+        most = count if blocks.alone else 2 * count  # some are in the halo
 
         def of(part: Part, raster: Any) -> matched.Candidates:
             own, others = blocks.split(model, part)
@@ -81,20 +96,42 @@ class Proposals:
             _, refiner = blocks.residual(model, searched, raster)
             # What is significant is told from the voxels as they are, without the loss's weights.
             weighted, aspect = blocks.noise is None, blocks.image.aspect
-            c = refiner.candidates(count, weighted, self.significant(searched, part), aspect)
+            c = refiner.candidates(most, weighted, self.significant(searched, part), aspect)
             if not len(c):
                 self._exhausted[part.number] = there
             centres = c.centres + searched.origin
-            if searched is part and near is not part and len(c) < count and near.holds(centres).all():
+            if searched is part and near is not part and len(c) < most and near.holds(centres).all():
                 self._nothing_beyond[part.number] = near
             mine = part.owns(centres, blocks.image.shape)
             return matched.Candidates(centres[mine], c.sigmas[mine], c.amplitudes[mine], c.gains[mine])
 
-        found = blocks.each(of)
-        columns = ("centres", "sigmas", "amplitudes", "gains")
-        every = matched.Candidates(*(np.concatenate([getattr(f, k) for f in found]) for k in columns))
-        order = np.argsort(-every.gains, kind="stable")[:count]
-        return matched.Candidates(*(getattr(every, k)[order] for k in columns))
+        searched: dict[int, matched.Candidates] = {}
+
+        def search(numbers: list[int]) -> tuple[matched.Candidates, npt.NDArray[np.int64]]:
+            """The best candidates after a search of some blocks more, and the block of each."""
+            searched.update(zip(numbers, blocks.each(of, numbers), strict=True))
+            columns = ("centres", "sigmas", "amplitudes", "gains")
+            found = [searched[k] for k in sorted(searched)]
+            every = matched.Candidates(*(np.concatenate([getattr(f, k) for f in found]) for k in columns))
+            order = np.argsort(-every.gains, kind="stable")[:count]
+            where = np.repeat(sorted(searched), [len(f) for f in found])[order]
+            return matched.Candidates(*(getattr(every, k)[order] for k in columns)), where
+
+        numbers = self._likely(self._least) or list(range(len(blocks.parts)))
+        while numbers:
+            best, where = search(numbers)
+            self._least = float(best.gains[-1]) if len(best) == count else 0.0
+            numbers = [k for k in self._likely(self._least) if k not in searched]
+        for number, candidates in searched.items():
+            # Where all were taken there may be more, none of which takes off more than the last.
+            at = min(int(np.count_nonzero(where == number)), len(candidates) - 1)
+            self._left[number] = float(candidates.gains[at]) if len(candidates) else 0.0
+        return best
+
+    def _likely(self, least: float) -> list[int]:
+        """Blocks that may hold candidates that take off so much."""
+        numbers = range(len(self.blocks.parts))
+        return [k for k in numbers if STALE * self._left.get(k, math.inf) >= least]
 
     def _near(self, model: Model, part: Part, reaching: Mask) -> Part:
         """What of a block its Gaussians reach, with as much around it as there is around a block.
