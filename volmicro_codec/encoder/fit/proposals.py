@@ -31,7 +31,7 @@ class Proposals:
         self.blocks, self.method, self.journal = blocks, method, journal
         self._left: dict[int, float] = {}  # blocks: the most that a candidate takes off which was not taken
         self._least = 0.0  # of those taken last
-        self._size = 0  # Gaussians at the last search
+        self._size = 0  # Gaussians after the last search
         self._exhausted: dict[int, bytes] = {}  # blocks without a candidate, and what was in them then
         # Of blocks in which nothing was found but near the Gaussians that reached there then: that part.
         self._nothing_beyond: dict[int, Part] = {}
@@ -57,7 +57,6 @@ class Proposals:
         """The best ``count`` candidates over all blocks."""
         if len(residuals.model) < self._size:  # of what came out nobody knows what it leaves
             self._left, self._least = {}, 0.0
-        self._size = len(residuals.model)
         kept = self.journal.take("propose") if self.journal is not None else None
         if kept is not None:
             *columns, beyond, left = kept
@@ -65,9 +64,11 @@ class Proposals:
                 domain = [slice(*ends[k : k + 2]) for k in (0, 2, 4)]
                 self._nothing_beyond[number] = self.blocks.parts[number].of(domain)
             self._least, self._left = float(left[-1]), dict(enumerate(left[:-1].tolist()))
-            return matched.Candidates(*columns)
-        found = self._found(residuals.model, count)
-        if self.journal is not None:
+            found = matched.Candidates(*columns)
+        else:
+            found = self._found(residuals.model, count)
+        self._size = len(residuals.model) + len(found)
+        if self.journal is not None and kept is None:
             rows = [
                 [number, *(end for s in part.domain for end in (s.start, s.stop))]
                 for number, part in sorted(self._nothing_beyond.items())
