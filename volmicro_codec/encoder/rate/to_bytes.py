@@ -110,7 +110,8 @@ def solve_step(model: Model, layout: Layout, plan: Plan, budget: float, start: f
 def code_to_bytes(fit: ImageFit, budget: float, plan: Plan, exhausted: bool = True) -> Coded:
     """Code a fitted image in at most ``budget`` bytes of payload and index.
 
-    Where these are not all taken at the finest step, more Gaussians are added, unless it is ``exhausted``.
+    Where the noise says which step is the finest, and it leaves bytes over, more Gaussians are added, unless
+    it is ``exhausted``.
     """
     if plan.coding != "lattice":
         return _float16_to_bytes(fit, budget, plan)
@@ -121,6 +122,7 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan, exhausted: bool = Tr
     floor = max(start * 0.02, least_step(fit))
     step = solve_step(fitted.model, layout, plan, budget * slack, start, floor)
     best: tuple[int, Coded] | None = None
+    whole = exhausted or fit.noise is None
     for _ in range(4):
         fit.state = fitted
         rounded = rounding_with_refits(fit, Lattice(step), layout, refits_for(plan.effort, fit.voxel_count))
@@ -128,7 +130,7 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan, exhausted: bool = Tr
         size = _size(coded, plan)
         if size <= budget and (best is None or size > best[0]):
             best = size, coded
-        if size <= budget and (size >= FILLED * budget or (step <= floor and exhausted)):
+        if size <= budget and (size >= FILLED * budget or (step <= floor and whole)):
             break
         if size <= budget and step <= floor:
             fit.state = fitted
