@@ -13,7 +13,7 @@ from volmicro_codec.integrations.numcodecs_codec import VgmNumcodec
 from volmicro_codec.io import write_volume
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.store.array import open_store
-from volmicro_codec.store.encode import encode_bricks, settle
+from volmicro_codec.store.encode import encode_bricks, planned_job
 from volmicro_codec.store.finish import finish
 from volmicro_codec.store.job import Input
 from volmicro_codec.store.runners import Here
@@ -31,7 +31,7 @@ def make(directory: Path) -> None:
         stack, "ZYX", voxel_size=(2.0, 0.5, 0.5), unit="µm", channels=(ChannelInfo("DAPI", 0x0000FF),)
     )
     write_volume(directory / "in.npy", volume.data, volume.info)
-    job = settle(
+    job = planned_job(
         Input(str(directory / "in.npy")),
         str(directory / "v3.ome.zarr"),
         EncodeSettings(brick=48, effort="fast"),

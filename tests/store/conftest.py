@@ -14,7 +14,7 @@ pytest.importorskip("zarr")
 from volmicro_codec.encoder.settings import EncodeSettings
 from volmicro_codec.io import write_volume
 from volmicro_codec.phantom import make_phantom
-from volmicro_codec.store.encode import encode_bricks, settle
+from volmicro_codec.store.encode import encode_bricks, planned_job
 from volmicro_codec.store.job import DONE, Input, Job, find_job
 from volmicro_codec.store.runners import Here
 from volmicro_codec.volume import ChannelInfo, Volume
@@ -41,7 +41,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def begun(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store with all its bricks, before it is finished; not to be changed."""
     path = tmp_path_factory.mktemp("begun") / "stack.ome.zarr"
-    job = settle(Input(str(original)), str(path), SETTINGS)
+    job = planned_job(Input(str(original)), str(path), SETTINGS)
     worked = encode_bricks(job, Here())
     assert not worked.failures
     return path

@@ -25,7 +25,7 @@ from volmicro_codec.io.lazy_images import LazyImages
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.store.array import open_store
 from volmicro_codec.store.brick import encode_brick, is_done
-from volmicro_codec.store.encode import encode_bricks, look, settle, share_of_task
+from volmicro_codec.store.encode import encode_bricks, look, planned_job, share_of_task
 from volmicro_codec.store.finish import finish
 from volmicro_codec.store.grid import Grid
 from volmicro_codec.store.job import DONE, FOLDER, Input, Job, find_job
@@ -133,7 +133,7 @@ def test_its_levels_show_the_same(copied: Job, original: Path) -> None:
 def test_levels_coarser_than_bricks_are_made_of_them(original: Path, tmp_path: Path) -> None:
     zarr = pytest.importorskip("zarr")
     source, dest = Input(str(original)), str(tmp_path / "a.ome.zarr")
-    job = settle(source, dest, replace(SETTINGS, brick=112, slope=200.0))
+    job = planned_job(source, dest, replace(SETTINGS, brick=112, slope=200.0))
     assert (job.grid.own_levels, len(job.grid.levels)) == (1, 2)
     encode_bricks(job, Here())
     finish(job)
@@ -228,7 +228,7 @@ def test_a_plan_says_what_it_would_take_and_writes_nothing(
 def test_the_bytes_asked_for_are_met(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", make_phantom((16, 32, 64), 1, photons=2000))
     source, settings = Input(str(tmp_path / "a.npy")), replace(SETTINGS, brick=32)
-    job = settle(source, str(tmp_path / "a.ome.zarr"), replace(settings, ratio=100))
+    job = planned_job(source, str(tmp_path / "a.ome.zarr"), replace(settings, ratio=100))
     worked = encode_bricks(job, Here())
     assert abs(sum(sum(d.sizes) for d in worked.done) * 100 / job.info.nbytes - 1) < 0.05
 
@@ -245,29 +245,29 @@ def test_the_bytes_asked_for_are_met(tmp_path: Path) -> None:
 )
 def test_what_no_store_can_be_is_refused(original: Path, tmp_path: Path, change: dict, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        settle(Input(str(original)), str(tmp_path / "a.ome.zarr"), replace(SETTINGS, **change))
+        planned_job(Input(str(original)), str(tmp_path / "a.ome.zarr"), replace(SETTINGS, **change))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_store_that_was_begun_otherwise_is_left_alone(copied: Job, original: Path, tmp_path: Path) -> None:
     for other in ({"effort": "best"}, {"slope": 20.0}, {"brick": 64}):
         with pytest.raises(OutputError, match="begun"):
-            settle(Input(str(original)), copied.dest, replace(SETTINGS, **other))
+            planned_job(Input(str(original)), copied.dest, replace(SETTINGS, **other))
     (tmp_path / "mine.ome.zarr").mkdir()
     (tmp_path / "mine.ome.zarr" / "notes.txt").write_text("dear")
     with pytest.raises(OutputError, match="no store"):
-        settle(Input(str(original)), str(tmp_path / "mine.ome.zarr"), SETTINGS)
+        planned_job(Input(str(original)), str(tmp_path / "mine.ome.zarr"), SETTINGS)
 
 
 def test_a_store_that_was_begun_of_other_voxels_is_left_alone(tmp_path: Path) -> None:
     """A volume of the same name and shape has taken the place of the one whose bricks are there."""
     rng, path, store = np.random.default_rng(0), tmp_path / "a.npy", str(tmp_path / "a.ome.zarr")
     np.save(path, rng.integers(0, 99, (16, 32, 64)).astype(np.uint16))
-    job = settle(Input(str(path)), store, SETTINGS)
-    assert settle(Input(str(path)), store, SETTINGS) == job
+    job = planned_job(Input(str(path)), store, SETTINGS)
+    assert planned_job(Input(str(path)), store, SETTINGS) == job
     np.save(path, rng.integers(0, 99, (16, 32, 64)).astype(np.uint16))
     with pytest.raises(OutputError, match="held other voxels"):
-        settle(Input(str(path)), store, SETTINGS)
+        planned_job(Input(str(path)), store, SETTINGS)
 
 
 @pytest.mark.slow
@@ -292,12 +292,12 @@ def test_bricks_that_memory_does_not_hold_are_refused_with_those_that_fit(
 ) -> None:
     monkeypatch.setattr("volmicro_codec.room.total_memory", lambda: 640 << 20)
     store = str(tmp_path / "a.ome.zarr")
-    settle(Input(str(original)), store, SETTINGS, workers=1)
+    planned_job(Input(str(original)), store, SETTINGS, workers=1)
     with pytest.raises(UsageError, match="fewer workers"):
-        settle(Input(str(original)), store, SETTINGS, workers=2)
+        planned_job(Input(str(original)), store, SETTINGS, workers=2)
     monkeypatch.setattr("volmicro_codec.room.total_memory", lambda: 1203 << 19)
     with pytest.raises(UsageError, match="--brick 64 fits"):
-        settle(Input(str(original)), store, SETTINGS, workers=1)
+        planned_job(Input(str(original)), store, SETTINGS, workers=1)
 
 
 def test_a_pipe_is_no_input_of_a_store(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import volmicro_codec as vgm
 from tests.store.conftest import SETTINGS
 from volmicro_codec.cli.app import run
 from volmicro_codec.phantom import make_phantom
-from volmicro_codec.store.encode import encode_bricks, settle
+from volmicro_codec.store.encode import encode_bricks, planned_job
 from volmicro_codec.store.finish import finish
 from volmicro_codec.store.foresee import edge_of_file
 from volmicro_codec.store.job import Input, Job, find_job
@@ -205,7 +205,7 @@ def test_options_that_mean_nothing_are_refused(stack: str, tmp_path: Path) -> No
 
 def test_a_finish_that_is_killed_is_done_again(original: Path, tmp_path: Path) -> None:
     """Of a store as well: its arrays are there, and its group is not."""
-    job = settle(Input(str(original)), str(tmp_path / "a.ome.zarr"), SETTINGS)
+    job = planned_job(Input(str(original)), str(tmp_path / "a.ome.zarr"), SETTINGS)
     encode_bricks(job, Here())
     finish(job, keep_job=True)
     shutil.copytree(job.dest, tmp_path / "b.ome.zarr")

@@ -169,7 +169,7 @@ def _encode(
             job, foreseen = bricks.plan(source, dest, settings, runner, remark)
             bar.finish()
             return _plan(job, foreseen, shown)
-        job = bricks.settle(source, dest, settings, runner, remark, spread.here)
+        job = bricks.planned_job(source, dest, settings, runner, remark, spread.here)
         numbers = range(len(job.grid)) if share is None else bricks.share_of_task(job, *share)
         bar.start("encoding bricks", len(numbers))
         worked = bricks.encode_bricks(job, runner, numbers, bar.advance)

@@ -1,4 +1,4 @@
-"""A volume into a store: what is to be done is settled once, then any number of workers do it."""
+"""A volume into a store: what is to be done is planned once, then any number of workers do it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _nothing(text: str) -> None:
     """Tells nobody."""
 
 
-def settle(
+def planned_job(
     source: Input,
     dest: str,
     settings: EncodeSettings,
@@ -215,7 +215,7 @@ def encode_bricks(
     runner : Runner
     numbers : sequence of int, optional
     advance : callable, optional
-        Told how many bricks more are settled.
+        Told how many bricks more are done with.
     """
     every = range(len(job.grid)) if numbers is None else numbers
     todo = [n for n in every if is_done(job, n) is None]
