@@ -200,7 +200,7 @@ def killed_workers(source: Path, out: Path, args: argparse.Namespace, moments: M
     from distributed import LocalCluster
 
     with LocalCluster(
-        n_workers=args.workers, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL"
+        n_workers=args.workers, threads_per_worker=1, dashboard_address=":0", silence_logs="CRITICAL"
     ) as cluster:
         process = started(command(source, out, args, "--dask", cluster.scheduler_address))
         over = threading.Event()

@@ -79,7 +79,7 @@ def test_workers_decode_it_to_the_same(store: str, voxels: np.ndarray, tmp_path:
 def test_dask_decodes_it_to_the_same(store: str, voxels: np.ndarray, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL"
+        n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs="CRITICAL"
     ) as cluster:
         out = str(tmp_path / "a.ome.zarr")
         assert run(["decode", store, "-o", out, "--dask", cluster.scheduler_address]) == 0

@@ -106,7 +106,7 @@ def test_a_dask_worker_that_is_killed_costs_nothing_but_what_it_was_at(tmp_path:
     distributed = pytest.importorskip("distributed")
     (tmp_path / "kills").touch()
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL"
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs="CRITICAL"
     ) as cluster:
         runner = runner_of(1, cluster.scheduler_address)
         check(runner, tmp_path)
@@ -188,7 +188,7 @@ def test_dask_encodes_the_bricks_that_are_missing_to_the_same_bytes(copied: Job,
     distributed = pytest.importorskip("distributed")
     forget(copied, 0, 1)
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL"
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs="CRITICAL"
     ) as cluster:
         runner = Dask(cluster.scheduler_address)
         worked = encode_bricks(copied, runner)
