@@ -203,14 +203,21 @@ class ImageFit:
         within = blocks.around(reaching, part)
         if within.voxels > MOST_REACHED * part.voxels:
             return part, 0.0
-        if not len(own) or not blocks.reach_beyond(others, part, within).any():
+        if not len(own):
             return within, None
-        key = digest(others) + repr(within.domain).encode()
+        beyond = others.take(np.flatnonzero(blocks.reach_beyond(others, part, within)))
+        if not len(beyond):
+            return within, None
+        key = digest(beyond) + repr(within.domain).encode()
         known = self._beyond.get(part.number)
         if known is None or known[0] != key:
-            refiner = blocks.refiner(part, raster)
-            refiner.see(others)
-            sse = self._outside(refiner, part, within)
+            # All that these reach, and what is in between: elsewhere beyond it there is nothing.
+            seen = part.of(within.joined(blocks.around(beyond, part)))
+            seen = part if seen.voxels > MOST_REACHED * part.voxels else seen
+            refiner = blocks.refiner(seen, raster)
+            bare = 0.0 if seen is part else self._bare_beyond(part, seen, refiner)
+            refiner.see(beyond)
+            sse = bare + self._outside(refiner, seen, within)
             known = self._beyond[part.number] = key, sse
         return within, known[1]
 
