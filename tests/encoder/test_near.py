@@ -13,7 +13,7 @@ import torch
 
 from tests.encoder.fits import fit_of, rendered
 from volmicro_codec.encoder import parts
-from volmicro_codec.encoder.fit import proposals
+from volmicro_codec.encoder.fit import image_fit, proposals
 from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.journal import KEY_BYTES, Journal
 from volmicro_codec.noise_model import NoiseModel
@@ -150,3 +150,26 @@ def test_rounds_that_leave_blocks_out_find_what_searching_all_finds(two_blocks, 
             fit.grow(count, 6, "round")
         found.append(fit.sse)
     assert found[0] == pytest.approx(found[1], rel=0.01)
+
+
+@pytest.mark.parametrize("most", [proposals.MOST_REACHED, 0.0], ids=["parts of blocks", "whole blocks"])
+def test_the_error_beyond_what_a_refit_looks_at_is_known(two_blocks, monkeypatch, most):
+    """Of a block with one Gaussian in its middle, and the tails of its neighbour's at one end."""
+    shape = (12, 24, 480)
+    two_blocks(shape)
+    monkeypatch.setattr(image_fit, "MOST_REACHED", most)
+    seen, plain = [], image_fit.ImageFit._outside
+
+    def outside(refiner, part, within):
+        seen.append(part.voxels)
+        return plain(refiner, part, within)
+
+    monkeypatch.setattr(image_fit.ImageFit, "_outside", staticmethod(outside))
+    at = np.array([[6.0, 12.0, x] for x in (200, 215, 228, 300)])
+    voxels = blobs(shape, at, np.array([4.0, 5.0, 6.0, 2.0]), np.ones(4))
+    fit = fit_of(voxels, noise=NOISE)
+    fit.grow(4, 6, "round")
+    # Of the block whose turn is last: the others' error is as of before it.
+    assert fit.state.block_sse[1] == pytest.approx(fit.residuals.left()[1].sse, rel=1e-4)
+    whole = fit.blocks.parts[1].voxels
+    assert (bool(seen) and max(seen) < whole) if most else not seen
