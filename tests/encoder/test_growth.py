@@ -99,12 +99,12 @@ def test_points_that_turn_out_to_be_none_leave_the_bytes_to_gaussians(monkeypatc
     assert fit.state is before
 
 
-@pytest.mark.parametrize("exhausted", [False, True])
-def test_bytes_left_over_at_the_finest_step_go_to_more_gaussians(exhausted, monkeypatch):
+@pytest.mark.parametrize(("count", "exhausted"), [(4, False), (4, True), (0, False)])
+def test_bytes_left_over_at_the_finest_step_go_to_more_gaussians(count, exhausted, monkeypatch):
     fit = fitted()
-    fit.model = fit.model.take(np.arange(4))
+    fit.model = fit.model.take(np.arange(count))
     fit.refit(8)
-    budget, sizes = 400.0, iter([300, 396])
+    budget, sizes = 400.0, iter([75 * count, 396])
     monkeypatch.setattr(to_bytes, "solve_step", lambda model, layout, plan, size, start, floor: floor)
     monkeypatch.setattr(to_bytes, "layout_by_level", lambda fit, plan: None)
     monkeypatch.setattr(to_bytes, "_size", lambda coded, plan: next(sizes))
@@ -117,4 +117,4 @@ def test_bytes_left_over_at_the_finest_step_go_to_more_gaussians(exhausted, monk
         coding="lattice", effort="balanced", at=(0, 0), max_primitives=None, schedule=EFFORTS["balanced"]
     )
     coded = to_bytes.code_to_bytes(fit, budget, plan, exhausted)
-    assert (len(coded.model) > 4) != exhausted
+    assert (len(coded.model) > count) == (count > 0 and not exhausted)

@@ -107,7 +107,7 @@ def solve_step(model: Model, layout: Layout, plan: Plan, budget: float, start: f
     return max(step if high == math.inf else high, floor)
 
 
-def code_to_bytes(fit: ImageFit, budget: float, plan: Plan, exhausted: bool = True) -> Coded:
+def code_to_bytes(fit: ImageFit, budget: float, plan: Plan, exhausted: bool) -> Coded:
     """Code a fitted image in at most ``budget`` bytes of payload and index.
 
     Where the noise says which step is the finest, and it leaves bytes over, more Gaussians are added, unless
@@ -134,7 +134,7 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan, exhausted: bool = Tr
             break
         if size <= budget and step <= floor:
             fit.state = fitted
-            more = limited(math.ceil(len(fit.model) * budget / size), plan) - len(fit.model)
+            more = limited(math.ceil(len(fit.model) * budget / max(size, 1)), plan) - len(fit.model)
             if not fit.grow(more, 2 * plan.schedule.inner, "grown"):
                 break
             fitted, layout = fit.state, layout_by_level(fit, plan)
