@@ -7,11 +7,15 @@
 #include "../src/instructions.h"
 #include "../src/spans.h"
 
+#if VGM_HAVE_AVX512
+#include <immintrin.h>
+#endif
+
 static const float RANGE_LIMIT = -80.0f; /* smallest exponent that a walk by ratios may meet: binary32 ends near -87 */
 static const float STEEP = 40.0f;        /* largest exponent that a column may climb by ratios */
 static const float SLACK = 1e-3f;        /* rows that a plane is taken to reach further, against rounding */
 static const float NEAR = 150.0f / 256.0f, MIDDLE = -25.0f / 256.0f, FAR = 3.0f / 256.0f;
-enum { RENDER, JVP, MOMENTS, MAX_PLANES = VGM_FIT_MAX_PLANES };
+enum { RENDER, JVP, MOMENTS, MAX_PLANES = VGM_FIT_MAX_PLANES, ROWS_AHEAD = 8 };
 
 /* Where a tile lies, and what all its Gaussians share. */
 typedef struct {
@@ -28,6 +32,18 @@ typedef struct {
     float *room, *out, *parts;
     double *squares;
 } tile_work;
+
+/* A step of a Gaussian: what is added to its value is (w + l d + d Q d) of it, at an offset d. */
+typedef struct {
+    float w, z, y, x, zz, zy, zx, yy, yx, xx;
+} direction;
+
+INLINE direction direction_of(const float *v, float weight, float norm)
+{
+    direction d = {v[0] * norm,   weight * v[1], weight * v[2], weight * v[3], weight * v[4],
+                   weight * v[5], weight * v[6], weight * v[7], weight * v[8], weight * v[9]};
+    return d;
+}
 
 /* -q/2 at an offset from the centre. */
 INLINE float exponent(const vgm_fit_gaussian *g, float dz, float dy, float dx)
@@ -71,10 +87,13 @@ INLINE int64_t coarse_length(int64_t n)
 #define LANES static inline TARGET __attribute__((always_inline))
 #define PART static inline TARGET __attribute__((always_inline))
 
+#define LANES_WIDE 0
 #define TARGET
 #define LANES_AVX 0
 #define NAME(x) x##_generic
+#define WALK NAME(walk)
 #include "raster_template.h"
+#undef WALK
 #undef TARGET
 #undef LANES_AVX
 #undef NAME
@@ -83,17 +102,32 @@ INLINE int64_t coarse_length(int64_t n)
 #define TARGET __attribute__((target("avx2")))
 #define LANES_AVX 1
 #define NAME(x) x##_avx2
+#define WALK NAME(walk)
 #include "raster_template.h"
+#undef WALK
 #undef TARGET
 #undef LANES_AVX
 #undef NAME
 #endif
 
-#if VGM_HAVE_AVX512 /* with vectors of eight lanes still: more registers, and masks */
+#if VGM_HAVE_AVX512 /* Sixteen lanes walk, all else is of eight: more registers, and masks. */
 #define TARGET __attribute__((target("avx2,avx512f,avx512vl,avx512dq,avx512bw")))
 #define LANES_AVX 1
+#undef LANES_WIDE
+#define LANES_WIDE 1
+#define NAME(x) x##_wide
+#include "../src/tiles_lanes.h"
+
+#include "raster_walk.h"
+#undef LANES_WIDE
+#define LANES_WIDE 0
+#undef NAME
+#undef vec
+#undef ints
 #define NAME(x) x##_avx512
+#define WALK walk_wide
 #include "raster_template.h"
+#undef WALK
 #undef TARGET
 #undef LANES_AVX
 #undef NAME

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 enum {
-    VGM_FIT_PAD = 8,        /* lanes that a row of a tile is longer by: the last eight may hang over */
+    VGM_FIT_PAD = 16,       /* lanes that a row of a tile is longer by: the last sixteen may hang over */
     VGM_FIT_MAX_PLANES = 256, /* of a tile */
     VGM_FIT_MOMENTS = 11,   /* sum r (k - edge), then sum r k (1, z, y, x, zz, zy, zx, yy, yx, xx), over the support */
     VGM_FIT_DIRECTION = 10, /* dw, then -dq/2 as a polynomial: z, y, x, zz, zy, zx, yy, yx, xx */

@@ -1,59 +1,7 @@
-/* The functions of raster.h over tiles and grids, included once for each instruction set. */
+/* The functions of raster.h over tiles and grids, included once for each instruction set. WALK is the walk of as many lanes as serve it best. */
 #include "../src/tiles_lanes.h"
 
-LANES float NAME(sum)(vec v)
-{
-    float a = v[0] + v[4], b = v[1] + v[5], c = v[2] + v[6], d = v[3] + v[7];
-    return (a + c) + (b + d);
-}
-
-/* What is gathered of one Gaussian in one block of eight lanes. */
-typedef struct {
-    vec edge, t, tz, ty, tzz, tzy, tyy;
-} NAME(sums);
-
-/* Rows [a, b) of a plane of eight lanes, of which `k` is the first one's Gaussian and `r` the ratio of the next to it. */
-PART void NAME(rows)(const int op, float *row, int64_t stride, int a, int b, vec k, vec r, vec cyy, vec cut, vec w, vec poly, vec step,
-                     vec bend, vec less, float dy, float dz, NAME(sums) * s)
-{
-    vec zero = NAME(splat)(0.0f);
-    if (op == RENDER) {
-        for (int y = a; y < b; y++, row += stride) {
-            NAME(store)(row, NAME(load)(row) + w * NAME(larger)(k - cut, zero));
-            k = k * r;
-            r = r * cyy;
-        }
-    } else if (op == JVP) {
-        for (int y = a; y < b; y++, row += stride) {
-            NAME(store)(row, NAME(load)(row) + NAME(keep)(k > cut, k * poly - less));
-            k = k * r;
-            r = r * cyy;
-            poly = poly + step;
-            step = step + bend;
-        }
-    } else {
-        vec q0 = zero, a0 = zero, a1 = zero, a2 = zero, off = NAME(splat)(dy), one = NAME(splat)(1.0f), d = NAME(splat)(dz), td;
-        for (int y = a; y < b; y++, row += stride) {
-            vec rho = NAME(keep)(k > cut, NAME(load)(row)), t = k * rho;
-            q0 = q0 + rho;
-            a0 = a0 + t;
-            td = t * off;
-            a1 = a1 + td;
-            a2 = a2 + td * off;
-            k = k * r;
-            r = r * cyy;
-            off = off + one;
-        }
-        s->edge = s->edge + q0;
-        s->t = s->t + a0;
-        s->ty = s->ty + a1;
-        s->tyy = s->tyy + a2;
-        td = a0 * d;
-        s->tz = s->tz + td;
-        s->tzz = s->tzz + td * d;
-        s->tzy = s->tzy + a1 * d;
-    }
-}
+#include "raster_walk.h"
 
 /* As rows, where ratios of rows would leave binary32: level - dv^2 ayy / 2 is each row's exponent. */
 PART void NAME(steep_rows)(const int op, float *row, int64_t stride, int a, int b, vec level, vec dv, vec fall, vec cut, vec w, vec poly,
@@ -70,123 +18,89 @@ PART void NAME(steep_rows)(const int op, float *row, int64_t stride, int a, int 
     }
 }
 
-/* One Gaussian in a tile: added, its derivative added, or its moments of what is there. */
-PART void NAME(apply)(const int op, const vgm_fit_gaussian *g, const float *d, const tile_place *t, float *tile, float *moments)
+/* One Gaussian in the box [from, to) of a tile whose ratios would leave binary32: each plane, or each row, is begun anew. */
+PART void NAME(begin_anew)(const int op, const vgm_fit_gaussian *g, const direction *d, const tile_place *t, const int from[3],
+                           const int to[3], float *tile, float *moments)
 {
-    int za, zb, ya, yb, xa, xb, walk;
-    float edge = t->edge, w = g->weight;
-    float lz = 0, ly = 0, lx = 0, qzz = 0, qzy = 0, qzx = 0, qyy = 0, qyx = 0, qxx = 0, dw = 0;
-    vec cut = NAME(splat)(edge), zero = NAME(splat)(0.0f), weight = NAME(splat)(w), cyy = NAME(splat)(g->cyy), czz = NAME(splat)(g->czz);
-    vec czy = NAME(splat)(g->czy), less = zero, bend = zero;
+    vec cut = NAME(splat)(t->edge), zero = NAME(splat)(0.0f), weight = NAME(splat)(g->weight), cyy = NAME(splat)(g->cyy);
+    vec less = zero, bend = zero;
+    float dz0 = (float)(t->at[0] + from[0] - g->m[0]), dy0 = (float)(t->at[1] + from[1] - g->m[1]), rows = (float)(to[1] - from[1]);
+    if (op == JVP) {
+        less = NAME(splat)(d->w * t->edge);
+        bend = NAME(splat)(2.0f * d->yy);
+    }
+    for (int x = from[2]; x < to[2]; x += 8) {
+        vec dx = NAME(splat)((float)(t->at[2] + x - g->m[2])) + NAME(iota)(), px = zero, sx = zero;
+        ints inside = NAME(splat)((float)(t->at[2] + to[2] - 0.5 - g->m[2])) > dx;
+        NAME(sums) sums = {zero, zero, zero, zero, zero, zero, zero};
+        if (op == JVP) {
+            px = NAME(splat)(d->w) + dx * (NAME(splat)(d->x) + NAME(splat)(d->xx) * dx);
+            sx = NAME(splat)(d->y) + NAME(splat)(d->yx) * dx;
+        }
+        for (int z = from[0]; z < to[0]; z++) {
+            float dz = dz0 + (float)(z - from[0]), dy, near, rest, best, reach, rise, first, last;
+            float left = t->cutoff - g->iz * dz * dz, u = (float)(t->at[2] + x - g->m[2]) - g->jxz * dz;
+            int a, b;
+            vec poly = zero, step = zero;
+            if (left <= 0.0f)
+                continue;
+            near = u > 0.0f ? u : 0.0f;
+            near = -u - 7.0f > near ? -u - 7.0f : near;
+            rest = left - g->jx * near * near;
+            if (rest <= 0.0f)
+                continue;
+            best = g->jyz * dz + g->jyx * (float)(t->at[2] + x - g->m[2]);
+            reach = sqrtf(rest / g->ayy) + SLACK;
+            rise = 7.0f * g->jyx;
+            first = best + (rise < 0.0f ? rise : 0.0f) - reach - dy0;
+            last = best + (rise > 0.0f ? rise : 0.0f) + reach - dy0;
+            a = first > 0.0f ? (first < rows ? ceiling(first) : (int)rows) : 0;
+            b = last < 0.0f ? 0 : last < rows - 1.0f ? (int)last + 1 : (int)rows;
+            if (a >= b)
+                continue;
+            dy = dy0 + (float)a;
+            float off = dy - best, other = off - rise, far = off * off > other * other ? off * off : other * other;
+            vec du = NAME(splat)(u) + NAME(iota)(), dv = NAME(splat)(off) - NAME(splat)(g->jyx) * NAME(iota)();
+            vec level = NAME(splat)(0.5f * (left - t->cutoff)) + du * du * NAME(splat)(-0.5f * g->jx), half = NAME(splat)(-0.5f * g->ayy);
+            /* Lanes beyond the last one stay below the cut-off. */
+            level = (vec)(((ints)level & inside) | ((ints)NAME(splat)(-86.0f) & ~inside));
+            if (op == JVP) {
+                vec c0 = px + NAME(splat)(dz * (d->z + d->zz * dz)) + NAME(splat)(d->zx * dz) * dx, c1 = sx + NAME(splat)(d->zy * dz);
+                poly = c0 + NAME(splat)(dy) * (c1 + NAME(splat)(d->yy * dy));
+                step = c1 + NAME(splat)(d->yy * (2.0f * dy + 1.0f));
+            }
+            float *row = tile + (z * t->n[1] + from[1] + a) * t->stride + x;
+            if (0.5f * g->ayy * far > STEEP)
+                NAME(steep_rows)(op, row, t->stride, a, b, level, dv, half, cut, weight, poly, step, bend, less, dy, dz, &sums);
+            else
+                NAME(rows)(op, row, t->stride, a, b, NAME(exp)(level + dv * dv * half), NAME(exp)((dv + dv + NAME(splat)(1.0f)) * half), cyy,
+                           cut, weight, poly, step, bend, less, dy, dz, &sums);
+        }
+        if (op == MOMENTS)
+            NAME(add_moments)(&sums, dx, cut, moments);
+    }
+}
+
+/* One Gaussian in a tile: added, its derivative along a direction `v` added, or its moments of what is there. */
+PART void NAME(apply)(const int op, const vgm_fit_gaussian *g, const float *v, const tile_place *t, float *tile, float *moments)
+{
+    int from[3], to[3];
+    direction d = {0};
     if (op == MOMENTS)
         for (int k = 0; k < VGM_FIT_MOMENTS; k++)
             moments[k] = 0.0f;
-    clip_span(g->m[0], g->h[0], t->at[0], t->n[0], &za, &zb);
-    clip_span(g->m[1], g->h[1], t->at[1], t->n[1], &ya, &yb);
-    clip_span(g->m[2], g->h[2], t->at[2], t->n[2], &xa, &xb);
-    if (za >= zb || ya >= yb || xa >= xb)
-        return;
-    if (op == JVP) {
-        dw = d[0] * t->norm;
-        lz = w * d[1], ly = w * d[2], lx = w * d[3];
-        qzz = w * d[4], qzy = w * d[5], qzx = w * d[6];
-        qyy = w * d[7], qyx = w * d[8], qxx = w * d[9];
-        less = NAME(splat)(dw * edge);
-        bend = NAME(splat)(2.0f * qyy);
+    for (int a = 0; a < 3; a++) {
+        clip_span(g->m[a], g->h[a], t->at[a], t->n[a], &from[a], &to[a]);
+        if (from[a] >= to[a])
+            return;
     }
-    float dz0 = (float)(t->at[0] + za - g->m[0]), dy0 = (float)(t->at[1] + ya - g->m[1]);
-    float e0 = -0.5f * (g->azz * dz0 * dz0 + g->ayy * dy0 * dy0) - g->azy * dz0 * dy0, e1 = -(g->azx * dz0 + g->ayx * dy0);
-    float r0 = -(g->azy * dz0 + g->ayy * dy0) - 0.5f * g->ayy, s0 = -(g->azz * dz0 + g->azy * dy0) - 0.5f * g->azz;
-    walk = walkable(g, dz0, dz0 + (float)(zb - za - 1), dy0, (float)(t->at[2] + xa - g->m[2]), (float)(t->at[2] + xb - 1 - g->m[2]));
-    int16_t stop[MAX_PLANES];
-    if (walk)
-        for (int z = za; z < zb; z++) { /* the last row that a plane reaches */
-            float off = dz0 + (float)(z - za), left = t->cutoff - g->iz * off * off;
-            float last = g->yz * off + sqrtf(left > 0.0f ? left : 0.0f) * g->y + SLACK - dy0;
-            int rows = 1 + (int)(last < 0.0f ? -1.0f : last < (float)(yb - ya) ? last : (float)(yb - ya));
-            stop[z] = (int16_t)(rows < yb - ya ? ya + rows : yb);
-        }
-    for (int x = xa; x < xb; x += 8) {
-        vec dx = NAME(splat)((float)(t->at[2] + x - g->m[2])) + NAME(iota)(), k = zero, r = zero, s = zero, px = zero, sx = zero;
-        ints inside = NAME(splat)((float)(t->at[2] + xb - 0.5 - g->m[2])) > dx;
-        NAME(sums) sums = {zero, zero, zero, zero, zero, zero, zero};
-        if (walk) {
-            k = NAME(keep)(inside, NAME(exp)(NAME(splat)(e0) + dx * (NAME(splat)(e1) - NAME(splat)(0.5f * g->axx) * dx)));
-            r = NAME(keep)(inside, NAME(exp)(NAME(splat)(r0) - NAME(splat)(g->ayx) * dx));
-            s = NAME(keep)(inside, NAME(exp)(NAME(splat)(s0) - NAME(splat)(g->azx) * dx));
-        }
-        if (op == JVP) {
-            px = NAME(splat)(dw) + dx * (NAME(splat)(lx) + NAME(splat)(qxx) * dx);
-            sx = NAME(splat)(ly) + NAME(splat)(qyx) * dx;
-        }
-        for (int z = za; z < zb; z++) {
-            float dz = dz0 + (float)(z - za);
-            int a = ya, b = walk ? stop[z] : yb, steep = 0;
-            vec poly = zero, step = zero, level = zero, dv = zero, k_row = k, r_row = r;
-            float dy = dy0;
-            if (!walk) {
-                float left = t->cutoff - g->iz * dz * dz, u = (float)(t->at[2] + x - g->m[2]) - g->jxz * dz, near, rest, best, reach, rise, first, last;
-                if (left <= 0.0f)
-                    continue;
-                near = u > 0.0f ? u : 0.0f;
-                near = -u - 7.0f > near ? -u - 7.0f : near;
-                rest = left - g->jx * near * near;
-                if (rest <= 0.0f)
-                    continue;
-                best = g->jyz * dz + g->jyx * (float)(t->at[2] + x - g->m[2]);
-                reach = sqrtf(rest / g->ayy) + SLACK;
-                rise = 7.0f * g->jyx;
-                first = best + (rise < 0.0f ? rise : 0.0f) - reach - dy0;
-                last = best + (rise > 0.0f ? rise : 0.0f) + reach - dy0;
-                a = ya + (first > 0.0f ? (first < (float)(yb - ya) ? ceiling(first) : yb - ya) : 0);
-                b = ya + (last < 0.0f ? 0 : last < (float)(yb - ya - 1) ? (int)last + 1 : yb - ya);
-                if (a >= b)
-                    continue;
-                dy = dy0 + (float)(a - ya);
-                float off = dy - best, other = off - rise, far = off * off > other * other ? off * off : other * other;
-                vec du = NAME(splat)(u) + NAME(iota)();
-                dv = NAME(splat)(off) - NAME(splat)(g->jyx) * NAME(iota)();
-                level = NAME(splat)(0.5f * (left - t->cutoff)) + du * du * NAME(splat)(-0.5f * g->jx);
-                /* Lanes beyond the last one stay below the cut-off. */
-                level = (vec)(((ints)level & inside) | ((ints)NAME(splat)(-86.0f) & ~inside));
-                steep = 0.5f * g->ayy * far > STEEP;
-                if (!steep) {
-                    vec half = NAME(splat)(-0.5f * g->ayy);
-                    k_row = NAME(exp)(level + dv * dv * half);
-                    r_row = NAME(exp)((dv + dv + NAME(splat)(1.0f)) * half);
-                }
-            }
-            if (op == JVP) {
-                vec c0 = px + NAME(splat)(dz * (lz + qzz * dz)) + NAME(splat)(qzx * dz) * dx, c1 = sx + NAME(splat)(qzy * dz);
-                poly = c0 + NAME(splat)(dy) * (c1 + NAME(splat)(qyy * dy));
-                step = c1 + NAME(splat)(qyy * (2.0f * dy + 1.0f));
-            }
-            float *row = tile + (z * t->n[1] + a) * t->stride + x;
-            if (steep)
-                NAME(steep_rows)(op, row, t->stride, a, b, level, dv, NAME(splat)(-0.5f * g->ayy), cut, weight, poly, step, bend, less, dy, dz,
-                                 &sums);
-            else
-                NAME(rows)(op, row, t->stride, a, b, k_row, r_row, cyy, cut, weight, poly, step, bend, less, dy, dz, &sums);
-            if (walk) {
-                k = k * s;
-                s = s * czz;
-                r = r * czy;
-            }
-        }
-        if (op == MOMENTS) {
-            moments[0] += NAME(sum)(sums.t - cut * sums.edge);
-            moments[1] += NAME(sum)(sums.t);
-            moments[2] += NAME(sum)(sums.tz);
-            moments[3] += NAME(sum)(sums.ty);
-            moments[4] += NAME(sum)(sums.t * dx);
-            moments[5] += NAME(sum)(sums.tzz);
-            moments[6] += NAME(sum)(sums.tzy);
-            moments[7] += NAME(sum)(sums.tz * dx);
-            moments[8] += NAME(sum)(sums.tyy);
-            moments[9] += NAME(sum)(sums.ty * dx);
-            moments[10] += NAME(sum)(sums.t * dx * dx);
-        }
-    }
+    if (op == JVP)
+        d = direction_of(v, g->weight, t->norm);
+    float dz = (float)(t->at[0] + from[0] - g->m[0]), dy = (float)(t->at[1] + from[1] - g->m[1]);
+    if (walkable(g, dz, dz + (float)(to[0] - from[0] - 1), dy, (float)(t->at[2] + from[2] - g->m[2]), (float)(t->at[2] + to[2] - 1 - g->m[2])))
+        WALK(op, g, &d, t, from, to, tile, moments);
+    else
+        NAME(begin_anew)(op, g, &d, t, from, to, tile, moments);
 }
 
 /* out[x] (+)= near (a + b) + middle (c + d) + far (e + f) over a row. */
@@ -270,19 +184,39 @@ LANES vec NAME(squares)(const float *row, int64_t n, vec sum)
     return sum;
 }
 
-/* model - target, 0 where decoding clamps. */
-PART void NAME(differences)(const float *model, const float *target, const uint8_t *saturated, int64_t n, float *out)
+/* A row of model - target, 0 where decoding clamps, into `out`; adds its squares to eight lanes. */
+LANES vec NAME(differences)(const float *model, const float *target, const uint8_t *saturated, int64_t n, float *out, vec sum)
 {
+    int64_t x = 0;
     if (saturated == NULL || !any(saturated, n)) {
-        for (int64_t x = 0; x < n; x++)
-            out[x] = model[x] - target[x];
-        return;
+        for (; x + 8 <= n; x += 8) {
+            vec v = NAME(load)(model + x) - NAME(load)(target + x);
+            NAME(store)(out + x, v);
+            sum = sum + v * v;
+        }
+        for (int64_t k = x; k < n; k++)
+            out[k] = model[k] - target[k];
+        return NAME(squares)(out + x, n - x, sum);
     }
-    for (int64_t x = 0; x < n; x++) {
+    for (; x < n; x++) {
         float difference = model[x] - target[x];
         int beyond = (saturated[x] == VGM_FIT_BLACK && difference < 0.0f) | (saturated[x] == VGM_FIT_WHITE && difference > 0.0f);
         out[x] = beyond ? 0.0f : difference;
     }
+    return NAME(squares)(out, n, sum);
+}
+
+/* Have a row of a tile fetched into the second cache, to be read or written. */
+LANES void NAME(fetch)(const float *row, int64_t n)
+{
+    for (int64_t x = 0; x < n; x += 16)
+        __builtin_prefetch(row + x, 0, 2);
+}
+
+LANES void NAME(fetch_to_write)(float *row, int64_t n)
+{
+    for (int64_t x = 0; x < n; x += 16)
+        __builtin_prefetch(row + x, 1, 2);
 }
 
 /* Tiles [first, last) of whatever `op` is. */
@@ -313,8 +247,16 @@ static TARGET void NAME(tiles)(const int op, const vgm_fit_box *b, int64_t first
             continue;
         for (int64_t z = 0; z < n[0]; z++)
             for (int64_t y = 0; y < n[1]; y++) {
-                float *row = work->room + (z * n[1] + y) * t.stride;
-                int64_t from = origin + z * plane + y * b->shape[2];
+                int64_t at_row = z * n[1] + y, from = origin + z * plane + y * b->shape[2];
+                float *row = work->room + at_row * t.stride;
+                if (work->over != NULL && at_row + ROWS_AHEAD < n[0] * n[1]) {
+                    int64_t ahead = at_row + ROWS_AHEAD;
+                    NAME(fetch)(work->over + origin + ahead / n[1] * plane + ahead % n[1] * b->shape[2], n[2]);
+                }
+                if (work->target != NULL) { /* wanted once the Gaussians are drawn */
+                    NAME(fetch)(work->target + from, n[2]);
+                    NAME(fetch_to_write)(work->out + from, n[2]);
+                }
                 if (work->over != NULL)
                     memcpy(row, work->over + from, (size_t)n[2] * sizeof(float));
                 else if (work->coarse == NULL)
@@ -339,17 +281,20 @@ static TARGET void NAME(tiles)(const int op, const vgm_fit_box *b, int64_t first
             for (int64_t y = 0; y < n[1]; y++) {
                 float *row = work->room + (z * n[1] + y) * t.stride;
                 int64_t from = origin + z * plane + y * b->shape[2];
-                if (op == RENDER && work->target != NULL)
-                    NAME(differences)(row, work->target + from, work->saturated == NULL ? NULL : work->saturated + from, n[2], row);
-                if (op == JVP && work->saturated != NULL && any(work->saturated + from, n[2]))
-                    for (int64_t x = 0; x < n[2]; x++)
-                        row[x] = work->saturated[from + x] != 0 && work->residual[from + x] == 0.0f ? 0.0f : row[x];
-                if (work->squares != NULL)
-                    sum = NAME(squares)(row, n[2], sum);
-                if (work->out != NULL)
-                    memcpy(work->out + from, row, (size_t)n[2] * sizeof(float));
+                if (op == RENDER && work->target != NULL) {
+                    sum = NAME(differences)(row, work->target + from, work->saturated == NULL ? NULL : work->saturated + from, n[2],
+                                            work->out + from, sum);
+                } else {
+                    if (op == JVP && work->saturated != NULL && any(work->saturated + from, n[2]))
+                        for (int64_t x = 0; x < n[2]; x++)
+                            row[x] = work->saturated[from + x] != 0 && work->residual[from + x] == 0.0f ? 0.0f : row[x];
+                    if (work->squares != NULL)
+                        sum = NAME(squares)(row, n[2], sum);
+                    if (work->out != NULL)
+                        memcpy(work->out + from, row, (size_t)n[2] * sizeof(float));
+                }
                 if (work->squares != NULL && y + 1 == n[1]) {
-                    total += (double)NAME(sum)(sum);
+                    total += (double)NAME(sum)(sum, 0);
                     sum = NAME(splat)(0.0f);
                 }
             }

@@ -101,6 +101,7 @@ static void fetch_plane(const vgm_block *b, const wanted *want, int64_t z)
 #define LANES static inline TARGET __attribute__((always_inline))
 #define PART static inline TARGET __attribute__((always_inline))
 
+#define LANES_WIDE 0
 #define TARGET
 #define LANES_AVX 0
 #define NAME(x) x##_generic

@@ -1,20 +1,25 @@
-/* Eight lanes of binary32 by the compiler's vectors, so that inner loops stay in registers. Included once for each instruction set. */
-typedef float NAME(vec) __attribute__((vector_size(32)));
-typedef float NAME(vec_anywhere) __attribute__((vector_size(32), aligned(4), may_alias));
-typedef int32_t NAME(ints) __attribute__((vector_size(32)));
+/* Lanes of binary32 by the compiler's vectors, so that inner loops stay in registers: eight, or sixteen with LANES_WIDE. What is computed of a
+ * lane does not depend on how many there are. Included once for each instruction set. */
+#define LANE_BYTES (LANES_WIDE ? 64 : 32)
+typedef float NAME(vec) __attribute__((vector_size(LANE_BYTES)));
+typedef float NAME(vec_anywhere) __attribute__((vector_size(LANE_BYTES), aligned(4), may_alias));
+typedef int32_t NAME(ints) __attribute__((vector_size(LANE_BYTES)));
+#undef LANE_BYTES
 
 #define vec NAME(vec)
 #define ints NAME(ints)
 
 LANES vec NAME(splat)(float v)
 {
-    return (vec){v, v, v, v, v, v, v, v};
+    return v - (vec){0};
 }
 
+#if !LANES_WIDE
 LANES vec NAME(iota)(void)
 {
     return (vec){0, 1, 2, 3, 4, 5, 6, 7};
 }
+#endif
 
 LANES vec NAME(load)(const float *from)
 {
@@ -34,7 +39,9 @@ LANES vec NAME(keep)(ints mask, vec a)
 
 LANES vec NAME(larger)(vec a, vec b)
 {
-#if LANES_AVX
+#if LANES_WIDE
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif LANES_AVX
     return __builtin_ia32_maxps256(a, b);
 #else
     ints mask = a > b;
@@ -44,7 +51,9 @@ LANES vec NAME(larger)(vec a, vec b)
 
 LANES vec NAME(smaller)(vec a, vec b)
 {
-#if LANES_AVX
+#if LANES_WIDE
+    return (vec)_mm512_min_ps((__m512)a, (__m512)b);
+#elif LANES_AVX
     return __builtin_ia32_minps256(a, b);
 #else
     ints mask = a < b;

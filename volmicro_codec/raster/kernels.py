@@ -25,7 +25,7 @@ DIRECTION_COLUMNS = _raster.DIRECTION
 # Columns of the moments: sum r (g - g_cut), then sum r g (1, d, d d') over the support.
 M_KERNEL, M_1, M_Z, M_Y, M_X, M_ZZ, M_ZY, M_ZX, M_YY, M_YX, M_XX = range(11)
 MOMENTS = _raster.MOMENTS
-PAD = _raster.PAD  # lanes that a row of a tile is longer by, so that the last block of eight may hang over
+PAD = _raster.PAD  # lanes that a row of a tile is longer by, so that the last lanes may hang over
 MARGIN = _raster.MARGIN
 
 pack = _raster.pack
