@@ -15,17 +15,19 @@ static double least_of(const double *values, int64_t count)
     return least;
 }
 
-/* Which voxels of a piece of a row, of `end` voxels, may be peaks: of squares of `least` or more, none beside them along it larger. */
-static void row_peaks(const float *row, int64_t first, int64_t n, int64_t end, float least, uint8_t *peak)
+/* A piece of a row of `end` voxels with its neighbours, 0 outside of the row. */
+static void with_neighbours(const float *row, int64_t first, int64_t n, int64_t end, float *padded)
 {
-    float padded[PIECE + 2];
     padded[0] = first > 0 ? row[first - 1] : 0.0f;
     memcpy(padded + 1, row + first, (size_t)n * sizeof *padded);
     padded[n + 1] = first + n < end ? row[first + n] : 0.0f;
-    for (int64_t i = 0; i < n; i++) {
-        float own = padded[i + 1] * padded[i + 1];
-        peak[i] = (own >= least) & !(padded[i] * padded[i] > own) & !(padded[i + 2] * padded[i + 2] > own);
-    }
+}
+
+static int none_of_eight(const uint8_t *marks)
+{
+    uint64_t all;
+    memcpy(&all, marks, sizeof all);
+    return all == 0;
 }
 
 /* Whether no neighbour's square is larger. */
@@ -48,21 +50,30 @@ int64_t vgm_find_peaks(const float *correlation, const int64_t shape[3], const d
 {
     const vgm_voxel_passes *passes = vgm_best_voxel_passes();
     double narrowest = shape[2] > 0 ? least_of(norms[2], shape[2]) : 1.0;
-    int64_t count = 0;
+    int64_t count = 0, plane = shape[1] * shape[2];
     for (int64_t z = z0; z < z1; z++)
         for (int64_t y = 0; y < shape[1]; y++) {
             const float *row = correlation + (z * shape[1] + y) * shape[2];
             double norm = norms[0][z] * norms[1][y];
             float least = (float)(floor * norm * narrowest * (1.0 - 1e-6)); /* less by more than the roundings */
-            uint8_t peak[PIECE];
+            float padded[PIECE + 2];
+            uint8_t peak[PIECE] = {0};
             for (int64_t first = 0; first < shape[2]; first += PIECE) {
                 int64_t n = shape[2] - first < PIECE ? shape[2] - first : PIECE;
                 /* Quotients rounded alike are in the order of what is divided: no gain of the piece is above this. */
                 if (!((double)passes->largest_square(row + first, n) / (norm * narrowest) > floor))
                     continue;
-                row_peaks(row, first, n, shape[2], least, peak);
+                with_neighbours(row, first, n, shape[2], padded);
+                const float *at = row + first, *own = padded + 1;
+                const float *const beside[4] = {y > 0 ? at - shape[2] : own, y + 1 < shape[1] ? at + shape[2] : own,
+                                                z > 0 ? at - plane : own, z + 1 < shape[0] ? at + plane : own};
+                passes->row_peaks(padded, beside, n, least, peak);
                 for (int64_t i = 0; i < n; i++) {
                     double gain;
+                    if (i % 8 == 0 && i + 8 <= n && none_of_eight(peak + i)) {
+                        i += 7;
+                        continue;
+                    }
                     if (!peak[i])
                         continue;
                     gain = (double)(row[first + i] * row[first + i]) / (norm * norms[2][first + i]);

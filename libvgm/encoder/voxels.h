@@ -46,6 +46,9 @@ typedef struct {
     double (*similarity)(const vgm_field *x, const vgm_field *y, const int64_t window[3], const vgm_similarity *terms, float *room);
     /* The largest square of `count` values; 0 of none. */
     float (*largest_square)(const float *values, int64_t count);
+    /* Of `count` voxels, from row[1] on, whether each one's square is `least` or more, and that of none before and after it, and in the four
+     * rows beside, from their first on, is larger (0 or 1). */
+    void (*row_peaks)(const float *row, const float *const beside[4], int64_t count, float least, uint8_t *peaks);
 } vgm_voxel_passes;
 
 size_t vgm_windows_room(int64_t width, const int64_t window[3]);

@@ -441,6 +441,17 @@ TARGET static double NAME(similarity)(const vgm_field *x, const vgm_field *y, co
     return total;
 }
 
+TARGET static void NAME(row_peaks)(const float *row, const float *const beside[4], int64_t count, float least, uint8_t *restrict peaks)
+{
+    const float *a = beside[0], *b = beside[1], *c = beside[2], *d = beside[3];
+    for (int64_t i = 0; i < count; i++) {
+        float before = row[i] * row[i], own = row[i + 1] * row[i + 1], after = row[i + 2] * row[i + 2];
+        float up = a[i] * a[i], down = b[i] * b[i], near = c[i] * c[i], far = d[i] * d[i];
+        peaks[i] = (own >= least) & !(before > own) & !(after > own) & !(up > own) & !(down > own) & !(near > own) & !(far > own);
+    }
+}
+
 static const vgm_voxel_passes NAME(passes) = {
-    NAME(dot), NAME(squares), NAME(subtract), NAME(mask_saturated), NAME(metric), NAME(correlate), NAME(supported), NAME(similarity), NAME(largest_square),
+    NAME(dot),       NAME(squares),    NAME(subtract),       NAME(mask_saturated), NAME(metric), NAME(correlate),
+    NAME(supported), NAME(similarity), NAME(largest_square), NAME(row_peaks),
 };
