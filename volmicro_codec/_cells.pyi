@@ -5,6 +5,7 @@ from typing import Any
 Triple = tuple[int, int, int]
 
 def normalise(voxels: Any, base: float, scale: float, out: Any, /) -> None: ...
+def cell_means(voxels: Any, size: Triple, origin: float, means: Any, squares: Any, /) -> None: ...
 def noise_variance(
     voxels: Any,
     level: Any,

@@ -29,6 +29,7 @@ def residual(
     squares: Any,
     /,
 ) -> None: ...
+def subtract(box: Box, first: int, last: int, coarse: Any, room: Any, field: Any, /) -> None: ...
 def curvature(
     box: Box,
     first: int,

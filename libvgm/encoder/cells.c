@@ -26,6 +26,57 @@ static size_t cell_row(const vgm_cells *c, int64_t z, int64_t y)
     return (size_t)(((c->origin[0] + z) / c->size[0] * c->shape[1] + (c->origin[1] + y) / c->size[1]) * c->shape[2]);
 }
 
+/* A row of voxel - origin, the last one repeated up to `wide`; planes and rows beyond the edge are the last. */
+static void row_from(const vgm_stored *v, int64_t z, int64_t y, float origin, int64_t wide, float *restrict out)
+{
+    int64_t n = v->shape[2] < wide ? v->shape[2] : wide;
+    read_row(v, z < v->shape[0] ? z : v->shape[0] - 1, y < v->shape[1] ? y : v->shape[1] - 1, 0, n, out);
+    for (int64_t x = n; x < wide; x++)
+        out[x] = out[n - 1];
+    for (int64_t x = 0; x < wide; x++)
+        out[x] = out[x] - origin;
+}
+
+/* a = (a + b) / 2. */
+static void halfway(float *restrict a, const float *restrict b, int64_t n)
+{
+    for (int64_t x = 0; x < n; x++)
+        a[x] = (a[x] + b[x]) * 0.5f;
+}
+
+static void square_of(const float *restrict values, int64_t n, float *restrict out)
+{
+    for (int64_t x = 0; x < n; x++)
+        out[x] = values[x] * values[x];
+}
+
+void vgm_cell_means(const vgm_stored *voxels, const int64_t size[3], float origin, const int64_t shape[3], float *room, float *means, float *squares)
+{
+    int64_t wide = shape[2] * size[2];
+    float *sums[2] = {means, squares};
+    for (int64_t row = 0; row < shape[0] * shape[1]; row++) {
+        for (int64_t dy = 0; dy < size[1]; dy++) {
+            float *value = room + 2 * dy * wide, *square = value + wide, *next = room + 4 * wide;
+            int64_t z = row / shape[1] * size[0], y = row % shape[1] * size[1] + dy;
+            row_from(voxels, z, y, origin, wide, value);
+            square_of(value, wide, square);
+            if (size[0] == 2) {
+                row_from(voxels, z + 1, y, origin, wide, next);
+                square_of(next, wide, next + wide);
+                halfway(value, next, 2 * wide);
+            }
+        }
+        if (size[1] == 2)
+            halfway(room, room + 2 * wide, 2 * wide);
+        for (int k = 0; k < 2; k++) {
+            const float *from = room + k * wide;
+            float *to = sums[k] + row * shape[2];
+            for (int64_t x = 0; x < shape[2]; x++)
+                to[x] = size[2] == 2 ? (from[2 * x] + from[2 * x + 1]) * 0.5f : from[x];
+        }
+    }
+}
+
 void vgm_normalise(const vgm_stored *voxels, float base, float scale, float *restrict out)
 {
     for (int64_t z = 0; z < voxels->shape[0]; z++)

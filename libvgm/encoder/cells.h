@@ -19,6 +19,10 @@ typedef struct {
     int64_t shape[3], size[3], origin[3];
 } vgm_cells;
 
+/* Means of voxel - origin over cells [shape] of one or two voxels along each axis, and of its square; cells over the edge repeat the last
+ * voxels. Pairs along z are averaged first, then along y, then along x. `room`: 6 rows of shape[2] cells' voxels. */
+void vgm_cell_means(const vgm_stored *voxels, const int64_t size[3], float origin, const int64_t shape[3], float *room, float *means, float *squares);
+
 /* (voxel - base) * scale. */
 void vgm_normalise(const vgm_stored *voxels, float base, float scale, float *out);
 

@@ -29,7 +29,7 @@ typedef struct {
 typedef struct {
     const float *directions, *over, *coarse, *target, *residual;
     const uint8_t *saturated;
-    float *room, *out, *parts;
+    float *room, *out, *parts, *field;
     double *squares;
 } tile_work;
 
@@ -257,6 +257,12 @@ void vgm_fit_residual(const vgm_fit_box *box, int64_t first, int64_t last, const
                       const uint8_t *saturated, float *room, float *out, double *squares)
 {
     tile_work work = {.coarse = coarse, .target = target, .saturated = saturated, .room = room, .out = out, .squares = squares};
+    best_functions()->render(box, first, last, &work);
+}
+
+void vgm_fit_subtract(const vgm_fit_box *box, int64_t first, int64_t last, const float *coarse, float *room, float *field)
+{
+    tile_work work = {.coarse = coarse, .room = room, .field = field};
     best_functions()->render(box, first, last, &work);
 }
 

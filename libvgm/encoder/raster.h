@@ -57,6 +57,9 @@ void vgm_fit_jvp(const vgm_fit_box *box, int64_t first, int64_t last, const floa
 void vgm_fit_residual(const vgm_fit_box *box, int64_t first, int64_t last, const float *coarse, const float *target, const uint8_t *saturated,
                       float *room, float *out, double *squares);
 
+/* Takes the sum off a field; `coarse` and the room as for vgm_fit_residual. */
+void vgm_fit_subtract(const vgm_fit_box *box, int64_t first, int64_t last, const float *coarse, float *room, float *field);
+
 /* The sum of the squares of the derivative, 0 where decoding clamps; `coarse` and the room as for vgm_fit_residual. */
 void vgm_fit_curvature(const vgm_fit_box *box, int64_t first, int64_t last, const float *directions, const float *coarse,
                        const float *residual, const uint8_t *saturated, float *room, double *squares);

@@ -243,7 +243,7 @@ static TARGET void NAME(tiles)(const int op, const vgm_fit_box *b, int64_t first
         int64_t origin = (at[0] * b->shape[1] + at[1]) * b->shape[2] + at[2], plane = b->shape[1] * b->shape[2];
         if (work->squares != NULL)
             work->squares[tile] = 0.0;
-        if (begin == end && (op == MOMENTS || (op == JVP && work->squares != NULL && work->coarse == NULL)))
+        if (begin == end && (op == MOMENTS || (work->coarse == NULL && (work->field != NULL || (op == JVP && work->squares != NULL)))))
             continue;
         for (int64_t z = 0; z < n[0]; z++)
             for (int64_t y = 0; y < n[1]; y++) {
@@ -253,6 +253,8 @@ static TARGET void NAME(tiles)(const int op, const vgm_fit_box *b, int64_t first
                     int64_t ahead = at_row + ROWS_AHEAD;
                     NAME(fetch)(work->over + origin + ahead / n[1] * plane + ahead % n[1] * b->shape[2], n[2]);
                 }
+                if (work->field != NULL)
+                    NAME(fetch_to_write)(work->field + from, n[2]);
                 if (work->target != NULL) { /* wanted once the Gaussians are drawn */
                     NAME(fetch)(work->target + from, n[2]);
                     NAME(fetch_to_write)(work->out + from, n[2]);
@@ -281,7 +283,10 @@ static TARGET void NAME(tiles)(const int op, const vgm_fit_box *b, int64_t first
             for (int64_t y = 0; y < n[1]; y++) {
                 float *row = work->room + (z * n[1] + y) * t.stride;
                 int64_t from = origin + z * plane + y * b->shape[2];
-                if (op == RENDER && work->target != NULL) {
+                if (work->field != NULL) {
+                    for (int64_t x = 0; x < n[2]; x++)
+                        work->field[from + x] -= row[x];
+                } else if (op == RENDER && work->target != NULL) {
                     sum = NAME(differences)(row, work->target + from, work->saturated == NULL ? NULL : work->saturated + from, n[2],
                                             work->out + from, sum);
                 } else {

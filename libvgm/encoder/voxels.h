@@ -28,7 +28,6 @@ typedef struct {
     double (*dot)(const vgm_field *a, const vgm_field *b);
     /* Sums of squares, of all voxels and of marked ones. */
     void (*squares)(const vgm_field *a, const vgm_marks *mask, double *all, double *marked);
-    void (*subtract)(const vgm_field *a, const vgm_field *b);
     /* 0 where a voxel is at an end and its residual is 0. */
     void (*mask_saturated)(const vgm_field *field, const vgm_field *residual, const vgm_marks *saturated);
     /* Planes from z0 of weights (NULL: 1) times the field, less `differences` times its Laplacian inside of the field. */

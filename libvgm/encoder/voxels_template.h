@@ -177,17 +177,6 @@ TARGET static float NAME(largest_square)(const float *a, int64_t n)
     return each[0];
 }
 
-TARGET static void NAME(subtract)(const vgm_field *f, const vgm_field *g)
-{
-    for (int64_t z = 0; z < f->shape[0]; z++)
-        for (int64_t y = 0; y < f->shape[1]; y++) {
-            float *a = NAME(row)(f, z, y);
-            const float *b = NAME(row)(g, z, y);
-            for (int64_t x = 0; x < f->shape[2]; x++)
-                a[x] -= b[x];
-        }
-}
-
 PART lanes NAME(masked)(lanes field, lanes residual, lane_marks saturated)
 {
     return NAME(without)(field, (saturated != 0) & (residual == 0.0f));
@@ -452,6 +441,6 @@ TARGET static void NAME(row_peaks)(const float *row, const float *const beside[4
 }
 
 static const vgm_voxel_passes NAME(passes) = {
-    NAME(dot),       NAME(squares),    NAME(subtract),       NAME(mask_saturated), NAME(metric), NAME(correlate),
+    NAME(dot),       NAME(squares),    NAME(mask_saturated), NAME(metric),    NAME(correlate),
     NAME(supported), NAME(similarity), NAME(largest_square), NAME(row_peaks),
 };

@@ -2,6 +2,8 @@
  *
  * The interpreter's lock is let go while a function works. Kinds and sizes of arrays are
  * checked here; results may not share memory with arguments. */
+#include <stdlib.h>
+
 #include "arrays.h"
 
 #include "../encoder/cells.h"
@@ -67,6 +69,42 @@ static PyObject *normalise(PyObject *module, PyObject *arguments)
     return answer(&a, done);
 }
 
+static PyObject *cell_means(PyObject *module, PyObject *arguments)
+{
+    PyObject *o[3];
+    arrays a = {.taken = 0};
+    vgm_stored voxels;
+    const Py_buffer *means, *squares;
+    long long size[3];
+    float origin;
+    int done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "O(LLL)fOO", &o[0], &size[0], &size[1], &size[2], &origin, &o[1], &o[2]))
+        return NULL;
+    if (take_voxels(&a, o[0], &voxels) && (means = take(&a, o[1], "means", 'f', 4, 3, WHOLE | WRITTEN)) &&
+        (squares = take(&a, o[2], "squares", 'f', 4, 3, WHOLE | WRITTEN)) &&
+        has_shape(squares, "squares", means->shape[0], means->shape[1], means->shape[2])) {
+        int64_t shape[3], each[3];
+        done = 1;
+        for (int k = 0; k < 3; k++) {
+            shape[k] = means->shape[k];
+            each[k] = size[k];
+            done = done && (each[k] == 1 || each[k] == 2) && voxels.shape[k] > 0;
+        }
+        float *room = done ? malloc((size_t)(6 * shape[2] * each[2] + 1) * sizeof *room) : NULL;
+        if (!done)
+            PyErr_SetString(PyExc_ValueError, "expected voxels, and cells of one or two of them along each axis");
+        else if ((done = room != NULL)) {
+            Py_BEGIN_ALLOW_THREADS
+            vgm_cell_means(&voxels, each, origin, shape, room, means->buf, squares->buf);
+            Py_END_ALLOW_THREADS
+            free(room);
+        } else
+            PyErr_NoMemory();
+    }
+    return answer(&a, done);
+}
+
 static PyObject *noise_variance(PyObject *module, PyObject *arguments)
 {
     PyObject *o[3];
@@ -116,6 +154,7 @@ static PyObject *spread(PyObject *module, PyObject *arguments)
 static PyMethodDef methods[] = {
     {"normalise", normalise, METH_VARARGS, NULL},
     {"noise_variance", noise_variance, METH_VARARGS, NULL},
+    {"cell_means", cell_means, METH_VARARGS, NULL},
     {"spread", spread, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -457,24 +457,6 @@ static PyObject *squares(PyObject *module, PyObject *arguments)
     return done ? Py_BuildValue("(dd)", all, marked) : NULL;
 }
 
-static PyObject *subtract(PyObject *module, PyObject *arguments)
-{
-    PyObject *o[2];
-    arrays a = {.taken = 0};
-    vgm_field f, g;
-    int done = 0;
-    (void)module;
-    if (!PyArg_ParseTuple(arguments, "OO", &o[0], &o[1]))
-        return NULL;
-    if (take_field(&a, o[0], "the first", WRITTEN, &f, NULL) && take_field(&a, o[1], "the second", 0, &g, &f)) {
-        Py_BEGIN_ALLOW_THREADS
-        vgm_best_voxel_passes()->subtract(&f, &g);
-        Py_END_ALLOW_THREADS
-        done = 1;
-    }
-    return answer(&a, done);
-}
-
 static PyObject *mask_saturated(PyObject *module, PyObject *arguments)
 {
     PyObject *o[3];
@@ -666,7 +648,6 @@ static PyMethodDef methods[] = {
     {"uncovered", uncovered, METH_VARARGS, NULL},
     {"dot", dot, METH_VARARGS, NULL},
     {"squares", squares, METH_VARARGS, NULL},
-    {"subtract", subtract, METH_VARARGS, NULL},
     {"mask_saturated", mask_saturated, METH_VARARGS, NULL},
     {"metric", metric, METH_VARARGS, NULL},
     {"correlate", correlate, METH_VARARGS, NULL},

@@ -207,6 +207,30 @@ static PyObject *residual(PyObject *module, PyObject *arguments)
     return answer(&b, done);
 }
 
+static PyObject *subtract(PyObject *module, PyObject *arguments)
+{
+    arrays b = {.taken = 0};
+    vgm_fit_box box;
+    PyObject *packed, *below, *scratch, *result;
+    const float *coarse;
+    float *room, *field;
+    long long first, last;
+    int done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OLLOOO", &packed, &first, &last, &below, &scratch, &result))
+        return NULL;
+    if (parse_box(packed, &b, &box) && in_box(&box, first, last) && (coarse = take_coarse(&b, below, &box)) != NULL &&
+        (room = take_items(&b, scratch, room_of(&box), sizeof(float), WRITTEN, "room")) != NULL &&
+        (field = take_items(&b, result, product(box.shape), sizeof(float), WRITTEN, "field")) != NULL) {
+        coarse = below == Py_None ? NULL : coarse;
+        Py_BEGIN_ALLOW_THREADS
+        vgm_fit_subtract(&box, first, last, coarse, room, field);
+        Py_END_ALLOW_THREADS
+        done = 1;
+    }
+    return answer(&b, done);
+}
+
 static PyObject *curvature(PyObject *module, PyObject *arguments)
 {
     arrays b = {.taken = 0};
@@ -346,7 +370,8 @@ static PyMethodDef methods[] = {
     {"jvp", jvp, METH_VARARGS, NULL},           {"residual", residual, METH_VARARGS, NULL},
     {"curvature", curvature, METH_VARARGS, NULL}, {"moments", moments, METH_VARARGS, NULL},
     {"gather", gather, METH_VARARGS, NULL},     {"prolong", prolong, METH_VARARGS, NULL},
-    {"restrict", restrict_, METH_VARARGS, NULL}, {"limit_instructions", limit_instructions, METH_VARARGS, NULL},
+    {"restrict", restrict_, METH_VARARGS, NULL}, {"subtract", subtract, METH_VARARGS, NULL},
+    {"limit_instructions", limit_instructions, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -101,6 +101,12 @@ def test_the_curvature_is_the_derivatives_squares(scene, raster, saturated):
     assert found == pytest.approx(float((expected**2).sum()), rel=1e-5)
 
 
+def test_what_is_held_is_taken_off_a_field(scene, raster):
+    packed, left = raster.pack(*scene, SHAPE), field(8)
+    raster.subtract(packed, left)
+    np.testing.assert_array_equal(left, field(8) - raster.render(packed))
+
+
 def test_nothing_is_left_of_what_was_in_the_buffers_before(raster):
     packed = raster.pack(*twin.scene(0, SHAPE, 0), SHAPE)
     out = np.full(SHAPE, np.nan, np.float32)
@@ -116,7 +122,9 @@ def everything(raster, scene):
     packed, table, out = raster.pack(*scene, SHAPE), directions(25, 4), np.empty(SHAPE, np.float32)
     sums = raster.residual(packed, field(6), saturated_of(), out)
     curvature = raster.curvature(packed, table, out, saturated_of())
-    parts = [raster.render(packed), raster.jvp(packed, table), raster.vjp_moments(packed, field(5)), out]
+    left = field(8)
+    raster.subtract(packed, left)
+    parts = [raster.render(packed), raster.jvp(packed, table), raster.vjp_moments(packed, field(5)), out, left]
     parts += [np.array([sums, curvature])]
     return hashlib.sha256(b"".join(p.tobytes() for p in parts)).hexdigest()
 
@@ -154,6 +162,8 @@ def test_buffers_that_are_too_small_are_refused():
     packed = raster.pack(*twin.scene(3, SHAPE, 0), SHAPE)
     with pytest.raises(ValueError, match="out: "):
         raster.render(packed, np.empty((4, 4, 4), np.float32))
+    with pytest.raises(ValueError, match="field: "):
+        raster.subtract(packed, np.empty((4, 4, 4), np.float32))
     with pytest.raises(ValueError, match="residual: "):
         raster.vjp_moments(packed, np.empty((4, 4, 4), np.float32))
     with pytest.raises(ValueError, match="directions: "):

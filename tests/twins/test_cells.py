@@ -29,6 +29,36 @@ def test_voxels_are_normalised(dtype: str) -> None:
         np.testing.assert_array_equal(normalised(box, 7.3, 33.3), expected)
 
 
+def halved(of: np.ndarray, axis: int) -> np.ndarray:
+    even, odd = (of.take(range(k, of.shape[axis], 2), axis) for k in (0, 1))
+    out = (even + odd) * np.float32(0.5)
+    assert isinstance(out, np.ndarray)
+    return out
+
+
+@pytest.mark.parametrize("size", [(2, 2, 2), (1, 2, 2), (1, 1, 2), (2, 1, 1), (1, 1, 1)])
+@pytest.mark.parametrize("dtype", ["u1", "<u2", "<f4"])
+def test_cells_have_the_means_of_their_voxels_and_those_at_the_edge_of_the_last(
+    dtype: str, size: tuple[int, int, int]
+) -> None:
+    volume = (RNG.random((7, 13, 75)) * 200).astype(dtype)[:, 1:, ::1]
+    shape = tuple(-(-n // s) for n, s in zip(volume.shape, size, strict=True))
+    beyond = [(0, c * s - n) for c, s, n in zip(shape, size, volume.shape, strict=True)]
+    values = np.pad(volume.astype(np.float32) - np.float32(7.3), beyond, mode="edge")
+    means, squares = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    cells.cell_means(volume, size, 7.3, means, squares)
+    for expected, found in ((values, means), (values * values, squares)):
+        for axis in range(3):
+            expected = halved(expected, axis) if size[axis] == 2 else expected
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_cells_of_other_sizes_are_refused() -> None:
+    out = np.empty((3, 3, 3), np.float32)
+    with pytest.raises(ValueError, match="one or two"):
+        cells.cell_means(np.zeros((9, 9, 9), np.uint8), (3, 3, 3), 0.0, out, out.copy())
+
+
 def test_the_variance_goes_with_the_light_of_a_cell_or_halfway_to_the_voxel() -> None:
     volume = (RNG.random((14, 33, 1250)) * 90).astype(np.uint16)
     out, level = np.empty(SHAPE, np.float32), voxel_by_voxel(LEVEL, 4)

@@ -34,6 +34,7 @@ fill = _raster.fill
 render = _raster.render
 jvp = _raster.jvp
 residual = _raster.residual
+subtract = _raster.subtract
 curvature = _raster.curvature
 moments = _raster.moments
 gather = _raster.gather

@@ -177,6 +177,10 @@ class PyramidRasteriser(CpuRasteriser):
         """As `CpuRasteriser.residual`."""
         return super()._residual(packed.finest, target, saturated, out, self._coarse(packed, super().render))
 
+    def subtract(self, packed: PackedPyramid, field: F32) -> None:  # type: ignore[override]
+        """As `CpuRasteriser.subtract`."""
+        super()._subtract(packed.finest, field, self._coarse(packed, super().render))
+
     def curvature(  # type: ignore[override]
         self, packed: PackedPyramid, direction: F32, residual: F32, saturated: U8 | None
     ) -> float:

@@ -161,6 +161,13 @@ class CpuRasteriser:
         )
         return float(squares.sum())
 
+    def subtract(self, packed: Packed, field: F32) -> None:
+        """Take the sum of the primitives off a field [Z, Y, X]."""
+        self._subtract(packed, field, None)
+
+    def _subtract(self, packed: Packed, field: F32, coarse: F32 | None) -> None:
+        self._run(packed, lambda a, b, room: kernels.subtract(packed.box, a, b, coarse, room, field))
+
     def curvature(self, packed: Packed, direction: F32, residual: F32, saturated: U8 | None) -> float:
         """The sum of the squares of the directional derivative, without the voxels that decoding clamps.
 

@@ -132,7 +132,7 @@ class Refiner:
     def hold(self, model: Model) -> None:
         """What is there and stays as it is in the refits to come; once, unless `lasting`."""
         if len(model):
-            voxels.subtract(self.block.target, self.raster.render(self.pack(model)), self.threads)
+            self.raster.subtract(self.pack(model), self.block.target)
 
     def candidates(
         self,

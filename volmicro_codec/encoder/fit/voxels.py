@@ -55,11 +55,6 @@ def squares(a: F32, mask: npt.NDArray[np.bool_], threads: int) -> tuple[float, f
     return float(sum(p[0] for p in parts)), float(sum(p[1] for p in parts))
 
 
-def subtract(a: F32, b: F32, threads: int) -> None:
-    """a -= b."""
-    by_slabs(a.shape, threads, lambda z0, z1: coder.subtract(a[z0:z1], b[z0:z1]))
-
-
 def mask_saturated(field: F32, residual: F32, saturated: U8, threads: int) -> None:
     """Set a field [Z, Y, X] to 0 where a voxel is at an end and the residual there is 0: cut off."""
     by_slabs(

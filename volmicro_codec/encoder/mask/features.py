@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...native_encoder import cells as native
 from ...noise_model import NoiseModel
+from ..fit.voxels import stored
 
 Array = npt.NDArray[Any]
 F32 = npt.NDArray[np.float32]
@@ -194,23 +196,10 @@ def _block_moments(
     volume: Array, stride: Triple, low: list[int], high: list[int], origin: float
 ) -> tuple[F32, F32]:
     """Means and mean squares of value - origin over each cell; cells over the edge repeat the last voxels."""
-    want = [b * s for b, s in zip(high, stride, strict=True)]
-    box = tuple(slice(a * s, min(w, n)) for a, s, w, n in zip(low, stride, want, volume.shape, strict=True))
-    v = np.array(volume[box], np.float32)
-    v -= np.float32(origin)
-    short = [(0, max(0, w - n)) for w, n in zip(want, volume.shape, strict=True)]
-    if any(b for _, b in short):
-        v = np.pad(v, short, mode="edge")
-    means, squares = v, v * v
-    for axis, s in enumerate(stride):
-        if s > 1:
-            means, squares = _pairs(means, axis), _pairs(squares, axis)
+    box = tuple(
+        slice(a * s, min(b * s, n)) for a, b, s, n in zip(low, high, stride, volume.shape, strict=True)
+    )
+    shape = [b - a for a, b in zip(low, high, strict=True)]
+    means, squares = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    native.cell_means(stored(volume[box]), stride, origin, means, squares)
     return means, squares
-
-
-def _pairs(v: F32, axis: int) -> F32:
-    even = tuple(slice(0, None, 2) if a == axis else slice(None) for a in range(3))
-    odd = tuple(slice(1, None, 2) if a == axis else slice(None) for a in range(3))
-    out = v[even] + v[odd]
-    out *= np.float32(0.5)
-    return out
