@@ -13,6 +13,17 @@ DIRECTION: int
 MARGIN: int
 
 def pack(means: Any, covariances: Any, weights: Any, n: int, cutoff: float, gaussians: Any, /) -> None: ...
+def grids(
+    covariances: Any,
+    n: int,
+    cutoff: float,
+    shape: Triple,
+    widths: Any,
+    count: int,
+    which: Any,
+    pairs: Any,
+    /,
+) -> None: ...
 def count(box: Box, counts: Any, /) -> None: ...
 def fill(box: Box, cursor: Any, ids: Any, /) -> None: ...
 def render(box: Box, first: int, last: int, over: bool, room: Any, out: Any, /) -> None: ...

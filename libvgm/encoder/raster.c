@@ -204,6 +204,28 @@ void vgm_fit_pack(const double *means, const double *covariances, const double *
     }
 }
 
+void vgm_fit_grids(const double *covariances, int64_t n, double cutoff, const int64_t shape[3], const double *widths, int64_t grids, int64_t *which,
+                   double *pairs)
+{
+    static const double SPHERE = 0.52359877559829882; /* pi / 6: of a cube */
+    for (int64_t i = 0; i < n; i++) {
+        const double *c = covariances + 6 * i;
+        double zz = c[0], zy = c[1], zx = c[2], yy = c[3], yx = c[4], xx = c[5], own[3] = {zz, yy, xx}, covered = 1.0;
+        double minors[3] = {yy * xx - yx * yx, zz * xx - zx * zx, zz * yy - zy * zy};
+        double det = zz * minors[0] - zy * (zy * xx - zx * yx) + zx * (zy * yx - zx * yy);
+        which[i] = 0;
+        for (int a = 0; a < 3; a++) {
+            double reach = 2.0 * sqrt(cutoff * own[a]);
+            covered *= (reach < (double)shape[a] ? reach : (double)shape[a]) + 1.0;
+            minors[a] = sqrt((det > 0.0 ? det : 0.0) / (minors[a] > 1e-300 ? minors[a] : 1e-300));
+        }
+        pairs[i] = covered * SPHERE;
+        for (int64_t k = 0; k < grids; k++)
+            if (minors[0] >= widths[3 * k] && minors[1] >= widths[3 * k + 1] && minors[2] >= widths[3 * k + 2])
+                which[i] = k;
+    }
+}
+
 /* First and last-plus-one tile that [m - h, m + h] meets on an axis of `size` voxels. */
 static void tile_span(double m, double h, int64_t size, int64_t tile, int64_t *first, int64_t *stop)
 {

@@ -39,6 +39,11 @@ typedef struct {
 /* Of means [n][3], covariances [n][6] (zz, zy, zx, yy, yx, xx) and weights [n]. */
 void vgm_fit_pack(const double *means, const double *covariances, const double *weights, int64_t n, double cutoff, vgm_fit_gaussian *out);
 
+/* For each Gaussian, by covariances [n][6], the last of some grids whose least widths [grids][3] (conditional standard deviations along z, y, x) it
+ * has, 0 if none; and about how many voxels of a box it covers. */
+void vgm_fit_grids(const double *covariances, int64_t n, double cutoff, const int64_t shape[3], const double *widths, int64_t grids, int64_t *which,
+                   double *pairs);
+
 /* Adds to counts [tiles + 1], shifted by one, how many Gaussians each tile gets. */
 void vgm_fit_count(const vgm_fit_box *box, int64_t n, int64_t *counts);
 

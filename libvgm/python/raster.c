@@ -93,6 +93,31 @@ static PyObject *pack(PyObject *module, PyObject *arguments)
     return answer(&b, done);
 }
 
+static PyObject *grids(PyObject *module, PyObject *arguments)
+{
+    arrays b = {.taken = 0};
+    PyObject *c, *w, *k, *p;
+    const double *covariances, *widths;
+    int64_t *which;
+    double cutoff, *pairs;
+    long long n, s[3], count;
+    int done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OLd(LLL)OLOO", &c, &n, &cutoff, &s[0], &s[1], &s[2], &w, &count, &k, &p))
+        return NULL;
+    if ((covariances = take_items(&b, c, 6 * n, sizeof(double), 0, "covariances")) != NULL &&
+        (widths = take_items(&b, w, 3 * count, sizeof(double), 0, "widths")) != NULL &&
+        (which = take_items(&b, k, n, sizeof(int64_t), WRITTEN, "which")) != NULL &&
+        (pairs = take_items(&b, p, n, sizeof(double), WRITTEN, "pairs")) != NULL) {
+        const int64_t shape[3] = {s[0], s[1], s[2]};
+        Py_BEGIN_ALLOW_THREADS
+        vgm_fit_grids(covariances, n, cutoff, shape, widths, count, which, pairs);
+        Py_END_ALLOW_THREADS
+        done = 1;
+    }
+    return answer(&b, done);
+}
+
 /* Lists of a box whose offsets are zero, or whose lists are to be written. */
 static PyObject *lists(PyObject *arguments, int fill)
 {
@@ -365,7 +390,8 @@ static PyObject *limit_instructions(PyObject *module, PyObject *arguments)
 }
 
 static PyMethodDef methods[] = {
-    {"pack", pack, METH_VARARGS, NULL},         {"count", count, METH_VARARGS, NULL},
+    {"pack", pack, METH_VARARGS, NULL},         {"grids", grids, METH_VARARGS, NULL},
+    {"count", count, METH_VARARGS, NULL},
     {"fill", fill, METH_VARARGS, NULL},         {"render", render, METH_VARARGS, NULL},
     {"jvp", jvp, METH_VARARGS, NULL},           {"residual", residual, METH_VARARGS, NULL},
     {"curvature", curvature, METH_VARARGS, NULL}, {"moments", moments, METH_VARARGS, NULL},

@@ -124,7 +124,13 @@ def everything(raster, scene):
     curvature = raster.curvature(packed, table, out, saturated_of())
     left = field(8)
     raster.subtract(packed, left)
-    parts = [raster.render(packed), raster.jvp(packed, table), raster.vjp_moments(packed, field(5)), out, left]
+    parts = [
+        raster.render(packed),
+        raster.jvp(packed, table),
+        raster.vjp_moments(packed, field(5)),
+        out,
+        left,
+    ]
     parts += [np.array([sums, curvature])]
     return hashlib.sha256(b"".join(p.tobytes() for p in parts)).hexdigest()
 

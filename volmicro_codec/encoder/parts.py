@@ -81,14 +81,19 @@ class Part:
     def holds(self, at: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
         """Which positions [N, 3] lie in the domain."""
         lo, hi = (np.array([getattr(s, k) for s in self.domain]) for k in ("start", "stop"))
-        return np.asarray(((at >= lo) & (at < hi)).all(axis=1))
+        return on_all_axes((at >= lo) & (at < hi))
 
     def owns(self, mu: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
         """Which centres [N, 3] belong to the core; one outside the image counts as at the nearest voxel."""
         at = np.clip(np.rint(mu), 0, np.array(shape) - 1)
         lo = np.array([s.start for s in self.core])
         hi = np.array([s.stop for s in self.core])
-        return np.asarray(((at >= lo) & (at < hi)).all(axis=1))
+        return on_all_axes((at >= lo) & (at < hi))
+
+
+def on_all_axes(holds: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Which rows of what holds along three axes, [N, 3], hold along all. (``all`` takes several times as long.)"""
+    return np.asarray(holds[:, 0] & holds[:, 1] & holds[:, 2])
 
 
 def cut(shape: Shape, signal: Box | None, whole: int, most: int) -> list[Part]:

@@ -114,6 +114,11 @@ class NoiseField:
         return cls(unit, model.background, gain, gaussian_filter(level, LEVEL_SIGMA, mode="nearest"))
 
     @cached_property
+    def _least(self) -> dict[tuple[tuple[int, int], ...], float]:
+        """What `least` found, by box: each scale of each search asks."""
+        return {}
+
+    @cached_property
     def _cells(self) -> F32:
         """Variance of each cell."""
         return self._variance_at(self.level)
@@ -163,11 +168,14 @@ class NoiseField:
 
     def least(self, box: Box) -> float:
         """The least variance in a box, as `seen` has it, normalised."""
-        out = math.inf
-        for k, values in enumerate(self._pyramid):
-            at = tuple(slice(s.start // (CELL << k), (s.stop - 1) // (CELL << k) + 1) for s in box)
-            out = min(out, float(values[at].min()))
-        return out
+        key = tuple((s.start, s.stop) for s in box)
+        if key not in self._least:
+            out = math.inf
+            for k, values in enumerate(self._pyramid):
+                at = tuple(slice(s.start // (CELL << k), (s.stop - 1) // (CELL << k) + 1) for s in box)
+                out = min(out, float(values[at].min()))
+            self._least[key] = out
+        return self._least[key]
 
     @property
     def typical(self) -> float:
@@ -189,7 +197,7 @@ class NoiseField:
     def _local(self, centres: F64, covariances: F64) -> F64:
         """Mean of the variance under phi^2, from a pyramid of means."""
         # phi^2 has half the covariance; a box of n voxels has the variance (n^2 - 1) / 12.
-        sigma = np.sqrt(np.linalg.det(covariances).clip(1e-12) ** (1 / 3) / 2.0)
+        sigma = np.sqrt(_determinants(covariances).clip(1e-12) ** (1 / 3) / 2.0)
         level = np.clip(np.rint(np.log2(np.maximum(3.0 * sigma / CELL, 1.0))), 0, len(self._pyramid) - 1)
         out = np.empty(len(centres))
         for k, values in enumerate(self._pyramid):
@@ -215,6 +223,12 @@ class NoiseField:
                     q = np.einsum("i,nij,j->n", shift, inverse, shift)
                     total += rho * np.exp(-0.25 * q)
         return np.maximum(total, 0.05)
+
+
+def _determinants(c: F64) -> F64:
+    """Of symmetric matrices [N, 3, 3]; LAPACK takes ten times as long."""
+    zz, zy, zx, yy, yx, xx = (c[:, a, b] for a, b in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)))
+    return np.asarray(zz * (yy * xx - yx * yx) - zy * (zy * xx - zx * yx) + zx * (zy * yx - zx * yy))
 
 
 def beyond_chance(variances: F64, sigmas: F64, voxel_count: int) -> npt.NDArray[np.bool_]:

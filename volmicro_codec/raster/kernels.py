@@ -29,6 +29,7 @@ PAD = _raster.PAD  # lanes that a row of a tile is longer by, so that the last l
 MARGIN = _raster.MARGIN
 
 pack = _raster.pack
+grids = _raster.grids
 count = _raster.count
 fill = _raster.fill
 render = _raster.render

@@ -135,18 +135,11 @@ class PyramidRasteriser(CpuRasteriser):
         self, cov: F64, shape: tuple[int, int, int], shapes: list[tuple[int, int, int]]
     ) -> npt.NDArray[np.int64]:
         """The grid of each primitive, [N]."""
-        which = np.zeros(len(cov), np.int64)
+        which, pairs = np.empty(len(cov), np.int64), np.empty(len(cov))
         if not len(cov):
             return which
-        zz, zy, zx, yy, yx, xx = cov.T
-        minors = np.stack([yy * xx - yx * yx, zz * xx - zx * zx, zz * yy - zy * zy], axis=1)
-        det = zz * minors[:, 0] - zy * (zy * xx - zx * yx) + zx * (zy * yx - zx * yy)
-        widths = np.sqrt(np.maximum(det, 0.0)[:, None] / np.maximum(minors, 1e-300))
-        for k, grid in enumerate(TREE[1:], 1):
-            steps = np.array([WIDTHS_A_STEP * s if s > 1 else 0.0 for s in grid.step])
-            which[(widths >= steps).all(axis=1)] = k
-        half = np.sqrt(self.cutoff * np.stack([zz, yy, xx], axis=1))
-        pairs = (np.minimum(2.0 * half, np.array(shape)) + 1.0).prod(axis=1) * (math.pi / 6)
+        least = np.array([[WIDTHS_A_STEP * s if s > 1 else 0.0 for s in grid.step] for grid in TREE])
+        kernels.grids(np.ascontiguousarray(cov), len(cov), self.cutoff, shape, least, len(TREE), which, pairs)
         needed = [False] * len(TREE)  # by a coarser one that is interpolated to it
         for k in range(len(TREE) - 1, 0, -1):
             mine, parent = which == k, TREE[k].parent
