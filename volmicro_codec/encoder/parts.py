@@ -92,7 +92,7 @@ class Part:
 
 
 def on_all_axes(holds: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Which rows of what holds along three axes, [N, 3], hold along all. (``all`` takes several times as long.)"""
+    """Where what holds along three axes, [N, 3], holds along all; ``all`` takes several times as long."""
     return np.asarray(holds[:, 0] & holds[:, 1] & holds[:, 2])
 
 

@@ -54,11 +54,11 @@ def prolong(coarse: F32, out: F32, z: bool, threads: int, over: bool = True) -> 
     _over(nz, threads, task)
 
 
-def restrict(fine: F32, z: bool, threads: int) -> F32:
+def restrict(fine: F32, z: bool, threads: int, out: F32 | None = None) -> F32:
     """The transpose of `prolong`: what each node of the coarser grid sees of ``fine`` [Z, Y, X]."""
     nz, ny, nx = fine.shape
     shape = (coarse_length(nz), ny, nx) if z else (nz, coarse_length(ny), coarse_length(nx))
-    out = np.empty(shape, np.float32)
+    out = np.empty(shape, np.float32) if out is None else out
 
     def task(first: int, last: int) -> None:
         room = np.empty(3 * nx + shape[2] + 6, np.float32)

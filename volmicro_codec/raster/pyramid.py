@@ -198,13 +198,15 @@ class PyramidRasteriser(CpuRasteriser):
             field: F32 | None = None
             for child, grid in enumerate(TREE):
                 if grid.parent == k and child in fields:
-                    onto = np.empty(packed.shapes[k], np.float32) if field is None else field
+                    onto = self.scratch.of(("up", k), packed.shapes[k]) if field is None else field
                     grids.prolong(fields.pop(child), onto, grid.z, self.threads, over=field is not None)
                     field = onto
             part = packed.parts[k]
             if part is not None:
                 more = () if tables is None else (tables[k],)
-                field = draw(part[1], *more, field, over=field is not None)
+                over = field is not None
+                onto = self.scratch.of(("up", k), packed.shapes[k]) if field is None else field
+                field = draw(part[1], *more, onto, over=over)
             if field is not None:
                 fields[k] = field
         return fields.get(1)
@@ -217,7 +219,8 @@ class PyramidRasteriser(CpuRasteriser):
             if not packed.used[k]:
                 continue
             if k:
-                fields[k] = grids.restrict(fields[grid.parent], grid.z, self.threads)
+                onto = self.scratch.of(("down", k), packed.shapes[k])
+                fields[k] = grids.restrict(fields[grid.parent], grid.z, self.threads, onto)
             part = packed.parts[k]
             if part is not None:
                 z, y, x = grid.step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,21 @@ class Packed:
         return len(self.offsets) - 1
 
 
+class Scratch(threading.local):
+    """Buffers of the thread that asks, kept from one pass to the next: fresh memory costs time."""
+
+    def __init__(self) -> None:
+        self._kept: dict[object, F32] = {}
+
+    def of(self, name: object, shape: tuple[int, ...]) -> F32:
+        """A buffer, of whatever was left in it; the next one of that name is the same."""
+        size = math.prod(shape)
+        kept = self._kept.get(name)
+        if kept is None or kept.size < size:
+            kept = self._kept[name] = np.empty(size, np.float32)
+        return kept[:size].reshape(shape)
+
+
 class CpuRasteriser:
     """Adds primitives into a box of voxels, and reduces a box of voxels to moments per primitive.
 
@@ -72,6 +88,7 @@ class CpuRasteriser:
         self.cutoff = float(cutoff)
         self.threads = threads or default_threads()
         self.tile = tile
+        self.scratch = Scratch()
 
     def single(self) -> CpuRasteriser:
         """The same with one thread, for work that threads share block by block."""
@@ -106,7 +123,7 @@ class CpuRasteriser:
         tiles, (z, y, x) = packed.tiles, packed.tile
         room = z * y * (x + kernels.PAD) + (y // 2 + 7) * x
         if self.threads == 1:
-            task(0, tiles, np.empty(room, np.float32))
+            task(0, tiles, self.scratch.of("room", (room,)))
             return
         runs = min(tiles, 8 * self.threads)
         cost = packed.offsets + np.arange(tiles + 1) * 4
@@ -114,7 +131,7 @@ class CpuRasteriser:
         bounds = [0, *(int(c) for c in cuts if 0 < c < tiles), tiles]
 
         def job(k: int) -> None:
-            task(bounds[k], bounds[k + 1], np.empty(room, np.float32))
+            task(bounds[k], bounds[k + 1], self.scratch.of("room", (room,)))
 
         run_in_pool(self.threads, job, len(bounds) - 1)
 
@@ -196,7 +213,7 @@ class CpuRasteriser:
 
     def vjp_moments(self, packed: Packed, residual: F32) -> F64:
         """Moments of ``residual`` [Z, Y, X] under each primitive, float64 [N, kernels.MOMENTS]."""
-        parts = np.empty((len(packed.ids), kernels.MOMENTS), np.float32)
+        parts = self.scratch.of("parts", (len(packed.ids), kernels.MOMENTS))
         self._run(packed, lambda a, b, room: kernels.moments(packed.box, a, b, residual, room, parts))
         out = np.zeros((len(packed.gaussians), kernels.MOMENTS), np.float64)
         kernels.gather(packed.ids, len(out), parts, out)
