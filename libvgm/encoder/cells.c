@@ -77,6 +77,31 @@ void vgm_cell_means(const vgm_stored *voxels, const int64_t size[3], float origi
     }
 }
 
+void vgm_box_sums(const vgm_stored *voxels, int64_t step, int64_t before, const int64_t shape[3], double *room, double *sums)
+{
+    int64_t width = voxels->shape[2];
+    float part[PIECE];
+    for (int64_t z = 0; z < voxels->shape[0]; z++)
+        for (int64_t row = 0; row < shape[1]; row++) {
+            double *to = sums + ((z + before) / step * shape[1] + row) * shape[2];
+            for (int64_t x = 0; x < width; x++)
+                room[x] = 0.0;
+            for (int64_t y = row * step; y < (row + 1) * step && y < voxels->shape[1]; y++)
+                for (int64_t x = 0; x < width; x += PIECE) {
+                    int64_t n = width - x < PIECE ? width - x : PIECE;
+                    read_row(voxels, z, y, x, n, part);
+                    for (int64_t k = 0; k < n; k++)
+                        room[x + k] += (double)part[k];
+                }
+            for (int64_t cell = 0; cell < shape[2]; cell++) {
+                double sum = 0.0;
+                for (int64_t x = cell * step; x < (cell + 1) * step && x < width; x++)
+                    sum += room[x];
+                to[cell] += sum;
+            }
+        }
+}
+
 void vgm_normalise(const vgm_stored *voxels, float base, float scale, float *restrict out)
 {
     for (int64_t z = 0; z < voxels->shape[0]; z++)

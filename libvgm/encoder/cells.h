@@ -23,6 +23,10 @@ typedef struct {
  * voxels. Pairs along z are averaged first, then along y, then along x. `room`: 6 rows of shape[2] cells' voxels. */
 void vgm_cell_means(const vgm_stored *voxels, const int64_t size[3], float origin, const int64_t shape[3], float *room, float *means, float *squares);
 
+/* Adds planes of voxels to sums [shape] over boxes of `step` voxels a side, plane z to that of voxel z + `before`; row by row, then along each
+ * row. `room`: a row. */
+void vgm_box_sums(const vgm_stored *voxels, int64_t step, int64_t before, const int64_t shape[3], double *room, double *sums);
+
 /* (voxel - base) * scale. */
 void vgm_normalise(const vgm_stored *voxels, float base, float scale, float *out);
 

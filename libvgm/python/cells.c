@@ -105,6 +105,36 @@ static PyObject *cell_means(PyObject *module, PyObject *arguments)
     return answer(&a, done);
 }
 
+static PyObject *box_sums(PyObject *module, PyObject *arguments)
+{
+    PyObject *o[2];
+    arrays a = {.taken = 0};
+    vgm_stored voxels;
+    const Py_buffer *sums;
+    long long step, before;
+    int done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OLLO", &o[0], &step, &before, &o[1]))
+        return NULL;
+    if (take_voxels(&a, o[0], &voxels) && (sums = take(&a, o[1], "sums", 'f', 8, 3, WHOLE | WRITTEN))) {
+        int64_t shape[3] = {sums->shape[0], sums->shape[1], sums->shape[2]};
+        double *room = NULL;
+        if (step < 1 || before < 0 || (before + voxels.shape[0] + step - 1) / step > shape[0] || (voxels.shape[1] + step - 1) / step != shape[1] ||
+            (voxels.shape[2] + step - 1) / step != shape[2])
+            PyErr_SetString(PyExc_ValueError, "sums: expected those of boxes that the voxels lie in");
+        else if ((room = malloc((size_t)(voxels.shape[2] + 1) * sizeof *room)) == NULL)
+            PyErr_NoMemory();
+        else {
+            Py_BEGIN_ALLOW_THREADS
+            vgm_box_sums(&voxels, step, before, shape, room, sums->buf);
+            Py_END_ALLOW_THREADS
+            done = 1;
+        }
+        free(room);
+    }
+    return answer(&a, done);
+}
+
 static PyObject *noise_variance(PyObject *module, PyObject *arguments)
 {
     PyObject *o[3];
@@ -155,6 +185,7 @@ static PyMethodDef methods[] = {
     {"normalise", normalise, METH_VARARGS, NULL},
     {"noise_variance", noise_variance, METH_VARARGS, NULL},
     {"cell_means", cell_means, METH_VARARGS, NULL},
+    {"box_sums", box_sums, METH_VARARGS, NULL},
     {"spread", spread, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

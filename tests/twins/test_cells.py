@@ -53,6 +53,21 @@ def test_cells_have_the_means_of_their_voxels_and_those_at_the_edge_of_the_last(
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("step", [1, 2, 8])
+@pytest.mark.parametrize("dtype", ["u1", "<u2", "<f4"])
+def test_boxes_have_the_sums_of_their_voxels(dtype: str, step: int) -> None:
+    volume = (RNG.random((9, 21, 1030)) * 200).astype(dtype)[:, 1:]
+    shape = tuple(-(-n // step) for n in volume.shape)
+    sums, expected = np.zeros(shape), np.zeros(shape)
+    for at in np.ndindex(*shape):
+        expected[at] = volume[tuple(slice(k * step, (k + 1) * step) for k in at)].sum(dtype=np.float64)
+    for z in (0, 3, 7):
+        cells.box_sums(volume[z : {0: 3, 3: 7, 7: 9}[z]], step, z, sums)
+    np.testing.assert_allclose(sums, expected, rtol=1e-14 if dtype == "<f4" else 0)
+    with pytest.raises(ValueError, match="boxes that the voxels lie in"):
+        cells.box_sums(volume, step, step * shape[0], sums)
+
+
 def test_cells_of_other_sizes_are_refused() -> None:
     out = np.empty((3, 3, 3), np.float32)
     with pytest.raises(ValueError, match="one or two"):

@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...native_encoder import cells
 from ...raster import kernels
 from ...raster.pyramid import PyramidRasteriser
 from ..fit.gaussians import Model
+from ..fit.voxels import stored
 from ..image import Image
 from ..parts import Box
 from ..significance import bits_of
@@ -58,7 +60,7 @@ def means(voxels: Any, box: Box, level: int) -> tuple[F32, F32]:
     Parameters
     ----------
     voxels : array-like [Z, Y, X]
-        Read plane by plane.
+        Read slab by slab.
     box : three slices
     level : int
 
@@ -73,11 +75,11 @@ def means(voxels: Any, box: Box, level: int) -> tuple[F32, F32]:
     sizes = [s.stop - s.start for s in box]
     shape = [-(-n // step) for n in sizes]
     out = np.zeros(shape, np.float64)
-    starts = [np.arange(0, n, step) for n in sizes]
-    counts = [np.diff(np.append(a, n)) for a, n in zip(starts, sizes, strict=True)]
-    for z in range(sizes[0]):
-        plane = np.asarray(voxels[box[0].start + z, box[1], box[2]]).astype(np.float64)
-        out[z // step] += np.add.reduceat(np.add.reduceat(plane, starts[1], axis=0), starts[2], axis=1)
+    counts = [np.minimum(np.arange(0, n, step) + step, n) - np.arange(0, n, step) for n in sizes]
+    for z in range(0, sizes[0], step):
+        last = min(z + step, sizes[0])
+        slab = voxels[box[0].start + z : box[0].start + last, box[1], box[2]]
+        cells.box_sums(stored(slab), step, z, out)
     voxel_counts = counts[0][:, None, None] * counts[1][:, None] * counts[2]
     return (out / voxel_counts).astype(np.float32), (voxel_counts / step**3).astype(np.float32)
 
