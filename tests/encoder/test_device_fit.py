@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -264,16 +265,20 @@ def test_nothing_is_found_in_nothing(device: Any) -> None:  # noqa: F811
         ("cuda:1", None, True, "cuda:1"),
         ("cuda", None, False, "needs a torch that can use it"),
         ("auto", "cuda", False, "needs a torch that can use it"),
+        ("auto", None, None, "cpu"),
+        ("cuda", None, None, "torch is not installed: "),
     ],
 )
 def test_a_fit_is_on_the_device_that_was_asked_for_and_that_torch_can_use(
-    monkeypatch: pytest.MonkeyPatch, asked: str, environment: str | None, torch_can: bool, fits_on: str
+    monkeypatch: pytest.MonkeyPatch, asked: str, environment: str | None, torch_can: bool | None, fits_on: str
 ) -> None:
     class OnDevice:
         def __init__(self, name: str) -> None:
             self.device = name
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: torch_can)
+    if torch_can is None:
+        monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setattr(backend, "available", lambda: True)
     monkeypatch.setattr(backend, "get_rasteriser", lambda number, *_: OnDevice(f"cuda:{number}"))
     monkeypatch.delenv("VGM_DEVICE", raising=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -127,9 +127,10 @@ class Job:
         self.cutoff = float(np.float32(radius * radius))
         self.raster = rasteriser_on(settings.device, self.cutoff, settings.threads)
         self.method = method_of(settings)
-        self.needs_torch = hasattr(self.raster, "device") or bool(self.method.penalties)
-        if self.needs_torch:
-            torch_build.required("a penalty of primitives (--lambda-...)")
+        penalties = [f"lambda_{name}" for name, weight in asdict(self.method.penalties).items() if weight]
+        if penalties:
+            torch_build.require(" and ".join(penalties))
+        self.needs_torch = bool(penalties) or hasattr(self.raster, "device")
         self.grids = PyramidRasteriser(self.cutoff, settings.threads)
         self.history: list[dict[str, Any]] = []
         self.chunks: list[EncodedChunk] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from ..cuda.device import DRIVERS, driver_version
 from ..errors import DependencyError
@@ -13,19 +12,12 @@ CHOOSE = "https://pytorch.org/get-started/locally"
 INSTALL = "pip install 'volmicro-codec[torch]'"
 
 
-def required(what: str) -> Any:
-    """The module torch, for what needs it.
-
-    Raises
-    ------
-    DependencyError
-        Where it is not installed.
-    """
+def require(what: str) -> None:
+    """Raise `DependencyError` where torch, which something needs, is not installed."""
     try:
-        import torch
+        import torch  # noqa: F401
     except ImportError as error:
-        raise DependencyError(f"{what} needs torch: {INSTALL}") from error
-    return torch
+        raise DependencyError(f"{what}: torch is needed for that: {INSTALL}") from error
 
 
 def built_for() -> str | None:
