@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="fits run on torch")
+pytest.importorskip("torch", reason="fits on a device run on torch")
 
 import torch
 

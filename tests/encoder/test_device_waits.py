@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="fits run on torch")
+pytest.importorskip("torch", reason="fits on a device run on torch")
 
 import torch
 from torch.overrides import TorchFunctionMode
