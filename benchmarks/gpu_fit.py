@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from gpu_device import about, require_cuda, write_result
 
 import volmicro_codec
@@ -27,6 +26,7 @@ from volmicro_codec.encoder.fit.conjugate_gradient import Block
 from volmicro_codec.encoder.fit.device import DeviceRefiner
 from volmicro_codec.encoder.fit.device_loop import State, Stepper
 from volmicro_codec.encoder.fit.gaussians import Model
+from volmicro_codec.encoder.fit.tensors import TensorModel
 from volmicro_codec.encoder.quantise.coder import model_of
 from volmicro_codec.format import VgmReader, codings
 from volmicro_codec.phantom import make_phantom
@@ -47,7 +47,7 @@ def gaussians_of(path: Path) -> tuple[Model, tuple[int, int, int], float]:
                 parts.append(records_to_primitives(reader.read_records(k), (centre[0], centre[1], centre[2])))
         z, y, x = reader.meta.info.shape[2:]
         model = model_of(Primitives.concatenate(parts))
-        model.w *= 1.0 / float(model.w.abs().max())
+        model.w /= float(np.abs(model.w).max())
         return model, (z, y, x), reader.meta.cutoff
 
 
@@ -55,15 +55,15 @@ def step_of(
     cupy: Any, raster: CudaRasteriser, model: Model, shape: tuple[int, ...], trips: int
 ) -> dict[str, Any]:
     """Milliseconds of a step of the fit of a box from the corner on."""
-    mine = model.take(np.flatnonzero((model.mu.numpy() < np.array(shape)).all(axis=1)))
+    mine = model.take(np.flatnonzero((model.mu < np.array(shape)).all(axis=1)))
     rng = np.random.default_rng(0)
-    packed = raster.pack(mine.mu.numpy(), mine.covariance6(), mine.w.numpy(), shape)
+    packed = raster.pack(mine.mu, mine.covariance6(), mine.w, shape)
     target = raster.render(packed) + rng.normal(0, NOISE, shape).astype(np.float32)
     mine.w *= 0.9
-    mine.mu += torch.as_tensor(rng.normal(0, 0.1, tuple(mine.mu.shape)))
+    mine.mu += rng.normal(0, 0.1, mine.mu.shape)
     refiner = DeviceRefiner(Block(np.zeros(3), target), raster, noise_floor=FLOOR)
     with refiner.entered() as block:
-        there = mine.to(block.where)
+        there = TensorModel.of(mine, block.where)
         stepper = Stepper(block, refiner.steps(None), 1000, 0.0, None)
         state = State.begin(there, block.enter(there), None)
         for _ in range(2):

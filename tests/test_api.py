@@ -277,7 +277,6 @@ def blobs(*shape: int) -> Any:
 
 
 def test_bytes_and_file_are_the_same_and_keep_what_was_said(tmp_path: Path) -> None:
-    pytest.importorskip("torch", reason="encoding needs torch")
     da = pytest.importorskip("dask.array")
     voxels = blobs(8, 16, 20)
     quick: dict[str, Any] = {"primitives": 4, "gate": "none", "iterations": 4, "threads": 1}

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("torch", reason="the gallery encodes")
-
 pytestmark = pytest.mark.slow
 
 GALLERY = Path(__file__).resolve().parents[1] / "docs" / "gallery"

@@ -21,7 +21,7 @@ KIT = ROOT / "benchmarks" / "gpu_kit"
 @pytest.fixture(scope="module")
 def dry_run(tmp_path_factory):
     """What the kit's probe and its clock of stages bring back where the CPU stands in for a GPU."""
-    pytest.importorskip("torch", reason="encoding needs torch")
+    pytest.importorskip("torch", reason="the kit measures fits on a device")
     folder = tmp_path_factory.mktemp("kit")
     kit, out = folder / "kit", folder / "out"
     shutil.copytree(KIT, kit)

@@ -1,14 +1,17 @@
-"""Opening costs what opening needs: nothing heavy is imported early, and decoding never imports torch."""
+"""Opening costs what opening needs: nothing heavy is imported early; torch by devices and penalties alone."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import volmicro_codec
+from volmicro_codec.phantom import make_phantom
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -56,6 +59,27 @@ volmicro_codec.read_volume({str(path)!r})
     assert not loaded_by(code) & {"torch", "scipy", "tifffile"}
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"ratio": 20, "effort": "fast"},
+        {"ratio": 20, "objective": "voxels"},
+        {"psnr": 30, "effort": "best", "coding": "float16"},
+        {"slope": 22, "overview": 1},
+        {"primitives": 40, "init": "kmeans", "densify": True, "optimizer": "adam"},
+    ],
+)
+def test_an_encode_on_the_cpu_imports_no_torch(options: dict[str, Any]) -> None:
+    code = f"""
+import volmicro_codec
+from volmicro_codec.phantom import make_phantom
+data = volmicro_codec.encode(make_phantom((24, 64, 64), seed=1), device="cpu", threads=2, **{options!r})
+assert volmicro_codec.decode(data).any()
+"""
+    assert "torch" not in loaded_by(code)
+
+
 @pytest.mark.parametrize("name", volmicro_codec.__all__)
 def test_every_public_name_resolves(name: str) -> None:
     assert getattr(volmicro_codec, name) is not None
@@ -70,7 +94,7 @@ def test_dir_lists_the_public_names() -> None:
     assert set(dir(volmicro_codec)) == set(volmicro_codec.__all__)
 
 
-WITHOUT = """
+BLOCK = """
 import sys
 
 class Blocker:
@@ -79,6 +103,10 @@ class Blocker:
             raise ImportError(f"{{name}} is not here", name=name)
 
 sys.meta_path.insert(0, Blocker())
+"""
+WITHOUT = (
+    BLOCK
+    + """
 from volmicro_codec.cli.app import run
 for arguments in {commands!r}:
     if run(arguments):
@@ -87,6 +115,7 @@ import volmicro_codec
 with volmicro_codec.open({file!r}) as array:
     print(array[...].sum(), array.level(1)[...].sum())
 """
+)
 
 
 def test_decoding_works_where_torch_and_all_of_the_encoder_s_packages_cannot_be_imported(
@@ -107,6 +136,42 @@ def test_decoding_works_where_torch_and_all_of_the_encoder_s_packages_cannot_be_
     assert (tmp_path / "out.tif").is_file()
     with volmicro_codec.open(file) as array:
         assert int(ran.stdout.split()[-2]) == int(array[...].sum())
+
+
+WITHOUT_TORCH = (
+    BLOCK
+    + """
+from volmicro_codec.cli.app import run
+sys.exit(run({arguments!r}))
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        ([], None),
+        (["--effort", "fast", "--ratio", "20"], None),
+        (["--device", "auto", "--optimizer", "adam", "--init", "random", "--densify"], None),
+        (
+            ["--lambda-overlap", "0.1", "--lambda-sparsity", "0.1"],
+            "lambda_overlap: torch is needed for that: pip",
+        ),
+        (["--device", "cuda"], "install"),
+    ],
+)
+def test_encoding_works_where_torch_cannot_be_imported_and_what_needs_it_is_one_line(
+    tmp_path: Path, options: list[str], missing: str | None
+) -> None:
+    np.save(tmp_path / "v.npy", make_phantom((24, 64, 64), seed=1))
+    out = tmp_path / "v.vgm"
+    arguments = ["encode", str(tmp_path / "v.npy"), "-o", str(out), "-q", *options]
+    code = WITHOUT_TORCH.format(blocked={"torch"}, arguments=arguments)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300)
+    assert (ran.returncode, out.exists()) == ((0, True) if missing is None else (6, False)), ran.stderr
+    if missing is not None:
+        (line,) = ran.stderr.splitlines()
+        assert missing in line
 
 
 NOT_BUILT = """

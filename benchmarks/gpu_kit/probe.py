@@ -210,7 +210,7 @@ def model_of_file():
     from volmicro_codec.encoder.quantise.coder import model_of
 
     model = model_of(gaussians if len(gaussians) else every)
-    model.w *= 1.0 / max(float(model.w.abs().max()), 1e-9)
+    model.w /= max(float(np.abs(model.w).max()), 1e-9)
     return model
 
 
@@ -222,9 +222,10 @@ def _():
     from volmicro_codec.encoder.fit.conjugate_gradient import MAX_SIGMA
     from volmicro_codec.encoder.fit.device_block import torch_device
     from volmicro_codec.encoder.fit.device_steps import DeviceSteps
+    from volmicro_codec.encoder.fit.tensors import TensorModel
 
     where = torch_device(raster)
-    model = model_of_file().to(where)
+    model = TensorModel.of(model_of_file(), where)
     steps = DeviceSteps(raster, 1e-3, MAX_SIGMA)
     moments = torch.as_tensor(rng.normal(size=(len(model), 11))).to(where)
     gradient = steps.gradient(model, moments, None)
@@ -254,19 +255,20 @@ def _():
     from volmicro_codec.encoder.fit.conjugate_gradient import Block
     from volmicro_codec.encoder.fit.device import DeviceRefiner
     from volmicro_codec.encoder.fit.device_loop import State, Stepper
+    from volmicro_codec.encoder.fit.tensors import TensorModel
 
     model = model_of_file()
-    prims = raster.pack(model.mu.numpy(), model.covariance6(), model.w.numpy(), shape)
+    prims = raster.pack(model.mu, model.covariance6(), model.w, shape)
     target = raster.render(prims) + rng.normal(size=shape).astype(np.float32) * np.float32(0.02)
     weights = np.ones(shape, np.float32)
-    start = model.clone()
+    start = model.copy()
     start.w *= 0.9
-    start.mu += torch.as_tensor(rng.normal(size=start.mu.shape) * 0.1)
+    start.mu += rng.normal(size=start.mu.shape) * 0.1
     refiner = DeviceRefiner(Block(np.zeros(3), target, weights), raster, noise_floor=1e-3)
     told = {"gaussians": len(model)}
     trips = 2 if DRY else 12
     with refiner.entered() as block:
-        there = start.to(block.where)
+        there = TensorModel.of(start, block.where)
         begun = time.perf_counter()
         loss = block.enter(there)
         sync()

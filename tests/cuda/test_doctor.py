@@ -48,7 +48,8 @@ def test_what_is_missing_comes_with_the_command_that_installs_it(
     assert run(["doctor"]) == 0
     told = capsys.readouterr().out
     for line in (
-        "encode volumes: torch missing, scipy missing; pip install 'volmicro-codec[encode]'",
+        "encode volumes: scipy missing; pip install 'volmicro-codec[encode]'",
+        "checkpoints in: torch missing; pip install 'volmicro-codec[torch]'",
         "cupy-cuda12x missing; pip install 'volmicro-codec[cuda12]'",
         "zstandard missing; pip install volmicro-codec\n",
         "faiss-gpu missing; pip install faiss-gpu\n",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
 from tests.encoder.fits import gaussians, rendered
 from volmicro_codec.encoder.fit.conjugate_gradient import MAX_SIGMA, Block
@@ -25,7 +24,7 @@ def scene(n: int = 8, seed: int = 0) -> tuple[Any, Model]:
 
 
 def free_of(n: int, columns: slice) -> Any:
-    free = torch.zeros((n, STEP), dtype=torch.bool)
+    free = np.zeros((n, STEP), bool)
     free[: n - 2, columns] = True
     return free
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-import torch
 
 from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.fit.image_fit import ImageFit
@@ -25,13 +25,13 @@ def gaussians(n, shape, seed=0, sigma=(1.5, 3.0), weight=(0.3, 1.0)):
     mu = np.stack([rng.uniform(0.2 * s, 0.8 * s - 0.5, n) for s in shape], axis=1)
     q, _ = np.linalg.qr(rng.normal(size=(n, 3, 3)))
     b = q * rng.uniform(*sigma, (n, 1, 3))
-    return Model(torch.as_tensor(mu), torch.as_tensor(b), torch.as_tensor(rng.uniform(*weight, n)))
+    return Model(mu, b, rng.uniform(*weight, n))
 
 
 def rendered(model, shape, threads=1):
     """Their sum over a box, float32."""
     raster = CpuRasteriser(CUTOFF, threads)
-    return raster.render(raster.pack(model.mu.numpy(), model.covariance6(), model.w.numpy(), shape))
+    return raster.render(raster.pack(model.mu, model.covariance6(), model.w, shape))
 
 
 def fit_of(voxels, threads=1, weighting=None, gate=None, noise=None, **method):
@@ -47,10 +47,10 @@ def other_processor(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Let every Gaussian start a millionth off, as if sums were rounded otherwise; 0 changes nothing."""
     if number == 0:
         return
-    plain, rng = Proposals.place, torch.Generator().manual_seed(number)
+    plain, rng = Proposals.place, np.random.default_rng(number)
 
-    def off(x: torch.Tensor) -> torch.Tensor:
-        return x * (1.0 + 1e-6 * torch.randn(x.shape, generator=rng, dtype=x.dtype))
+    def off(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return x * (1.0 + 1e-6 * rng.normal(size=x.shape))
 
     def place(proposals: Proposals, residuals: Residuals, count: int) -> Model:
         m = plain(proposals, residuals, count)

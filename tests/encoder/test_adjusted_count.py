@@ -8,8 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="fits run on torch")
-
 from tests.encoder.fits import fit_of, gaussians, rendered
 from volmicro_codec.encoder.rate import growth
 from volmicro_codec.encoder.rate.growth import FAVOURED, GrowthCurve, adjust_count
@@ -41,7 +39,7 @@ def losing(monkeypatch, loss):
 
 def test_a_count_that_nothing_betters_stays_as_it_is(monkeypatch, plan):
     fit = fitted()
-    before = fit.model.clone()
+    before = fit.model.copy()
     losing(monkeypatch, lambda n: abs(n - len(before)))
     adjust_count(fit, GrowthCurve(), 1e4, plan)
     assert len(fit.model) == len(before)

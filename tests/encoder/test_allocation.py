@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="fits run on torch")
-
 import volmicro_codec
 from tests.encoder.fits import fit_of, gaussians, other_processor, rendered
 from volmicro_codec import evaluate

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="fits run on torch")
+pytest.importorskip("torch", reason="fits on a device run on torch")
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -27,8 +27,10 @@ from volmicro_codec.encoder.fit.device_adam import AdamState, AdamStepper
 from volmicro_codec.encoder.fit.device_block import DeviceBlock
 from volmicro_codec.encoder.fit.device_loop import LOOK_EVERY, State, Stepper
 from volmicro_codec.encoder.fit.device_steps import DeviceSteps
-from volmicro_codec.encoder.fit.gaussians import STEP, Model
-from volmicro_codec.encoder.fit.penalties import Regularisers
+from volmicro_codec.encoder.fit.gaussians import STEP
+from volmicro_codec.encoder.fit.method import Regularisers
+from volmicro_codec.encoder.fit.penalties import bind
+from volmicro_codec.encoder.fit.tensors import TensorModel
 
 READS = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "unique", "masked_select"}
 """Operations of torch that cannot return before the device has done what it was asked for."""
@@ -126,7 +128,7 @@ def counted(host_device: Any, iterations: int, optimizer: str) -> Counter[str]:
     refiner = DeviceRefiner(
         block, CudaRasteriser(CUTOFF, WatchedDevice(host_device, counts)), noise_floor=FLOOR
     )
-    extra = Regularisers(1e-4, 1e-3, 1e-4, 1e-4).bind(model, 500.0, axes=refiner.axes)
+    extra = refiner.penalty(Regularisers(1e-4, 1e-3, 1e-4, 1e-4), model, 500.0)
     done: list[int] = []
     with Waits(counts):
         if optimizer == "cg":
@@ -189,7 +191,7 @@ class Nowhere:
         assert (table.shape, table.dtype) == ((self.n, STEP), torch.float32)
         return self._number()
 
-    def attempt(self, model: Model) -> Any:
+    def attempt(self, model: TensorModel) -> Any:
         return self._number(), self._number(torch.int64)
 
     def keep(self, wanted: Any) -> None:
@@ -202,23 +204,23 @@ class NoSteps:
     def __init__(self, shapes: bool) -> None:
         self.shapes = shapes
 
-    def gradient(self, model: Model, moments: Any, added: Any) -> Any:
+    def gradient(self, model: TensorModel, moments: Any, added: Any) -> Any:
         assert moments.shape == (len(model), 11)
         return self.precondition(model, torch.empty((len(model), STEP), dtype=torch.float64, device="meta"))
 
-    def precondition(self, model: Model, gradient: Any) -> Any:
+    def precondition(self, model: TensorModel, gradient: Any) -> Any:
         assert gradient.shape == (len(model), STEP)
         return torch.empty_like(gradient)
 
-    def held(self, model: Model, direction: Any) -> Any:
+    def held(self, model: TensorModel, direction: Any) -> Any:
         return torch.empty_like(direction) if self.shapes else direction
 
-    def table(self, model: Model, direction: Any) -> Any:
+    def table(self, model: TensorModel, direction: Any) -> Any:
         return torch.empty((len(model), STEP), dtype=torch.float32, device="meta")
 
-    def moved(self, model: Model, step: Any, alpha: Any = None) -> Model:
+    def moved(self, model: TensorModel, step: Any, alpha: Any = None) -> TensorModel:
         assert alpha is None or alpha.shape == ()
-        return Model(*(torch.empty_like(v) for v in (model.mu, model.B, model.w)))
+        return TensorModel(*(torch.empty_like(v) for v in (model.mu, model.B, model.w)))
 
 
 def no_axes(b: Any) -> Any:
@@ -262,11 +264,11 @@ class OnlySlices(TorchFunctionMode):
 def test_a_trip_reads_no_number_of_any_device(columns: slice | None, penalties: Any, optimizer: str) -> None:
     n = 9
     _, on_host = scene(n)
-    model = Model(*(v.to("meta") for v in (on_host.mu, on_host.B, on_host.w)))
+    model = TensorModel.of(on_host, torch.device("meta"))
     voxels = Nowhere(n)
-    extra = penalties.bind(on_host, 3.0, axes=no_axes) if penalties else None
+    extra = bind(penalties, on_host, 3.0, axes=no_axes) if penalties else None
     first = extra(model) if extra else None
-    free = None if columns is None else free_of(n, columns).to("meta")
+    free = None if columns is None else torch.from_numpy(free_of(n, columns)).to("meta")
     steps = NoSteps(columns is None or columns.stop == STEP)
     stepper: Any = Stepper(voxels, steps, 10, 1e-3, extra)
     if optimizer == "adam":
@@ -295,9 +297,9 @@ def test_a_trip_reads_no_number_of_any_device(columns: slice | None, penalties: 
         lambda m: torch.linalg.solve(m.B, m.mu),
     ],
 )
-def test_what_would_wait_is_found_out(wrong: Callable[[Model], Any]) -> None:
+def test_what_would_wait_is_found_out(wrong: Callable[[TensorModel], Any]) -> None:
     _, on_host = scene(9)
-    model = Model(*(v.to("meta") for v in (on_host.mu, on_host.B, on_host.w)))
+    model = TensorModel.of(on_host, torch.device("meta"))
     with pytest.raises((AssertionError, RuntimeError)), OneDevice(), OnlySlices():
         wrong(model)
 
@@ -308,10 +310,10 @@ def test_no_trip_waits_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     given, model = device_scene()
     raster = CudaRasteriser(CUTOFF, "cuda")
     refiner = DeviceRefiner(given, raster, noise_floor=FLOOR)
-    extra = Regularisers(1e-4, 1e-3, 1e-4, 1e-4).bind(model, 500.0, axes=refiner.axes)
+    extra = refiner.penalty(Regularisers(1e-4, 1e-3, 1e-4, 1e-4), model, 500.0)
     with raster.device.active():
         block = DeviceBlock(given, raster)
-        on_device = Model(*(v.to(block.where) for v in (model.mu, model.B, model.w)))
+        on_device = TensorModel.of(model, block.where)
         stepper = Stepper(block, DeviceSteps(raster, FLOOR, MAX_SIGMA), 100, 0.0, extra)
         state = State.begin(on_device, block.enter(on_device), extra(on_device))
         before = float(state.total)

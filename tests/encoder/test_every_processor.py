@@ -10,8 +10,6 @@ import sys
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="fits run on torch")
-
 ENCODE = """
 import hashlib, sys
 from volmicro_codec import encode

@@ -7,10 +7,6 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="fits run on torch")
-
-import torch
-
 from tests.encoder.fits import gaussians, rendered
 from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.mask.gate import otsu_gate, seen_by
@@ -67,9 +63,7 @@ def stack_of(light, seed):
 
 def faint_stack():
     shape = (24, 120, 120)
-    spot = Model(
-        torch.tensor([[12.0, 30, 90]]).double(), 2.0 * torch.eye(3).double()[None], torch.tensor([0.013])
-    )
+    spot = Model(np.array([[12.0, 30, 90]]), 2.0 * np.eye(3)[None], np.array([0.013]))
     return stack_of(rendered(gaussians(6, (24, 60, 60), 3), shape) + rendered(spot, shape), 1)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="fits run on torch")
-
 import volmicro_codec
 from volmicro_codec.encoder.mask.gate import otsu_gate, seen_by
 from volmicro_codec.encoder.pipeline import encode_volume

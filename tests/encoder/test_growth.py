@@ -8,8 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="fits run on torch")
-
 from tests.encoder.fits import fit_of, gaussians, rendered
 from volmicro_codec.encoder.fit.method import EFFORTS
 from volmicro_codec.encoder.fit.residuals import Residuals

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="fits run on torch")
-
 from tests.encoder.fits import gaussians, rendered
 from volmicro_codec.decoder import open as open_vgm
 from volmicro_codec.encoder import overview as coarse

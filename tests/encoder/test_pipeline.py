@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="fits run on torch")
-
 import volmicro_codec
 from tests.conftest import cuda_missing
 from tests.encoder.fits import gaussians, rendered

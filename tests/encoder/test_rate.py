@@ -7,10 +7,6 @@ import math
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="fits run on torch")
-
-import torch
-
 import volmicro_codec
 from tests.encoder.fits import gaussians, other_processor, rendered
 from volmicro_codec import evaluate
@@ -30,7 +26,7 @@ def scene(seed=0, noise=0.01, shape=SHAPE):
     """More small Gaussians than a file of a kilobyte can hold, and a little noise."""
     rng = np.random.default_rng(seed)
     m = gaussians(90, shape, seed, sigma=(0.7, 1.5))
-    m.mu[:] = torch.as_tensor(rng.uniform(0, np.asarray(shape) - 1.0, (90, 3)))
+    m.mu[:] = rng.uniform(0, np.asarray(shape) - 1.0, (90, 3))
     v = rendered(m, shape) + rng.normal(0, noise, shape)
     return (np.clip(v, -0.2, None) * 3000 + 800).astype(np.uint16)
 

@@ -7,10 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="fits run on torch")
-
-import torch
-
 from tests.encoder.fits import CUTOFF, gaussians, rendered
 from volmicro_codec.decoder import open as open_vgm
 from volmicro_codec.decoder import oracle, select
@@ -44,7 +40,7 @@ RASTER = PyramidRasteriser(CUTOFF, 1)
 def texture(count: int, seed: int = 1) -> Model:
     """Pairs of narrow Gaussians of opposite sign, a voxel or two apart: on coarse grids next to nothing."""
     first = gaussians(count, SHAPE, seed, sigma=(0.6, 0.9), weight=(0.05, 0.1))
-    away = torch.as_tensor(np.random.default_rng(seed).choice([-1.0, 1.0], (count, 3)))
+    away = np.random.default_rng(seed).choice([-1.0, 1.0], (count, 3))
     return first.join(Model(first.mu + away, first.B, -first.w))
 
 

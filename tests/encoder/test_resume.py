@@ -10,8 +10,6 @@ import sys
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="fits run on torch")
-
 from tests.encoder.fits import gaussians, rendered
 from volmicro_codec.encoder import journal as journals
 from volmicro_codec.encoder.journal import KEY_BYTES, Journal

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="fits run on torch")
-
 from volmicro_codec.encoder.pipeline import encode_volume
 from volmicro_codec.encoder.rate.slope import FLOOR
 from volmicro_codec.encoder.settings import EncodeSettings

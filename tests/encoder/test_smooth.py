@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-pytest.importorskip("torch", reason="fits run on torch")
-
 from volmicro_codec.encoder.pipeline import encode_volume
 from volmicro_codec.encoder.settings import EncodeSettings
 from volmicro_codec.volume import Volume

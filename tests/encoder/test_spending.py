@@ -7,8 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="fits run on torch")
-
 from tests.encoder.fits import fit_of, gaussians
 from volmicro_codec.encoder.quantise.residual import PointChunk
 from volmicro_codec.encoder.quantise.resolution import Levels
@@ -93,7 +91,7 @@ def test_a_fit_is_as_it_was_where_no_points_go_beside_it(monkeypatch):
     fit = fit_of(np.random.default_rng(0).integers(0, 4000, (8, 10, 12)).astype(np.uint16))
     fit.model = gaussians(6, fit.image.shape)
     fit.refit(0)
-    before, sse = fit.model.clone(), fit.sse
+    before, sse = fit.model.copy(), fit.sse
     plan = SimpleNamespace(
         coding="lattice", effort="fast", max_edge=128, at=(0, 0), index_bytes=lambda chunks: 0,
         resolution=SimpleNamespace(levels=lambda model: Levels.one(len(model))),

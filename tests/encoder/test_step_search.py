@@ -8,8 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("torch", reason="the encoder's package imports it")
-
 from volmicro_codec.encoder.rate.step_search import StepSearch
 
 

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-pytest.importorskip("torch", reason="fits run on torch")
-
 import volmicro_codec
 from volmicro_codec.encoder.pipeline import encode_volume
 from volmicro_codec.encoder.settings import EncodeSettings

@@ -169,7 +169,6 @@ def test_a_damaged_chunk_is_found_where_it_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_channels_are_encoded_from_it_and_verified_against_it(tmp_path: Path) -> None:
-    pytest.importorskip("torch", reason="encoding needs torch")
     z, y, x = np.indices((12, 24, 24))
     blobs = [900 * np.exp(-((z - 6) ** 2 + (y - b) ** 2 + (x - b) ** 2) / 18) for b in (9, 14)]
     voxels = np.stack([100 + b for b in blobs]).astype(np.uint16)

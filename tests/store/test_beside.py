@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("zarr")
-pytest.importorskip("torch", reason="fits run on torch")
 
 import zarr
 

@@ -8,8 +8,6 @@ import math
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="fits run on torch")
-
 from volmicro_codec.encoder.settings import EncodeSettings
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.store.brick import COARSER, STEEPEST, encode_box, halved, noise_of, slope_on

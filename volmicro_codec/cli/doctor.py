@@ -54,7 +54,8 @@ FAISS = ("faiss-gpu",)
 PARTS = (
     Part("decode", "open, decode and look at files", (("numpy",), ("zstandard",)), None),
     Part("tiff", "TIFF and OME-TIFF in and out", (("tifffile",), ("imagecodecs",)), None),
-    Part("encode", "encode volumes", (("torch",), ("scipy",)), "encode"),
+    Part("encode", "encode volumes", (("scipy",),), "encode"),
+    Part("torch", "encode on NVIDIA GPUs, penalties of primitives, checkpoints in", (("torch",),), "torch"),
     Part("zarr", "OME-Zarr in and out", (("zarr",), ("fsspec",)), "zarr"),
     Part("remote", "files by http", (("fsspec",), ("aiohttp",)), "remote"),
     Part("s3", "files and stores in S3", (("s3fs",),), "s3"),
@@ -261,7 +262,8 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         got = ", ".join(f"{name} {version or 'missing'}" for name, version in part["packages"].items())
         cure = f"; {part['install']}" if part["install"] else ""
         rows.append((part["name"], f"{part['purpose']}: {got}{cure}"))
-    rows.append(("torch", _torch_row(report["torch"])))
+    if report["torch"]:
+        rows.append(("torch", _torch_row(report["torch"])))
     driver = report["cuda"]["driver_supports"]
     rows.append(("driver", f"CUDA {driver}" if driver else "no NVIDIA driver"))
     for device in report["devices"]:
@@ -278,9 +280,7 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _torch_row(torch: dict[str, Any] | None) -> str:
-    if torch is None:
-        return "missing: nothing can be encoded"
+def _torch_row(torch: dict[str, Any]) -> str:
     if torch["missing"]:
         return f"encodes on the CPU only: {torch['missing']}"
     return f"{torch['version']}, built for CUDA {torch['built_for_cuda']}: encodes on the GPU"

@@ -112,7 +112,7 @@ class Checkpoint(Mapping[str, Any]):
         try:
             import torch
         except ImportError as e:
-            raise DependencyError(f"{name}: reading a checkpoint needs torch (the extra 'encode')") from e
+            raise DependencyError(f"{name}: reading a checkpoint needs torch (the extra 'torch')") from e
         try:
             loaded = torch.load(name, map_location="cpu", weights_only=True)
         except PermissionError as e:

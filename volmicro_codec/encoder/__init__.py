@@ -1,4 +1,4 @@
-"""The encoder: gate, fit, quantisation, rate control. torch is loaded by what needs it, at first use."""
+"""The encoder: gate, fit, quantisation, rate control. torch is loaded for CUDA devices and penalties."""
 
 from __future__ import annotations
 

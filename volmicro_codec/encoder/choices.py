@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from ..noise_model import NoiseModel
 from ..volume import Volume
-from .fit.method import EFFORTS, Method, Schedule, Weighting
-from .fit.penalties import Regularisers
+from .fit.method import EFFORTS, Method, Regularisers, Schedule, Weighting
 from .image import Image
 from .mask.gate import Gate, no_gate, otsu_gate, seen_by, train_gate_seen
 from .rate.slope import FLOOR

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,9 +23,10 @@ from ..raster.pyramid import PyramidRasteriser
 from ..version import __version__
 from ..volume import Volume, VolumeInfo
 from . import overview as coarse
+from . import torch_build
 from .choices import aspect_of, gate_of, method_of, noise_field_of, schedule_of, text_of, weighting_of
 from .fit import density_control as densify
-from .fit.device import block_voxels, rasteriser_on
+from .fit.choice import block_voxels, rasteriser_on
 from .fit.image_fit import ImageFit
 from .image import Image, check_floats, mapping
 from .journal import Journal
@@ -125,6 +126,11 @@ class Job:
         radius = settings.cutoff or DEFAULT_RADIUS
         self.cutoff = float(np.float32(radius * radius))
         self.raster = rasteriser_on(settings.device, self.cutoff, settings.threads)
+        self.method = method_of(settings)
+        penalties = [f"lambda_{name}" for name, weight in asdict(self.method.penalties).items() if weight]
+        if penalties:
+            torch_build.require(" and ".join(penalties))
+        self.needs_torch = bool(penalties) or hasattr(self.raster, "device")
         self.grids = PyramidRasteriser(self.cutoff, settings.threads)
         self.history: list[dict[str, Any]] = []
         self.chunks: list[EncodedChunk] = []
@@ -289,7 +295,7 @@ class Job:
             self.excesses += [float(e) for e in excess]
             return _chunks_of(fields, lengths, payloads)
         on_work = self.progress.advance
-        fit = ImageFit(image, self.raster, weighting_of(s), method_of(s), noise, self.journal, on_work)
+        fit = ImageFit(image, self.raster, weighting_of(s), self.method, noise, self.journal, on_work)
         schedule = schedule_of(s, fit.voxel_count)
         refits = rate.refits_for(s.effort, fit.voxel_count)
         work = (schedule.rounds * schedule.inner + schedule.final + refits.total) * len(fit.blocks.parts)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import torch
 
 from ..atomic import atomic_output, check_output
 from ..format import codings
@@ -19,14 +17,12 @@ from ..noise_model import NoiseModel
 from ..progress import Progress, SilentProgress
 from ..version import __version__
 from ..volume import Volume
-from .fit.device import block_voxels, rasteriser_on
+from . import torch_build
+from .fit.choice import block_voxels, rasteriser_on
 from .job import Job
 from .journal import KEY_BYTES, Journal, open_journal
 from .parts import Box
 from .settings import EncodeSettings
-
-if TYPE_CHECKING:
-    pass
 
 SAMPLED = (16, 256, 256)  # planes, rows, columns, or up to twice as many, that tell an input from another
 UNSPENT = 0.97  # of the bytes asked for, under which a file ended because only noise is left
@@ -147,7 +143,7 @@ def encode_bytes(
     settings = settings or EncodeSettings()
     progress = progress or SilentProgress()
     job = Job(volume, settings, progress, began, window, journal, noise=noise)
-    with _one_torch_thread():
+    with torch_build.one_thread() if job.needs_torch else nullcontext():
         data = job.run()
     progress.finish()
     q = job.meta.quality
@@ -183,14 +179,3 @@ def _remark(job: Job, size: int) -> str | None:
     if name == "within_noise" and max(job.excesses) > value:
         return f"within {max(job.excesses):.2f} sigmas of the noise, not {value:g}: no more is significant"
     return None
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """What torch does on the host is small, and blocks of the volume are what threads share."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -324,6 +324,6 @@ def step_at_noise(noise: NoiseField, model: Model) -> float:
     """The amplitude step below which the rounding of a fit's Gaussians describes noise."""
     if not len(model):
         return ROUNDING_STEP * math.sqrt(noise.typical)
-    seen = noise.seen(model.mu.numpy(), covariances(model))
+    seen = noise.seen(model.mu, covariances(model))
     # The error of rounding in variances is step^2 times the mean of 1 / variance.
     return ROUNDING_STEP / math.sqrt(float(np.mean(1.0 / seen)))

@@ -27,7 +27,7 @@ def to_be_stored(fit: ImageFit) -> npt.NDArray[np.bool_] | None:
         return None
     lo = np.array([s.start for s in box]) - 0.5
     hi = np.array([s.stop for s in box]) - 0.5
-    mu = fit.model.mu.numpy()
+    mu = fit.model.mu
     centred = ((mu >= lo) & (mu < hi)).all(axis=1)
     if fit.noise is None or centred.all():
         return np.asarray(centred)

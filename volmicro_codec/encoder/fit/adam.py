@@ -1,19 +1,20 @@
-"""Adam (Kingma and Ba, ICLR 2015) in whitened frames: on the kernels of the conjugate gradients."""
+"""Adam (Kingma and Ba, ICLR 2015) in whitened frames: on the kernels of the conjugate gradients.
+
+A step is the same arithmetic on arrays of numpy and on tensors of torch (`device_adam`): ``xp`` is which.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 
-from .conjugate_gradient import Refiner
+from .conjugate_gradient import Extra, Mask, Refiner
 from .gaussians import STEP, Model
 from .steps import gradient_of, moved
-
-Tensor = torch.Tensor
 
 BETAS = (0.9, 0.99)
 FINAL_RATE = 0.01
@@ -30,9 +31,9 @@ def refine(
     iterations: int,
     *,
     rate: float,
-    free: Tensor | None = None,
+    free: Mask | None = None,
     tolerance: float = 0.0,
-    extra: Callable[[Model], tuple[Tensor, Tensor]] | None = None,
+    extra: Extra | None = None,
     report: Callable[[int, float], None] | None = None,
 ) -> tuple[Model, float]:
     """Improve a model by Adam; what it returns is the best model that it met.
@@ -63,24 +64,23 @@ def refine(
     loss = refiner.evaluate(packed, refiner.residual)
     if len(model) == 0 or iterations <= 0:
         return model, loss
-    value, penalty = _penalty(extra, model)
+    value, penalty = extra(model) if extra else (0.0, None)
     best, best_loss, best_total = model, loss, loss + value
     seen = [best_total]
-    first = torch.zeros((len(model), STEP), dtype=torch.float64)
-    second = torch.zeros_like(first)
-    movable = None if free is None else np.ascontiguousarray(free.numpy())
+    first, second = np.zeros((2, len(model), STEP))
+    movable = None if free is None else np.ascontiguousarray(free)
     shapes = movable is None or bool(movable[:, 4:].any())
     for it in range(iterations):
         moments = refiner.raster.vjp_moments(packed, refiner.pull())
-        g = torch.from_numpy(gradient_of(model, moments, refiner.raster.cutoff))
+        g = gradient_of(model, moments, refiner.raster.cutoff)
         if penalty is not None:
             g = g + penalty
-        pace = pace_at(torch.tensor(it), iterations, rate)
-        step, first, second = step_of(model, g, free, first, second, pace, refiner.floor)
-        model = moved(model, step.numpy(), 1.0, refiner.max_sigma, shapes=shapes, free=movable)
+        pace = pace_at(np, np.float64(it), iterations, rate)
+        step, first, second = step_of(np, model.w, g, movable, first, second, pace, refiner.floor)
+        model = moved(model, step, 1.0, refiner.max_sigma, shapes=shapes, free=movable)
         packed = refiner.pack(model)
         loss = refiner.evaluate(packed, refiner.residual)
-        value, penalty = _penalty(extra, model)
+        value, penalty = extra(model) if extra else (0.0, None)
         if loss + value < best_total:
             best, best_loss, best_total = model, loss, loss + value
         seen.append(best_total)
@@ -105,45 +105,41 @@ class Pace:
         What the running means lack yet, of 1.
     """
 
-    rate: Tensor
-    mean: Tensor
-    square: Tensor
+    rate: Any
+    mean: Any
+    square: Any
 
 
-def pace_at(it: Tensor, iterations: int, rate: float) -> Pace:
-    """The pace of the step after ``it`` [] of ``iterations``; read back from no device."""
-    it = it.to(torch.float64)
-    fall = FINAL_RATE + (1.0 - FINAL_RATE) * 0.5 * (1.0 + torch.cos(it * (math.pi / iterations)))
-    mean, square = (1.0 - torch.pow(beta, it + 1.0) for beta in BETAS)
+def pace_at(xp: Any, it: Any, iterations: int, rate: float) -> Pace:
+    """The pace of the step after ``it`` (float64 []) of ``iterations``; read back from no device."""
+    fall = FINAL_RATE + (1.0 - FINAL_RATE) * 0.5 * (1.0 + xp.cos(it * (math.pi / iterations)))
+    mean, square = (1.0 - beta ** (it + 1.0) for beta in BETAS)
     return Pace(rate * fall, mean, square)
 
 
 def step_of(
-    model: Model,
-    gradient: Tensor,
-    free: Tensor | None,
-    first: Tensor,
-    second: Tensor,
-    pace: Pace,
-    floor: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """A step [N, STEP] and the running means of the gradient and its square, with this gradient in them."""
-    amplitude = torch.sqrt(model.w**2 + floor**2)[:, None]
-    g = torch.cat([gradient[:, :1] * amplitude, gradient[:, 1:]], dim=1)
+    xp: Any, weights: Any, gradient: Any, free: Any, first: Any, second: Any, pace: Pace, floor: float
+) -> tuple[Any, Any, Any]:
+    """A step [N, STEP] and the running means of the gradient and its square, with this gradient in them.
+
+    Parameters
+    ----------
+    xp : module
+        numpy or torch.
+    weights : float64 [N]
+        Of the model.
+    gradient, first, second : float64 [N, STEP]
+    free : bool [N, STEP] or None
+    pace : Pace
+    floor : float
+        As `Refiner.floor`.
+    """
+    amplitude = xp.sqrt(weights**2 + floor**2)[:, None]
+    g = xp.concatenate([gradient[:, :1] * amplitude, gradient[:, 1:]], axis=1)
     if free is not None:
         g = g * free
     first = BETAS[0] * first + (1.0 - BETAS[0]) * g
     second = BETAS[1] * second + (1.0 - BETAS[1]) * g * g
-    step = -pace.rate * (first / pace.mean) / (torch.sqrt(second / pace.square) + _EPSILON)
+    step = -pace.rate * (first / pace.mean) / (xp.sqrt(second / pace.square) + _EPSILON)
     parts = [step[:, :1] * amplitude, step[:, 1:4] * CENTRE_RATE, step[:, 4:]]
-    return torch.cat(parts, dim=1), first, second
-
-
-def _penalty(
-    extra: Callable[[Model], tuple[Tensor, Tensor]] | None, model: Model
-) -> tuple[float, Tensor | None]:
-    """Value and gradient of a regulariser, 0 and None where there is none."""
-    if extra is None:
-        return 0.0, None
-    value, gradient = extra(model)
-    return float(value), gradient
+    return xp.concatenate(parts, axis=1), first, second

@@ -17,8 +17,8 @@ from ..image import Image
 from ..parts import Part
 from ..significance import BIT, NoiseField
 from . import voxels
+from .choice import refiner_of
 from .conjugate_gradient import Block, Refiner
-from .device import refiner_of
 from .gaussians import Model
 from .method import Weighting
 
@@ -126,19 +126,19 @@ class Blocks:
         if self.alone:
             everything = np.ones(len(model), bool)
             return everything, ~everything
-        own = part.owns(model.mu.numpy(), self.image.shape)
+        own = part.owns(model.mu, self.image.shape)
         return own, self.reaches(model, part) & ~own
 
     def reaches(self, model: Model, part: Part) -> Mask:
         """Which Gaussians reach into a block's domain."""
-        mu, half = model.mu.numpy(), model.half_extents(self.raster.cutoff)
+        mu, half = model.mu, model.half_extents(self.raster.cutoff)
         lo = np.array([s.start for s in part.domain])
         hi = np.array([s.stop - 1 for s in part.domain])
         return np.asarray(((mu + half >= lo) & (mu - half <= hi)).all(axis=1))
 
     def reach_beyond(self, model: Model, part: Part, within: Part) -> Mask:
         """Which Gaussians reach into a block's core outside of what a part of it has."""
-        mu, half = model.mu.numpy(), model.half_extents(self.raster.cutoff)
+        mu, half = model.mu, model.half_extents(self.raster.cutoff)
         low, high = mu - half, mu + half
         a, b = (np.array([getattr(s, k) for s in part.core]) for k in ("start", "stop"))
         c, d = (np.array([getattr(s, k) for s in within.core]) for k in ("start", "stop"))
@@ -148,7 +148,7 @@ class Blocks:
 
     def around(self, model: Model, part: Part) -> Part:
         """What of a block some Gaussians reach, with as much around it as there is around a block."""
-        mu, half = model.mu.numpy(), model.half_extents(self.raster.cutoff)
+        mu, half = model.mu, model.half_extents(self.raster.cutoff)
         return part.around(np.floor((mu - half).min(axis=0)), np.ceil((mu + half).max(axis=0)))
 
     def residual(self, model: Model, part: Part, raster: Any) -> tuple[Mask, Refiner]:
@@ -203,7 +203,7 @@ def digest(model: Model) -> bytes:
     """What tells a model from any other."""
     key = hashlib.blake2b(digest_size=16)
     for a in (model.mu, model.B, model.w):
-        key.update(a.numpy().tobytes())
+        key.update(a.tobytes())
     return key.digest()
 
 

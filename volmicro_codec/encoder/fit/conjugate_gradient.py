@@ -11,18 +11,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ...raster.rasteriser import CpuRasteriser, Packed
 from . import candidates as matched
 from . import voxels
 from .gaussians import Model
-from .matrices import Axes
+from .method import Regularisers
 from .steps import direction_table, dot, gradient_of, hold_bounds, moved, precondition
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
-Tensor = torch.Tensor
+Mask = npt.NDArray[np.bool_]
+Extra = Callable[[Any], tuple[Any, Any]]
+"""A regulariser on parameters: a model's value [] and gradient [N, STEP] in whitened frames. Numbers of a
+`Model` on the host, tensors of a `TensorModel` on a device."""
 
 MAX_SIGMA = 24.0  # wider ones cost as much time as thousands of others and bring little
 
@@ -65,16 +67,10 @@ class Refiner:
 
     Attributes
     ----------
-    axes : callable or None
-        What decomposes matrices where it refines (see `gaussians`); None for torch on the host.
-    gpu : int or None
-        Number of the CUDA device on which neighbours may be searched (`neighbours.closest`).
     lasting : bool
         Whether what is held may change, so that one serves all refits of its block.
     """
 
-    axes: Axes | None = None
-    gpu: int | None = None
     lasting = False
 
     def __init__(self, block: Block, raster: CpuRasteriser, *, noise_floor: float) -> None:
@@ -95,8 +91,8 @@ class Refiner:
 
     def pack(self, model: Model) -> Packed:
         """Model to kernels' tables, relative to the block."""
-        means = model.mu.numpy() - self.block.origin
-        return self.raster.pack(means, model.covariance6(), model.w.numpy(), self.block.shape)
+        means = model.mu - self.block.origin
+        return self.raster.pack(means, model.covariance6(), model.w, self.block.shape)
 
     def metric(self, field: F32) -> F32:
         """The loss's metric times a field: weights, and the differences' own Laplacian."""
@@ -150,6 +146,12 @@ class Refiner:
         part = self.residual[where]
         return voxels.dot(part, part, self.threads)
 
+    def penalty(self, weights: Regularisers, model: Model, voxels_each: float) -> Extra:
+        """What `refine` takes as ``extra``: `penalties.bind` of models that continue from one."""
+        from . import penalties
+
+        return penalties.on_host(penalties.bind(weights, model, voxels_each))
+
     def dot(self, a: F32, b: F32) -> float:
         """Sum of products of two fields."""
         return voxels.dot(a, b, self.threads)
@@ -159,9 +161,9 @@ class Refiner:
         model: Model,
         iterations: int,
         *,
-        free: Tensor | None = None,
+        free: Mask | None = None,
         tolerance: float = 0.0,
-        extra: Callable[[Model], tuple[Tensor, Tensor]] | None = None,
+        extra: Extra | None = None,
         report: Callable[[int, float], None] | None = None,
     ) -> tuple[Model, float]:
         """Improve a model.
@@ -176,7 +178,7 @@ class Refiner:
         tolerance : float
             Stop when an iteration takes off less than this share of the loss, twice running.
         extra : callable, optional
-            Regulariser on parameters: model -> (value [], gradient [N, STEP] in whitened frames).
+            What `penalty` gives.
         report : callable, optional
             Called with (iteration, loss).
 
@@ -189,17 +191,17 @@ class Refiner:
         loss = self.evaluate(packed, self.residual)
         if len(model) == 0 or iterations <= 0:
             return model, loss
-        penalty = float(extra(model)[0]) if extra else 0.0
+        penalty = extra(model)[0] if extra else 0.0
         direction: F64 | None = None
         last_z: F64 | None = None
         last_g: F64 | None = None
         stalled = 0
-        movable = None if free is None else np.ascontiguousarray(free.numpy())
+        movable = None if free is None else np.ascontiguousarray(free)
         shapes = movable is None or bool(movable[:, 4:].any())
         for it in range(iterations):
             g = gradient_of(model, self.raster.vjp_moments(packed, self.pull()), self.raster.cutoff)
             if extra:
-                g += extra(model)[1].numpy()
+                g += extra(model)[1]
             if movable is not None:
                 g *= movable
             z = precondition(model, g, self.floor, self.max_sigma if shapes else None)
@@ -226,7 +228,7 @@ class Refiner:
                 trial = moved(model, direction, alpha, self.max_sigma, shapes=shapes, free=movable)
                 trial_packed = self.pack(trial)
                 trial_loss = self.evaluate(trial_packed, self._trial)
-                trial_penalty = float(extra(trial)[0]) if extra else 0.0
+                trial_penalty = extra(trial)[0] if extra else 0.0
                 if trial_loss + trial_penalty <= loss + penalty:
                     accepted = True
                     break

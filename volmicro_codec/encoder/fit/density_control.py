@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ...raster import kernels
 from .conjugate_gradient import Refiner
 from .gaussians import PAIRS, PI32, Model
 from .image_fit import ImageFit
-from .matrices import inverse
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -41,15 +39,15 @@ def position_gradients(refiner: Refiner, model: Model) -> F64:
     if not len(model):
         return np.zeros(0)
     # phi^2 is a Gaussian of half the covariance, so one pass of moments of r^2 under it has all it takes.
-    half = Model(model.mu, model.B * np.sqrt(0.5), torch.ones_like(model.w))
-    moments = torch.as_tensor(refiner.raster.vjp_moments(refiner.pack(half), np.square(refiner.residual)))
-    second = torch.empty((len(model), 3, 3), dtype=torch.float64)
+    half = Model(model.mu, model.B * np.sqrt(0.5), np.ones_like(model.w))
+    moments = np.asarray(refiner.raster.vjp_moments(refiner.pack(half), np.square(refiner.residual)))
+    second = np.empty((len(model), 3, 3))
     for k, (i, j) in enumerate(PAIRS):
         second[:, i, j] = second[:, j, i] = moments[:, kernels.M_ZZ + k]
-    inv = inverse(model.B)
-    a = inv.transpose(1, 2) @ inv
-    pull = torch.einsum("nij,njk,nki->n", a, second, a).clamp(min=0.0)
-    return np.asarray((model.w.abs() * torch.sqrt(pull / (PI32 * model.det()))).numpy())
+    inverse = np.linalg.inv(model.B)
+    a = inverse.swapaxes(1, 2) @ inverse
+    pull = np.maximum(np.trace(a @ second @ a, axis1=1, axis2=2), 0.0)
+    return np.asarray(np.abs(model.w) * np.sqrt(pull / (PI32 * model.det())))
 
 
 def split_and_clone(model: Model, which: I64) -> Model:
@@ -61,16 +59,17 @@ def split_and_clone(model: Model, which: I64) -> Model:
         return model
     rest = np.setdiff1d(np.arange(len(model)), which)
     parent = model.take(which)
-    u, axes, vh = torch.linalg.svd(parent.B)
-    large = (axes[:, 0] >= torch.median(torch.linalg.svdvals(model.B)[:, 0])).to(torch.float64)
+    u, axes, vh = np.linalg.svd(parent.B)
+    median = np.quantile(np.linalg.svd(model.B, compute_uv=False)[:, 0], 0.5, method="lower")
+    large = (axes[:, 0] >= median).astype(np.float64)
     offset = CLONE_OFFSET + large * (SPLIT_OFFSET - CLONE_OFFSET)
-    shorter = torch.sqrt(1.0 - large * SPLIT_OFFSET**2)
+    shorter = np.sqrt(1.0 - large * SPLIT_OFFSET**2)
     shift = u[:, :, 0] * (axes[:, 0] * offset)[:, None]
-    new_axes = axes.clone()
+    new_axes = axes.copy()
     new_axes[:, 0] *= shorter
-    b = u @ torch.diag_embed(new_axes) @ vh
+    b = u * new_axes[:, None, :] @ vh
     w = parent.w / (2.0 * shorter)
-    first, second = Model(parent.mu + shift, b, w), Model(parent.mu - shift, b.clone(), w.clone())
+    first, second = Model(parent.mu + shift, b, w), Model(parent.mu - shift, b.copy(), w.copy())
     return model.take(rest).join(first).join(second)
 
 
@@ -93,11 +92,11 @@ def step(fit: ImageFit, grad_threshold: float, share: float = SHARE) -> bool:
     pulls = np.zeros(len(model))
     for _, own, refiner in fit.residuals:
         pulls[own] = position_gradients(refiner, model.take(own))
-    energy = model.energy().numpy()
+    energy = model.energy()
     # The faintest go: first to where the residual asks for a Gaussian, then to make room for halves.
     faint = np.argsort(energy, kind="stable")
     wanted = fit.proposals.best(fit.residuals, most)
-    better = wanted.energy().numpy() > RELOCATE_ADVANTAGE * energy[faint[: len(wanted)]]
+    better = wanted.energy() > RELOCATE_ADVANTAGE * energy[faint[: len(wanted)]]
     moving = faint[: len(wanted)][better]
     strong = np.argsort(-pulls, kind="stable")
     strong = strong[pulls[strong] > grad_threshold]

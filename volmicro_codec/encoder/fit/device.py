@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ...cuda.fields import Fields
-from ...device import parse_device
-from ...errors import DependencyError
-from ...raster.choice import get_rasteriser
-from ...raster.pyramid import PyramidRasteriser
-from .. import torch_build
-from . import adam, voxels
 from . import candidates as matched
-from .conjugate_gradient import Block, Refiner
-from .device_block import DeviceBlock, axes_on, on_stream, torch_device
+from . import penalties, voxels
+from .conjugate_gradient import Block, Extra, Mask, Refiner
+from .device_block import DeviceBlock, axes_on, on_stream
 from .device_loop import Looks, State, Stepper, run
 from .device_steps import DeviceSteps
 from .gaussians import Model
+from .method import Regularisers
+from .tensors import TensorModel
 
 if TYPE_CHECKING:
     from ...cuda.device import Device
@@ -30,13 +27,6 @@ if TYPE_CHECKING:
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
-Tensor = torch.Tensor
-
-DEVICE_BLOCK = 64 << 20
-"""Voxels of a block at most: at 52 million a step takes the device twice as long as the host takes to ask for
-it (`benchmarks/results/gpu_probe.json`), and more would take more of the host's memory."""
-BYTES_A_VOXEL = 96
-"""Of the device's memory: eight arrays of a block while candidates are searched, and as much for all else."""
 
 
 class DeviceRefiner(Refiner):
@@ -65,7 +55,6 @@ class DeviceRefiner(Refiner):
         self._newer = False  # whether the device's residual is newer than the host's
         super().__init__(block, host, noise_floor=noise_floor)
         self._cuda = raster
-        self.gpu = raster.device.number
 
     @property
     def residual(self) -> F32:
@@ -88,7 +77,7 @@ class DeviceRefiner(Refiner):
     def see(self, model: Model) -> float:
         """As in `Refiner`, on the device."""
         with self.entered() as block:
-            return float(block.evaluate(model.to(block.where)))
+            return float(block.evaluate(TensorModel.of(model, block.where)))
 
     def hold(self, model: Model) -> None:
         """As in `Refiner`: from the next refit or look on."""
@@ -115,14 +104,12 @@ class DeviceRefiner(Refiner):
         with self._cuda.device.active():
             return self._resident.squared_error(where)
 
-    def axes(self, b: Tensor) -> tuple[Tensor, Tensor]:
-        """By the kernel for matrices of the device; torch's for matrices of the host."""
-        if b.device != torch_device(self._cuda):
-            _, values, rows = torch.linalg.svd(b)
-            return values, rows
-        return axes_on(self._cuda, b)
+    def penalty(self, weights: Regularisers, model: Model, voxels_each: float) -> Extra:
+        """As in `Refiner`, of models of the device."""
+        axes, gpu = partial(axes_on, self._cuda), self._cuda.device.number
+        return penalties.bind(weights, model, voxels_each, axes=axes, gpu=gpu)
 
-    def steps(self, free: Tensor | None) -> DeviceSteps:
+    def steps(self, free: Mask | None) -> DeviceSteps:
         """Steps of a refit in which ``free`` may move; on the device and its stream."""
         if self._steps is None:
             self._steps = DeviceSteps(self._cuda, self.floor, self.max_sigma)
@@ -147,83 +134,24 @@ class DeviceRefiner(Refiner):
         model: Model,
         iterations: int,
         *,
-        free: Tensor | None = None,
+        free: Mask | None = None,
         tolerance: float = 0.0,
-        extra: Callable[[Model], tuple[Tensor, Tensor]] | None = None,
+        extra: Extra | None = None,
         report: Callable[[int, float], None] | None = None,
     ) -> tuple[Model, float]:
         """As `Refiner.refine`, by the same steps; the model comes from the host and goes back there.
 
-        ``report`` is called some iterations late. ``extra`` is given models of the device.
+        ``report`` is called some iterations late.
         """
         if len(model) == 0 or iterations <= 0:
             return model, self.see(model)
         with self.entered() as block:
-            on_device = model.to(block.where)
+            on_device = TensorModel.of(model, block.where)
             stepper = Stepper(block, self.steps(free), iterations, tolerance, extra)
             begun = State.begin(on_device, block.enter(on_device), extra(on_device) if extra else None)
             looks = Looks(self._cuda.device)
             state, seen = run(stepper.advance, begun, iterations, looks, enlarge=block.enlarge, report=report)
-            return state.model.to(torch.device("cpu")), seen.loss
-
-
-def rasteriser_on(device: str, cutoff: float, threads: int | None = None) -> Any:
-    """What fits on a device: `CpuRasteriser`, or `CudaRasteriser` with the same methods.
-
-    Parameters
-    ----------
-    device : str
-        "cpu", "cuda", "cuda:N", or "auto": what ``VGM_DEVICE`` says, else CUDA where CuPy, a device and a
-        torch that can use it are there, else the CPU.
-    cutoff, threads
-        As for both.
-
-    Raises
-    ------
-    DependencyError
-        CUDA was asked for, and something is missing; with what.
-    """
-    name = parse_device(device)
-    lacking = None if name.kind == "cpu" else torch_build.missing()
-    raster = get_rasteriser("cpu" if name.kind == "auto" and lacking else str(name), cutoff, threads)
-    if hasattr(raster, "device") and lacking:
-        raise DependencyError(
-            f"{name}: fitting there needs a torch that can use it (decoding needs none): {lacking}"
-        )
-    return raster
-
-
-def rasteriser_like(raster: Any, cutoff: float) -> Any:
-    """One where another computes, with as many threads, of another cut-off."""
-    if not hasattr(raster, "device"):
-        return PyramidRasteriser(cutoff, raster.threads)
-    from ...cuda.rasteriser import CudaRasteriser
-
-    return CudaRasteriser(cutoff, raster.device, raster.threads)
-
-
-def block_voxels(raster: Any) -> int | None:
-    """Voxels of a block that a rasteriser's device takes at once; None for the host's, which takes its own.
-
-    By the memory that the device has, not what is free now: blocks decide what a file becomes.
-    """
-    if not hasattr(raster, "device"):
-        return None
-    return max(1, min(DEVICE_BLOCK, int(raster.device.total_bytes()) // BYTES_A_VOXEL))
-
-
-def refiner_of(raster: Any) -> Callable[..., Refiner]:
-    """The refiner that suits a rasteriser: `DeviceRefiner` where it has a device, else `Refiner`."""
-    return DeviceRefiner if hasattr(raster, "device") else Refiner
-
-
-def adam_of(raster: Any) -> Callable[..., tuple[Model, float]]:
-    """The `adam.refine` that suits a rasteriser."""
-    if not hasattr(raster, "device"):
-        return adam.refine
-    from . import device_adam
-
-    return device_adam.refine
+            return state.model.host(), seen.loss
 
 
 def find(

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from .adam import PATIENCE, pace_at, step_of
+from .conjugate_gradient import Extra, Mask
 from .device_loop import Looks, Steps, Voxels, numbers_of, run
 from .gaussians import STEP, Model
+from .tensors import TensorModel
 
 if TYPE_CHECKING:
     from .device import DeviceRefiner
@@ -25,13 +27,13 @@ class AdamState:
 
     Attributes
     ----------
-    model : Model
+    model : TensorModel
         The last one, to which the block's residual belongs.
     pull : float64 [N, STEP] or None
         Gradient of its penalty.
     first, second : float64 [N, STEP]
         Running means of the gradient and of its square.
-    best : Model
+    best : TensorModel
     best_loss : float64 []
         Of the best model, without the penalty.
     seen : float64 [PATIENCE + 1]
@@ -40,11 +42,11 @@ class AdamState:
         As in `device_loop.State`.
     """
 
-    model: Model
+    model: TensorModel
     pull: Tensor | None
     first: Tensor
     second: Tensor
-    best: Model
+    best: TensorModel
     best_loss: Tensor
     seen: Tensor
     count: Tensor
@@ -54,7 +56,7 @@ class AdamState:
     items: Tensor
 
     @classmethod
-    def begin(cls, model: Model, loss: Tensor, penalty: tuple[Tensor, Tensor] | None) -> AdamState:
+    def begin(cls, model: TensorModel, loss: Tensor, penalty: tuple[Tensor, Tensor] | None) -> AdamState:
         """Of a model whose loss is known, before the first step."""
         step = model.w.new_zeros((len(model), STEP))
         flag = torch.zeros((), dtype=torch.bool, device=model.w.device)
@@ -79,15 +81,15 @@ class AdamStepper:
     free: Tensor | None
     iterations: int
     tolerance: float
-    extra: Callable[[Model], tuple[Tensor, Tensor]] | None
+    extra: Extra | None
     rate: float
 
     def advance(self, s: AdamState) -> AdamState:
         """One step, as in `adam.refine`."""
         moments, items = self.voxels.moments()
         g = self.steps.gradient(s.model, moments, s.pull)
-        pace = pace_at(s.count, self.iterations, self.rate)
-        step, first, second = step_of(s.model, g, self.free, s.first, s.second, pace, self.floor)
+        pace = pace_at(torch, s.count.to(torch.float64), self.iterations, self.rate)
+        step, first, second = step_of(torch, s.model.w, g, self.free, s.first, s.second, pace, self.floor)
         trial = self.steps.moved(s.model, step)
         loss, entries = self.voxels.attempt(trial)
         value, pull = self.extra(trial) if self.extra else (0.0, None)
@@ -120,9 +122,9 @@ class AdamStepper:
         )
 
 
-def _chosen(flag: Tensor, one: Model, other: Model) -> Model:
+def _chosen(flag: Tensor, one: TensorModel, other: TensorModel) -> TensorModel:
     pairs = ((one.mu, other.mu), (one.B, other.B), (one.w, other.w))
-    return Model(*(torch.where(flag, a, b) for a, b in pairs))
+    return TensorModel(*(torch.where(flag, a, b) for a, b in pairs))
 
 
 def refine(
@@ -131,9 +133,9 @@ def refine(
     iterations: int,
     *,
     rate: float,
-    free: Tensor | None = None,
+    free: Mask | None = None,
     tolerance: float = 0.0,
-    extra: Callable[[Model], tuple[Tensor, Tensor]] | None = None,
+    extra: Extra | None = None,
     report: Callable[[int, float], None] | None = None,
 ) -> tuple[Model, float]:
     """As `adam.refine`; the model comes from the host and goes back there.
@@ -143,12 +145,12 @@ def refine(
     if len(model) == 0 or iterations <= 0:
         return refiner.refine(model, 0)
     with refiner.entered() as block:
-        on_device = model.to(block.where)
+        on_device = TensorModel.of(model, block.where)
         stepper = AdamStepper(
             block,
             refiner.steps(free),
             refiner.floor,
-            None if free is None else free.to(block.where),
+            None if free is None else torch.from_numpy(free).to(block.where),
             iterations,
             tolerance,
             extra,
@@ -158,4 +160,4 @@ def refine(
         looks = Looks(block.raster.device)
         state, _ = run(stepper.advance, begun, iterations, looks, enlarge=block.enlarge, report=report)
         loss = float(block.evaluate(state.best))
-        return state.best.to(torch.device("cpu")), loss
+        return state.best.host(), loss

@@ -13,6 +13,7 @@ from ...cuda.fields import Fields
 from ...cuda.packing import Room
 from ...cuda.steps import covariances, principal_axes
 from .gaussians import Model
+from .tensors import TensorModel
 
 if TYPE_CHECKING:
     from ...cuda.packing import Packed
@@ -106,7 +107,7 @@ class DeviceBlock:
         if len(model):
             if self._less is None:
                 self._less = self.raster.device.xp.empty(self.shape, np.float32)
-            self.raster.render(self._pack(model.to(self.where), None), self._less)
+            self.raster.render(self._pack(TensorModel.of(model, self.where), None), self._less)
             self._target = self.raster.device.xp.subtract(self._whole_target, self._less, out=self._less)
 
     def missing(self, weighted: bool) -> Any:
@@ -116,7 +117,7 @@ class DeviceBlock:
             self._fields.mask_saturated(field, self.residual, self._saturated)
         return self.raster.device.xp.negative(field)
 
-    def evaluate(self, model: Model) -> Tensor:
+    def evaluate(self, model: TensorModel) -> Tensor:
         """The loss [] of a model of this device, and its residual, with no loop to follow. Waits."""
         return self._evaluate(self._pack(model, None), self.residual)
 
@@ -129,13 +130,13 @@ class DeviceBlock:
         """Forget the lists; target, weights and residual stay."""
         self._packed = self._tried = None
 
-    def enter(self, model: Model) -> Tensor:
+    def enter(self, model: TensorModel) -> Tensor:
         """Begin with a model of this device: its loss [], its residual. Waits to learn its room."""
         exact = self._pack(model, None)
         self.enlarge(model, exact.capacity, self.raster.items(exact)[1])
         return self._evaluate(self._now, self.residual)
 
-    def enlarge(self, model: Model, entries: int, items: int) -> None:
+    def enlarge(self, model: TensorModel, entries: int, items: int) -> None:
         """Make room for at least as many as given, and `SLACK`; ``model`` is the one that was kept last."""
         self.room = Room(
             max(self.room.entries, int(entries * SLACK) + _SPARE),
@@ -159,7 +160,7 @@ class DeviceBlock:
             self._fields.mask_saturated(self._jvp, self.residual, self._saturated)
         return self._energy(self._jvp, None)
 
-    def attempt(self, model: Model) -> tuple[Tensor, Tensor]:
+    def attempt(self, model: TensorModel) -> tuple[Tensor, Tensor]:
         """The loss [] of another model, and the tile entries it took, int64 []."""
         self._tried = self._pack(model, self.room)
         return self._evaluate(self._tried, self._trial), from_dlpack(self._tried.offsets)[-1]
@@ -183,7 +184,7 @@ class DeviceBlock:
         assert self._packed is not None, "enter comes first"
         return self._packed
 
-    def _pack(self, model: Model, room: Room | None) -> Packed:
+    def _pack(self, model: TensorModel, room: Room | None) -> Packed:
         sigma = covariances(self.raster.device, model.B)
         return self.raster.pack(model.mu - self._origin, sigma, model.w, self.shape, room=room)
 

@@ -37,7 +37,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .gaussians import STEP, Model
+from .conjugate_gradient import Extra
+from .gaussians import STEP
+from .tensors import TensorModel
 
 if TYPE_CHECKING:
     from ...cuda.device import Device
@@ -61,7 +63,7 @@ class Voxels(Protocol):
 
     def curvature(self, table: Tensor) -> Tensor: ...
 
-    def attempt(self, model: Model) -> tuple[Tensor, Tensor]: ...
+    def attempt(self, model: TensorModel) -> tuple[Tensor, Tensor]: ...
 
     def keep(self, wanted: Tensor) -> None: ...
 
@@ -69,22 +71,22 @@ class Voxels(Protocol):
 class Steps(Protocol):
     """The steps of the Gaussians; `device_steps.DeviceSteps` has them, and says more."""
 
-    def gradient(self, model: Model, moments: Tensor, added: Tensor | None) -> Tensor: ...
+    def gradient(self, model: TensorModel, moments: Tensor, added: Tensor | None) -> Tensor: ...
 
-    def precondition(self, model: Model, gradient: Tensor) -> Tensor: ...
+    def precondition(self, model: TensorModel, gradient: Tensor) -> Tensor: ...
 
-    def held(self, model: Model, direction: Tensor) -> Tensor: ...
+    def held(self, model: TensorModel, direction: Tensor) -> Tensor: ...
 
-    def table(self, model: Model, direction: Tensor) -> Tensor: ...
+    def table(self, model: TensorModel, direction: Tensor) -> Tensor: ...
 
-    def moved(self, model: Model, step: Tensor, alpha: Tensor | None = None) -> Model: ...
+    def moved(self, model: TensorModel, step: Tensor, alpha: Tensor | None = None) -> TensorModel: ...
 
 
 class Progress(Protocol):
     """What `run` needs of a state."""
 
     @property
-    def model(self) -> Model:
+    def model(self) -> TensorModel:
         """The one to which the block's residual belongs."""
         ...
 
@@ -102,7 +104,7 @@ class State:
 
     Attributes
     ----------
-    model : Model
+    model : TensorModel
         The best one, to which the block's residual belongs.
     loss, total : float64 []
         Half the weighted squared error, without and with the penalty.
@@ -126,7 +128,7 @@ class State:
         Room that the last pass would have taken.
     """
 
-    model: Model
+    model: TensorModel
     loss: Tensor
     total: Tensor
     pull: Tensor | None
@@ -144,7 +146,7 @@ class State:
     items: Tensor
 
     @classmethod
-    def begin(cls, model: Model, loss: Tensor, penalty: tuple[Tensor, Tensor] | None) -> State:
+    def begin(cls, model: TensorModel, loss: Tensor, penalty: tuple[Tensor, Tensor] | None) -> State:
         """Of a model whose loss is known, before the first pass."""
         step = model.w.new_zeros((len(model), STEP))
         flag = torch.zeros((), dtype=torch.bool, device=model.w.device)
@@ -180,7 +182,7 @@ class Stepper:
     steps: Steps
     iterations: int
     tolerance: float
-    extra: Callable[[Model], tuple[Tensor, Tensor]] | None
+    extra: Extra | None
 
     def advance(self, s: State) -> State:
         """One try of one iteration; as `refine`'s loop has it, refusals being later trips' affair."""
@@ -213,7 +215,7 @@ class Stepper:
             return torch.where(accepted, new, old)
 
         return State(
-            model=Model(take(trial.mu, s.model.mu), take(trial.B, s.model.B), take(trial.w, s.model.w)),
+            model=TensorModel(take(trial.mu, s.model.mu), take(trial.B, s.model.B), take(trial.w, s.model.w)),
             loss=take(loss, s.loss),
             total=take(total, s.total),
             pull=None if pull is None or s.pull is None else take(pull, s.pull),
@@ -294,7 +296,7 @@ def run(
     iterations: int,
     looks: Looks,
     *,
-    enlarge: Callable[[Model, int, int], None],
+    enlarge: Callable[[TensorModel, int, int], None],
     report: Callable[[int, float], None] | None = None,
 ) -> tuple[S, Look]:
     """Trips until a refit is done; the last state, and what the host has seen of it.

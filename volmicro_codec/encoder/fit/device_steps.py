@@ -12,7 +12,9 @@ from torch.utils.dlpack import from_dlpack
 
 from ...cuda.steps import Steps
 from ...native_encoder import steps as native
-from .gaussians import MIN_SIGMA, Model
+from .conjugate_gradient import Mask
+from .gaussians import MIN_SIGMA
+from .tensors import TensorModel
 
 if TYPE_CHECKING:
     from ...cuda.rasteriser import CudaRasteriser
@@ -43,36 +45,36 @@ class DeviceSteps:
         self._shapes = True
         self._free: Any = None
 
-    def of(self, free: Tensor | None) -> DeviceSteps:
-        """The same of models of which only ``free`` (bool [N, STEP] of the host) may move; None is all."""
+    def of(self, free: Mask | None) -> DeviceSteps:
+        """The same of models of which only ``free`` (bool [N, STEP]) may move; None is all."""
         out = copy(self)
         out._shapes = free is None or bool(free[:, 4:].any())
-        out._free = None if free is None else self._device.array(free.numpy().astype(np.uint8), np.uint8)
+        out._free = None if free is None else self._device.array(free.astype(np.uint8), np.uint8)
         return out
 
-    def gradient(self, model: Model, moments: Tensor, added: Tensor | None) -> Tensor:
+    def gradient(self, model: TensorModel, moments: Tensor, added: Tensor | None) -> Tensor:
         """Gradient [N, STEP] of half the squared residual from its moments [N, 11], and what is added."""
         found = self._kernels.gradient(model.B, model.w, moments, self._norm, added, self._free)
         return from_dlpack(found)
 
-    def precondition(self, model: Model, gradient: Tensor) -> Tensor:
+    def precondition(self, model: TensorModel, gradient: Tensor) -> Tensor:
         """As in `steps`, [N, STEP]."""
         floor, bounded = self._floor, self._shapes
         found = self._kernels.precondition(model.B, model.w, gradient, floor, bounded, self._free)
         return from_dlpack(found)
 
-    def held(self, model: Model, direction: Tensor) -> Tensor:
+    def held(self, model: TensorModel, direction: Tensor) -> Tensor:
         """The direction as in `steps.hold_bounds`, [N, STEP]; as it is where no shape may change."""
         if not self._shapes:
             return direction
         return from_dlpack(self._kernels.hold(model.B, direction, self._free))
 
-    def table(self, model: Model, direction: Tensor) -> Tensor:
+    def table(self, model: TensorModel, direction: Tensor) -> Tensor:
         """As `steps.direction_table`, float32 [N, STEP]."""
         return from_dlpack(self._kernels.table(model.B, direction))
 
-    def moved(self, model: Model, step: Tensor, alpha: Tensor | None = None) -> Model:
+    def moved(self, model: TensorModel, step: Tensor, alpha: Tensor | None = None) -> TensorModel:
         """As in `steps`; ``alpha`` float64 [], None for 1."""
         far = self._whole if alpha is None else alpha.reshape(1)
         mu, b, w = self._kernels.moved(model.mu, model.B, model.w, step, far, self._shapes, self._free)
-        return Model(from_dlpack(mu), from_dlpack(b), from_dlpack(w))
+        return TensorModel(from_dlpack(mu), from_dlpack(b), from_dlpack(w))

@@ -5,7 +5,7 @@ symmetric, w += dw. In that frame the Gauss-Newton block of one primitive has a 
 (with I0 = pi^1.5 det B, the integral of phi^2): w: I0; e: w^2 I0/2; E_ii: 3/4 w^2 I0; E_ii E_jj: 1/4;
 E_ij: w^2 I0; w E_ii: w I0/2.
 
-On the host steps are taken by `steps`, on a device by `device_steps`.
+On the host steps are taken by `steps`, on a device, of `tensors.TensorModel`, by `device_steps`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ...native_encoder import steps as native
 
-Tensor = torch.Tensor
 F64 = npt.NDArray[np.float64]
 PI32 = math.pi**1.5
 MIN_SIGMA = 0.3
@@ -43,9 +41,9 @@ class Model:
     w : float64 [N]
     """
 
-    mu: Tensor
-    B: Tensor
-    w: Tensor
+    mu: F64
+    B: F64
+    w: F64
 
     def __len__(self) -> int:
         return int(self.w.shape[0])
@@ -53,8 +51,7 @@ class Model:
     @classmethod
     def empty(cls) -> Model:
         """No Gaussians."""
-        d = torch.float64
-        return cls(torch.zeros((0, 3), dtype=d), torch.zeros((0, 3, 3), dtype=d), torch.zeros(0, dtype=d))
+        return cls(np.zeros((0, 3)), np.zeros((0, 3, 3)), np.zeros(0))
 
     @classmethod
     def isotropic(
@@ -66,53 +63,42 @@ class Model:
             s = np.repeat(s[:, None], 3, axis=1)
         b = np.zeros((len(s), 3, 3))
         b[:, range(3), range(3)] = s
-        return cls(
-            torch.as_tensor(np.asarray(centres, np.float64)),
-            torch.as_tensor(b),
-            torch.as_tensor(np.asarray(weights, np.float64)),
-        )
+        return cls(np.asarray(centres, np.float64), b, np.asarray(weights, np.float64))
 
     def join(self, other: Model) -> Model:
         """Both, in order."""
-        return Model(
-            torch.cat([self.mu, other.mu]), torch.cat([self.B, other.B]), torch.cat([self.w, other.w])
-        )
+        pairs = (self.mu, other.mu), (self.B, other.B), (self.w, other.w)
+        return Model(*(np.concatenate(pair) for pair in pairs))
 
-    def take(self, index: Any) -> Model:
+    def take(self, index: npt.NDArray[Any]) -> Model:
         """Those that a mask or index selects."""
-        i = torch.as_tensor(index)
-        return Model(self.mu[i], self.B[i], self.w[i])
+        return Model(self.mu[index], self.B[index], self.w[index])
 
-    def to(self, where: torch.device) -> Model:
-        """The same on another device."""
-        return Model(self.mu.to(where), self.B.to(where), self.w.to(where))
-
-    def clone(self) -> Model:
+    def copy(self) -> Model:
         """A copy."""
-        return Model(self.mu.clone(), self.B.clone(), self.w.clone())
+        return Model(self.mu.copy(), self.B.copy(), self.w.copy())
 
     def arrays(self) -> tuple[F64, F64, F64]:
-        """mu, B and w of the host, each in one piece."""
-        mu, b, w = (np.ascontiguousarray(t.numpy()) for t in (self.mu, self.B, self.w))
+        """mu, B and w, each in one piece."""
+        mu, b, w = (np.ascontiguousarray(a) for a in (self.mu, self.B, self.w))
         return mu, b, w
 
     def covariance6(self) -> F64:
-        """zz, zy, zx, yy, yx, xx of the covariances, [N, 6]; of the host."""
+        """zz, zy, zx, yy, yx, xx of the covariances, [N, 6]."""
         out = np.empty((len(self), len(PAIRS)))
         native.covariances(self.arrays()[1], out)
         return out
 
-    def det(self) -> Tensor:
-        """sqrt(det Sigma), [N]; of the host."""
+    def det(self) -> F64:
+        """sqrt(det Sigma), [N]."""
         out = np.empty(len(self))
         native.volumes(self.arrays()[1], out)
-        return torch.from_numpy(out)
-
-    def energy(self) -> Tensor:
-        """Squared norm w^2 I0 of each Gaussian, [N]; of the host."""
-        out: Tensor = self.w**2 * PI32 * self.det()
         return out
 
+    def energy(self) -> F64:
+        """Squared norm w^2 I0 of each Gaussian, [N]."""
+        return np.asarray(self.w**2 * PI32 * self.det())
+
     def half_extents(self, cutoff: float) -> F64:
-        """Half-widths of the support box, [N, 3]; of the host."""
+        """Half-widths of the support box, [N, 3]."""
         return np.asarray(np.sqrt(cutoff * self.covariance6()[:, [0, 3, 5]]))

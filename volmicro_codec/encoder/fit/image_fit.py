@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ...raster.rasteriser import CpuRasteriser
 from ..image import Image
@@ -17,8 +16,8 @@ from ..journal import Journal
 from ..parts import Part
 from ..significance import NoiseField
 from .blocks import MOST_REACHED, Blocks, core_in_domain, digest
+from .choice import adam_of
 from .conjugate_gradient import Refiner
-from .device import adam_of
 from .gaussians import STEP, Model
 from .method import Method, Step, Weighting
 from .overlap import overlapping
@@ -100,7 +99,7 @@ class ImageFit:
         self,
         iterations: int,
         *,
-        free: torch.Tensor | None = None,
+        free: Mask | None = None,
         tolerance: float = 0.0,
         stage: str = "refit",
         around: Model | None = None,
@@ -118,21 +117,20 @@ class ImageFit:
         kept = self.journal.take("refit") if self.journal is not None else None
         if kept is not None:
             mu, b, w, sums = kept
-            model = Model(torch.as_tensor(mu), torch.as_tensor(b), torch.as_tensor(w))
-            self.state, self.blocks.evaluated = FitState(model, tuple(sums.tolist())), None
+            self.state, self.blocks.evaluated = FitState(Model(mu, b, w), tuple(sums.tolist())), None
             self.on_work(iterations * len(self.blocks.parts))
         else:
             self.state = self._refitted(self.state, iterations, free, tolerance, around)
             if self.journal is not None:
                 m, sums = self.model, np.array(self.state.block_sse)
-                self.journal.keep("refit", [m.mu.numpy(), m.B.numpy(), m.w.numpy(), sums])
+                self.journal.keep("refit", [m.mu, m.B, m.w, sums])
         self.history.append(Step(stage, len(self.model), 0.5 * self.sse, self.psnr))
 
     def _refitted(
         self,
         state: FitState,
         iterations: int,
-        free: torch.Tensor | None,
+        free: Mask | None,
         tolerance: float,
         around: Model | None,
     ) -> FitState:
@@ -165,7 +163,7 @@ class ImageFit:
             elif moving is None or refiner.lasting:
                 fresh.add(part.number)
             refiner.hold(model.take(others))
-            free_here = None if free is None else free[torch.as_tensor(own)]
+            free_here = None if free is None else free[own]
             mine = self._refined(refiner, model.take(own), iterations, free_here, tolerance, each)
             left = (beyond or 0.0) + refiner.squared_error(core_in_domain(within))
             if not len(mine) and not blocks.alone:
@@ -175,12 +173,11 @@ class ImageFit:
         for turn in blocks.turns:
             done = blocks.each(refit, turn)
             whole = blocks.alone and moving is None
-            new = done[0][1] if whole else model.clone()
+            new = done[0][1] if whole else model.copy()
             for k, (own, mine, left) in zip(turn, done, strict=True):
                 sse[k] = left
                 if not whole:
-                    index = torch.as_tensor(np.flatnonzero(own))
-                    new.mu[index], new.B[index], new.w[index] = mine.mu, mine.B, mine.w
+                    new.mu[own], new.B[own], new.w[own] = mine.mu, mine.B, mine.w
             model = new
         blocks.evaluated = model if len(fresh) == len(blocks.parts) else None
         return FitState(model, tuple(sse))
@@ -244,14 +241,14 @@ class ImageFit:
         refiner: Refiner,
         model: Model,
         iterations: int,
-        free: torch.Tensor | None,
+        free: Mask | None,
         tolerance: float,
         each: float,
     ) -> Model:
         """A block's own Gaussians, refitted."""
         penalties, extra = self.method.penalties, None
         if penalties and iterations > 0:
-            extra = penalties.bind(model, each, axes=refiner.axes, gpu=refiner.gpu)
+            extra = refiner.penalty(penalties, model, each)
 
         def report(it: int, loss: float) -> None:
             self.on_work(1)
@@ -284,7 +281,7 @@ class ImageFit:
         if len(new):
             free = None
             if not shapes:
-                free = torch.ones((len(self.model) + len(new), STEP), dtype=torch.bool)
+                free = np.ones((len(self.model) + len(new), STEP), bool)
                 free[len(self.model) :, 4:] = False
             self.model = self.model.join(new)
             if len(new) >= min(few, count):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from .gaussians import Model
 
@@ -174,4 +173,4 @@ def _clusters(points: F64, values: F64, count: int, scale: F64, rng: Rng) -> Mod
     axes = np.clip(1.2 * np.sqrt(np.maximum(axes2, 0.0)), LEAST_SIGMA, WIDEST_SIGMA)
     root = vectors * axes[:, None, :]
     weights = FIRST_WEIGHT * np.bincount(label, values, n) / np.maximum(size, 1)
-    return Model(torch.as_tensor(centres), torch.as_tensor(root), torch.as_tensor(weights))
+    return Model(centres, root, weights)

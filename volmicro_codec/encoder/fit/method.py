@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
-from .penalties import Regularisers
-
 
 @dataclass(frozen=True)
 class Schedule:
@@ -89,6 +87,34 @@ class Weighting:
     foreground: float = 0.0
     edges: float = 0.0
     gradient: float = 0.0
+
+
+@dataclass(frozen=True)
+class Regularisers:
+    """Weights of the penalties; all 0 is none.
+
+    The loss is the mean over voxels of half the squared error plus, for each penalty, its weight times its
+    mean over primitives. (The fit works with that loss times the number of voxels.)
+
+    Attributes
+    ----------
+    sparsity : float
+        Of |w|, rounded off below `FAINT`.
+    overlap : float
+        Of the mean cosine <phi_i, phi_j> / (|phi_i| |phi_j|) with the nearest neighbours, 0..1.
+    smoothness : float
+        Of the mean over nearest neighbours of half the squared differences of intensity and of log size.
+    degenerate : float
+        Of half the squared logarithm by which longest over shortest axis exceeds `DEGENERATE_RATIO`.
+    """
+
+    sparsity: float = 0.0
+    overlap: float = 0.0
+    smoothness: float = 0.0
+    degenerate: float = 0.0
+
+    def __bool__(self) -> bool:
+        return any((self.sparsity, self.overlap, self.smoothness, self.degenerate))
 
 
 @dataclass(frozen=True)

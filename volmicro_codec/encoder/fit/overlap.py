@@ -39,7 +39,7 @@ def overlapping(model: Model, changed: Model, shape: tuple[int, int, int]) -> np
 
 def _boxes(model: Model, grid: I64) -> tuple[I64, I64]:
     """First and last-plus-one cell that each Gaussian fills, [N, 3]; at least one, inside of the grid."""
-    mu, half = model.mu.numpy(), model.half_extents(REACH**2)
+    mu, half = model.mu, model.half_extents(REACH**2)
     lo = np.clip(np.floor((mu - half) / CELL), 0, grid - 1).astype(np.int64)
     hi = np.clip(np.floor((mu + half) / CELL) + 1, lo + 1, grid).astype(np.int64)
     return lo, hi

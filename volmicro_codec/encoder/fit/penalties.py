@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +11,14 @@ import torch
 
 from ...cuda.neighbours import closest
 from .gaussians import PAIRS, STEP, Model
-from .matrices import Axes, volume
+from .method import Regularisers
+from .tensors import TensorModel
 
+F64 = npt.NDArray[np.float64]
 Tensor = torch.Tensor
-Penalty = Callable[[Model], tuple[Tensor, Tensor]]
+Penalty = Callable[[TensorModel], tuple[Tensor, Tensor]]
+Axes = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Matrices [N, 3, 3] = U S V' to (S [N, 3], V' [N, 3, 3])."""
 
 NEIGHBOURS = 6
 FAINT = 1e-3
@@ -24,104 +27,85 @@ DEGENERATE_RATIO = 20.0
 """Longest over shortest axis above which a needle or a pancake is penalised."""
 
 
-@dataclass(frozen=True)
-class Regularisers:
-    """Weights of the penalties; all 0 is none.
+def bind(
+    weights: Regularisers,
+    model: Model,
+    voxels_each: float,
+    neighbours: int = NEIGHBOURS,
+    axes: Axes | None = None,
+    gpu: int | None = None,
+) -> Penalty:
+    """The penalty of models that continue from ``model``, whose nearest neighbours stay neighbours.
 
-    The loss is the mean over voxels of half the squared error plus, for each penalty, its weight times its
-    mean over primitives. (The fit works with that loss times the number of voxels.)
-
-    Attributes
+    Parameters
     ----------
-    sparsity : float
-        Of |w|, rounded off below `FAINT`.
-    overlap : float
-        Of the mean cosine <phi_i, phi_j> / (|phi_i| |phi_j|) with the nearest neighbours, 0..1.
-    smoothness : float
-        Of the mean over nearest neighbours of half the squared differences of intensity and of log size.
-    degenerate : float
-        Of half the squared logarithm by which longest over shortest axis exceeds `DEGENERATE_RATIO`.
+    weights : Regularisers
+    model : Model
+    voxels_each : float
+        Voxels of the image over Gaussians of the image: the weight of one primitive's penalty against
+        one voxel's squared error.
+    neighbours : int
+        How many a primitive has.
+    axes : callable, optional
+        What decomposes matrices where the models will be; without it torch does.
+    gpu : int, optional
+        Number of the CUDA device on which neighbours are searched; without it scipy does.
+
+    Returns
+    -------
+    callable
+        model -> (value [], gradient [N, STEP] in whitened frames), for models of as many Gaussians on
+        any device; after the first call for a device it does not wait for it.
     """
+    pairs = np.zeros((0, 2), np.int64)
+    if weights.overlap or weights.smoothness:
+        pairs = nearest_pairs(model.mu, neighbours, gpu)
+    on: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
-    sparsity: float = 0.0
-    overlap: float = 0.0
-    smoothness: float = 0.0
-    degenerate: float = 0.0
+    def ends(m: TensorModel) -> tuple[Tensor, Tensor]:
+        where = m.w.device
+        if where not in on:
+            i, j = (torch.as_tensor(pairs[:, k].copy()).to(where) for k in (0, 1))
+            on[where] = i, j
+        return on[where]
 
-    def __bool__(self) -> bool:
-        return any((self.sparsity, self.overlap, self.smoothness, self.degenerate))
+    each = voxels_each / max(1.0, len(pairs) / max(1, len(model)))
+    terms: list[tuple[float, Penalty]] = []
+    if weights.sparsity:
+        terms.append((voxels_each * weights.sparsity, sparsity))
+    if weights.overlap:
+        terms.append((each * weights.overlap, lambda m: overlap(m, *ends(m))))
+    if weights.smoothness:
+        terms.append((each * weights.smoothness, lambda m: smoothness(m, *ends(m))))
+    if weights.degenerate:
+        terms.append((voxels_each * weights.degenerate, lambda m: degenerate(m, axes)))
 
-    def bind(
-        self,
-        model: Model,
-        voxels_each: float,
-        neighbours: int = NEIGHBOURS,
-        axes: Axes | None = None,
-        gpu: int | None = None,
-    ) -> Penalty:
-        """The penalty of models that continue from ``model``, whose nearest neighbours stay neighbours.
+    def penalty(m: TensorModel) -> tuple[Tensor, Tensor]:
+        value, gradient = m.w.new_zeros(()), _zeros(m, len(m))
+        for weight, term in terms:
+            v, g = term(m)
+            value = value + weight * v
+            gradient += weight * g
+        return value, gradient
 
-        Parameters
-        ----------
-        model : Model
-        voxels_each : float
-            Voxels of the image over Gaussians of the image: the weight of one primitive's penalty against
-            one voxel's squared error.
-        neighbours : int
-            How many a primitive has.
-        axes : callable, optional
-            What decomposes matrices where the models will be; without it torch does.
-        gpu : int, optional
-            Number of the CUDA device on which neighbours are searched; without it scipy does.
-
-        Returns
-        -------
-        callable
-            model -> (value [], gradient [N, STEP] in whitened frames), for models of as many Gaussians on
-            any device; after the first call for a device it does not wait for it.
-        """
-        pairs = np.zeros((0, 2), np.int64)
-        if self.overlap or self.smoothness:
-            pairs = nearest_pairs(model.mu.numpy(), neighbours, gpu)
-        on: dict[torch.device, tuple[Tensor, Tensor]] = {}
-
-        def ends(m: Model) -> tuple[Tensor, Tensor]:
-            where = m.w.device
-            if where not in on:
-                i, j = (torch.as_tensor(pairs[:, k].copy()).to(where) for k in (0, 1))
-                on[where] = i, j
-            return on[where]
-
-        each = voxels_each / max(1.0, len(pairs) / max(1, len(model)))
-        terms: list[tuple[float, Penalty]] = []
-        if self.sparsity:
-            terms.append((voxels_each * self.sparsity, sparsity))
-        if self.overlap:
-            terms.append((each * self.overlap, lambda m: overlap(m, *ends(m))))
-        if self.smoothness:
-            terms.append((each * self.smoothness, lambda m: smoothness(m, *ends(m))))
-        if self.degenerate:
-            terms.append((voxels_each * self.degenerate, lambda m: degenerate(m, axes)))
-        last: tuple[Model, Tensor, Tensor] | None = None
-
-        def penalty(m: Model) -> tuple[Tensor, Tensor]:
-            nonlocal last
-            if last is not None and last[0] is m:
-                return last[1], last[2].clone()
-            value, gradient = m.w.new_zeros(()), _zeros(m, len(m))
-            for weight, term in terms:
-                v, g = term(m)
-                value = value + weight * v
-                gradient += weight * g
-            last = (m, value, gradient)
-            return value, gradient.clone()
-
-        return penalty
+    return penalty
 
 
-def nearest_pairs(
-    mu: npt.NDArray[np.float64], neighbours: int, gpu: int | None = None
-) -> npt.NDArray[np.int64]:
+def on_host(penalty: Penalty) -> Callable[[Model], tuple[float, F64]]:
+    """A penalty as a number and an array of the host's models; that of the last one is kept."""
+    last: tuple[Model, tuple[float, F64]] | None = None
+
+    def of(model: Model) -> tuple[float, F64]:
+        nonlocal last
+        if last is None or last[0] is not model:
+            value, gradient = penalty(TensorModel.of(model))
+            last = model, (float(value), gradient.numpy())
+        return last[1]
+
+    return of
+
+
+def nearest_pairs(mu: F64, neighbours: int, gpu: int | None = None) -> npt.NDArray[np.int64]:
     """Each centre [N, 3] with its nearest others: rows (i, j), ``min(neighbours, N - 1)`` for each i."""
     n = len(mu)
     k = min(neighbours, n - 1)
@@ -134,7 +118,7 @@ def nearest_pairs(
     return np.stack([np.nonzero(other)[0], found[other]], axis=1).astype(np.int64)
 
 
-def sparsity(m: Model) -> tuple[Tensor, Tensor]:
+def sparsity(m: TensorModel) -> tuple[Tensor, Tensor]:
     """Sum of sqrt(w^2 + FAINT^2) - FAINT, and its gradient [N, STEP]."""
     root = torch.sqrt(m.w**2 + FAINT**2)
     g = _zeros(m, len(m))
@@ -142,7 +126,7 @@ def sparsity(m: Model) -> tuple[Tensor, Tensor]:
     return (root - FAINT).sum(), g
 
 
-def overlap(m: Model, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
+def overlap(m: TensorModel, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
     """Sum over pairs of the cosine between the two Gaussians, and its gradient [N, STEP].
 
     cos = 2^1.5 (|A| |B|)^(1/4) / |A + B|^(1/2) exp(-d' (A + B)^-1 d / 2), for covariances A and B and
@@ -150,7 +134,7 @@ def overlap(m: Model, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
     """
     sigma = m.B @ m.B.transpose(1, 2)
     inverse, det = _inverse(sigma[i] + sigma[j])
-    root = volume(m.B)
+    root = _volume(m.B)
     d = m.mu[i] - m.mu[j]
     a = torch.einsum("nij,nj->ni", inverse, d)
     cosine = 2.0**1.5 * torch.sqrt(root[i] * root[j] / det) * torch.exp(-0.5 * (d * a).sum(1))
@@ -167,12 +151,12 @@ def overlap(m: Model, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
     return cosine.sum(), g
 
 
-def smoothness(m: Model, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
+def smoothness(m: TensorModel, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
     """Half the sum over pairs of squared differences of w and of log size, and its gradient [N, STEP].
 
     A Gaussian's size is det(Sigma)^(1/6), the geometric mean of its axes.
     """
-    size = torch.log(volume(m.B).clamp(min=1e-30)) / 3.0
+    size = torch.log(_volume(m.B).clamp(min=1e-30)) / 3.0
     dw, ds = m.w[i] - m.w[j], size[i] - size[j]
     g = _zeros(m, len(m))
     for at, sign in ((i, 1.0), (j, -1.0)):
@@ -184,7 +168,7 @@ def smoothness(m: Model, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
     return 0.5 * (dw**2 + ds**2).sum(), g
 
 
-def degenerate(m: Model, axes: Axes | None = None) -> tuple[Tensor, Tensor]:
+def degenerate(m: TensorModel, axes: Axes | None = None) -> tuple[Tensor, Tensor]:
     """Half the sum of squared log(longest / shortest / DEGENERATE_RATIO) where positive, and its gradient."""
     g = _zeros(m, len(m))
     if not len(m):
@@ -198,7 +182,7 @@ def degenerate(m: Model, axes: Axes | None = None) -> tuple[Tensor, Tensor]:
     return 0.5 * (excess**2).sum(), g
 
 
-def _zeros(m: Model, n: int) -> Tensor:
+def _zeros(m: TensorModel, n: int) -> Tensor:
     """Steps [n, STEP] of nothing, where a model is."""
     return torch.zeros((n, STEP), dtype=torch.float64, device=m.w.device)
 
@@ -206,6 +190,13 @@ def _zeros(m: Model, n: int) -> Tensor:
 def _columns(symmetric: Tensor) -> Tensor:
     """Derivatives by a symmetric E, as matrices [N, 3, 3], to the columns of a step [N, 6]."""
     return torch.stack([symmetric[:, a, b] * (1.0 if a == b else 2.0) for a, b in PAIRS], dim=1)
+
+
+def _volume(b: Tensor) -> Tensor:
+    """|det B| of matrices [N, 3, 3], [N]."""
+    c = torch.linalg.cross(b[:, :, 1], b[:, :, 2])
+    out: Tensor = (b[:, :, 0] * c).sum(1).abs()
+    return out
 
 
 def _inverse(s: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ...native_encoder import steps as native
 from .gaussians import MIN_SIGMA, STEP, Model
@@ -73,7 +72,7 @@ def moved(
     old = model.arrays()
     new = [np.empty_like(a) for a in old]
     native.move(*old, step, alpha, shapes, MIN_SIGMA, max_sigma, free, *new)
-    return Model(*(torch.from_numpy(a) for a in new))
+    return Model(*new)
 
 
 def dot(one: F64, other: F64) -> float:

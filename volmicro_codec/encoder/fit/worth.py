@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ...raster import kernels
 from ..parts import Box, Part
 from ..significance import covariances
-from .device import rasteriser_like
+from .choice import rasteriser_like
 from .image_fit import ImageFit
 
 F64 = npt.NDArray[np.float64]
@@ -44,12 +44,12 @@ def worth(fit: ImageFit, box: Box | None = None) -> F64:
         variance = noise.variance(part.domain) * counted
         # The square of a Gaussian is one of half its covariance, that ends where it does.
         squares = rasteriser_like(raster, 2.0 * raster.cutoff)
-        centres, halved = model.mu.numpy() - part.origin, 0.5 * model.covariance6()
+        centres, halved = model.mu - part.origin, 0.5 * model.covariance6()
         packed = squares.pack(centres, halved, np.ones(len(model)), counted.shape)
         norms, noises = (
             squares.vjp_moments(packed, field)[:, kernels.M_KERNEL] for field in (counted, variance)
         )
-        taken_off = np.square(model.w.numpy() * norms) / np.maximum(noises, 1e-300)
+        taken_off = np.square(model.w * norms) / np.maximum(noises, 1e-300)
         return own, np.where(norms > 0, taken_off, 0.0)
 
     for own, values in fit.blocks.each(of):

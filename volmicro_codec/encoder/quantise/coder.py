@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ...format import EncodedChunk, codings, support_box
 from ...format.chunk import brick_centre
@@ -98,9 +97,7 @@ def model_of(p: Primitives) -> Model:
     r[:, 1, 0], r[:, 1, 1], r[:, 1, 2] = 2 * (i * j + k * w), 1 - 2 * (i * i + k * k), 2 * (j * k - i * w)
     r[:, 2, 0], r[:, 2, 1], r[:, 2, 2] = 2 * (i * k - j * w), 2 * (j * k + i * w), 1 - 2 * (i * i + j * j)
     b = r * p.scales.astype(np.float64)[:, None, :]
-    return Model(
-        torch.as_tensor(p.means.copy()), torch.as_tensor(b), torch.as_tensor(p.intensities.astype(np.float64))
-    )
+    return Model(p.means.copy(), b, p.intensities.astype(np.float64))
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ class Layout:
         """
         levels = Levels.one(len(model)) if levels is None else levels
         lo, shape = tuple(s.start for s in box), tuple(s.stop - s.start for s in box)
-        mu = model.mu.numpy() - np.array(lo)
+        mu = model.mu - np.array(lo)
         out = []
         for k, grid in enumerate(levels.grids):
             ids = np.flatnonzero(levels.of == k)
@@ -171,10 +168,10 @@ def code_float16(
     """Chunks of float16 records, as byte planes or plain."""
     scales, rotations = principal(model)
     p = Primitives(
-        model.mu.numpy(),
+        model.mu,
         scales.astype(np.float32),
         rotations.astype(np.float32),
-        model.w.numpy().astype(np.float32),
+        model.w.astype(np.float32),
     )
     chunks, decoded = [], []
     for level, brick in layout.bricks:
@@ -252,9 +249,9 @@ def _round_positions(mu: F64, shapes: Shapes, layout: Layout) -> tuple[I64, F64]
 
 def plain_rounding(model: Model, lattice: Lattice, layout: Layout) -> Rounded:
     """All symbols at once, without refits: what a byte count needs."""
-    shapes = quantise_shape(model.B.numpy(), model.w.numpy(), lattice)
-    points, _ = _round_positions(model.mu.numpy(), shapes, layout)
-    amplitudes, _ = quantise_weights(model.w.numpy(), shapes, lattice)
+    shapes = quantise_shape(model.B, model.w, lattice)
+    points, _ = _round_positions(model.mu, shapes, layout)
+    amplitudes, _ = quantise_weights(model.w, shapes, lattice)
     return Rounded(Symbols(shapes, points, amplitudes), lattice, layout)
 
 
@@ -268,36 +265,36 @@ def rounding_with_refits(
     """
     n = len(fit.model)
     group = _groups(fit.model, refits.groups)
-    free = torch.ones((n, STEP), dtype=torch.bool)
-    shapes = quantise_shape(fit.model.B.numpy(), fit.model.w.numpy(), lattice)
+    free = np.ones((n, STEP), bool)
+    shapes = quantise_shape(fit.model.B, fit.model.w, lattice)
     for k in range(refits.groups):
         now = np.flatnonzero(group == k)
         if k:
-            part = quantise_shape(fit.model.B[now].numpy(), fit.model.w[now].numpy(), lattice)
+            part = quantise_shape(fit.model.B[now], fit.model.w[now], lattice)
             for name in shapes.__dataclass_fields__:
                 getattr(shapes, name)[now] = getattr(part, name)
-        b = fit.model.B.clone()
-        b[now] = torch.as_tensor(shapes.factor[now])
+        b = fit.model.B.copy()
+        b[now] = shapes.factor[now]
         fit.model = replace(fit.model, B=b)
         free[now, 4:] = False
         fit.refit(refits.shapes, free=free, stage="shapes rounded")
     points = np.zeros((n, 3), np.int64)
     for k in range(refits.groups):
         now = np.flatnonzero(group == k)
-        rounded, mu = _round_positions(fit.model.mu.numpy(), shapes, layout)
+        rounded, mu = _round_positions(fit.model.mu, shapes, layout)
         points[now] = rounded[now]
-        centres = fit.model.mu.clone()
-        centres[now] = torch.as_tensor(mu[now])
+        centres = fit.model.mu.copy()
+        centres[now] = mu[now]
         fit.model = replace(fit.model, mu=centres)
         free[now, 1:4] = False
         fit.refit(refits.centres, free=free, stage="centres rounded")
     amplitudes = np.zeros(n, np.int64)
     for k in range(refits.groups):
         now = np.flatnonzero(group == k)
-        rounded_w, w = quantise_weights(fit.model.w.numpy(), shapes, lattice, keep_all)
+        rounded_w, w = quantise_weights(fit.model.w, shapes, lattice, keep_all)
         amplitudes[now] = rounded_w[now]
-        weights = fit.model.w.clone()
-        weights[now] = torch.as_tensor(w[now])
+        weights = fit.model.w.copy()
+        weights[now] = w[now]
         fit.model = replace(fit.model, w=weights)
         free[now, 0] = False
         fit.refit(refits.weights if k < refits.groups - 1 else 0, free=free, stage="weights rounded")
@@ -306,7 +303,7 @@ def rounding_with_refits(
 
 def _groups(model: Model, count: int) -> I64:
     """A group for each Gaussian, neighbours in different ones: dealt out along rows of cells."""
-    mu = model.mu.numpy()
+    mu = model.mu
     order = np.lexsort((mu[:, 2], np.floor(mu[:, 1] / 4.0), np.floor(mu[:, 0] / 4.0)))
     out = np.empty(len(mu), np.int64)
     out[order] = np.arange(len(mu)) % count

@@ -96,11 +96,11 @@ class _CoarseModel:
     def __init__(self, model: Model, box: Box, level: int) -> None:
         step = float(1 << level)
         lo = np.array([s.start for s in box], np.float64)
-        self.means = (model.mu.numpy() - lo - (step - 1) / 2) / step
+        self.means = (model.mu - lo - (step - 1) / 2) / step
         six = model.covariance6()
         before = _determinants(six)
         six[:, [0, 3, 5]] += (step * step - 1) / 12
-        self.weights = model.w.numpy() * np.sqrt(before / _determinants(six))
+        self.weights = model.w * np.sqrt(before / _determinants(six))
         self.covariances = six / (step * step)
 
     def squared_norms(self) -> F64:
@@ -226,7 +226,8 @@ def _squares(error: F32, share: F32) -> float:
 
 def _bits(model: Model) -> F64:
     """About how many bits each Gaussian takes, [N]: its numbers are finer the more of it there is."""
-    return bits_of(model.energy().numpy(), float(model.energy().min()) ** 0.5 + 1e-300, 8.0 * MEAN_BYTES)
+    energy = model.energy()
+    return bits_of(energy, float(energy.min()) ** 0.5 + 1e-300, 8.0 * MEAN_BYTES)
 
 
 def _cells(means: F64) -> I64:
@@ -290,7 +291,7 @@ class Resolution:
         if self.most == 1 or (self.most is None and len(model) < FEW) or not len(model):
             return Levels.one(len(model))
         parts = (model.mu, model.B, model.w)
-        digest = hashlib.sha256(b"".join(np.ascontiguousarray(a.numpy()).tobytes() for a in parts)).digest()
+        digest = hashlib.sha256(b"".join(a.tobytes() for a in parts)).digest()
         if self._of is None or self._of[0] != digest:
             self._of = digest, self._worked_out(model)
         return self._of[1]

@@ -290,7 +290,7 @@ def _favoured(fit: ImageFit) -> float:
 
 def prune(fit: ImageFit, count: int, plan: Plan, stage: str) -> None:
     """Leave the ``count`` most energetic Gaussians, and refit them."""
-    order = np.argsort(-fit.model.energy().numpy(), kind="stable")[:count]
+    order = np.argsort(-fit.model.energy(), kind="stable")[:count]
     fit.model = fit.model.take(np.sort(order))
     fit.refit(2 * plan.schedule.inner, stage=stage)
 
@@ -346,7 +346,7 @@ def prune_noise(fit: ImageFit, plan: Plan, budget: float) -> None:
             return
         step = step_at_noise(fit.noise, fit.model)
         size = foreseen_bytes(plain_rounding(fit.model, Lattice(step), layout_of(fit, plan))) / count
-        need = BIT * bits_of(fit.model.energy().numpy(), step, 8.0 * size) + FITTED
+        need = BIT * bits_of(fit.model.energy(), step, 8.0 * size) + FITTED
         kept = np.flatnonzero(worth(fit) >= need)
         if len(kept) < count:
             gone = fit.model.take(np.setdiff1d(np.arange(count), kept))

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ...raster import kernels
 from ..fit.gaussians import PI32, Model
@@ -74,8 +73,8 @@ def _fewer(
 ) -> I64 | None:
     """Amplitudes that add about ``room`` to the squared error; None if each change adds more."""
     unit = unit_weights(rounded.symbols.shapes, rounded.lattice)
-    fit.model = Model(fit.model.mu, fit.model.B, torch.as_tensor(amplitudes * unit))
-    g, e = 2.0 * _under(fit), PI32 * fit.model.det().numpy()
+    fit.model = Model(fit.model.mu, fit.model.B, amplitudes * unit)
+    g, e = 2.0 * _under(fit), PI32 * fit.model.det()
     out = amplitudes.copy()
     for to in (np.zeros_like(amplitudes), amplitudes - np.sign(amplitudes)):
         # First those that may be left out: that saves many times the bits of a smaller amplitude.

@@ -79,7 +79,7 @@ def least_step(fit: ImageFit) -> float:
     describe noise.
     """
     model = fit.model
-    stored = float(model.w.abs().max()) * FILE_STEP / LARGEST_WEIGHT if len(model) else 0.0
+    stored = float(np.abs(model.w).max()) * FILE_STEP / LARGEST_WEIGHT if len(model) else 0.0
     return stored if fit.noise is None else max(stored, step_at_noise(fit.noise, model))
 
 
@@ -212,7 +212,7 @@ def _float16_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
         keep = int(len(model) * budget / size) - 1
         if keep < 1:
             raise UsageError("the target size leaves no room for a single primitive")
-        order = np.sort(np.argsort(-model.energy().numpy(), kind="stable")[:keep])
+        order = np.sort(np.argsort(-model.energy(), kind="stable")[:keep])
         model, levels = model.take(order), levels.take(order)
     fit.model = coded.model
     return coded
