@@ -78,9 +78,9 @@ class Image:
         """The box of voxels that is to be coded."""
         return self.window or self.whole
 
-    def target(self, box: Box) -> F32:
-        """Normalised voxels of a box."""
-        return voxels.normalised(self.voxels[box], self.base, self.gain)
+    def target(self, box: Box, out: F32 | None = None) -> F32:
+        """Normalised voxels of a box; into ``out``."""
+        return voxels.normalised(self.voxels[box], self.base, self.gain, out)
 
     def saturated(self, box: Box) -> npt.NDArray[np.uint8] | None:
         """Which voxels of a box are `voxels.BLACK` and which `voxels.WHITE`; None where none are.

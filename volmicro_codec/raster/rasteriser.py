@@ -57,11 +57,36 @@ class Packed:
         return len(self.offsets) - 1
 
 
+MOST_FREE = 3
+"""Buffers of a block that a thread keeps: what a refit takes."""
+
+
 class Scratch(threading.local):
     """Buffers of the thread that asks, kept from one pass to the next: fresh memory costs time."""
 
     def __init__(self) -> None:
         self._kept: dict[object, F32] = {}
+        self._free: list[F32] = []
+        self._lent: set[int] = set()
+
+    def lend(self, shape: tuple[int, ...]) -> F32:
+        """A buffer of its own for who asks, until it is given back; of whatever was left in it."""
+        size = math.prod(shape)
+        fitting = [k for k, buffer in enumerate(self._free) if buffer.size >= size]
+        if fitting:
+            buffer = self._free.pop(min(fitting, key=lambda k: self._free[k].size))
+        else:
+            self._free = self._free[1:]  # in the place of one that was too small
+            buffer = np.empty(size, np.float32)
+        self._lent.add(id(buffer))
+        return buffer[:size].reshape(shape)
+
+    def take_back(self, lent: F32) -> None:
+        """A buffer that was lent to this thread, for the next who asks; of other arrays nothing."""
+        buffer = lent.base
+        if isinstance(buffer, np.ndarray) and id(buffer) in self._lent:
+            self._lent.remove(id(buffer))
+            self._free = [*self._free, buffer][-MOST_FREE:]
 
     def of(self, name: object, shape: tuple[int, ...]) -> F32:
         """A buffer, of whatever was left in it; the next one of that name is the same."""

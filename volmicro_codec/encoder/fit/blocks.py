@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ...pool import run_in_pool
 from ...raster.rasteriser import CpuRasteriser
 from ..image import Image
-from ..parts import Part
+from ..parts import Box, Part, on_all_axes
 from ..significance import BIT, NoiseField
 from . import voxels
 from .choice import refiner_of
@@ -23,6 +23,7 @@ from .gaussians import Model
 from .method import Weighting
 
 F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 NOISE_FLOOR = 1e-3
@@ -46,6 +47,28 @@ class Left:
     sse: float
     sse_foreground: float
     quiet: bool
+
+
+class Extents(NamedTuple):
+    """Where Gaussians are, float64 [3 axes, N]: nearest voxel of the image, first and last of the support."""
+
+    voxel: F64
+    low: F64
+    high: F64
+
+    def centred(self, box: Box) -> Mask:
+        """Which have their centre in a box; one outside the image counts as at the nearest voxel."""
+        out = np.ones(self.voxel.shape[1], bool)
+        for at, s in zip(self.voxel, box, strict=True):
+            out &= (at >= s.start) & (at < s.stop)
+        return out
+
+    def reaching(self, box: Box) -> Mask:
+        """Which reach into a box."""
+        out = np.ones(self.low.shape[1], bool)
+        for low, high, s in zip(self.low, self.high, box, strict=True):
+            out &= (high >= s.start) & (low <= s.stop - 1)
+        return out
 
 
 class Blocks:
@@ -73,7 +96,9 @@ class Blocks:
         ]
         self.evaluated: Model | None = None
         self.left: dict[int, tuple[bytes, Left]] = {}
+        self._single = raster if hasattr(raster, "device") else raster.single()
         self._refiner: Refiner | None = None
+        self._extents: tuple[Model, Extents] | None = None
         self._noise: tuple[Part, F32, Mask | None] | None = None
 
     @property
@@ -90,15 +115,16 @@ class Blocks:
         threads = self.raster.threads
         if hasattr(self.raster, "device") or len(parts) < threads or threads == 1:
             return [task(part, self.raster) for part in parts]
-        single = self.raster.single()
-        return run_in_pool(threads, lambda k: task(parts[k], single), len(parts))
+        return run_in_pool(threads, lambda k: task(parts[k], self._single), len(parts))
 
     def refiner(self, part: Part, raster: Any = None, keep: bool = True) -> Refiner:
         """The refiner of a block; that of a single one is kept, unless it is to hold something for good."""
         if self._refiner is not None and (keep or self._refiner.lasting):
             return self._refiner
         raster = self.raster if raster is None else raster
-        target = self.image.target(part.domain)
+        shape = tuple(s.stop - s.start for s in part.domain)
+        room = None if hasattr(raster, "device") else raster.scratch.lend(shape)
+        target = self.image.target(part.domain, room)
         weights = self._weights(part, target, raster.threads)
         saturated = self.image.saturated(part.domain)
         block = Block(part.origin, target, weights, self.weighting.gradient, saturated)
@@ -106,6 +132,11 @@ class Blocks:
         if self.alone and (keep or refiner.lasting):
             self._refiner = refiner
         return refiner
+
+    def done(self, refiner: Refiner) -> None:
+        """Take back the buffers of a refiner that is looked at no more."""
+        if refiner is not self._refiner:
+            refiner.release()
 
     def _weights(self, part: Part, target: F32, threads: int) -> F32 | None:
         w = self.weighting
@@ -126,15 +157,26 @@ class Blocks:
         if self.alone:
             everything = np.ones(len(model), bool)
             return everything, ~everything
-        own = part.owns(model.mu, self.image.shape)
-        return own, self.reaches(model, part) & ~own
+        extents = self._extents_of(model)
+        own = extents.centred(part.core)
+        return own, extents.reaching(part.domain) & ~own
 
     def reaches(self, model: Model, part: Part) -> Mask:
         """Which Gaussians reach into a block's domain."""
-        mu, half = model.mu, model.half_extents(self.raster.cutoff)
-        lo = np.array([s.start for s in part.domain])
-        hi = np.array([s.stop - 1 for s in part.domain])
-        return np.asarray(((mu + half >= lo) & (mu - half <= hi)).all(axis=1))
+        return self._extents_of(model).reaching(part.domain)
+
+    def extents(self, model: Model) -> Extents:
+        """Where a model's Gaussians are."""
+        mu, half = model.mu.T, model.half_extents(self.raster.cutoff).T
+        voxel = np.clip(np.rint(mu), 0, np.array(self.image.shape)[:, None] - 1)
+        return Extents(*(np.ascontiguousarray(a) for a in (voxel, mu - half, mu + half)))
+
+    def _extents_of(self, model: Model) -> Extents:
+        """`extents` of a model that every block asks for."""
+        kept = self._extents
+        if kept is None or kept[0] is not model:
+            kept = self._extents = model, self.extents(model)
+        return kept[1]
 
     def reach_beyond(self, model: Model, part: Part, within: Part) -> Mask:
         """Which Gaussians reach into a block's core outside of what a part of it has."""
@@ -142,9 +184,9 @@ class Blocks:
         low, high = mu - half, mu + half
         a, b = (np.array([getattr(s, k) for s in part.core]) for k in ("start", "stop"))
         c, d = (np.array([getattr(s, k) for s in within.core]) for k in ("start", "stop"))
-        there = ((high >= a) & (low <= b - 1)).all(axis=1)
-        inside = ((np.maximum(low, a) >= c) & (np.minimum(high, b - 1) <= d - 1)).all(axis=1)
-        return np.asarray(there & ~inside)
+        there = on_all_axes((high >= a) & (low <= b - 1))
+        inside = on_all_axes((np.maximum(low, a) >= c) & (np.minimum(high, b - 1) <= d - 1))
+        return there & ~inside
 
     def around(self, model: Model, part: Part) -> Part:
         """What of a block some Gaussians reach, with as much around it as there is around a block."""

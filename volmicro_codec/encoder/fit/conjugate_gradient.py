@@ -78,8 +78,7 @@ class Refiner:
         self.raster = raster
         self.threads = raster.threads
         self.floor = noise_floor
-        self.residual = np.empty(block.shape, np.float32)
-        self._trial = np.empty(block.shape, np.float32)
+        self.residual, self._trial = self._buffer(), self._buffer()
         weighed = block.weights is not None or bool(block.gradient)
         self._jvp, self._metric = (np.empty(block.shape, np.float32) if weighed else None for _ in range(2))
         self.max_sigma = MAX_SIGMA
@@ -88,6 +87,15 @@ class Refiner:
     def scratch(self) -> F32:
         """A buffer of the block's shape, free between refits."""
         return self._trial
+
+    def _buffer(self) -> F32:
+        return self.raster.scratch.lend(self.block.shape)
+
+    def release(self) -> None:
+        """Give the buffers back: neither the refiner nor what it showed of them may be used any more."""
+        for buffer in (self.block.target, self.residual, self._trial):
+            self.raster.scratch.take_back(buffer)
+        self.block.target = self.residual = self._trial = np.empty((0, 0, 0), np.float32)
 
     def pack(self, model: Model) -> Packed:
         """Model to kernels' tables, relative to the block."""

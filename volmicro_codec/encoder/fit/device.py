@@ -74,6 +74,12 @@ class DeviceRefiner(Refiner):
     def residual(self, field: F32) -> None:
         self._residual, self._newer = field, False
 
+    def _buffer(self) -> F32:
+        return np.empty(self.block.shape, np.float32)
+
+    def release(self) -> None:
+        """Nothing: the device's arrays go with it."""
+
     def see(self, model: Model) -> float:
         """As in `Refiner`, on the device."""
         with self.entered() as block:

@@ -142,11 +142,12 @@ class ImageFit:
         if around is not None and len(around) <= FEW * len(model):
             moving = overlapping(model, around, self.image.shape)
             around = around.join(model.take(moving))
+        touched = None if around is None else blocks.extents(around)
 
         def refit(part: Part, raster: Any) -> tuple[Mask, Model, float]:
             own, others = blocks.split(model, part)
-            if moving is not None and around is not None:
-                if not blocks.reaches(around, part).any():
+            if moving is not None and touched is not None:
+                if not touched.reaching(part.domain).any():
                     return own & moving, Model.empty(), sse[part.number]
                 own, others = own & moving, others | own & ~moving
             if not own.any() and not blocks.alone:
@@ -166,6 +167,7 @@ class ImageFit:
             free_here = None if free is None else free[own]
             mine = self._refined(refiner, model.take(own), iterations, free_here, tolerance, each)
             left = (beyond or 0.0) + refiner.squared_error(core_in_domain(within))
+            blocks.done(refiner)
             if not len(mine) and not blocks.alone:
                 self._empty[part.number] = there, left
             return own, mine, left

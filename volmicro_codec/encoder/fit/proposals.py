@@ -98,6 +98,7 @@ class Proposals:
             # What is significant is told from the voxels as they are, without the loss's weights.
             weighted, aspect = blocks.noise is None, blocks.image.aspect
             c = refiner.candidates(most, weighted, self.significant(searched, part), aspect)
+            blocks.done(refiner)
             if not len(c):
                 self._exhausted[part.number] = there
             centres = c.centres + searched.origin

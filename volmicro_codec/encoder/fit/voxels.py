@@ -36,10 +36,10 @@ def stored(voxels: Any) -> npt.NDArray[Any]:
     return out
 
 
-def normalised(voxels: Any, base: float, gain: float) -> F32:
-    """(voxels - base) / gain of a block [Z, Y, X]."""
+def normalised(voxels: Any, base: float, gain: float, out: F32 | None = None) -> F32:
+    """(voxels - base) / gain of a block [Z, Y, X]; into ``out``."""
     given = stored(voxels)
-    out = np.empty(given.shape, np.float32)
+    out = np.empty(given.shape, np.float32) if out is None else out
     cells.normalise(given, base, 1.0 / gain, out)
     return out
 
