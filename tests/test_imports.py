@@ -100,7 +100,7 @@ import sys
 class Blocker:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {blocked!r}:
-            raise ImportError(f"{{name}} is not here", name=name)
+            raise ModuleNotFoundError(f"{{name}} is not here", name=name)
 
 sys.meta_path.insert(0, Blocker())
 """
@@ -158,15 +158,17 @@ sys.exit(run({arguments!r}))
             "lambda_overlap: torch is needed for that: pip",
         ),
         (["--device", "cuda"], "install"),
+        ([], "encoding needs scipy: pip install 'volmicro-codec[encode]'"),
     ],
 )
-def test_encoding_works_where_torch_cannot_be_imported_and_what_needs_it_is_one_line(
+def test_encoding_works_where_torch_cannot_be_imported_and_what_is_needed_is_one_line(
     tmp_path: Path, options: list[str], missing: str | None
 ) -> None:
     np.save(tmp_path / "v.npy", make_phantom((24, 64, 64), seed=1))
     out = tmp_path / "v.vgm"
     arguments = ["encode", str(tmp_path / "v.npy"), "-o", str(out), "-q", *options]
-    code = WITHOUT_TORCH.format(blocked={"torch"}, arguments=arguments)
+    blocked = {"torch", "scipy"} if missing and "scipy" in missing else {"torch"}
+    code = WITHOUT_TORCH.format(blocked=blocked, arguments=arguments)
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert (ran.returncode, out.exists()) == ((0, True) if missing is None else (6, False)), ran.stderr
     if missing is not None:

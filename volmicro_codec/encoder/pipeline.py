@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..atomic import atomic_output, check_output
+from ..errors import DependencyError
 from ..format import codings
 from ..noise_model import NoiseModel
 from ..progress import Progress, SilentProgress
@@ -98,6 +99,8 @@ def encode_volume(
     ------
     UsageError
         Where the target cannot be met (a size smaller than an empty file), or no window can be had.
+    DependencyError
+        Where a package or a device that it takes is not there, with what to install.
     OutputError
         Where the file cannot be written; found before any work is done, where it can be.
     """
@@ -143,8 +146,11 @@ def encode_bytes(
     settings = settings or EncodeSettings()
     progress = progress or SilentProgress()
     job = Job(volume, settings, progress, began, window, journal, noise=noise)
-    with torch_build.one_thread() if job.needs_torch else nullcontext():
-        data = job.run()
+    try:
+        with torch_build.one_thread() if job.needs_torch else nullcontext():
+            data = job.run()
+    except ModuleNotFoundError as e:
+        raise DependencyError(f"encoding needs {e.name}: pip install 'volmicro-codec[encode]'") from e
     progress.finish()
     q = job.meta.quality
     return data, EncodeResult(
