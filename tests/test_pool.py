@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from volmicro_codec.pool import run_in_pool
 
@@ -16,3 +20,41 @@ def test_tasks_that_ask_for_tasks_come_to_an_end() -> None:
         return [sum(run_in_pool(threads, lambda n: n + k, 3)) for threads in (1, 2, 3)]
 
     assert run_in_pool(2, outer, 2) == [[3] * 3, [6] * 3]
+
+
+def test_the_caller_works_too_and_results_are_in_order() -> None:
+    seen: set[int] = set()
+
+    def task(k: int) -> int:
+        seen.add(threading.get_ident())
+        time.sleep(0.01)
+        return k * k
+
+    assert run_in_pool(3, task, 20) == [k * k for k in range(20)]
+    assert threading.get_ident() in seen
+    assert 2 <= len(seen) <= 3
+
+
+def test_the_first_piece_that_fails_is_told_and_no_further_ones_are_begun() -> None:
+    begun: list[int] = []
+    both = threading.Barrier(2)
+
+    def task(k: int) -> None:
+        begun.append(k)
+        both.wait()
+        raise ValueError(f"piece {k}")
+
+    with pytest.raises(ValueError, match="piece 0"):
+        run_in_pool(2, task, 9)
+    assert sorted(begun) == [0, 1]
+
+
+def test_callers_do_not_wait_for_each_other() -> None:
+    """While one keeps the threads busy another does its pieces by itself."""
+    held = threading.Event()
+    with ThreadPoolExecutor(2) as callers:
+        slow = callers.submit(run_in_pool, 2, lambda k: held.wait(30), 2)
+        time.sleep(0.05)
+        assert callers.submit(run_in_pool, 2, lambda k: k, 5).result(10) == list(range(5))
+        held.set()
+        assert slow.result(10) == [True, True]

@@ -13,12 +13,10 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from ..pool import run_in_pool
+from ..pool import pieces_of, run_in_pool
 from . import kernels
 
 F32 = npt.NDArray[np.float32]
-
-RUNS = 4  # slabs of planes for each thread
 
 
 def coarse_length(n: int) -> int:
@@ -26,9 +24,9 @@ def coarse_length(n: int) -> int:
     return n // 2 + 2 * kernels.MARGIN + 1
 
 
-def _over(planes: int, threads: int, task: Callable[[int, int], None]) -> None:
+def _over(planes: int, voxels: int, threads: int, task: Callable[[int, int], None]) -> None:
     """Call ``task(first, last)`` over slabs of planes."""
-    slab = planes if threads == 1 else max(1, -(-planes // (RUNS * threads)))
+    slab = max(1, -(-planes // pieces_of(voxels, threads)))
     run_in_pool(threads, lambda k: task(slab * k, min(planes, slab * (k + 1))), -(-planes // slab))
 
 
@@ -51,7 +49,7 @@ def prolong(coarse: F32, out: F32, z: bool, threads: int, over: bool = True) -> 
         room = np.empty(0 if z else (coarse.shape[1] + 1) * nx, np.float32)
         kernels.prolong(coarse, out, (nz, ny, nx), z, first, last, room, over)
 
-    _over(nz, threads, task)
+    _over(nz, out.size, threads, task)
 
 
 def restrict(fine: F32, z: bool, threads: int, out: F32 | None = None) -> F32:
@@ -64,5 +62,5 @@ def restrict(fine: F32, z: bool, threads: int, out: F32 | None = None) -> F32:
         room = np.empty(3 * nx + shape[2] + 6, np.float32)
         kernels.restrict(fine, out, (nz, ny, nx), z, first, last, room)
 
-    _over(shape[0], threads, task)
+    _over(shape[0], fine.size, threads, task)
     return out

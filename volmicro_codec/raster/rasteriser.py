@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..pool import default_threads, run_in_pool
+from ..pool import default_threads, pieces_of, run_in_pool
 from . import kernels
 
 F32 = npt.NDArray[np.float32]
@@ -147,10 +147,10 @@ class CpuRasteriser:
         """Call ``task(first, last, room)`` over runs of tiles of about equal work."""
         tiles, (z, y, x) = packed.tiles, packed.tile
         room = z * y * (x + kernels.PAD) + (y // 2 + 7) * x
-        if self.threads == 1:
+        runs = min(tiles, pieces_of(math.prod(packed.shape), self.threads))
+        if runs <= 1:
             task(0, tiles, self.scratch.of("room", (room,)))
             return
-        runs = min(tiles, 8 * self.threads)
         cost = packed.offsets + np.arange(tiles + 1) * 4
         cuts = np.unique(np.searchsorted(cost, np.linspace(0, cost[-1], runs + 1)[1:-1]))
         bounds = [0, *(int(c) for c in cuts if 0 < c < tiles), tiles]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...native_encoder import cells, coder
-from ...pool import run_in_pool
+from ...pool import pieces_of, run_in_pool
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -23,7 +23,11 @@ BLACK, WHITE = 1, 2
 def by_slabs(shape: tuple[int, ...], threads: int, task: Callable[[int, int], Any]) -> list[Any]:
     """Results of ``task(z0, z1)`` over slabs of planes, in order; slabs do not depend on ``threads``."""
     cuts = [(z, min(z + _SLAB, shape[0])) for z in range(0, shape[0], _SLAB)]
-    return run_in_pool(threads, lambda k: task(*cuts[k]), len(cuts))
+    count = min(len(cuts), pieces_of(math.prod(shape), threads))
+    if count <= 1:
+        return [task(*cut) for cut in cuts]
+    runs = run_in_pool(threads, lambda k: [task(*cut) for cut in cuts[k::count]], count)
+    return [runs[k % count][k // count] for k in range(len(cuts))]
 
 
 def stored(voxels: Any) -> npt.NDArray[Any]:
