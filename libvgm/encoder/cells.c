@@ -2,22 +2,58 @@
 
 #include <string.h>
 
-enum { PIECE = 512 };
+#include "../src/instructions.h"
 
-/* Voxels [x, x + n) of a row. */
-static void read_row(const vgm_stored *v, int64_t z, int64_t y, int64_t x, int64_t n, float *restrict out)
+enum { PIECE = 512, ROWS_AHEAD = 6 };
+
+#define PART static inline TARGET __attribute__((always_inline))
+
+#define TARGET
+#define NAME(x) x##_generic
+#include "cells_template.h"
+#undef TARGET
+#undef NAME
+
+#if VGM_HAVE_AVX2
+#define TARGET __attribute__((target("avx2")))
+#define NAME(x) x##_avx2
+#include "cells_template.h"
+#undef TARGET
+#undef NAME
+#endif
+
+#if VGM_HAVE_AVX512
+#define TARGET __attribute__((target("avx2,avx512f,avx512vl,avx512dq,avx512bw")))
+#define NAME(x) x##_avx512
+#include "cells_template.h"
+#undef TARGET
+#undef NAME
+#endif
+
+typedef struct {
+    void (*normalise)(const vgm_stored *, float, float, float *restrict);
+    void (*halved_row)(const float *const[2][2], const int[3], int64_t, float *restrict, float *restrict);
+} passes;
+
+static int most_instructions = 2;
+
+void vgm_limit_cells(int most)
 {
-    const char *row = (const char *)v->at + z * v->pitch[0] + y * v->pitch[1] + x * v->bytes;
-    if (v->bytes == 1) {
-        const uint8_t *from = (const uint8_t *)row;
-        for (int64_t k = 0; k < n; k++)
-            out[k] = (float)from[k];
-    } else if (v->bytes == 2) {
-        const uint16_t *from = (const uint16_t *)row;
-        for (int64_t k = 0; k < n; k++)
-            out[k] = (float)from[k];
-    } else
-        memcpy(out, row, (size_t)n * sizeof *out);
+    most_instructions = most;
+}
+
+static passes best_passes(void)
+{
+#if VGM_HAVE_AVX512
+    if (most_instructions >= 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
+        return (passes){normalise_avx512, halved_row_avx512};
+#endif
+#if VGM_HAVE_AVX2
+    if (most_instructions >= 1 && __builtin_cpu_supports("avx2"))
+        return (passes){normalise_avx2, halved_row_avx2};
+#endif
+    return (passes){normalise_generic, halved_row_generic};
 }
 
 /* The row of cells that a row of voxels lies in. */
@@ -30,7 +66,7 @@ static size_t cell_row(const vgm_cells *c, int64_t z, int64_t y)
 static void row_from(const vgm_stored *v, int64_t z, int64_t y, float origin, int64_t wide, float *restrict out)
 {
     int64_t n = v->shape[2] < wide ? v->shape[2] : wide;
-    read_row(v, z < v->shape[0] ? z : v->shape[0] - 1, y < v->shape[1] ? y : v->shape[1] - 1, 0, n, out);
+    read_row_generic(v, z < v->shape[0] ? z : v->shape[0] - 1, y < v->shape[1] ? y : v->shape[1] - 1, 0, n, out);
     for (int64_t x = n; x < wide; x++)
         out[x] = out[n - 1];
     for (int64_t x = 0; x < wide; x++)
@@ -89,7 +125,7 @@ void vgm_box_sums(const vgm_stored *voxels, int64_t step, int64_t before, const 
             for (int64_t y = row * step; y < (row + 1) * step && y < voxels->shape[1]; y++)
                 for (int64_t x = 0; x < width; x += PIECE) {
                     int64_t n = width - x < PIECE ? width - x : PIECE;
-                    read_row(voxels, z, y, x, n, part);
+                    read_row_generic(voxels, z, y, x, n, part);
                     for (int64_t k = 0; k < n; k++)
                         room[x + k] += (double)part[k];
                 }
@@ -104,12 +140,24 @@ void vgm_box_sums(const vgm_stored *voxels, int64_t step, int64_t before, const 
 
 void vgm_normalise(const vgm_stored *voxels, float base, float scale, float *restrict out)
 {
-    for (int64_t z = 0; z < voxels->shape[0]; z++)
-        for (int64_t y = 0; y < voxels->shape[1]; y++, out += voxels->shape[2]) {
-            read_row(voxels, z, y, 0, voxels->shape[2], out);
-            for (int64_t x = 0; x < voxels->shape[2]; x++)
-                out[x] = (out[x] - base) * scale;
-        }
+    best_passes().normalise(voxels, base, scale, out);
+}
+
+void vgm_halve(const float *from, const int64_t shape[3], const int halved[3], float *room, float *out)
+{
+    passes best = best_passes();
+    int64_t n[3];
+    for (int a = 0; a < 3; a++)
+        n[a] = halved[a] ? (shape[a] + 1) / 2 : shape[a];
+    for (int64_t row = 0; row < n[0] * n[1]; row++, out += n[2]) {
+        int64_t z = row / n[1] * (1 + halved[0]), y = row % n[1] * (1 + halved[1]);
+        const float *rows[2][2] = {{NULL, NULL}, {NULL, NULL}};
+        for (int dy = 0; dy <= halved[1]; dy++)
+            for (int dz = 0; dz <= halved[0]; dz++)
+                if (y + dy < shape[1] && z + dz < shape[0])
+                    rows[dy][dz] = from + ((z + dz) * shape[1] + y + dy) * shape[2];
+        best.halved_row((const float *const(*)[2])rows, halved, shape[2], room, out);
+    }
 }
 
 void vgm_noise_variance(const vgm_stored *voxels, const vgm_cells *level, const int64_t shape[3], float base, float scale, float gain, float least,
@@ -130,7 +178,7 @@ void vgm_noise_variance(const vgm_stored *voxels, const vgm_cells *level, const 
                     local[k] = cells[cell];
                 }
                 if (voxels != NULL) {
-                    read_row(voxels, z, y, x, n, half);
+                    read_row_generic(voxels, z, y, x, n, half);
                     for (int64_t k = 0; k < n; k++) {
                         float middle = ((half[k] - base) * scale + local[k]) * 0.5f;
                         local[k] = middle > local[k] ? middle : local[k];

@@ -30,10 +30,16 @@ void vgm_box_sums(const vgm_stored *voxels, int64_t step, int64_t before, const 
 /* (voxel - base) * scale. */
 void vgm_normalise(const vgm_stored *voxels, float base, float scale, float *out);
 
+/* Means over pairs of a field along the axes that are `halved` (0 or 1), z first, then y, then x; an odd last one counts half. `room`: 2 rows. */
+void vgm_halve(const float *from, const int64_t shape[3], const int halved[3], float *room, float *out);
+
 /* The variance of noise that goes with the light: max(0, gain * level) + least, where the level is that of a voxel's cell, or halfway to the
  * voxel, (voxel - base) * scale, if that is more. Voxels NULL: the cell's alone. `out` is [shape]. */
 void vgm_noise_variance(const vgm_stored *voxels, const vgm_cells *level, const int64_t shape[3], float base, float scale, float gain, float least,
                         float *out);
+
+/* The most of the processor's instructions that may be used: 0 none, 1 AVX2, 2 AVX-512. For tests: results do not depend on it. */
+void vgm_limit_cells(int most);
 
 /* Each voxel's cell, of bytes. */
 void vgm_spread(const vgm_cells *cells, const int64_t shape[3], uint8_t *out);

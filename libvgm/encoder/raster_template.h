@@ -104,15 +104,16 @@ PART void NAME(apply)(const int op, const vgm_fit_gaussian *g, const float *v, c
 }
 
 /* out[x] (+)= near (a + b) + middle (c + d) + far (e + f) over a row. */
-PART void NAME(between)(const float *const from[6], int64_t n, int over, float *out)
+PART void NAME(between)(const float *const from[6], int64_t n, int over, float *restrict out)
 {
+    const float *a = from[0], *b = from[1], *c = from[2], *d = from[3], *e = from[4], *f = from[5];
     for (int64_t x = 0; x < n; x++) {
-        float v = NEAR * (from[2][x] + from[3][x]) + MIDDLE * (from[1][x] + from[4][x]) + FAR * (from[0][x] + from[5][x]);
+        float v = NEAR * (c[x] + d[x]) + MIDDLE * (b[x] + e[x]) + FAR * (a[x] + f[x]);
         out[x] = over ? out[x] + v : v;
     }
 }
 
-PART void NAME(copy)(const float *from, int64_t n, int over, float *out)
+PART void NAME(copy)(const float *from, int64_t n, int over, float *restrict out)
 {
     for (int64_t x = 0; x < n; x++)
         out[x] = over ? out[x] + from[x] : from[x];
@@ -371,10 +372,11 @@ static TARGET void NAME(prolong_z)(const float *coarse, float *fine, const int64
 }
 
 /* A row of the restriction: the fine one at a node, or none, and the six between nodes around it. Rows that are not there are `nothing`. */
-PART void NAME(gathered)(const float *at, const float *const from[6], int64_t n, float *out)
+PART void NAME(gathered)(const float *at, const float *const from[6], int64_t n, float *restrict out)
 {
+    const float *a = from[0], *b = from[1], *c = from[2], *d = from[3], *e = from[4], *f = from[5];
     for (int64_t x = 0; x < n; x++)
-        out[x] = at[x] + NEAR * (from[2][x] + from[3][x]) + MIDDLE * (from[1][x] + from[4][x]) + FAR * (from[0][x] + from[5][x]);
+        out[x] = at[x] + NEAR * (c[x] + d[x]) + MIDDLE * (b[x] + e[x]) + FAR * (a[x] + f[x]);
 }
 
 static TARGET void NAME(restrict_yx)(const float *fine, float *coarse, const int64_t shape[3], int64_t first, int64_t last, float *room)
@@ -392,6 +394,9 @@ static TARGET void NAME(restrict_yx)(const float *fine, float *coarse, const int
                 int64_t at = k < 6 ? y - 5 + 2 * k : y;
                 rows[k] = at >= 0 && at < ny ? plane + at * nx : nothing;
             }
+            for (int64_t ahead = y + ROWS_AHEAD; ahead < y + ROWS_AHEAD + 2 && (z * ny + ahead + 1) * nx <= shape[0] * ny * nx; ahead++)
+                if (ahead >= 0)
+                    NAME(fetch)(plane + ahead * nx, nx);
             NAME(gathered)(rows[6], rows, nx, row);
             const float *const from[6] = {odd, odd + 1, odd + 2, odd + 3, odd + 4, odd + 5};
             NAME(separate)(row, nx / 2, even, odd + 2 * VGM_GRID_MARGIN);

@@ -272,9 +272,14 @@ PART void NAME(convolve)(const float *from, ptrdiff_t step, int64_t before, int6
     int64_t x = 0;
     for (; x + 4 * LANES <= n; x += 4 * LANES)
         NAME(convolve_pieces)(from + x, step, before, after, taps, reach, to + x, 4);
+    if (x < n && n >= 4 * LANES) { /* twice does no harm, and four pieces take little more than one */
+        x = n - 4 * LANES;
+        NAME(convolve_pieces)(from + x, step, before, after, taps, reach, to + x, 4);
+        return;
+    }
     for (; x + LANES <= n; x += LANES)
         NAME(convolve_pieces)(from + x, step, before, after, taps, reach, to + x, 1);
-    if (x < n && n >= LANES) { /* twice does no harm */
+    if (x < n && n >= LANES) {
         x = n - LANES;
         NAME(convolve_pieces)(from + x, step, before, after, taps, reach, to + x, 1);
         return;

@@ -135,6 +135,43 @@ static PyObject *box_sums(PyObject *module, PyObject *arguments)
     return answer(&a, done);
 }
 
+static PyObject *halve(PyObject *module, PyObject *arguments)
+{
+    PyObject *o[2];
+    arrays a = {.taken = 0};
+    const Py_buffer *from, *out;
+    int halved[3], done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "O(ppp)O", &o[0], &halved[0], &halved[1], &halved[2], &o[1]))
+        return NULL;
+    if ((from = take(&a, o[0], "field", 'f', 4, 3, WHOLE)) && (out = take(&a, o[1], "out", 'f', 4, 3, WHOLE | WRITTEN))) {
+        int64_t shape[3], n[3];
+        for (int k = 0; k < 3; k++) {
+            shape[k] = from->shape[k];
+            n[k] = halved[k] ? (shape[k] + 1) / 2 : shape[k];
+        }
+        if (has_shape(out, "out", n[0], n[1], n[2])) {
+            float *room = malloc((size_t)(2 * shape[2] + 1) * sizeof *room);
+            if (room == NULL)
+                PyErr_NoMemory();
+            else {
+                Py_BEGIN_ALLOW_THREADS
+                vgm_halve(from->buf, shape, halved, room, out->buf);
+                Py_END_ALLOW_THREADS
+                done = 1;
+            }
+            free(room);
+        }
+    }
+    return answer(&a, done);
+}
+
+static PyObject *limit_instructions(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    return limit(arguments, vgm_limit_cells);
+}
+
 static PyObject *noise_variance(PyObject *module, PyObject *arguments)
 {
     PyObject *o[3];
@@ -186,6 +223,8 @@ static PyMethodDef methods[] = {
     {"noise_variance", noise_variance, METH_VARARGS, NULL},
     {"cell_means", cell_means, METH_VARARGS, NULL},
     {"box_sums", box_sums, METH_VARARGS, NULL},
+    {"halve", halve, METH_VARARGS, NULL},
+    {"limit_instructions", limit_instructions, METH_VARARGS, NULL},
     {"spread", spread, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

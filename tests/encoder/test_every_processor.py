@@ -13,9 +13,10 @@ import pytest
 ENCODE = """
 import hashlib, sys
 from volmicro_codec import encode
-from volmicro_codec.native_encoder import coder, network
+from volmicro_codec.native_encoder import cells, coder, network
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.raster import kernels
+cells.limit_instructions({most})
 coder.limit_instructions({most})
 network.limit_instructions({most})
 kernels.limit_instructions({most})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from volmicro_codec.encoder.fit.voxels import normalised
+from volmicro_codec.encoder.fit.voxels import halve, normalised
 from volmicro_codec.native_encoder import cells
 
 RNG = np.random.default_rng(0)
@@ -66,6 +66,35 @@ def test_boxes_have_the_sums_of_their_voxels(dtype: str, step: int) -> None:
     np.testing.assert_allclose(sums, expected, rtol=1e-14 if dtype == "<f4" else 0)
     with pytest.raises(ValueError, match="boxes that the voxels lie in"):
         cells.box_sums(volume, step, step * shape[0], sums)
+
+
+@pytest.mark.parametrize("axes", [(True, True, True), (False, True, True), (True, False, False)])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (6, 7, 65), (5, 8, 40)])
+@pytest.mark.parametrize("most", [0, 1, 2])
+def test_pairs_are_averaged_and_an_odd_last_one_counts_half(
+    axes: tuple[bool, bool, bool], shape: tuple[int, int, int], most: int
+) -> None:
+    field = RNG.normal(size=shape).astype(np.float32)
+    expected = field
+    for axis in np.flatnonzero(axes):
+        odd = [(0, shape[axis] % 2 if a == axis else 0) for a in range(3)]
+        expected = halved(np.pad(expected, odd), int(axis))
+    try:
+        cells.limit_instructions(most)
+        np.testing.assert_array_equal(halve(field, axes), expected)
+    finally:
+        cells.limit_instructions(2)
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_other_instructions_normalise_alike(most: int) -> None:
+    volume = (RNG.random((4, 9, 230)) * 60000).astype(np.uint16)
+    expected = normalised(volume, 101.3, 0.7)
+    try:
+        cells.limit_instructions(most)
+        np.testing.assert_array_equal(normalised(volume, 101.3, 0.7), expected)
+    finally:
+        cells.limit_instructions(2)
 
 
 def test_cells_of_other_sizes_are_refused() -> None:

@@ -104,17 +104,7 @@ def window_sums(n: int, sigma: float) -> npt.NDArray[np.float64]:
 
 
 def halve(src: F32, axes: tuple[bool, bool, bool]) -> F32:
-    """Means over pairs along the chosen axes (an odd last plane stands for itself)."""
-    out = src
-    for ax, yes in enumerate(axes):
-        if not yes:
-            continue
-        n = out.shape[ax]
-        even = out[tuple(slice(0, n - n % 2, 2) if a == ax else slice(None) for a in range(3))]
-        odd = out[tuple(slice(1, None, 2) if a == ax else slice(None) for a in range(3))]
-        half = (even + odd) * np.float32(0.5)
-        if n % 2:
-            last = out[tuple(slice(n - 1, n) if a == ax else slice(None) for a in range(3))]
-            half = np.concatenate([half, last * np.float32(0.5)], axis=ax)
-        out = half
-    return np.ascontiguousarray(out)
+    """Means over pairs along the chosen axes (an odd last plane counts half)."""
+    out = np.empty([-(-n // 2) if yes else n for n, yes in zip(src.shape, axes, strict=True)], np.float32)
+    cells.halve(np.ascontiguousarray(src), axes, out)
+    return out
