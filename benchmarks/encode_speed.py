@@ -134,7 +134,7 @@ def _side_by_side(shape: tuple[int, ...], folder: Path) -> list[Measure]:
 
 
 def _with_empty_space(shape: tuple[int, ...], folder: Path) -> list[Measure]:
-    small, large = _alone_and_amid((shape[0], shape[1] // 2, shape[2] // 2))
+    small, large = alone_and_amid((shape[0], shape[1] // 2, shape[2] // 2))
 
     def of(name: str, light: F32, gate: str) -> dict[str, Any]:
         stack = folder / f"{name}.npy"
@@ -153,7 +153,7 @@ def _with_empty_space(shape: tuple[int, ...], folder: Path) -> list[Measure]:
     ]
 
 
-def _alone_and_amid(shape: tuple[int, int, int]) -> tuple[F32, F32]:
+def alone_and_amid(shape: tuple[int, int, int]) -> tuple[F32, F32]:
     """Photons of structures in a small stack, and of the same amid one of four times the voxels."""
     _, truth = make_phantom(shape, SEED, offset=0.0, truth=True)
     empty = float(np.median(truth))
