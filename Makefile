@@ -11,6 +11,7 @@ RUNS ?= 100000
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO_STAMP := $(VENV)/.installed-to-encode
 GPU_STAMP := $(VENV)/.installed-gpu
 TORCH := $(shell grep '^torch==' constraints.txt)
 
@@ -21,11 +22,17 @@ help: ## what there is to make
 
 NATIVE := setup.py $(wildcard libvgm/include/*.h libvgm/src/*.[ch] libvgm/encoder/*.[ch] libvgm/python/*.[ch])
 
-$(STAMP): pyproject.toml constraints.txt $(NATIVE)
+$(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml constraints.txt $(NATIVE) | $(VENV)/bin/python
 	$(BIN)/python -m pip install -qq --disable-pip-version-check $(TORCH_PIP) '$(TORCH)'
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[encode,zarr,dask,remote,test]'
+	@touch $(DEMO_STAMP) $@
+
+$(DEMO_STAMP): pyproject.toml constraints.txt $(NATIVE) | $(VENV)/bin/python
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[encode,report]' matplotlib
 	@touch $@
 
 $(GPU_STAMP): $(STAMP)
@@ -37,7 +44,7 @@ $(GPU_STAMP): $(STAMP)
 	@$(BIN)/python scripts/require_gpu.py
 	@touch $@
 
-demo: $(STAMP) ## a phantom, encoded, decoded, measured, and a picture of both in demo-out/
+demo: $(DEMO_STAMP) ## a phantom, encoded, decoded, measured, and a picture of both in demo-out/
 	@mkdir -p demo-out
 	$(BIN)/vgm phantom -o demo-out/phantom.tif --shape 48,160,160 --seed 1 --force
 	$(BIN)/vgm encode demo-out/phantom.tif -o demo-out/phantom.vgm --ratio 100 --force
