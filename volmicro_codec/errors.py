@@ -55,6 +55,16 @@ class DependencyError(VgmError, ImportError):
     exit_code = 6
 
 
+_EXTRAS = {"zarr": ("zarr", "fsspec"), "encode": ("scipy",), "report": ("PIL",), "remote": ("aiohttp",)}
+"""Extras by the packages that they bring."""
+
+
+def lacks(what: str, error: ImportError) -> DependencyError:
+    """The error of something that needs a package which is not there, with how it is installed."""
+    extra = next((f"volmicro-codec[{e}]" for e, names in _EXTRAS.items() if error.name in names), error.name)
+    return DependencyError(f"{what} needs the package {error.name!r}: pip install '{extra}'")
+
+
 class IncompleteError(VgmError, RuntimeError):
     """A store whose bricks are not all there: some failed, or were not worked on yet."""
 

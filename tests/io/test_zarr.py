@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from volmicro_codec.errors import InputError, OutputError, OutputExistsError, RemoteError, UsageError
 from volmicro_codec.io import read_volume, write_volume, zarr_pyramid
 from volmicro_codec.io.axes import Choice
-from volmicro_codec.io.zarr_pyramid import level_shapes, write_pyramid
+from volmicro_codec.io.levels import level_shapes
+from volmicro_codec.io.zarr_pyramid import write_pyramid
 from volmicro_codec.volume import ChannelInfo, Volume
 
 Voxels = npt.NDArray[Any]

@@ -222,7 +222,8 @@ def _write_pyramid(
     output: str, region: Region, plain: VgmArray, force: bool, note: str, version: str, bar: Progress
 ) -> None:
     """All levels from the file itself: a coarser grid is evaluated, not averaged, and has no grain."""
-    from ..io.zarr_pyramid import level_shapes, write_pyramid
+    from ..io.levels import level_shapes
+    from ..io.zarr_pyramid import write_pyramid
 
     shapes = level_shapes(region.info.shape[2:])
     levels = [region.array, *(plain.level(region.array.grid_level + n) for n in range(1, len(shapes)))]

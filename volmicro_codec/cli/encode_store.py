@@ -17,7 +17,7 @@ import click
 
 from ..beside import PART, bricks_name, name_beside
 from ..encoder.settings import DEFAULT_RATIO, TARGETS
-from ..errors import FormatError, IncompleteError, InputError, RemoteError, VgmError
+from ..errors import FormatError, IncompleteError, InputError, RemoteError, VgmError, lacks
 from ..urls import is_zarr
 from .app import Command
 from .options import Seconds, json_option
@@ -158,6 +158,10 @@ def _encode(
     from ..store import encode as bricks
     from ..store.finish import finish, listed
 
+    try:
+        import zarr  # noqa: F401 - before hours of work, not after
+    except ImportError as e:
+        raise lacks(f"{shown}: encoding by bricks", e) from e
     began = time.monotonic()
     share = spread.share()
     with contextlib.ExitStack() as stack:

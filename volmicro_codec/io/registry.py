@@ -13,7 +13,7 @@ from typing import Protocol, cast, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DependencyError
+from ..errors import lacks
 from ..volume import Volume, VolumeInfo
 from .axes import Choice
 
@@ -91,7 +91,7 @@ class VolumeFormat:
         try:
             return cast(FormatModule, import_module(self.module))
         except ImportError as e:
-            raise DependencyError(f"{self.name} needs the package {e.name!r}, which is not installed") from e
+            raise lacks(self.name, e) from e
 
 
 _FORMATS: list[VolumeFormat] = [

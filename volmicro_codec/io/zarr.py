@@ -18,9 +18,10 @@ from ..volume import Volume, VolumeInfo
 from .arrange import Stored, as_volume, check_stored, chosen, fitting, volume_of
 from .axes import Choice, name_axes
 from .chunked import ChunkedArray
+from .levels import level_shapes
 from .zarr_open import open_image
 from .zarr_output import zarr_output
-from .zarr_pyramid import CHUNK, create, finish, halve, level_shapes, write_pyramid
+from .zarr_pyramid import CHUNK, create, finish, halve, write_pyramid
 
 __all__ = ["read", "write", "write_pyramid"]
 

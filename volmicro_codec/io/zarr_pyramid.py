@@ -16,28 +16,13 @@ from ..room import check_room
 from ..urls import local_path
 from ..volume import VolumeInfo
 from .chunked import BLOCK_VOXELS
+from .levels import level_shapes
 from .zarr_metadata import VERSIONS, describe
 from .zarr_output import zarr_output
 
 CHUNK = {"T": 1, "C": 1, "Z": 32, "Y": 256, "X": 256}
-SMALL = 256  # a level no longer than this on any axis is the last
 
 LevelArray = zarr.Array[Any]
-
-
-def level_shapes(shape: tuple[int, int, int]) -> list[tuple[int, int, int]]:
-    """Shapes (Z, Y, X) of a pyramid's levels, each half of the one before, rounded up.
-
-    Parameters
-    ----------
-    shape : (Z, Y, X)
-        Of level 0.
-    """
-    shapes = [shape]
-    while max(shapes[-1]) > SMALL:
-        z, y, x = shapes[-1]
-        shapes.append((-(-z // 2), -(-y // 2), -(-x // 2)))
-    return shapes
 
 
 def write_pyramid(

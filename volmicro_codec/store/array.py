@@ -13,7 +13,7 @@ import numpy as np
 
 from ..decoder.multiscale import Levels, MultiscaleArray
 from ..decoder.packed import open_packed
-from ..errors import DependencyError, FormatError, IncompleteError, InputError, RemoteError, UsageError
+from ..errors import FormatError, IncompleteError, InputError, RemoteError, UsageError, lacks
 from ..urls import is_zarr
 from .grid import Grid
 from .job import find_job
@@ -101,7 +101,7 @@ def open_store(name: str) -> MultiscaleArray:
         from ..io.zarr_metadata import parse
         from ..io.zarr_store import refusals_told, store_of
     except ImportError as e:
-        raise DependencyError(f"{name}: OME-Zarr needs the package {e.name!r}, which is not installed") from e
+        raise lacks(f"{name}: OME-Zarr", e) from e
     name = name.rstrip("/")
     with unfinished_told(name), damage_told(name):
         # Zarr's version is known: each thing that is opened is then one request.

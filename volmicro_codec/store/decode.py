@@ -64,8 +64,9 @@ def write_levels(
     OutputError
         Where a block cannot be decoded or written; nothing is left then.
     """
+    from ..io.levels import level_shapes
     from ..io.zarr_output import zarr_output
-    from ..io.zarr_pyramid import blocks, create, finish, level_shapes
+    from ..io.zarr_pyramid import blocks, create, finish
 
     shapes = level_shapes(info.shape[2:])[: open_levels(name).levels - level]
     todo = [(n, key) for n, shape in enumerate(shapes) for key in blocks(info, shape)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DependencyError, IncompleteError
+from ..errors import IncompleteError, lacks
 from ..evaluate.metrics import psnr_of
 from ..evaluate.tails import peak_of
 from ..io.zarr_output import writing_told
@@ -156,9 +156,7 @@ def _describe(
         from ..io.zarr_metadata import describe
         from ..io.zarr_pyramid import window_of
     except ImportError as e:
-        raise DependencyError(
-            f"{job.dest}: OME-Zarr needs the package {e.name!r}, which is not installed"
-        ) from e
+        raise lacks(f"{job.dest}: OME-Zarr", e) from e
 
     grid, info = job.grid, job.info
     lead = {"T": 1, "C": 1}

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from ..errors import UsageError
-from ..io.zarr_pyramid import level_shapes
+from ..io.levels import level_shapes
 from ..volume import VolumeInfo
 
 Shape3 = tuple[int, int, int]
