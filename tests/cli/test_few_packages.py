@@ -1,4 +1,4 @@
-"""What `pip install '.[encode]'` brings is enough to encode, decode and look; what else needs more says so."""
+"""What `pip install '.[encode]'` brings is enough to encode, decode and look; what needs more says so."""
 
 from __future__ import annotations
 
