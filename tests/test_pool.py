@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from volmicro_codec.pool import run_in_pool
+from volmicro_codec.pool import LEAST_PIECE, PIECES, pieces_of, run_in_pool
 
 
 def test_tasks_that_ask_for_tasks_come_to_an_end() -> None:
@@ -58,3 +58,10 @@ def test_callers_do_not_wait_for_each_other() -> None:
         assert callers.submit(run_in_pool, 2, lambda k: k, 5).result(10) == list(range(5))
         held.set()
         assert slow.result(10) == [True, True]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_small_passes_are_not_shared_and_large_ones_in_no_more_pieces_than_help(threads: int) -> None:
+    assert pieces_of(2 * LEAST_PIECE - 1, threads) == 1
+    assert pieces_of(3 * LEAST_PIECE, threads) == (3 if threads > 1 else 1)
+    assert pieces_of(1 << 40, threads) == (PIECES * threads if threads > 1 else 1)
