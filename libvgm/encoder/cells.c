@@ -45,8 +45,7 @@ void vgm_limit_cells(int most)
 static passes best_passes(void)
 {
 #if VGM_HAVE_AVX512
-    if (most_instructions >= 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
+    if (most_instructions >= 2 && vgm_has_avx512())
         return (passes){normalise_avx512, halved_row_avx512};
 #endif
 #if VGM_HAVE_AVX2

@@ -159,8 +159,7 @@ static const functions *best_functions(void)
     static const functions avx2 = FUNCTIONS(avx2);
 #if VGM_HAVE_AVX512
     static const functions avx512 = FUNCTIONS(avx512);
-    if (most_instructions >= 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
+    if (most_instructions >= 2 && vgm_has_avx512())
         return &avx512;
 #endif
     if (most_instructions >= 1 && __builtin_cpu_supports("avx2"))

@@ -57,8 +57,7 @@ void vgm_limit_voxel_passes(int most)
 const vgm_voxel_passes *vgm_best_voxel_passes(void)
 {
 #if VGM_HAVE_AVX512
-    if (most_instructions >= 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
+    if (most_instructions >= 2 && vgm_has_avx512())
         return &passes_avx512;
 #endif
 #if VGM_HAVE_AVX2

@@ -18,4 +18,12 @@
 #define VGM_HAVE_AVX512 0
 #endif
 
+#if VGM_HAVE_AVX512
+static inline int vgm_has_avx512(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512bw");
+}
+#endif
+
 #endif

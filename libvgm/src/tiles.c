@@ -143,8 +143,7 @@ static const functions *best_functions(void)
     static const functions avx2 = {evaluate_tile_avx2, fill_patch_avx2, "avx2"};
 #if VGM_HAVE_AVX512
     static const functions avx512 = {evaluate_tile_avx512, fill_patch_avx512, "avx512"};
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw"))
+    if (vgm_has_avx512())
         return &avx512;
 #endif
     if (__builtin_cpu_supports("avx2"))
