@@ -1,12 +1,13 @@
 """What looking at less of an image is worth: constants of the encoder that decide over time, one by one.
 
     python benchmarks/block_choices.py [-o benchmarks/results/block_choices.json]      # some ten minutes
+    python benchmarks/block_choices.py --constants MOST_REACHED --values 0,0.7 --shape 100,647,813 --turns 1
 
-`fit.blocks.MOST_REACHED` (refits look at what of a block Gaussians reach), `fit.proposals.STALE` (blocks that
-held none of the best candidates wait) and `pool.LEAST_PIECE` (what of a pass is worth a thread) stand on it.
+`fit.blocks.MOST_REACHED` (refits look at what of a block Gaussians reach) and `pool.LEAST_PIECE` (what of a
+pass is worth a thread) stand on it. What was measured of other constants and scenes stays in the result file.
 Seconds and processor time of encodes in this process at the default effort, the least of some turns in which
 all values take part; ``over_chosen`` is over those of the value that the encoder has. PSNR is against the
-truth. The first two act on images of several blocks: a phantom, and structures amid four times the space.
+truth. The first acts on images of several blocks: a phantom, and structures amid four times the space.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,9 @@ from volmicro_codec.volume import Volume
 Voxels = npt.NDArray[Any]
 CHOICES: dict[str, tuple[float, ...]] = {
     "MOST_REACHED": (0.0, 0.4, 0.7, 1.0),
-    "STALE": (1.0, 2.0, 4.0, math.inf),
     "LEAST_PIECE": (1 << 10, 1 << 16, 1 << 18, 1 << 21),
 }
-SEVERAL_BLOCKS = ("MOST_REACHED", "STALE")
+SEVERAL_BLOCKS = ("MOST_REACHED",)
 SMALL = ((16, 48, 48), (32, 96, 96), (48, 192, 192), (64, 256, 256))
 """Phantoms of one block."""
 TURNS = 2
@@ -66,7 +66,9 @@ def scenes(shape: tuple[int, int, int], blocks: bool) -> dict[str, tuple[Voxels,
     rng = np.random.default_rng(SEED)
     counts = rng.poisson(light) + READ_NOISE * rng.standard_normal(light.shape) + OFFSET
     amid = np.rint(counts.clip(0, 65535)).astype(np.uint16)
-    return {"phantom": make_phantom(shape, SEED, truth=True), "amid space": (amid, light + OFFSET)}
+    label = "x".join(map(str, shape))
+    phantom = make_phantom(shape, SEED, truth=True)
+    return {f"phantom {label}": phantom, f"amid space {label}": (amid, light + OFFSET)}
 
 
 def encoded(voxels: Voxels, truth: Voxels, folder: Path) -> dict[str, float]:
@@ -80,13 +82,15 @@ def encoded(voxels: Voxels, truth: Voxels, folder: Path) -> dict[str, float]:
     return figures | {"bytes": file.stat().st_size, "psnr": round(compare(truth, decoded)["psnr"], 3)}
 
 
-def measured(name: str, scene: str, voxels: Voxels, truth: Voxels) -> list[dict[str, Any]]:
-    """A row for each value of a constant."""
+def measured(
+    name: str, values: Sequence[float], turns: int, scene: str, voxels: Voxels, truth: Voxels
+) -> list[dict[str, Any]]:
+    """A row for each value of a constant, of which one is its own."""
     rows: dict[float, dict[str, Any]] = {}
     own = math.nan
     with tempfile.TemporaryDirectory() as folder:
-        for _ in range(TURNS):
-            for value in CHOICES[name]:
+        for _ in range(turns):
+            for value in values:
                 with set_to(name, value) as own:
                     row = encoded(voxels, truth, Path(folder))
                 before = rows.get(value, row)
@@ -106,16 +110,20 @@ def main() -> None:
     )
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "benchmarks/results/block_choices.json")
     parser.add_argument("--shape", default="100,320,400", help="of the phantom of several blocks (z,y,x)")
+    parser.add_argument("--constants", default=",".join(CHOICES), help="comma-separated")
+    parser.add_argument("--values", help="of the constants, their own among them; default several of each")
+    parser.add_argument("--turns", type=int, default=TURNS)
     args = parser.parse_args()
     z, y, x = (int(n) for n in args.shape.split(","))
     vgm.encode(make_phantom((16, 48, 48)), ratio=RATIO)  # all modules are loaded, and begun
-    rows: list[dict[str, Any]] = []
-    for name in CHOICES:
+    rows = json.loads(args.output.read_text())["rows"] if args.output.exists() else []
+    for name in args.constants.split(","):
+        values = [float(v) for v in args.values.split(",")] if args.values else CHOICES[name]
         for scene, (voxels, truth) in scenes((z, y, x), name in SEVERAL_BLOCKS).items():
-            rows += measured(name, scene, voxels, truth)
-            args.output.write_text(
-                json.dumps({"ratio": RATIO, "threads": THREADS, "rows": rows}, indent=1) + "\n"
-            )
+            rows = [row for row in rows if (row["constant"], row["scene"]) != (name, scene)]
+            rows += measured(name, values, args.turns, scene, voxels, truth)
+            document = {"ratio": RATIO, "threads": THREADS, "rows": rows}
+            args.output.write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

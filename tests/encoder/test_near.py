@@ -94,60 +94,6 @@ def test_a_part_of_a_block_has_a_voxel_at_least():
         )
 
 
-def searches(fit, count, monkeypatch):
-    """The blocks that a round searches, and how many Gaussians it adds."""
-    searched = []
-    plain = type(fit.blocks).residual
-
-    def residual(blocks, model, part, raster):
-        searched.append(part.number)
-        return plain(blocks, model, part, raster)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(type(fit.blocks), "residual", residual)
-        added = fit.grow(count, 6, "round")
-    return sorted(searched), added
-
-
-def one_bright_one_dim(two_blocks):
-    shape = (16, 32, 320)
-    two_blocks(shape)
-    rng = np.random.default_rng(5)
-    at = np.stack([rng.uniform(4, 12, 16), rng.uniform(6, 26, 16), rng.uniform(10, 120, 16)], 1)
-    at[8:, 2] += 180
-    strength = np.where(np.arange(16) < 8, 1.0, 0.05)
-    return blobs(shape, at, np.full(16, 1.6), strength)
-
-
-def test_a_block_is_not_searched_while_another_holds_the_best(two_blocks, monkeypatch):
-    fit = fit_of(one_bright_one_dim(two_blocks), noise=NOISE)
-    assert searches(fit, 3, monkeypatch) == ([0, 1], 3)
-    assert searches(fit, 3, monkeypatch) == ([0], 3)
-    assert searches(fit, 100, monkeypatch)[0] == [0, 1]
-    fit.grow(100, 6, "round")
-    assert (fit.model.mu[:, 2] > 170).sum() >= 6  # the dim ones are found in the end
-
-
-def test_every_block_is_searched_again_once_gaussians_have_gone(two_blocks, monkeypatch):
-    fit = fit_of(one_bright_one_dim(two_blocks), noise=NOISE)
-    for count in (3, 3):
-        fit.grow(count, 6, "round")
-    fit.model = fit.model.take(np.arange(4))
-    fit.refit(4)
-    assert searches(fit, 2, monkeypatch)[0] == [0, 1]
-
-
-def test_rounds_that_leave_blocks_out_find_what_searching_all_finds(two_blocks, monkeypatch):
-    voxels, found = one_bright_one_dim(two_blocks), []
-    for stale in (proposals.STALE, 1e9):
-        monkeypatch.setattr(proposals, "STALE", stale)
-        fit = fit_of(voxels, noise=NOISE)
-        for count in (3, 3, 4, 20, 20):
-            fit.grow(count, 6, "round")
-        found.append(fit.sse)
-    assert found[0] == pytest.approx(found[1], rel=0.01)
-
-
 @pytest.mark.parametrize("most", [proposals.MOST_REACHED, 0.0], ids=["parts of blocks", "whole blocks"])
 def test_the_error_beyond_what_a_refit_looks_at_is_known(two_blocks, monkeypatch, most):
     """Of a block with one Gaussian in its middle, and the tails of its neighbour's at one end."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..journal import Journal
 from ..parts import Part
@@ -19,19 +17,12 @@ from .method import Method
 from .residuals import Residuals
 from .significant import SignificantIn
 
-STALE = 2.0
-"""How many times as much as at a block's last search a candidate that was left there may take off by now:
-blocks that so hold none of the best are not searched (lazy greedy selection; Minoux, 1978)."""
-
 
 class Proposals:
     """Proposes Gaussians to add to a model; blocks in which nothing was found are not searched again."""
 
     def __init__(self, blocks: Blocks, method: Method, journal: Journal | None) -> None:
         self.blocks, self.method, self.journal = blocks, method, journal
-        self._left: dict[int, float] = {}  # blocks: the most that a candidate takes off which was not taken
-        self._least = 0.0  # of those taken last
-        self._size = 0  # Gaussians after the last search
         self._exhausted: dict[int, bytes] = {}  # blocks without a candidate, and what was in them then
         # Of blocks in which nothing was found but near the Gaussians that reached there then: that part.
         self._nothing_beyond: dict[int, Part] = {}
@@ -55,19 +46,15 @@ class Proposals:
 
     def candidates(self, residuals: Residuals, count: int) -> matched.Candidates:
         """The best ``count`` candidates over all blocks."""
-        if len(residuals.model) < self._size:  # of what came out nobody knows what it leaves
-            self._left, self._least = {}, 0.0
         kept = self.journal.take("propose") if self.journal is not None else None
         if kept is not None:
-            *columns, beyond, left = kept
+            *columns, beyond = kept
             for number, *ends in beyond.tolist():
                 domain = [slice(*ends[k : k + 2]) for k in (0, 2, 4)]
                 self._nothing_beyond[number] = self.blocks.parts[number].of(domain)
-            self._least, self._left = float(left[-1]), dict(enumerate(left[:-1].tolist()))
             found = matched.Candidates(*columns)
         else:
             found = self._found(residuals.model, count)
-        self._size = len(residuals.model) + len(found)
         if self.journal is not None and kept is None:
             rows = [
                 [number, *(end for s in part.domain for end in (s.start, s.stop))]
@@ -75,8 +62,7 @@ class Proposals:
             ]
             beyond = np.array(rows, np.int64).reshape(-1, 7)
             columns = [found.centres, found.sigmas, found.amplitudes, found.gains]
-            left = np.array([*(self._left[k] for k in range(len(self.blocks.parts))), self._least])
-            self.journal.keep("propose", [*columns, beyond, left])
+            self.journal.keep("propose", [*columns, beyond])
         return found
 
     def _found(self, model: Model, count: int) -> matched.Candidates:
@@ -107,33 +93,11 @@ class Proposals:
             mine = part.owns(centres, blocks.image.shape)
             return matched.Candidates(centres[mine], c.sigmas[mine], c.amplitudes[mine], c.gains[mine])
 
-        searched: dict[int, matched.Candidates] = {}
-
-        def search(numbers: list[int]) -> tuple[matched.Candidates, npt.NDArray[np.int64]]:
-            """The best candidates after a search of some blocks more, and the block of each."""
-            searched.update(zip(numbers, blocks.each(of, numbers), strict=True))
-            columns = ("centres", "sigmas", "amplitudes", "gains")
-            found = [searched[k] for k in sorted(searched)]
-            every = matched.Candidates(*(np.concatenate([getattr(f, k) for f in found]) for k in columns))
-            order = np.argsort(-every.gains, kind="stable")[:count]
-            where = np.repeat(sorted(searched), [len(f) for f in found])[order]
-            return matched.Candidates(*(getattr(every, k)[order] for k in columns)), where
-
-        numbers = self._likely(self._least) or list(range(len(blocks.parts)))
-        while numbers:
-            best, where = search(numbers)
-            self._least = float(best.gains[-1]) if len(best) == count else 0.0
-            numbers = [k for k in self._likely(self._least) if k not in searched]
-        for number, candidates in searched.items():
-            # Where all were taken there may be more, none of which takes off more than the last.
-            at = min(int(np.count_nonzero(where == number)), len(candidates) - 1)
-            self._left[number] = float(candidates.gains[at]) if len(candidates) else 0.0
-        return best
-
-    def _likely(self, least: float) -> list[int]:
-        """Blocks that may hold candidates that take off so much."""
-        numbers = range(len(self.blocks.parts))
-        return [k for k in numbers if STALE * self._left.get(k, math.inf) >= least]
+        found = blocks.each(of)
+        columns = ("centres", "sigmas", "amplitudes", "gains")
+        every = matched.Candidates(*(np.concatenate([getattr(f, k) for f in found]) for k in columns))
+        order = np.argsort(-every.gains, kind="stable")[:count]
+        return matched.Candidates(*(getattr(every, k)[order] for k in columns))
 
     def _near(self, model: Model, part: Part, reaching: Mask) -> Part:
         """What of a block its Gaussians reach, with as much around it as there is around a block.
