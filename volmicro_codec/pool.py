@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 LEAST_PIECE = 1 << 18
-"""Voxels of a pass that are worth handing to a thread: half a millisecond of the quickest passes."""
+"""Voxels of a pass that are worth handing to a thread: half a millisecond of the quickest passes. With a
+thousand small images take 1.2 times as long (`benchmarks/block_choices.py`)."""
 PIECES = 8
 """Of a pass for each thread at most, so that none waits long for another."""
 
