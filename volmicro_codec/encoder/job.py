@@ -296,8 +296,8 @@ class Job:
             return _chunks_of(fields, lengths, payloads)
         on_work = self.progress.advance
         fit = ImageFit(image, self.raster, weighting_of(s), self.method, noise, self.journal, on_work)
-        schedule = schedule_of(s, fit.voxel_count)
-        refits = rate.refits_for(s.effort, fit.voxel_count)
+        schedule = schedule_of(s, fit.voxel_count, noise is not None)
+        refits = rate.refits_for(s.effort, fit)
         work = (schedule.rounds * schedule.inner + schedule.final + refits.total) * len(fit.blocks.parts)
         self.progress.start(f"{label}fit", work)
 

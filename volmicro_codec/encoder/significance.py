@@ -2,10 +2,9 @@
 
 Under Gaussian noise a bit describes the specimen only where it takes more than `BIT` variances off the
 squared error (minimum description length; Rissanen, Automatica 14, 465, 1978). So a Gaussian must take off
-`BIT` times its bits, a step finer than `STEP` standard deviations of the noise describes noise, and so does a
-residual sample that takes off less than its own bits are worth.
+`BIT` times its bits, and a residual sample more than its own bits are worth.
 
-`BIT` and `STEP` are theory. Of the others `benchmarks/significance.py` measures what less and more would do
+`BIT` is theory. Of the others `benchmarks/significance.py` measures what less and more would do
 to bytes and to the PSNR against the truth; figures below are its means over 4 to 18 stacks
 (`benchmarks/results/significance.md`), and it differs by 0.1 dB and more from stack to stack. Those of
 constants that are not listed there were measured before there was `FITTED`, on the same stacks.
@@ -32,13 +31,10 @@ Box = tuple[slice, slice, slice]
 
 BIT = 2.0 * math.log(2.0)
 """Noise variances of squared error that a bit must take off."""
-STEP = math.sqrt(12.0)
-"""Standard deviations of the noise: the step of a uniform quantiser whose slope is `BIT` (its error goes with
-step^2 / 12, of which a bit takes off 2 ln 2 parts)."""
-
 ROUNDING_STEP = 2.0
-"""The same for the amplitudes of Gaussians. `STEP` would make the error against the truth twice that of the
-estimate from noisy voxels (1 variance a number); this adds a third to it. 1.4: +0.08 dB for 4 % more bytes;
+"""Standard deviations of the noise: the finest step of Gaussians' amplitudes. That of a uniform quantiser
+whose slope is `BIT`, the root of 12, would make the error against the truth twice that of the estimate from
+noisy voxels (1 variance a number); this adds a third to it. 1.4: +0.08 dB for 4 % more bytes;
 2.8: -0.09 dB for 5 % fewer."""
 LEAST_VARIANCE = 1e-20
 """Of normalised intensity: float32 tells values apart that are 1e-7 apart where they are 1."""

@@ -28,12 +28,14 @@ from ..quantise.residual import (
     neighbour_response,
     turns,
 )
-from ..significance import STEP
+from ..significance import BIT
 
 F32 = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Box = tuple[Shape3, Shape3]
 
+STEP = math.sqrt(BIT / LAGRANGE_MULTIPLIER)
+"""Standard deviations of the noise: the step at which a bit of points costs as much as it must take off."""
 INDEX_BYTES = 16  # of a chunk, measured
 LEAST_BITS = 2.0  # that a voxel off the background takes
 LEAST_STORED = 2.0**-14

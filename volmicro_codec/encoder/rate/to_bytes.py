@@ -52,6 +52,8 @@ from .point_layer import Layer, chunks_of, finest_step, layer, may_be_few, model
 
 MOST_GROUPS = 6
 REFITS = {"fast": Refits(1, 4, 3, 0), "balanced": Refits(2, 4, 3, 2), "best": Refits(6, 8, 6, 4)}
+REFITS_WITHOUT_NOISE = REFITS | {"balanced": Refits(3, 8, 6, 4)}
+"""Where none is known: +0.1 to +0.2 dB on beads (`benchmarks/detail_choices.py`)."""
 RATE_SLACK = 0.994
 FILLED = 0.985  # of the bytes, that need not be filled further
 LARGEST_WEIGHT = 3e4  # in a record; float16 ends at 65504, and refits between roundings move weights
@@ -60,10 +62,10 @@ LEAST_TO_BEAT = 64  # bytes of points alone that are few enough
 STARVED = 1.0  # dB that a fit gains by converging, from which on it has grown too fast to tell
 
 
-def refits_for(effort: str, voxel_count: int) -> Refits:
+def refits_for(effort: str, fit: ImageFit) -> Refits:
     """How rounding proceeds for an image: small ones are rounded in more groups."""
-    r = REFITS[effort]
-    groups = r.groups if r.groups == 1 else min(MOST_GROUPS, round(r.groups * spare_time(voxel_count)))
+    r = (REFITS if fit.noise is not None else REFITS_WITHOUT_NOISE)[effort]
+    groups = r.groups if r.groups == 1 else min(MOST_GROUPS, round(r.groups * spare_time(fit.voxel_count)))
     return replace(r, groups=groups)
 
 
@@ -125,7 +127,7 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan, exhausted: bool) -> 
     whole = exhausted or fit.noise is None
     for _ in range(4):
         fit.state = fitted
-        rounded = rounding_with_refits(fit, Lattice(step), layout, refits_for(plan.effort, fit.voxel_count))
+        rounded = rounding_with_refits(fit, Lattice(step), layout, refits_for(plan.effort, fit))
         coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at)
         size = _size(coded, plan)
         if size <= budget and (best is None or size > best[0]):
@@ -313,7 +315,7 @@ def encode_to_count(fit: ImageFit, count: int, plan: Plan) -> Coded:
 def rounded_with_step(fit: ImageFit, step: float, plan: Plan, keep_all: bool = False) -> Rounded:
     """Round a fitted image with one step of amplitudes, but none finer than `least_step`."""
     lattice = Lattice(max(step, least_step(fit)))
-    refits = refits_for(plan.effort, fit.voxel_count)
+    refits = refits_for(plan.effort, fit)
     return rounding_with_refits(fit, lattice, layout_by_level(fit, plan), refits, keep_all)
 
 
