@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -101,6 +102,7 @@ class Blocks:
         self._refiner: Refiner | None = None
         self._extents: tuple[Model, Extents] | None = None
         self._noise: tuple[Part, F32, Mask | None] | None = None
+        self._closed: dict[int, bool] = {}
 
     @property
     def alone(self) -> bool:
@@ -162,9 +164,18 @@ class Blocks:
         own = extents.centred(part.core)
         return own, extents.reaching(part.domain) & ~own
 
-    def reaches(self, model: Model, part: Part) -> Mask:
-        """Which Gaussians reach into a block's domain."""
-        return self._extents_of(model).reaching(part.domain)
+    def reaches(self, model: Model, box: Box) -> Mask:
+        """Which Gaussians reach into a box."""
+        return self._extents_of(model).reaching(box)
+
+    def reached(self, model: Model, box: Box) -> Box:
+        """The part of a box that some Gaussians reach, which all do."""
+        found = self.extents(model)
+        z, y, x = (
+            slice(max(s.start, math.floor(low.min())), min(s.stop, math.ceil(high.max()) + 1))
+            for s, low, high in zip(box, found.low, found.high, strict=True)
+        )
+        return z, y, x
 
     def extents(self, model: Model) -> Extents:
         """Where a model's Gaussians are."""
@@ -208,6 +219,14 @@ class Blocks:
     def occupied(self, part: Part) -> Mask | None:
         """Where the gate is open in a block's domain; None where there is no gate."""
         return None if self.image.gate.kind == "none" else self.image.occupied(part.domain)
+
+    def closed(self, part: Part) -> bool:
+        """Whether the gate says that a block has no signal, where the noise says what signal is."""
+        known = self._closed.get(part.number)
+        if known is None:
+            gated = self.noise is not None and self.image.gate.kind != "none"
+            known = self._closed[part.number] = gated and not self.image.occupied(part.core).any()
+        return known
 
     def noise_in(self, part: Part) -> tuple[F32, Mask | None]:
         """The noise's variance in each voxel of a block's domain, and `occupied`; kept for the last block."""

@@ -150,26 +150,19 @@ class ImageFit:
                 if not touched.reaching(part.domain).any():
                     return own & moving, Model.empty(), sse[part.number]
                 own, others = own & moving, others | own & ~moving
-            if not own.any() and not blocks.alone:
-                # What is known of a block without signal stays so until other Gaussians reach it.
-                there, known = digest(model.take(others)), self._empty.get(part.number)
-                if known is not None and known[0] == there:
-                    return own, Model.empty(), known[1]
+            if not own.any() and not blocks.alone and not self._seen_whole(raster):
+                return own, Model.empty(), self._untouched(part, model, others, raster)
             within, beyond = self._within(part, model.take(own), model.take(others), iterations, raster)
             refiner = blocks.refiner(within, raster, keep=moving is None and within is part)
             if within is not part:
-                if beyond is None:
-                    beyond = self._bare_beyond(part, within, refiner)
-                others &= blocks.reaches(model, within)
+                others &= blocks.reaches(model, within.domain)
             elif moving is None or refiner.lasting:
                 fresh.add(part.number)
             refiner.hold(model.take(others))
             free_here = None if free is None else free[own]
             mine = self._refined(refiner, model.take(own), iterations, free_here, tolerance, each)
-            left = (beyond or 0.0) + refiner.squared_error(core_in_domain(within))
+            left = beyond + refiner.squared_error(core_in_domain(within))
             blocks.done(refiner)
-            if not len(mine) and not blocks.alone:
-                self._empty[part.number] = there, left
             return own, mine, left
 
         for turn in blocks.turns:
@@ -184,51 +177,65 @@ class ImageFit:
         blocks.evaluated = model if len(fresh) == len(blocks.parts) else None
         return FitState(model, tuple(sse))
 
+    def _seen_whole(self, raster: Any) -> bool:
+        """Whether refits look at whole blocks: on a device, and where a voxel's weight depends on others."""
+        weighting = self.weighting
+        weighed = weighting.foreground or weighting.edges or weighting.gradient
+        return bool(weighed) or hasattr(raster, "device")
+
+    def _untouched(self, part: Part, model: Model, others: Mask, raster: Any) -> float:
+        """The squared error in a block without Gaussians of its own: known until others reach its core."""
+        reaching = model.take(others & self.blocks.reaches(model, part.core))
+        there, known = digest(reaching), self._empty.get(part.number)
+        if known is not None and known[0] == there:
+            return known[1]
+        left = self._bare_of(part, raster)
+        if len(reaching):
+            box = self.blocks.reached(reaching, part.core)
+            refiner = self.blocks.refiner(replace(part, core=box, domain=box), raster)
+            bare = 2.0 * refiner.see(Model.empty())
+            left += 2.0 * refiner.see(reaching) - bare
+            self.blocks.done(refiner)
+        left = max(left, 0.0)
+        self._empty[part.number] = there, left
+        return left
+
     def _within(
         self, part: Part, own: Model, others: Model, iterations: int, raster: Any
-    ) -> tuple[Part, float | None]:
+    ) -> tuple[Part, float]:
         """What of a block a refit of its Gaussians is to look at, and the squared error beyond that.
 
-        All of it, where they reach most of it or a voxel's weight depends on the others. None is the error of
-        no Gaussians at all.
+        All of it, where they reach most of it.
         """
-        blocks, weighting = self.blocks, self.weighting
-        weighed = weighting.foreground or weighting.edges or weighting.gradient
-        reaching = own if len(own) else others
-        if not len(reaching) or weighed or hasattr(raster, "device"):
+        blocks = self.blocks
+        if not len(own) or iterations == 0 or self._seen_whole(raster):  # all of it is to be known
             return part, 0.0
-        if len(own) and iterations == 0:  # all of it is to be known
-            return part, 0.0
-        within = blocks.around(reaching, part)
+        within = blocks.around(own, part)
         if within.voxels > MOST_REACHED * part.voxels:
             return part, 0.0
-        if not len(own):
-            return within, None
         beyond = others.take(np.flatnonzero(blocks.reach_beyond(others, part, within)))
-        if not len(beyond):
-            return within, None
         key = digest(beyond) + repr(within.domain).encode()
         known = self._beyond.get(part.number)
         if known is None or known[0] != key:
             # All that these reach, and what is in between: elsewhere beyond it there is nothing.
-            seen = part.of(within.joined(blocks.around(beyond, part)))
+            seen = part.of(within.joined(blocks.around(beyond, part))) if len(beyond) else within
             seen = part if seen.voxels > MOST_REACHED * part.voxels else seen
             refiner = blocks.refiner(seen, raster)
-            bare = 0.0 if seen is part else self._bare_beyond(part, seen, refiner)
+            refiner.see(Model.empty())
+            bare = self._bare_of(part, raster) - refiner.squared_error(core_in_domain(seen))
             refiner.see(beyond)
-            sse = bare + self._outside(refiner, seen, within)
+            sse = max(bare, 0.0) + self._outside(refiner, seen, within)
             known = self._beyond[part.number] = key, sse
         return within, known[1]
 
-    def _bare_beyond(self, part: Part, within: Part, refiner: Refiner) -> float:
-        """The squared error of no Gaussians in what of a block is beyond a part, whose refiner is given."""
+    def _bare_of(self, part: Part, raster: Any) -> float:
+        """The squared error of no Gaussians in a block's core."""
         bare = self._bare.get(part.number)
         if bare is None:
-            whole = self.blocks.refiner(part, refiner.raster)
-            whole.see(Model.empty())
-            bare = self._bare[part.number] = whole.squared_error(core_in_domain(part))
-        refiner.see(Model.empty())
-        return max(bare - refiner.squared_error(core_in_domain(within)), 0.0)
+            refiner = self.blocks.refiner(replace(part, domain=part.core), raster)
+            bare = self._bare[part.number] = 2.0 * refiner.see(Model.empty())
+            self.blocks.done(refiner)
+        return bare
 
     @staticmethod
     def _outside(refiner: Refiner, part: Part, within: Part) -> float:
@@ -269,17 +276,29 @@ class ImageFit:
         self.model = Model.empty()
         self.refit(0, stage="background")
 
-    def grow(self, count: int, inner: int, stage: str, *, shapes: bool = True, few: int = 0) -> int:
+    def grow(
+        self,
+        count: int,
+        inner: int,
+        stage: str,
+        *,
+        shapes: bool = True,
+        few: int = 0,
+        everywhere: bool = True,
+    ) -> int:
         """Add up to ``count`` Gaussians and refit around them (see `refit`); returns how many were added.
 
         Without ``shapes`` the new ones keep the shapes that the matched filter gave them. Fewer than ``few``,
-        and than were asked for, are not refitted: the next refit, which is of all, knows their error.
+        and than were asked for, are not refitted: the next refit, which is of all, knows their error. For
+        ``everywhere`` see `Proposals.place`.
         """
         if math.isnan(self.sse):
             self.refit(0, stage="background")
         if self.method.max_primitives is not None:
             count = min(count, self.method.max_primitives - len(self.model))
-        new = self.proposals.place(self.residuals, count) if count > 0 else Model.empty()
+        new = Model.empty()
+        if count > 0:
+            new = self.proposals.place(self.residuals, count, everywhere=everywhere)
         if len(new):
             free = None
             if not shapes:

@@ -27,11 +27,15 @@ class Proposals:
         # Of blocks in which nothing was found but near the Gaussians that reached there then: that part.
         self._nothing_beyond: dict[int, Part] = {}
 
-    def place(self, residuals: Residuals, count: int) -> Model:
-        """Up to ``count`` Gaussians to add, as the method wants them placed."""
+    def place(self, residuals: Residuals, count: int, *, everywhere: bool = True) -> Model:
+        """Up to ``count`` Gaussians to add, as the method wants them placed.
+
+        Unless ``everywhere``, blocks in which the gate is closed are searched for an empty image alone: what
+        comes up there later are the tails of what is found around them.
+        """
         kind = self.method.init
         if kind == "greedy":
-            return self.best(residuals, count)
+            return self.best(residuals, count, everywhere)
         model = residuals.model
         # Only an empty image is given a grid: a second one would fall on the first.
         kind = "random" if kind == "grid" and len(model) else kind
@@ -39,13 +43,13 @@ class Proposals:
         aspect = self.blocks.image.aspect
         return initialise.place(kind, lambda: self._pieces(residuals), count, aspect, rng)
 
-    def best(self, residuals: Residuals, count: int) -> Model:
+    def best(self, residuals: Residuals, count: int, everywhere: bool = True) -> Model:
         """The best ``count`` Gaussians to add, as the matched filter has them."""
-        c = self.candidates(residuals, count)
+        c = self.candidates(residuals, count, everywhere)
         return Model.isotropic(c.centres, c.sigmas, c.amplitudes)
 
-    def candidates(self, residuals: Residuals, count: int) -> matched.Candidates:
-        """The best ``count`` candidates over all blocks."""
+    def candidates(self, residuals: Residuals, count: int, everywhere: bool = True) -> matched.Candidates:
+        """The best ``count`` candidates over all blocks (see `place`)."""
         kept = self.journal.take("propose") if self.journal is not None else None
         if kept is not None:
             *columns, beyond = kept
@@ -54,7 +58,7 @@ class Proposals:
                 self._nothing_beyond[number] = self.blocks.parts[number].of(domain)
             found = matched.Candidates(*columns)
         else:
-            found = self._found(residuals.model, count)
+            found = self._found(residuals.model, count, everywhere)
         if self.journal is not None and kept is None:
             rows = [
                 [number, *(end for s in part.domain for end in (s.start, s.stop))]
@@ -65,7 +69,7 @@ class Proposals:
             self.journal.keep("propose", [*columns, beyond])
         return found
 
-    def _found(self, model: Model, count: int) -> matched.Candidates:
+    def _found(self, model: Model, count: int, everywhere: bool) -> matched.Candidates:
         blocks = self.blocks
         most = count if blocks.alone else 2 * count  # some are in the halo
 
@@ -93,7 +97,9 @@ class Proposals:
             mine = part.owns(centres, blocks.image.shape)
             return matched.Candidates(centres[mine], c.sigmas[mine], c.amplitudes[mine], c.gains[mine])
 
-        found = blocks.each(of)
+        everywhere = everywhere or not len(model)
+        due = [part.number for part in blocks.parts if everywhere or not blocks.closed(part)]
+        found = blocks.each(of, due) or [matched.Candidates.none()]
         columns = ("centres", "sigmas", "amplitudes", "gains")
         every = matched.Candidates(*(np.concatenate([getattr(f, k) for f in found]) for k in columns))
         order = np.argsort(-every.gains, kind="stable")[:count]

@@ -189,7 +189,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
         if wanted <= 0:
             break
         last_few = max(1, before // FEW_OF) if fit.noise is not None else 0
-        added = fit.grow(wanted, s.inner, f"round {k}", few=last_few)
+        added = fit.grow(wanted, s.inner, f"round {k}", few=last_few, everywhere=False)
         few = few + 1 if added <= wanted // FEW_OF and not fit.sse < FALLING * error else 0
         if fit.noise is not None and added < wanted:
             few = FEW_ADDED if added < last_few else 0

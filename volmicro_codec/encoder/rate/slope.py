@@ -38,7 +38,9 @@ def encode_at_slope(fit: ImageFit, plan: Plan) -> Coded:
         before = len(fit.model)
         wanted = min(math.ceil(first * plan.schedule.growth**k), most) - before
         last_few = before // FEW_OF + 1
-        added = fit.grow(max(0, wanted), plan.schedule.inner, f"round {k + 1}", few=last_few)
+        added = fit.grow(
+            max(0, wanted), plan.schedule.inner, f"round {k + 1}", few=last_few, everywhere=False
+        )
         if len(fit.model) >= most:
             break
         if added >= wanted:
