@@ -52,8 +52,8 @@ def other_processor(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def off(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return x * (1.0 + 1e-6 * rng.normal(size=x.shape))
 
-    def place(proposals: Proposals, residuals: Residuals, count: int) -> Model:
-        m = plain(proposals, residuals, count)
+    def place(proposals: Proposals, residuals: Residuals, count: int, *, everywhere: bool = True) -> Model:
+        m = plain(proposals, residuals, count, everywhere=everywhere)
         return Model(off(m.mu), off(m.B), off(m.w))
 
     monkeypatch.setattr(Proposals, "place", place)

@@ -10,8 +10,10 @@ import pytest
 from tests.encoder.fits import fit_of, rendered
 from volmicro_codec.encoder import parts
 from volmicro_codec.encoder.fit import image_fit, proposals
+from volmicro_codec.encoder.fit.conjugate_gradient import Refiner
 from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.journal import KEY_BYTES, Journal
+from volmicro_codec.encoder.mask.gate import Gate
 from volmicro_codec.noise_model import NoiseModel
 
 NOISE = NoiseModel(100.0, 2.0)
@@ -115,3 +117,46 @@ def test_the_error_beyond_what_a_refit_looks_at_is_known(two_blocks, monkeypatch
     assert fit.state.block_sse[1] == pytest.approx(fit.residuals.left()[1].sse, rel=1e-4)
     whole = fit.blocks.parts[1].voxels
     assert (bool(seen) and max(seen) < whole) if most else not seen
+
+
+def test_blocks_in_which_the_gate_is_closed_are_searched_at_first_and_when_asked(two_blocks, monkeypatch):
+    """Faint spots there are found by the first search, or by one of everything."""
+    shape = (8, 24, 360)
+    two_blocks(shape)
+    at = np.array([[4.0, 12.0, x] for x in (20, 36, 52, 300)])
+    voxels = blobs(shape, at, np.full(4, 1.6), np.array([1, 1, 1, 0.2]))
+    gate = Gate("otsu", 0.5, NOISE, (2, 2, 2), {"threshold": np.float32([180.0])})
+    searched, plain = [], Refiner.candidates
+
+    def candidates(self, *a):
+        searched.append(int(self.block.origin[2]))
+        return plain(self, *a)
+
+    monkeypatch.setattr(Refiner, "candidates", candidates)
+    for count, found_at_first in ((12, True), (2, False)):
+        fit = fit_of(voxels, gate=gate, noise=NOISE)
+        closed = [fit.blocks.closed(part) for part in fit.blocks.parts]
+        assert closed == [part.core[2].start > 0 for part in fit.blocks.parts]
+        fit.grow(count, 3, "round 1", everywhere=False)
+        assert len(searched) == len(fit.blocks.parts) > 1
+        assert (fit.model.mu[:, 2] > 280).any() == found_at_first
+        searched.clear()
+        fit.grow(4, 3, "round 2", everywhere=False)
+        assert searched == [0]
+        assert (fit.model.mu[:, 2] > 280).any() == found_at_first
+        fit.grow(4, 3, "more again")
+        assert (fit.model.mu[:, 2] > 280).any()
+        searched.clear()
+
+
+def test_the_error_of_a_block_without_gaussians_follows_what_reaches_it(two_blocks):
+    shape = (8, 24, 360)
+    two_blocks(shape)
+    voxels = blobs(shape, np.array([[4.0, 12.0, 60.0]]), np.full(1, 1.6), np.ones(1))
+    fit = fit_of(voxels, noise=NOISE)
+    for x, reaches in ((60.0, False), (172.0, True), (175.0, True), (60.0, False)):
+        fit.model = Model.isotropic(np.array([[4.0, 12.0, x]]), np.full((1, 3), 2.5), np.ones(1))
+        fit.refit(1)
+        bare = fit._bare[1]
+        assert (fit.state.block_sse[1] != bare) == reaches
+        assert fit.state.block_sse[1] == pytest.approx(fit.residuals.left()[1].sse, rel=1e-5)
