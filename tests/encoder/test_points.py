@@ -249,7 +249,8 @@ def test_points_go_where_care_is_asked_for() -> None:
         some(chosen(missing, 0.15, foreground_weight=foreground_weight, foreground=foreground))
         left.append((float((missing[:16] ** 2).sum()), float((missing[16:] ** 2).sum())))
     assert left[1][0] < 0.9 * left[0][0]
-    assert left[1][1] == pytest.approx(left[0][1], rel=0.02)
+    # Elsewhere there are hardly fewer, or more: what is coded in the one half makes the other's bits cheaper.
+    assert 0.9 * left[0][1] < left[1][1] < 1.02 * left[0][1]
 
 
 def test_boxes_after_each_other_leave_what_all_of_their_points_do_not_add() -> None:

@@ -43,8 +43,8 @@ def test_below_the_floor_bytes_describe_noise(encoded):
 
 
 def test_it_codes_single_voxels_only_where_it_may(encoded):
-    assert encoded(0.3 * FLOOR).points > 0
-    assert encoded(0.3 * FLOOR, points=False).points == 0
+    assert encoded(0.2 * FLOOR).points > 0
+    assert encoded(0.2 * FLOOR, points=False).points == 0
 
 
 def test_it_never_holds_more_than_may_be(encoded):
