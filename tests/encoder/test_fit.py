@@ -9,6 +9,7 @@ import pytest
 
 from tests.encoder.fits import fit_of, gaussians, rendered
 from volmicro_codec.encoder import parts, significance
+from volmicro_codec.encoder.choices import schedule_of
 from volmicro_codec.encoder.fit import image_fit, proposals, voxels
 from volmicro_codec.encoder.fit.blocks import MOST_REACHED, Blocks, edge_map
 from volmicro_codec.encoder.fit.conjugate_gradient import Refiner
@@ -20,6 +21,8 @@ from volmicro_codec.encoder.mask.gate import no_gate, otsu_gate, seen_by
 from volmicro_codec.encoder.quantise.coder import Layout, Refits, rounding_with_refits
 from volmicro_codec.encoder.quantise.lattice import Lattice
 from volmicro_codec.encoder.rate.point_layer import weight_of_voxels
+from volmicro_codec.encoder.rate.to_bytes import refits_for
+from volmicro_codec.encoder.settings import EncodeSettings
 from volmicro_codec.encoder.significance import ADMITTED, CLOSED
 from volmicro_codec.noise_model import NoiseModel
 
@@ -439,6 +442,20 @@ def test_schedules_give_small_images_more_and_large_ones_no_less(effort):
     assert isinstance(small, Schedule)
     assert (large.rounds, large.inner, large.final) == (s.rounds, s.inner, s.final)
     assert small.final >= s.final
+
+
+def test_where_no_noise_is_known_the_last_refit_goes_on_for_as_long_as_it_pays():
+    settings, voxels = EncodeSettings(), 10**9
+    noisy, clean = (schedule_of(settings, voxels, known) for known in (True, False))
+    assert noisy == EFFORTS["balanced"]
+    assert clean.final > 2 * noisy.final
+    bright, faint = (fit_of(beads(SHAPE, 12), noise=noise) for noise in (None, NoiseModel(100.0, 2.0)))
+    assert refits_for("balanced", bright).total > refits_for("balanced", faint).total
+    fit = greedy(bright, [8])
+    fit.refit(clean.final, tolerance=0.9)
+    before = len(fit.history)
+    fit.refit(clean.final, tolerance=clean.tolerance)
+    assert fit.history[-1].loss < fit.history[before - 1].loss
 
 
 def test_what_reaches_into_a_block_without_signal_is_looked_at_alone(monkeypatch):
