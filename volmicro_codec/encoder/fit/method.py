@@ -60,7 +60,7 @@ EFFORTS = {
 }
 WITHOUT_NOISE = EFFORTS | {"balanced": replace(EFFORTS["balanced"], final=160, tolerance=6e-4)}
 """Where no noise is known: there is no error that stays, so the last refit goes on for as long as it pays
-(`benchmarks/detail_choices.py`: +0.3 dB on beads, seconds alone where it does not)."""
+(`benchmarks/detail_choices.py`: +0.2 to +0.5 dB on beads at 100 and 200x, next to nothing elsewhere)."""
 
 
 @dataclass

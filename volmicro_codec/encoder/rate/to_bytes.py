@@ -53,7 +53,7 @@ from .point_layer import Layer, chunks_of, finest_step, layer, may_be_few, model
 MOST_GROUPS = 6
 REFITS = {"fast": Refits(1, 4, 3, 0), "balanced": Refits(2, 4, 3, 2), "best": Refits(6, 8, 6, 4)}
 REFITS_WITHOUT_NOISE = REFITS | {"balanced": Refits(3, 8, 6, 4)}
-"""Where none is known: +0.1 to +0.2 dB on beads (`benchmarks/detail_choices.py`)."""
+"""Where none is known: +0.06 dB over 18 encodes, 0.1 in the foreground (`benchmarks/detail_choices.py`)."""
 RATE_SLACK = 0.994
 FILLED = 0.985  # of the bytes, that need not be filled further
 LARGEST_WEIGHT = 3e4  # in a record; float16 ends at 65504, and refits between roundings move weights
