@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from tests.encoder.fits import fit_of, gaussians, rendered
+from volmicro_codec.encoder import parts
+from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.fit.method import EFFORTS
 from volmicro_codec.encoder.fit.residuals import Residuals
-from volmicro_codec.encoder.rate import growth, to_bytes
+from volmicro_codec.encoder.mask.gate import Gate
+from volmicro_codec.encoder.rate import growth, slope, to_bytes
 from volmicro_codec.noise_model import NoiseModel
 
 SHAPE = (24, 48, 48)
@@ -116,3 +119,40 @@ def test_bytes_left_over_at_the_finest_step_go_to_more_gaussians(count, exhauste
     )
     coded = to_bytes.code_to_bytes(fit, budget, plan, exhausted)
     assert (len(coded.model) > count) == (count > 0 and not exhausted)
+
+
+@pytest.mark.parametrize("by_slope", [False, True], ids=["to bytes", "at a slope"])
+def test_growing_ends_once_blocks_in_which_the_gate_is_closed_were_searched_again(by_slope, monkeypatch):
+    """The first round, of everything, has no room for a faint spot there."""
+    shape, noise = (8, 24, 360), NoiseModel(100.0, 2.0)
+    for name in ("WHOLE_IMAGE", "MAX_BLOCK_VOXELS"):
+        monkeypatch.setattr(parts, name, shape[0] * shape[1] * shape[2] // 2)
+    monkeypatch.setattr(parts, "HALO", 8)
+    at = np.array([[4.0, 12.0, x] for x in (20, 36, 52, 300)])
+    spots = Model.isotropic(at, np.full((4, 3), 1.6), np.array([1, 1, 1, 0.2]))
+    light = 100 + 400 * rendered(spots, shape) + np.random.default_rng(1).normal(0, 2, shape)
+    gate = Gate("otsu", 0.5, noise, (2, 2, 2), {"threshold": np.float32([180.0])})
+    fit = fit_of(np.rint(light).astype(np.uint16), gate=gate, noise=noise)
+    assert fit.blocks.some_closed
+    asked, plain = [], fit.grow
+
+    def grow(*a, everywhere, **k):
+        asked.append(everywhere)
+        return plain(*a, everywhere=everywhere, **k)
+
+    monkeypatch.setattr(fit, "grow", grow)
+    plan = SimpleNamespace(
+        coding="lattice", points=False, schedule=EFFORTS["balanced"], max_edge=128, max_primitives=None,
+        refine=lambda fit: fit.refit(10),
+    )  # fmt: skip
+    if by_slope:
+        monkeypatch.setattr(slope, "FIRST", 2)
+        monkeypatch.setattr(slope, "prune_noise", lambda *a: None)
+        monkeypatch.setattr(slope, "code_with_step", lambda *a: None)
+        slope.encode_at_slope(fit, plan)
+    else:
+        monkeypatch.setattr(growth, "FIRST", 2)
+        assert growth.grow_to_bytes(fit, 4000.0, plan).exhausted
+    assert asked == sorted(asked)
+    assert {False, True} == set(asked)
+    assert (fit.model.mu[:, 2] > 280).any()

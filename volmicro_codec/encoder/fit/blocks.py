@@ -228,6 +228,11 @@ class Blocks:
             known = self._closed[part.number] = gated and not self.image.occupied(part.core).any()
         return known
 
+    @property
+    def some_closed(self) -> bool:
+        """Whether there are blocks in which the gate is closed."""
+        return any(self.closed(part) for part in self.parts)
+
     def noise_in(self, part: Part) -> tuple[F32, Mask | None]:
         """The noise's variance in each voxel of a block's domain, and `occupied`; kept for the last block."""
         assert self.noise is not None

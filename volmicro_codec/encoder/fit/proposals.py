@@ -31,7 +31,7 @@ class Proposals:
         """Up to ``count`` Gaussians to add, as the method wants them placed.
 
         Unless ``everywhere``, blocks in which the gate is closed are searched for an empty image alone: what
-        comes up there later are the tails of what is found around them.
+        comes up there next are most often the tails of what is around them.
         """
         kind = self.method.init
         if kind == "greedy":

@@ -177,6 +177,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
     last: tuple[Allocation, int] | None = None
     large = plan.points and fit.voxel_count > LARGE_IMAGE
     worse, few, step, exhausted, pay = 0, 0, 0.0, False, plan.points
+    everywhere = not fit.blocks.some_closed
     for k in range(1, 4 * s.rounds + 1):
         before, error = len(fit.model), fit.sse
         if fit.noise is not None:
@@ -189,11 +190,14 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
         if wanted <= 0:
             break
         last_few = max(1, before // FEW_OF) if fit.noise is not None else 0
-        added = fit.grow(wanted, s.inner, f"round {k}", few=last_few, everywhere=False)
+        added = fit.grow(wanted, s.inner, f"round {k}", few=last_few, everywhere=everywhere)
         few = few + 1 if added <= wanted // FEW_OF and not fit.sse < FALLING * error else 0
         if fit.noise is not None and added < wanted:
             few = FEW_ADDED if added < last_few else 0
         if few >= FEW_ADDED or not added:
+            if not everywhere:  # now where the gate is closed, too
+                everywhere, few = True, 0
+                continue
             exhausted = fit.noise is not None
             break  # the residual holds nothing more that a Gaussian could take off
         curve.add(fit)

@@ -33,13 +33,13 @@ def encode_at_slope(fit: ImageFit, plan: Plan) -> Coded:
     plan : Plan
     """
     first = max(FIRST, fit.voxel_count // VOXELS_A_FIRST)
-    most, few = most_gaussians(fit, plan), 0
+    most, few, everywhere = most_gaussians(fit, plan), 0, not fit.blocks.some_closed
     for k in range(MOST_ROUNDS):
         before = len(fit.model)
         wanted = min(math.ceil(first * plan.schedule.growth**k), most) - before
         last_few = before // FEW_OF + 1
         added = fit.grow(
-            max(0, wanted), plan.schedule.inner, f"round {k + 1}", few=last_few, everywhere=False
+            max(0, wanted), plan.schedule.inner, f"round {k + 1}", few=last_few, everywhere=everywhere
         )
         if len(fit.model) >= most:
             break
@@ -48,7 +48,9 @@ def encode_at_slope(fit: ImageFit, plan: Plan) -> Coded:
             continue
         few = FEW_ADDED if added < last_few else few + 1
         if few >= FEW_ADDED:
-            break
+            if everywhere:
+                break
+            everywhere, few = True, 0  # now where the gate is closed, too
     plan.refine(fit)
     prune_noise(fit, plan, float(fit.voxel_count))
     coded = code_with_step(fit, least_step(fit), plan)
