@@ -45,11 +45,12 @@ def square(directory: Path, item: int) -> int:
     return item * item
 
 
-def check(runner: Runner, directory: Path) -> None:
+def check(runner: Runner, directory: Path, killed: int = 0) -> None:
+    """Of ``killed`` processes all that is handed out then counts as tried, begun or not."""
     found = dict(runner.run(partial(square, directory), range(7)))
     assert found.pop(5) == Failure(5, "a damaged plane")
     assert found == {n: n * n for n in range(7) if n != 5}
-    assert len(list(directory.glob("5-*"))) == RETRIES + 1
+    assert RETRIES + 1 - killed <= len(list(directory.glob("5-*"))) <= RETRIES + 1
 
 
 def test_here_what_fails_is_tried_twice_more(tmp_path: Path) -> None:
@@ -58,7 +59,7 @@ def test_here_what_fails_is_tried_twice_more(tmp_path: Path) -> None:
 
 def test_a_process_that_is_killed_costs_nothing_but_what_it_was_at(tmp_path: Path) -> None:
     (tmp_path / "kills").touch()
-    check(Processes(2), tmp_path)
+    check(Processes(2), tmp_path, killed=1)
 
 
 # Starts a worker, which then waits for more, and is killed.
