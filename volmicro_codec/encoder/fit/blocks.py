@@ -30,8 +30,8 @@ Mask = npt.NDArray[np.bool_]
 NOISE_FLOOR = 1e-3
 MOST_REACHED = 0.7
 """Of a block's voxels: where its Gaussians reach fewer, with `HALO` around, refits look at no others, nor
-does the search for more once it has found nothing there. Some 3 % of the time of structures amid space, 2 % of
-a phantom full of them (`benchmarks/block_choices.py`)."""
+does the search for more once it has found nothing there. Some 3 % of the time of structures amid space, 2 %
+of a phantom full of them (`benchmarks/block_choices.py`)."""
 
 
 @dataclass(frozen=True)
