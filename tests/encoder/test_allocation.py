@@ -136,16 +136,33 @@ def test_points_alone_are_taken_where_gaussians_beside_them_lose_something(tmp_p
     voxels = np.zeros(SHAPE, np.uint16)
     voxels[3, 4:30:5, 6:33:6] = np.random.default_rng(1).integers(500, 1500, (6, 5))
 
-    def lossy(fit, budget, plan):
+    def lossy(fit, growth, budget, plan):
         fit.model = Model.empty()
         fit.refit(0, stage="coded")
         return Coded([], fit.model)
 
     monkeypatch.setattr(rate, "_with_gaussians", lossy)
+    monkeypatch.setattr(rate, "_may_lose_nothing", lambda *a: True)
     result, measures, used = encode(tmp_path / "a.vgm", voxels, ratio=30)
     assert measures["max_error"] == 0
     assert used == {codings.POINTS}
     assert result.primitives == result.points
+
+
+@pytest.mark.parametrize("possible", [rate.STILL_POSSIBLE, 0.0])
+def test_gaussians_beside_points_that_lose_nothing_are_tried_where_they_may_do_better(
+    tmp_path, monkeypatch, possible
+):
+    tried, plain = [], rate._with_gaussians
+    monkeypatch.setattr(rate, "_with_gaussians", lambda *a: (tried.append(len(a[0].model)), plain(*a))[1])
+    monkeypatch.setattr(rate, "STILL_POSSIBLE", possible)
+    z, y, x = np.mgrid[:16, :40, :40]
+    light = 200 * np.exp(-((z - 8) ** 2 / 12 + (y - 17) ** 2 / 40 + (x - 22) ** 2 / 30))
+    _, measures, used = encode(
+        tmp_path / "a.vgm", np.rint(light).astype(np.uint8), ratio=12, objective="voxels"
+    )
+    assert measures["max_error"] == 0
+    assert bool(tried) == (codings.LATTICE in used) == (possible > 0)
 
 
 def test_a_file_that_loses_nothing_is_kept_before_one_whose_gaussians_fit_better():

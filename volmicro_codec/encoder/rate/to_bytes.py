@@ -42,6 +42,7 @@ from .growth import (
     foreseen_bytes,
     grow_to_bytes,
     layout_by_level,
+    layout_of,
     limited,
     points_may_pay,
     prune_noise,
@@ -59,6 +60,9 @@ FILLED = 0.985  # of the bytes, that need not be filled further
 LARGEST_WEIGHT = 3e4  # in a record; float16 ends at 65504, and refits between roundings move weights
 MOST_ROUNDS = 4  # times those of a schedule, where candidates are few
 LEAST_TO_BEAT = 64  # bytes of points alone that are few enough
+STILL_POSSIBLE = 1.25
+"""Bytes over those of points alone up to which a grown fit, that loses nothing with points, may come to fewer
+once it has converged."""
 STARVED = 1.0  # dB that a fit gains by converging, from which on it has grown too fast to tell
 
 
@@ -224,12 +228,15 @@ def encode_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     """Fit and code one image in at most ``budget`` bytes of payload and index."""
     alone = _points_alone(fit, budget, plan)
     if alone is None:
-        return _with_gaussians(fit, budget, plan)
+        return _with_gaussians(fit, grow_to_bytes(fit, budget, plan), budget, plan)
     size = _size(alone, plan)
     if size > LEAST_TO_BEAT:  # by what loses nothing either
-        coded = _with_gaussians(fit, size - 1.0, plan)
-        if fit.residuals.decoded_sse() == 0.0 and _size(coded, plan) < size:
-            return coded
+        less = size - 1.0
+        growth = grow_to_bytes(fit, less, plan)
+        if _may_lose_nothing(fit, less, plan):
+            coded = _with_gaussians(fit, growth, less, plan)
+            if fit.residuals.decoded_sse() == 0.0 and _size(coded, plan) < size:
+                return coded
     fit.model = alone.model
     fit.refit(0, stage="coded")
     return alone
@@ -253,8 +260,16 @@ def _points_alone(fit: ImageFit, budget: float, plan: Plan) -> Coded | None:
     return coded if whole else None
 
 
-def _with_gaussians(fit: ImageFit, budget: float, plan: Plan) -> Coded:
-    growth = grow_to_bytes(fit, budget, plan)
+def _may_lose_nothing(fit: ImageFit, budget: float, plan: Plan) -> bool:
+    """Whether points might make up for all that a fit, grown and not converged yet, leaves in some bytes."""
+    step = finest_step(fit)
+    points = layer(fit, step, step / FILE_STEP, 1.0, finest=step, code=False).size
+    gaussians = foreseen_bytes(plain_rounding(fit.model, Lattice(step), layout_of(fit, plan)))
+    return points + gaussians <= STILL_POSSIBLE * budget
+
+
+def _with_gaussians(fit: ImageFit, growth: Growth, budget: float, plan: Plan) -> Coded:
+    """Converge and code a grown fit."""
     curve, before = growth.curve, fit.psnr
     if not growth.sure or not growth.fewer:
         plan.refine(fit)
