@@ -159,7 +159,7 @@ def test_gaussians_beside_points_that_lose_nothing_are_tried_where_they_may_do_b
     z, y, x = np.mgrid[:16, :40, :40]
     light = 200 * np.exp(-((z - 8) ** 2 / 12 + (y - 17) ** 2 / 40 + (x - 22) ** 2 / 30))
     _, measures, used = encode(
-        tmp_path / "a.vgm", np.rint(light).astype(np.uint8), ratio=12, objective="voxels"
+        tmp_path / "a.vgm", np.rint(light).astype(np.uint8), ratio=4, objective="voxels"
     )
     assert measures["max_error"] == 0
     assert bool(tried) == (codings.LATTICE in used) == (possible > 0)
