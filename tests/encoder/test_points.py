@@ -250,7 +250,7 @@ def test_points_go_where_care_is_asked_for() -> None:
         left.append((float((missing[:16] ** 2).sum()), float((missing[16:] ** 2).sum())))
     assert left[1][0] < 0.9 * left[0][0]
     # Elsewhere there are hardly fewer, or more: what is coded in the one half makes the other's bits cheaper.
-    assert 0.9 * left[0][1] < left[1][1] < 1.02 * left[0][1]
+    assert 0.95 * left[0][1] < left[1][1] < 1.02 * left[0][1]
 
 
 def test_boxes_after_each_other_leave_what_all_of_their_points_do_not_add() -> None:
