@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import peers
-from peers.contract import Curve, CurvePeer
+from peers.contract import Curve, CurvePeer, to_dtype
 from peers.search import Search
 from volumes import Image
 
@@ -40,6 +40,9 @@ class Encoded:
     size : int
         Bytes.
     decoded : numpy.ndarray, shape (Z, Y, X)
+        Of the stack's dtype.
+    unrounded : numpy.ndarray, shape (Z, Y, X)
+        The same as float32, before they are rounded to whole counts, as far as the codec gives them so.
     cpu_s : float
         Seconds of processor time of the encode.
     knob : float or None
@@ -49,6 +52,7 @@ class Encoded:
     ratio: float
     size: int
     decoded: Voxels
+    unrounded: Voxels
     cpu_s: float
     knob: float | None
     settings: str
@@ -60,6 +64,7 @@ def encode(
     ratios: Sequence[float],
     options: Sequence[str] = (),
     known_knob: Callable[[float], float | None] = lambda ratio: None,
+    search: bool = True,
 ) -> Iterator[Encoded | None]:
     """Encode a stack (Z, Y, X) at each ratio; None where no file that small was found.
 
@@ -71,6 +76,8 @@ def encode(
         Of ``vgm encode``, beside the ratio.
     known_knob : callable
         ratio -> what a search on a similar stack ended at.
+    search : bool
+        If not, a peer is encoded at its known knobs, and there alone.
 
     Raises
     ------
@@ -79,7 +86,7 @@ def encode(
     """
     if codec == peers.OURS:
         return _ours_at(voxels, ratios, options)
-    return _searched(codec, voxels, ratios, known_knob)
+    return _searched(codec, voxels, ratios, known_knob, search)
 
 
 UNSPENT = 0.9
@@ -127,32 +134,49 @@ def _ours(voxels: Voxels, ratio: float, options: Sequence[str]) -> Encoded:
         if done.returncode:
             raise RuntimeError(f"vgm encode: exit {done.returncode}: {done.stderr.strip()[-300:]}")
         spent = _cpu() - began
-        decoded = np.asarray(open_vgm(file)[...]).reshape(voxels.shape)
+        with open_vgm(file) as array:
+            decoded = np.asarray(array[...]).reshape(voxels.shape)
+            unrounded = np.asarray(array.as_float32()[...]).reshape(voxels.shape)
         note = " ".join((*options, peers.load(peers.OURS).revision()))
-        return Encoded(ratio, file.stat().st_size, decoded, spent, None, note)
+        return Encoded(ratio, file.stat().st_size, decoded, unrounded, spent, None, note)
 
 
 def _searched(
-    codec: str, voxels: Voxels, ratios: Sequence[float], known_knob: Callable[[float], float | None]
+    codec: str,
+    voxels: Voxels,
+    ratios: Sequence[float],
+    known_knob: Callable[[float], float | None],
+    searching: bool,
 ) -> Iterator[Encoded | None]:
-    """For each ratio the largest file that is not too large; later ratios use the files of earlier ones."""
+    """For each ratio the largest file that is not too large; later ratios use the files of earlier ones.
+
+    A peer is given the stack as float32, for which its voxels come out unrounded; its files are the same.
+    """
     peer = peers.load(codec)
     assert isinstance(peer, CurvePeer)
     tolerance, most = SEARCHES.get(codec, SEARCH)
-    image = Image("stack", 0, voxels, hashlib.sha256(voxels.tobytes()).hexdigest()[:12])
+    image = Image("stack", 0, voxels.astype(np.float32), hashlib.sha256(voxels.tobytes()).hexdigest()[:12])
     curve = peer.curves(image)[0]
     seconds: dict[bytes, float] = {}
     search = Search(_timed(curve, seconds), tolerance, 1.0, most)
     for ratio in ratios:
-        if not search.trials and (guess := known_knob(ratio)) is not None:
+        guess = known_knob(ratio)
+        if not searching:
+            if guess is None:
+                yield None
+                continue
+            search.attempt(guess)
+        elif not search.trials and guess is not None:
             search.curve = replace(search.curve, start=guess)
-        found = search.run(int(voxels.nbytes // ratio)).lower
+        target = int(voxels.nbytes // ratio)
+        found = (search.run(target) if searching else search.pick(target)).lower
         if found is None:
             yield None
             continue
         note = f"{curve.name}, {curve.knob} {found.knob:g}"
-        decoded = curve.decode(found.payload)
-        yield Encoded(ratio, found.size, decoded, seconds[found.payload], found.knob, note)
+        unrounded = curve.decode(found.payload)
+        decoded = to_dtype(unrounded, voxels.dtype)
+        yield Encoded(ratio, found.size, decoded, unrounded, seconds[found.payload], found.knob, note)
 
 
 def _timed(curve: Curve, seconds: dict[bytes, float]) -> Curve:

@@ -4,6 +4,7 @@
     python benchmarks/truth.py --codec vgm,vgm-no-points        # these alone
     python benchmarks/truth.py --only phantom-mixed,brain-200 --ratio 100,200,400 --jobs 2
     python benchmarks/truth.py --codec vgm --again              # measure again what the table has
+    python benchmarks/truth.py --codec vvc,av1 --again --no-search      # the files of the table once more
 
 A row is written as soon as it is known; stop a run at any time, the next one goes on. Each encode is a
 process of its own, its seconds are those of the processor. truth_report.py makes tables and pictures.
@@ -39,6 +40,7 @@ PEERS = ("vvc", "av1", "hevc", "h5j", "sperr", "jpeg2000")
 QUANTISED = ("vvc", "av1", "hevc", "h5j")
 CODECS = (STACK, *OURS, *PEERS)
 MEASURES = ("psnr", "psnr_fg", "ssim", "mip_ssim")
+UNROUNDED = ("psnr_float", "psnr_fg_float")
 OBJECTS = ("objects", "objects_truth", "object_error", "object_error_p90")
 
 
@@ -54,6 +56,8 @@ class Row:
         None where no file was that small.
     psnr, psnr_fg : float or None
         dB, peak = p99.99 - p0.01 of the truth; the foreground is that of the truth.
+    psnr_float, psnr_fg_float : float or None
+        The same of what is decoded as float32, not rounded to whole counts.
     objects, objects_truth : int or None
         Connected components above the threshold of the truth.
     object_error, object_error_p90 : float or None
@@ -74,6 +78,8 @@ class Row:
     achieved_ratio: float | None
     psnr: float | None
     psnr_fg: float | None
+    psnr_float: float | None
+    psnr_fg_float: float | None
     ssim: float | None
     mip_ssim: float | None
     objects: int | None
@@ -98,7 +104,7 @@ class Row:
     def digits(cls) -> Mapping[str, int]:
         """Decimals of the fields that have a fixed number of them."""
         two = {"achieved_ratio": 2, "encode_s": 2}
-        return {**two, **dict.fromkeys(("psnr", "psnr_fg"), 3),
+        return {**two, **dict.fromkeys(("psnr", "psnr_fg", *UNROUNDED), 3),
                 **dict.fromkeys(("ssim", "mip_ssim", "object_error", "object_error_p90"), 4)}  # fmt: skip
 
 
@@ -107,10 +113,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments().parse_args(argv)
     work = list(_work(args))
     if args.jobs == 1:
-        failed = [_measure(*unit, args.output) for unit in work]
+        failed = [_measure(*unit, args.output, args.search) for unit in work]
         return int(any(failed))
     with ProcessPoolExecutor(args.jobs) as pool:
-        futures = [pool.submit(_measure, *unit, args.output) for unit in work]
+        futures = [pool.submit(_measure, *unit, args.output, args.search) for unit in work]
         failed = [done.result() for done in as_completed(futures)]
     return int(any(failed))
 
@@ -124,6 +130,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--ratio", type=_ratios, default=RATIOS, help="default 50,100,200,400,800")
     parser.add_argument("--jobs", type=int, default=1, help="encodes at the same time (default 1)")
     parser.add_argument("--again", action="store_true", help="measure again what the table has")
+    parser.add_argument(
+        "--no-search", dest="search", action="store_false", help="peers: where the row's search ended, alone"
+    )
     parser.add_argument("--output", type=Path, default=TABLE, help="the table")
     return parser
 
@@ -164,16 +173,20 @@ def _usable(codec: str) -> bool:
     return reason is None
 
 
-def _measure(stack: str, photons: int, codec: str, ratios: Sequence[float], table: Path) -> bool:
+def _measure(
+    stack: str, photons: int, codec: str, ratios: Sequence[float], table: Path, search: bool
+) -> bool:
     """Measure and write the rows of one codec on one stack; whether one failed."""
     case = cases.load(stack, photons)
     reference = Reference.of(case.truth)
     if codec == STACK:
-        itself = Encoded(1.0, case.voxels.nbytes, case.voxels, 0.0, None, "")
+        itself = Encoded(1.0, case.voxels.nbytes, case.voxels, case.voxels, 0.0, None, "")
         keyed_csv.add(table, [_row(case, STACK, 1.0, reference, itself)], Row)
         return False
     name, options = (peers.OURS, OURS[codec]) if codec in OURS else (codec, [])
-    made = encodes.encode(name, case.voxels, ratios, options, lambda r: _known_knob(table, case, codec, r))
+    made = encodes.encode(
+        name, case.voxels, ratios, options, lambda r: _known_knob(table, case, codec, r, search), search
+    )
     try:
         for ratio, encoded in zip(ratios, made, strict=True):
             row = _row(case, codec, ratio, reference, encoded)
@@ -187,8 +200,10 @@ def _measure(stack: str, photons: int, codec: str, ratios: Sequence[float], tabl
     return False
 
 
-def _known_knob(table: Path, case: Case, codec: str, ratio: float) -> float | None:
+def _known_knob(table: Path, case: Case, codec: str, ratio: float, search: bool) -> float | None:
     """What the search ended at on the most similar stack, moved by as much as the noise differs.
+
+    For a ``search``, that is; else what it ended at on this one.
 
     The knobs that matter are a video's quantisers, whose step doubles every 6 or so.
     """
@@ -197,6 +212,8 @@ def _known_knob(table: Path, case: Case, codec: str, ratio: float) -> float | No
         return row.stack.split("-")[0] != case.stack.split("-")[0], abs(np.log(row.photons / case.photons))
 
     rows = [r for r in keyed_csv.read(table, Row) if r.codec == codec and r.ratio == ratio]
+    if not search:
+        rows = [r for r in rows if (r.stack, r.photons) == (case.stack, case.photons)]
     similar = min((r for r in rows if r.knob is not None), key=unlike, default=None)
     if similar is None or similar.knob is None:
         return None
@@ -214,11 +231,13 @@ def _noise(case: Case) -> float:
 
 
 def _row(case: Case, codec: str, ratio: float, reference: Reference, made: Encoded | None) -> Row:
-    values: dict[str, Any] = dict.fromkeys((*MEASURES, *OBJECTS))
+    values: dict[str, Any] = dict.fromkeys((*MEASURES, *UNROUNDED, *OBJECTS))
     if made is not None:
         quality = compare(case.truth, made.decoded, reference=reference)
         found = segmentation_agreement(case.truth, made.decoded, reference=reference, one_threshold=True)
         values = {name: quality[name] for name in MEASURES}
+        exact = compare(case.truth, made.unrounded, reference=reference)
+        values |= {"psnr_float": exact["psnr"], "psnr_fg_float": exact["psnr_fg"]}
         values |= {"objects": int(found["objects_decoded"]), "objects_truth": int(found["objects"])}
         values |= {name: found[name] for name in ("object_error", "object_error_p90")}
     return Row(

@@ -70,6 +70,7 @@ class DecodeKeywords(TypedDict, total=False):
     channel: int | str | None
     time: int | None
     grain: bool
+    float32: bool
     threads: int | None
     device: str
 
@@ -202,6 +203,7 @@ def decode(
     channel: int | str | None = None,
     time: int | None = None,
     grain: bool = False,
+    float32: bool = False,
     threads: int | None = None,
     device: str = "auto",
 ) -> Voxels:
@@ -223,6 +225,8 @@ def decode(
         As ``channel``.
     grain : bool
         Put noise like the original's back; see `VgmArray.with_grain`.
+    float32 : bool
+        Do not round to the original's dtype; see `VgmArray.as_float32`.
     threads : int, optional
         ``VGM_THREADS``, or as many as there are cores.
     device : str
@@ -245,7 +249,7 @@ def decode(
     from .decoder.opening import open
 
     with open(data, threads=threads, device=device) as array:
-        return array.read(box, level=level, channel=channel, time=time, out=out, grain=grain)
+        return array.read(box, level=level, channel=channel, time=time, out=out, grain=grain, float32=float32)
 
 
 def imread(

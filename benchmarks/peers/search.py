@@ -73,10 +73,13 @@ class Search:
             knob = self._next(found)
             if knob is None:
                 break
-            self._try(knob)
+            self.attempt(knob)
         return self.pick(target)
 
-    def _try(self, knob: float) -> None:
+    def attempt(self, knob: float) -> None:
+        """Encode at a knob, unless that was done."""
+        if knob in self.trials:
+            return
         began = time.perf_counter()
         payload = self.curve.encode(knob)
         self.trials[knob] = Trial(self.curve, knob, payload, time.perf_counter() - began)

@@ -22,7 +22,7 @@ from volmicro_codec.io import read_volume
 from volmicro_codec.report import measures
 from volmicro_codec.volume import ChannelInfo
 
-from .conftest import small_file
+from .conftest import Ran, small_file
 
 
 def voxels_of(file: Path) -> Any:
@@ -271,3 +271,21 @@ def test_roi_writes_an_ome_zarr_of_its_part(vgm: Callable[..., Any], file: Path,
     np.testing.assert_array_equal(
         read_volume(tmp_path / "p.ome.zarr").data[0, 0], voxels_of(file)[0, 1:3, 2:9]
     )
+
+
+@pytest.mark.parametrize("name", ["v.tif", "v.npy", "v.ome.zarr"])
+def test_float32_is_not_rounded(vgm: Callable[..., Ran], tmp_path: Path, name: str) -> None:
+    if name.endswith(".zarr"):
+        pytest.importorskip("zarr")
+    small_file(tmp_path / "in.vgm")
+    assert vgm("decode", "in.vgm", "-o", "rounded.npy").code == 0
+    assert vgm("decode", "in.vgm", "-o", name, "--float32").code == 0
+    fine = read_volume(name).data
+    rounded = np.load("rounded.npy").reshape(fine.shape)
+    assert fine.dtype == np.float32
+    assert (fine != rounded).any()
+    assert np.abs(fine - rounded).max() <= 0.5
+    assert (
+        vgm("roi", "in.vgm", "--box=1:4,3:17,5:20", "-o", "part.npy", "--float32", "--channel", 1).code == 0
+    )
+    np.testing.assert_array_equal(np.load("part.npy"), fine[0, 1, 1:4, 3:17, 5:20])

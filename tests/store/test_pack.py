@@ -286,3 +286,25 @@ def test_a_store_behind_a_url_is_packed_and_unpacked(store: str, one: str, tmp_p
         assert {k.removeprefix(root): memory.cat_file(k) for k in memory.find(root)} == files(store)
     finally:
         memory.rm("/packs", recursive=True)
+
+
+def test_float32_is_had_of_a_packed_file_and_not_of_a_store(
+    store: str, one: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with vgm.open(one) as array:
+        view = array.as_float32()
+        assert view.dtype == view.level(1).dtype == view.as_float32().dtype == np.float32
+        fine, rounded = view[...], array[...]
+        assert np.array_equal(array.read((None, (3, 9), None), float32=True), fine[:, 3:9])
+        assert np.abs(view.level(1)[...] - array.level(1)[...]).max() <= 0.5
+        assert np.array_equal(pickle.loads(pickle.dumps(view))[2], fine[2])
+        assert view.__dask_tokenize__() != array.__dask_tokenize__()
+    assert (fine != rounded).any()
+    assert np.abs(fine - rounded).max() <= 0.5
+    for name in ("a.ome.zarr", "a.npy"):
+        assert run(["decode", one, "-o", str(tmp_path / name), "--float32"]) == 0
+        assert np.array_equal(read_volume(tmp_path / name).data[0, 0], fine)
+    capsys.readouterr()
+    assert run(["decode", store, "-o", str(tmp_path / "b.npy"), "--float32"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "b.npy").exists()

@@ -48,6 +48,7 @@ class Wanted:
     budget: str | None
     grain: bool
     grain_seed: int | None
+    float32: bool
     device: str
     threads: int | None
     force: bool
@@ -75,6 +76,11 @@ def _shared_options(command: Callable[..., None]) -> Callable[..., None]:
             "--grain-seed",
             type=click.IntRange(0, (1 << 32) - 1),
             help="Draw other noise; the same for each seed.  [default: 0]",
+        ),
+        click.option(
+            "--float32",
+            is_flag=True,
+            help="Do not round to whole counts: closer to the specimen where the noise is of a few counts.",
         ),
         *device_options,
         force_option,
@@ -180,6 +186,8 @@ def _write(
         array = open_vgm(reader, threads=wanted.threads, device=wanted.device)
         if wanted.grain:
             array = array.with_grain(wanted.grain_seed or 0)
+        if wanted.float32:
+            array = array.as_float32()
         region = Region.of(name, array, box, wanted.level, wanted.channel, wanted.time)
         note = _note(reader, region, wanted.level)
         path = stack.enter_context(output_path(output, f".{kind or 'tif'}"))
@@ -215,7 +223,7 @@ def _write_levels(
     refuse_options(f"{file}: a store", unused)
     refuse_inputs(output, [file], directories=True)
     at = (box, wanted.level, wanted.channel, wanted.time)
-    write_region(file, output, *at, spread, wanted.force, zarr_version)
+    write_region(file, output, *at, spread, wanted.force, zarr_version, wanted.float32)
 
 
 def _write_pyramid(

@@ -33,6 +33,7 @@ def write_region(
     spread: Spread,
     force: bool,
     version: str,
+    float32: bool,
 ) -> None:
     """Decode a store, or a region of it, into a volume of any kind."""
     from ..io import check_volume_output, format_of, write_volume
@@ -43,6 +44,8 @@ def write_region(
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(progress())
         array: Any = open_levels(store)
+        if float32:
+            array = array.as_float32()
         region = Region.of(store, array, box, level, channel, time)
         runner = spread.runner()
         if hasattr(runner, "close"):
@@ -61,7 +64,7 @@ def write_region(
             bar.start(f"decoding {store}", len(keys))
 
             def slabs() -> Any:
-                for slab in slabs_of(store, level, keys, runner):
+                for slab in slabs_of(store, level, keys, runner, float32):
                     yield slab
                     bar.advance(1)
 

@@ -80,9 +80,12 @@ class VgmArray(Described):
     meta : FileMeta
     """
 
-    def __init__(self, file: _OpenFile, level: int = 0, grain_seed: int | None = None) -> None:
+    def __init__(
+        self, file: _OpenFile, level: int = 0, grain_seed: int | None = None, float32: bool = False
+    ) -> None:
         self._file = file
         self._grain_seed = grain_seed
+        self._float32 = float32
         self.meta: FileMeta = file.reader.meta
         whole = self.meta.info
         self._grid = Grid.of(whole.shape[2:], level)
@@ -93,7 +96,8 @@ class VgmArray(Described):
         scaled = (None if v is None else v * self._grid.step for v in whole.voxel_size)
         z, y, x = (v if v is not None and math.isfinite(v) else None for v in scaled)
         shape = (*whole.shape[:2], *self._grid.shape)
-        self.info: VolumeInfo = replace(whole, shape=shape, voxel_size=(z, y, x))
+        dtype = np.dtype(np.float32) if float32 else whole.dtype
+        self.info: VolumeInfo = replace(whole, shape=shape, dtype=dtype, voxel_size=(z, y, x))
 
     @property
     def nbytes(self) -> int:
@@ -142,7 +146,8 @@ class VgmArray(Described):
         level = f", level {self.grid_level}" if self.grid_level else ""
         preview = f", preview without {self.chunks_missing} chunks" if self.chunks_missing else ""
         grain = "" if self._grain_seed is None else f", grain of seed {self._grain_seed}"
-        return f"<VgmArray {self.axes} {self.shape} {self.dtype}{level}{preview}{grain}>"
+        rounded = f" of {self.meta.info.dtype}" if self.dtype != self.meta.info.dtype else ""
+        return f"<VgmArray {self.axes} {self.shape} {self.dtype}{rounded}{level}{preview}{grain}>"
 
     def __getitem__(self, key: Any) -> Any:
         ranges = dict(zip(self.axes, parse_index(key, self.shape), strict=True))
@@ -168,6 +173,7 @@ class VgmArray(Described):
         time: int | None = None,
         out: Voxels | None = None,
         grain: bool = False,
+        float32: bool = False,
     ) -> Voxels:
         """The voxels of a box.
 
@@ -185,6 +191,8 @@ class VgmArray(Described):
             Where to put the voxels; of the result's shape and dtype.
         grain : bool
             Put noise like the original's back; see `with_grain`.
+        float32 : bool
+            Do not round to the file's dtype; see `as_float32`.
 
         Returns
         -------
@@ -199,7 +207,10 @@ class VgmArray(Described):
             Where a chunk that the box needs is damaged.
         """
         if grain and self._grain_seed is None:
-            return self.with_grain().read(box, level=level, channel=channel, time=time, out=out)
+            array = self.with_grain()
+            return array.read(box, level=level, channel=channel, time=time, out=out, float32=float32)
+        if float32 and not self._float32:
+            return self.as_float32().read(box, level=level, channel=channel, time=time, out=out)
         if level:
             return self.level(level).read(box, channel=channel, time=time, out=out)
         ranges = self._images(channel, time)
@@ -327,7 +338,7 @@ class VgmArray(Described):
             raise UsageError(f"level {n}: expected 0 or more")
         if n and self._grain_seed is not None:
             raise UsageError(f"level {n}: grain is that of the full grid's voxels, coarser grids have none")
-        return VgmArray(self._file, self.grid_level + n, self._grain_seed)
+        return VgmArray(self._file, self.grid_level + n, self._grain_seed, self._float32)
 
     def with_grain(self, seed: int = 0) -> VgmArray:
         """The same volume with noise like the original's put back (spec, 8.6); it shares the open file.
@@ -355,11 +366,19 @@ class VgmArray(Described):
         seed = whole("seed", seed)
         if not 0 <= seed < 1 << 32:
             raise UsageError(f"grain: expected a seed of 0 to 2^32 - 1, got {seed}")
-        return VgmArray(self._file, 0, seed)
+        return VgmArray(self._file, 0, seed, self._float32)
 
     def without_grain(self) -> VgmArray:
         """The same volume as it is decoded; it shares the open file."""
-        return VgmArray(self._file, self.grid_level)
+        return VgmArray(self._file, self.grid_level, float32=self._float32)
+
+    def as_float32(self) -> VgmArray:
+        """The same volume, not rounded to the file's dtype but float32 (spec, 8.3); it shares the open file.
+
+        A file that leaves the noise out knows the specimen to a fraction of a count: where the noise is of a
+        few counts, rounding to whole ones is most of the error. Values stay within the file's dtype's range.
+        """
+        return VgmArray(self._file, self.grid_level, self._grain_seed, float32=True)
 
     def to_dask(self, chunks: Any = None) -> Any:
         """A dask array of this volume; see `integrations.dask.to_dask`."""
@@ -379,7 +398,8 @@ class VgmArray(Described):
         parts = [metadata.pack(self.meta), *(np.ascontiguousarray(v).tobytes() for v in vars(index).values())]
         digest = hashlib.sha256(b"".join(parts)).hexdigest()
         grain = "" if self._grain_seed is None else f" grain {self._grain_seed}"
-        return f"{digest} level {self.grid_level} of {len(index)} chunks{grain}"
+        kind = " float32" if self._float32 else ""
+        return f"{digest} level {self.grid_level} of {len(index)} chunks{grain}{kind}"
 
     def close(self) -> None:
         """Close the file, for all views of it."""
@@ -394,11 +414,14 @@ class VgmArray(Described):
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self._file.reader, self._file.options, self.grid_level, self._grain_seed)
+        view = self.grid_level, self._grain_seed, self._float32
+        return _reopen, (self._file.reader, self._file.options, *view)
 
 
-def _reopen(reader: VgmReader, options: dict[str, Any], level: int, grain_seed: int | None) -> VgmArray:
-    return VgmArray(_OpenFile(reader, **options), level, grain_seed)
+def _reopen(
+    reader: VgmReader, options: dict[str, Any], level: int, grain_seed: int | None, float32: bool
+) -> VgmArray:
+    return VgmArray(_OpenFile(reader, **options), level, grain_seed, float32)
 
 
 def open(

@@ -38,7 +38,7 @@ class Backend(Protocol):
         out: npt.NDArray[Any],
         pitch: npt.NDArray[np.int64],
     ) -> None:
-        """Write the voxels that `block` wants into ``out`` [voxels] of the file's dtype.
+        """Write the voxels that `block` wants into ``out`` [voxels] of the file's dtype, or float32.
 
         Voxel (0, 0, 0) goes to ``out[pitch[2]]``; planes are ``pitch[0]`` apart, rows ``pitch[1]``.
         """

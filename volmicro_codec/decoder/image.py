@@ -46,7 +46,8 @@ class ImageEvaluator:
     def voxels(self, t: int, c: int, grid: Grid, ranges: Sequence[AxisRange], out: npt.NDArray[Any]) -> None:
         """Write an image's voxels of ``ranges`` (z, y, x of ``grid``, ascending) into ``out`` [Z, Y, X].
 
-        ``out`` is C-contiguous.
+        ``out`` is C-contiguous, of the file's dtype, or float32: then voxels are not rounded, but in the
+        range of the file's dtype all the same.
         """
         if out.size == 0:
             return
@@ -57,6 +58,10 @@ class ImageEvaluator:
         flat = out.reshape(-1)
         for block, at in Block.of(lo, step, count).parts(BLOCK_TILES):
             self._evaluate(t, c, grid, block, flat, moved(pitch, at))
+        dtype = self.reader.meta.info.dtype
+        if out.dtype.kind == "f" and dtype.kind != "f":
+            limits = np.iinfo(dtype)
+            np.clip(out, limits.min, limits.max, out=out)
 
     def _evaluate(
         self, t: int, c: int, grid: Grid, block: Block, out: npt.NDArray[Any], pitch: npt.NDArray[np.int64]

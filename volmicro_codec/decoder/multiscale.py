@@ -60,9 +60,10 @@ class MultiscaleArray(Described):
         token: str,
         close: Callable[[], None] | None = None,
         level: int = 0,
+        unrounded: Levels | None = None,
     ) -> None:
         self._levels, self.whole, self._record, self._close = levels, info, record, close
-        self._token, self.grid_level = token, level
+        self._token, self.grid_level, self._unrounded = token, level, unrounded
         step = 1 << level
         z, y, x = (-(-n // step) for n in info.shape[2:])
         shape = (*info.shape[:2], z, y, x)
@@ -129,7 +130,29 @@ class MultiscaleArray(Described):
         wanted = self.grid_level + whole("level", n)
         if not self.grid_level <= wanted < self.levels:
             raise UsageError(f"level {wanted}: the store has levels 0 to {self.levels - 1}")
-        return MultiscaleArray(self._levels, self.whole, self._record, self._token, self._close, wanted)
+        return self._view(self._levels, self.whole, self._token, wanted, self._unrounded)
+
+    def _view(
+        self, levels: Levels, whole: VolumeInfo, token: str, level: int, unrounded: Levels | None
+    ) -> MultiscaleArray:
+        return MultiscaleArray(levels, whole, self._record, token, self._close, level, unrounded)
+
+    def as_float32(self) -> MultiscaleArray:
+        """The same volume, not rounded to its dtype but float32; see `VgmArray.as_float32`.
+
+        Raises
+        ------
+        UsageError
+            Of a store, whose chunks are arrays of its dtype.
+        """
+        if self.dtype.kind == "f":
+            return self
+        if self._unrounded is None:
+            raise UsageError(
+                "float32: a store is decoded in its dtype (packed into one file it need not be)"
+            )
+        whole = replace(self.whole, dtype=np.dtype(np.float32))
+        return self._view(self._unrounded, whole, f"{self._token} float32", self.grid_level, None)
 
     def without_grain(self) -> MultiscaleArray:
         """The same."""
@@ -157,10 +180,13 @@ class MultiscaleArray(Described):
         time: int | None = None,
         out: Voxels | None = None,
         grain: bool = False,
+        float32: bool = False,
     ) -> Voxels:
         """The voxels of a box; see `VgmArray.read`."""
         if grain:
             self.with_grain()
+        if float32 and self.dtype.kind != "f":
+            return self.as_float32().read(box, level=level, channel=channel, time=time, out=out)
         if level:
             return self.level(level).read(box, channel=channel, time=time, out=out)
         if isinstance(channel, str):

@@ -39,13 +39,17 @@ class PackedLevel:
     ----------
     shape, chunks : tuple of int
         In the order of the volume's axes.
+    dtype : numpy.dtype
+        The volume's, or float32 where its voxels are not to be rounded.
     """
 
-    def __init__(self, reader: PackedReader, number: int, threads: int | None, device: str) -> None:
+    def __init__(
+        self, reader: PackedReader, number: int, threads: int | None, device: str, float32: bool = False
+    ) -> None:
         self._reader, self._number, self._threads, self._device = reader, number, threads, device
         info = reader.root.info
         self.level: Level = reader.root.levels[number]
-        self._axes, self.dtype = info.axes, info.dtype
+        self._axes, self.dtype = info.axes, np.dtype(np.float32) if float32 else info.dtype
         self._whole = (*info.shape[:2], *self.level.shape)
         kept = [k for k, a in enumerate("TCZYX") if a in info.axes]
         self.shape = tuple(self._whole[k] for k in kept)
@@ -117,13 +121,15 @@ class PackedLevel:
             data = checked(data, crc, where)
         if self.level.coding != FILES:
             assert data is not None
-            return plain_voxels(data, self.level, self.dtype, where)[within]
+            return plain_voxels(data, self.level, self._reader.root.info.dtype, where)[within]
         source = data if data is not None else self.source(offset, length, chunk)
         try:
             with open_vgm(source, threads=self._threads, device=self._device) as array:
-                check_brick(array.info, self._reader.root.info, self.level, chunk[2:])
+                whole = self._reader.root.info
+                check_brick(array.info, whole, self.level, chunk[2:])
                 bounds = [(s.start, s.stop) for s in within]
-                box = read_box(array, shape, self.dtype, bounds, self.level.fill)
+                view = array if self.dtype == whole.dtype else array.as_float32()
+                box = read_box(view, shape, self.dtype, bounds, self.level.fill)
         except FormatError as e:
             if str(e).startswith(where):
                 raise
@@ -177,9 +183,12 @@ def open_packed(source: object, *, threads: int | None = None, device: str = "au
         Where the bytes cannot be had.
     """
     reader = PackedReader.open(source)
-    openers = [partial(PackedLevel, reader, n, threads, device) for n in range(len(reader.root.levels))]
+    rounded, unrounded = (
+        Levels([partial(PackedLevel, reader, n, threads, device, f) for n in range(len(reader.root.levels))])
+        for f in (False, True)
+    )
     info: VolumeInfo = reader.root.info
-    return MultiscaleArray(Levels(openers), info, _Record(reader), reader.token, reader.close)
+    return MultiscaleArray(rounded, info, _Record(reader), reader.token, reader.close, unrounded=unrounded)
 
 
 class _Record:

@@ -22,8 +22,9 @@ BATCH = 64
 
 
 @lru_cache(maxsize=4)
-def _opened(name: str) -> MultiscaleArray:
-    return open_levels(name)
+def _opened(name: str, float32: bool) -> MultiscaleArray:
+    array = open_levels(name)
+    return array.as_float32() if float32 else array
 
 
 def write_levels(
@@ -48,7 +49,7 @@ def write_levels(
     level : int
         Of the store, that becomes the full grid.
     info : VolumeInfo
-        Of that level.
+        Of that level; float32 where it is not to be rounded to the store's dtype.
     runner : Runner
         Its workers see the directory of the output.
     force : bool
@@ -73,23 +74,24 @@ def write_levels(
     begin(len(todo))
     with zarr_output(output, force) as place:
         group, arrays = create(place, info, shapes, version)
-        for _, result in runner.run(partial(_copy, name, level, place, todo), range(len(todo))):
+        float32 = info.dtype.kind == "f"
+        for _, result in runner.run(partial(_copy, name, float32, level, place, todo), range(len(todo))):
             if isinstance(result, Failure):
                 raise OutputError(f"{output}: block {result.item}: {result.error}")
             advance(1)
         finish(group, arrays, info, note, version)
 
 
-def _copy(name: str, level: int, place: str, todo: list[tuple[int, Key]], number: int) -> None:
+def _copy(name: str, float32: bool, level: int, place: str, todo: list[tuple[int, Key]], number: int) -> None:
     import zarr
 
     n, key = todo[number]
     target: Any = zarr.open(place, mode="r+", path=str(n))
-    target[key] = _opened(name).level(level + n)[key]
+    target[key] = _opened(name, float32).level(level + n)[key]
 
 
-def slabs_of(name: str, level: int, keys: list[Key], runner: Runner) -> Iterator[Slab]:
-    """The voxels at some keys of a level, in their order.
+def slabs_of(name: str, level: int, keys: list[Key], runner: Runner, float32: bool = False) -> Iterator[Slab]:
+    """The voxels at some keys of a level, in their order; as float32 where they are not to be rounded.
 
     Raises
     ------
@@ -99,7 +101,7 @@ def slabs_of(name: str, level: int, keys: list[Key], runner: Runner) -> Iterator
     for first in range(0, len(keys), BATCH):
         wanted = range(first, min(first + BATCH, len(keys)))
         there: dict[int, Slab] = {}
-        found = runner.run(partial(_slab, name, level, keys), wanted)
+        found = runner.run(partial(_slab, name, float32, level, keys), wanted)
         for n in wanted:
             while n not in there:
                 item, result = next(found)
@@ -109,6 +111,6 @@ def slabs_of(name: str, level: int, keys: list[Key], runner: Runner) -> Iterator
             yield there.pop(n)
 
 
-def _slab(name: str, level: int, keys: list[Key], number: int) -> Slab:
-    found: Slab = _opened(name).level(level)[keys[number]]
+def _slab(name: str, float32: bool, level: int, keys: list[Key], number: int) -> Slab:
+    found: Slab = _opened(name, float32).level(level)[keys[number]]
     return found
