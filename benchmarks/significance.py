@@ -37,7 +37,7 @@ from volmicro_codec import encoder
 from volmicro_codec.encoder import significance
 from volmicro_codec.encoder.fit import candidates
 from volmicro_codec.encoder.fit.method import EFFORTS
-from volmicro_codec.encoder.rate import growth
+from volmicro_codec.encoder.rate import growth, point_layer
 from volmicro_codec.evaluate import Reference, compare
 from volmicro_codec.phantom import KINDS, make_phantom
 
@@ -78,7 +78,7 @@ TRIED: dict[str, tuple[float, ...]] = {
     "cleanings": (1, 3),
 }
 """Values beside the constant's own."""
-OWNERS = {"FIRST_SHARE": growth, "SCALE_RATIO": candidates}
+OWNERS = {"FIRST_SHARE": growth, "SCALE_RATIO": candidates, "STEP": point_layer}
 """Where a constant is, if not in `significance`; "cleanings" is a field of the effort's schedule."""
 CLOSELY = (AS_IT_IS, "BY_CHANCE", "SCALE_RATIO", "FIRST_SHARE", "cleanings", "gate otsu", "gate none")
 """Measured on all stacks: what these are worth is less than it varies from stack to stack."""
