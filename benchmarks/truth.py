@@ -40,7 +40,7 @@ PEERS = ("vvc", "av1", "hevc", "h5j", "sperr", "jpeg2000")
 QUANTISED = ("vvc", "av1", "hevc", "h5j")
 CODECS = (STACK, *OURS, *PEERS)
 MEASURES = ("psnr", "psnr_fg", "ssim", "mip_ssim")
-UNROUNDED = ("psnr_float", "psnr_fg_float")
+UNROUNDED = tuple(f"{name}_float" for name in MEASURES)
 OBJECTS = ("objects", "objects_truth", "object_error", "object_error_p90")
 
 
@@ -56,7 +56,7 @@ class Row:
         None where no file was that small.
     psnr, psnr_fg : float or None
         dB, peak = p99.99 - p0.01 of the truth; the foreground is that of the truth.
-    psnr_float, psnr_fg_float : float or None
+    psnr_float, psnr_fg_float, ssim_float, mip_ssim_float : float or None
         The same of what is decoded as float32, not rounded to whole counts.
     objects, objects_truth : int or None
         Connected components above the threshold of the truth.
@@ -78,10 +78,12 @@ class Row:
     achieved_ratio: float | None
     psnr: float | None
     psnr_fg: float | None
-    psnr_float: float | None
-    psnr_fg_float: float | None
     ssim: float | None
     mip_ssim: float | None
+    psnr_float: float | None
+    psnr_fg_float: float | None
+    ssim_float: float | None
+    mip_ssim_float: float | None
     objects: int | None
     objects_truth: int | None
     object_error: float | None
@@ -104,8 +106,10 @@ class Row:
     def digits(cls) -> Mapping[str, int]:
         """Decimals of the fields that have a fixed number of them."""
         two = {"achieved_ratio": 2, "encode_s": 2}
-        return {**two, **dict.fromkeys(("psnr", "psnr_fg", *UNROUNDED), 3),
-                **dict.fromkeys(("ssim", "mip_ssim", "object_error", "object_error_p90"), 4)}  # fmt: skip
+        four = ("object_error", "object_error_p90")
+        return two | dict.fromkeys(four, 4) | {
+            name: 3 if name.startswith("psnr") else 4 for name in (*MEASURES, *UNROUNDED)
+        }  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -237,7 +241,7 @@ def _row(case: Case, codec: str, ratio: float, reference: Reference, made: Encod
         found = segmentation_agreement(case.truth, made.decoded, reference=reference, one_threshold=True)
         values = {name: quality[name] for name in MEASURES}
         exact = compare(case.truth, made.unrounded, reference=reference)
-        values |= {"psnr_float": exact["psnr"], "psnr_fg_float": exact["psnr_fg"]}
+        values |= {f"{name}_float": exact[name] for name in MEASURES}
         values |= {"objects": int(found["objects_decoded"]), "objects_truth": int(found["objects"])}
         values |= {name: found[name] for name in ("object_error", "object_error_p90")}
     return Row(

@@ -21,7 +21,7 @@ Group = dict[tuple[str, float], Row]
 Groups = dict[tuple[str, int], Group]
 ROUNDED = ("psnr", "psnr_fg")
 FLOAT = ("psnr_float", "psnr_fg_float")
-METRICS = ("psnr", "psnr_fg", "mip_ssim", "ssim", *FLOAT)
+METRICS = ("psnr", "psnr_fg", "mip_ssim", "ssim", *FLOAT, "mip_ssim_float")
 NAMES = {"psnr": "PSNR, dB", "psnr_fg": "foreground PSNR, dB", "mip_ssim": "MIP SSIM", "ssim": "3-D SSIM"}
 DETAILS = ("stack, photons", "itself", "vgm", "bytes", "best peer", "vgm, float32", "best peer, float32",
            "MIP SSIM: itself", "vgm", "best peer",
@@ -110,7 +110,7 @@ def _averages(groups: Groups) -> list[str]:
     lines = ["## Averages over stacks", ""]
     columns = ("ratio", "stacks", "PSNR over the stack itself", "over the best peer", "worst",
                "foreground over the best peer", "worst", "MIP SSIM over the best peer", "worst",
-               "float32: over the best peer", "worst", "foreground", "worst")  # fmt: skip
+               "float32: over the best peer", "worst", "foreground", "worst", "MIP SSIM", "worst")  # fmt: skip
     lines += _header(columns)
     for ratio in _ratios(groups):
         gains: dict[str, list[float]] = defaultdict(list)
@@ -127,15 +127,9 @@ def _averages(groups: Groups) -> list[str]:
         if not gains["psnr"]:
             continue
         cells = [f"{ratio:g}x", f"{len(gains['psnr'])}", f"{np.mean(gains[STACK]):+.2f}"]
-        for metric in ("psnr", "psnr_fg"):
-            cells += [f"{np.mean(gains[metric]):+.2f}", f"{min(gains[metric]):+.2f}"]
-        cells += [f"{np.mean(gains['mip_ssim']):+.4f}", f"{min(gains['mip_ssim']):+.4f}"]
-        for metric in FLOAT:
-            cells += (
-                [f"{np.mean(gains[metric]):+.2f}", f"{min(gains[metric]):+.2f}"]
-                if gains[metric]
-                else ["-"] * 2
-            )
+        for metric in (*ROUNDED, "mip_ssim", *FLOAT, "mip_ssim_float"):
+            digits = 4 if metric.startswith("mip_ssim") else 2
+            cells += [f"{v:+.{digits}f}" for v in (np.mean(gains[metric]), min(gains[metric]))]
         lines.append("| " + " | ".join(cells) + " |")
     return [*lines, ""]
 
