@@ -110,7 +110,8 @@ def _averages(groups: Groups) -> list[str]:
     lines = ["## Averages over stacks", ""]
     columns = ("ratio", "stacks", "PSNR over the stack itself", "over the best peer", "worst",
                "foreground over the best peer", "worst", "MIP SSIM over the best peer", "worst",
-               "float32: over the best peer", "worst", "foreground", "worst", "MIP SSIM", "worst")  # fmt: skip
+               "float32: over the best peer", "worst", "foreground", "worst",
+               "MIP SSIM", "worst")  # fmt: skip
     lines += _header(columns)
     for ratio in _ratios(groups):
         gains: dict[str, list[float]] = defaultdict(list)

@@ -95,7 +95,7 @@ def test_points_that_turn_out_to_be_none_leave_the_bytes_to_gaussians(monkeypatc
     monkeypatch.setattr(to_bytes, "code_with_step", lambda *_: coded)
     monkeypatch.setattr(to_bytes, "fill", lambda *_: SimpleNamespace(chunks=[]))
     plan = SimpleNamespace(index_bytes=lambda chunks: 0)
-    allocation = SimpleNamespace(step=1.0, coarser=1.0)
+    allocation = SimpleNamespace(step=1.0, coarser=1.0, size=1e4)
     assert to_bytes.code_with_points(fit, allocation, 1e4, plan) is None
     assert fit.state is before
 

@@ -48,6 +48,29 @@ def test_what_the_index_really_takes_decides_how_fine_points_are(monkeypatch, in
     assert 0.99 * 2000 <= taken(found) <= 2000
 
 
+def test_no_points_are_finer_than_is_worth_their_bytes(monkeypatch):
+    tried = foreseen(monkeypatch, lambda step: 100.0 / step)
+    assert fill(None, 1.0, 2.0, 1e6, lambda f: f.payload, least=0.5) is not None
+    assert min(tried) == 0.5
+
+
+@pytest.mark.parametrize("short", [False, True])
+def test_bytes_that_are_not_short_are_spent_at_the_step_that_is_worth_them(monkeypatch, short):
+    """A byte here takes off most error at a step of 1, and the finest is 0.1."""
+    foreseen(monkeypatch, lambda step: 1000.0 / step, finest=0.1)
+    monkeypatch.setattr(allocation, "step_at_noise", lambda noise, model: 0.1)
+    monkeypatch.setattr(allocation, "exact", lambda fit, step: False)
+    fit = SimpleNamespace(model=[], noise=object(), blocks=SimpleNamespace(byte_worth=2e-3))
+    found = allocation.solve_allocation(fit, lambda step: 10.0, 1.0, budget=300.0 if short else 1e6)
+    if short:
+        assert 250 < found.size <= 300
+        return
+    steps = 0.1 * allocation.COARSER_TRIED ** np.arange(10)
+    best = min(steps, key=lambda step: step**2 + 2e-3 * 1000.0 / step)
+    assert found.step == pytest.approx(best)
+    assert 0.5 < found.step < 2
+
+
 def sparse(dtype):
     """A few voxels in an empty box."""
     v = np.zeros((6, 12, 12), dtype)

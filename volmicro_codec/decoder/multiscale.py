@@ -148,9 +148,7 @@ class MultiscaleArray(Described):
         if self.dtype.kind == "f":
             return self
         if self._unrounded is None:
-            raise UsageError(
-                "float32: a store is decoded in its dtype (packed into one file it need not be)"
-            )
+            raise UsageError("float32: a store is decoded in its dtype (packed into one file it need not be)")
         whole = replace(self.whole, dtype=np.dtype(np.float32))
         return self._view(self._unrounded, whole, f"{self._token} float32", self.grid_level, None)
 

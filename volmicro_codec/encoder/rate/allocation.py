@@ -29,6 +29,8 @@ BETWEEN_FILES = 0.25
 decibel of all against one or two of the foreground)."""
 LARGEST_FOREGROUND_WEIGHT = 4.0
 MOST_TRIES = 8
+COARSER_TRIED = 1.5
+"""Ratio of the steps that are tried where bytes are not short."""
 NEAR = 0.0075  # of the bytes (or error) when they are shared out; to twice that below
 CLOSE = 0.001  # of the bytes (or error) when they are spent
 COARSER, COARSER_FROM = 3.0, 0.4
@@ -172,17 +174,32 @@ def solve_allocation(
         if search.width < 1.01:
             break
         step = new
-    return good if good is not None else here
+    if good is None:
+        return here
+    # Bytes are not short: a coarser step may be worth more, of points that cost less there are more.
+    while fit.noise is not None and budget and good.size < slack * slack * budget:
+        here = at(COARSER_TRIED * good.step)
+        if not here.worthwhile or here.loss >= good.loss:
+            break
+        good = here
+    return good
 
 
 def fill(
-    fit: ImageFit, unit: float, start: float, room: float, taken: Callable[[Layer], int], tries: int = 10
+    fit: ImageFit,
+    unit: float,
+    start: float,
+    room: float,
+    taken: Callable[[Layer], int],
+    least: float = 0.0,
+    tries: int = 10,
 ) -> Layer | None:
     """The points of the finest step found that take no more than ``room`` bytes; None if none do.
 
-    ``taken`` counts the bytes; it is not asked where the payloads alone are too many.
-    """
-    foreground_weight, finest = foreground_weight_of(fit), finest_step(fit, unit)
+    ``taken`` counts the bytes; it is not asked where the payloads alone are too many. No step is finer than
+    ``least``.
+    """  # fmt: skip
+    foreground_weight, finest = foreground_weight_of(fit), max(finest_step(fit, unit), least)
     search, step = StepSearch(), max(start, finest)
     good: tuple[int, Layer] | None = None
     for _ in range(tries):

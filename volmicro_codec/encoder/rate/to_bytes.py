@@ -161,7 +161,11 @@ def code_with_points(fit: ImageFit, allocation: Allocation, budget: float, plan:
         chunks = coded.chunks + point_chunks(fit, coded, found, plan)
         return coded.payload + found.payload + plan.index_bytes(chunks) - before
 
-    found = fill(fit, coded.unit, allocation.step, budget - before, taken) if before < budget else None
+    # Where bytes are not short, finer points are worth less than theirs.
+    short = fit.noise is None or allocation.size > FILLED * budget
+    least = 0.0 if short else allocation.step
+    room = budget - before
+    found = fill(fit, coded.unit, allocation.step, room, taken, least) if room > 0 else None
     if found is None or not found.chunks:
         fit.state = fitted
         return None
