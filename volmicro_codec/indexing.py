@@ -148,3 +148,14 @@ def parse_box(box: Any, shape: Sequence[int]) -> tuple[AxisRange, ...]:
             raise BoundsError(f"box on {name}: expected 0 <= lo <= hi <= {size}, got {lo}:{hi}")
         ranges.append(AxisRange(lo, 1, hi - lo))
     return tuple(ranges)
+
+
+def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise `UsageError` where voxels of a shape and dtype cannot be put into an array."""
+    if not isinstance(out, np.ndarray):
+        raise UsageError(f"out: expected a numpy array, got {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype or not (out.flags.c_contiguous and out.flags.writeable):
+        raise UsageError(
+            f"out: expected a writable C-contiguous array of shape {shape} and dtype {dtype}, "
+            f"got shape {out.shape} and dtype {out.dtype}"
+        )

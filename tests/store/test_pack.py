@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 import volmicro_codec as vgm
+from tests.store.conftest import SHAPE
 from volmicro_codec.cli.app import run
-from volmicro_codec.errors import FormatError, UnsupportedFeatureError
+from volmicro_codec.errors import FormatError, UnsupportedFeatureError, UsageError
 from volmicro_codec.format import VgmReader
 from volmicro_codec.format.packed_reader import PackedReader
 from volmicro_codec.io import read_volume
@@ -308,3 +309,77 @@ def test_float32_is_had_of_a_packed_file_and_not_of_a_store(
     assert run(["decode", store, "-o", str(tmp_path / "b.npy"), "--float32"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "b.npy").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["decode", "{file}", "-o", "out.npy"],
+        ["decode", "{file}", "-o", "out.ome.zarr"],
+        ["roi", "{file}", "--box=:4,:,:", "-o", "out.npy"],
+        ["verify", "{original}", "{file}"],
+        ["report", "{original}", "{file}", "-o", "out.html"],
+    ],
+    ids=lambda c: " ".join(c[:1] + c[-1:]),
+)
+@pytest.mark.parametrize("kind", ["packed", "store"])
+def test_a_damaged_chunk_is_the_inputs_fault(
+    kind: str,
+    command: list[str],
+    original: Path,
+    one: str,
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Exit 4, with its name, whoever finds it."""
+    monkeypatch.chdir(tmp_path)
+    if kind == "packed":
+        data = bytearray(Path(one).read_bytes())
+        with vgm.open(one) as array:
+            level = array.stored
+            places = level.places([(0, 0, 0, 0, 0), (0, 0, 0, 0, 1)])
+        for offset, length in zip(places.offset.tolist(), places.length.tolist(), strict=True):
+            data[offset + length - 3] ^= 0xFF
+        file = tmp_path / "damaged.vgm"
+        file.write_bytes(data)
+    else:
+        file = finished
+        for chunk in (finished / "0").rglob("c/**/*"):
+            if chunk.is_file():
+                found = bytearray(chunk.read_bytes())
+                found[-3] ^= 0xFF
+                chunk.write_bytes(found)
+    there = set(tmp_path.iterdir())
+    arguments = [a.format(file=file, original=original) for a in command]
+    capsys.readouterr()
+    assert run([*arguments]) == 4
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert str(file) in said
+    assert "checksum" in said
+    assert set(tmp_path.iterdir()) == there
+
+
+def test_what_cannot_take_the_voxels_is_refused_before_any_is_decoded(
+    one: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("volmicro_codec.decoder.packed.PackedLevel._read", lambda *_: 1 / 0)
+    locked = np.empty(SHAPE, np.uint16)
+    locked.flags.writeable = False
+    wrong: list[Any] = [[1], locked, np.empty(SHAPE, np.uint16, order="F"), np.empty(SHAPE, np.float32)]
+    with vgm.open(one) as array:
+        for out in wrong:
+            with pytest.raises(UsageError, match="out: expected"):
+                array.read(out=out)
+        with pytest.raises(UsageError, match="out: expected"):
+            array.read(out=np.empty(SHAPE, np.uint16), float32=True)
+        with pytest.raises(UsageError, match="voxel by voxel"):
+            array.sample([[1, 2, 3]])
+
+
+def test_slabs_of_a_channel_by_its_name(one: str) -> None:
+    with vgm.open(one) as array:
+        named, numbered = (list(array.iter_slabs(1 << 16, channel=c)) for c in ("DAPI", 0))
+    assert len(named) == len(numbered) > 1
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(named, numbered, strict=True))

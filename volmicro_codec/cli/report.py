@@ -20,7 +20,7 @@ from .options import (
     output_option,
     time_option,
 )
-from .output import bytes_text, remark
+from .output import about, bytes_text, remark
 from .progress import progress
 from .same_file import check_file_output
 from .streams import STREAM, holds_levels, shown, vgm_source, write_bytes
@@ -70,7 +70,8 @@ def report(
     images: list[ImageReport] = []
     source = None if is_zarr(file) else vgm_source(file)
     if source is None or holds_levels(file, source):
-        page = _of_store(original, file, choice, device, threads or default_threads())
+        with about(file):
+            page = _of_store(original, file, choice, device, threads or default_threads())
         write_bytes(output, page, force)
         remark(f"wrote {'to stdout' if output == STREAM else output}: {bytes_text(len(page))}")
         return

@@ -18,7 +18,7 @@ from .options import (
     original_options,
     time_option,
 )
-from .output import bytes_text, emit_json, emit_rows
+from .output import about, bytes_text, emit_json, emit_rows
 from .progress import progress
 from .streams import holds_levels, vgm_source
 from .terminal import say
@@ -74,7 +74,8 @@ def verify(
 
         refuse_choice(channel, time)
         choice = Choice(None, None, axes, series)
-        document, rows = verify_store(original, file, choice, bricks, min_psnr, device, threads)
+        with about(file):
+            document, rows = verify_store(original, file, choice, bricks, min_psnr, device, threads)
         if as_json:
             emit_json(document)
         else:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..errors import UsageError
 from ..format import FileMeta, VgmReader, metadata
-from ..indexing import AxisRange, BoundsError, parse_box, parse_index, whole
+from ..indexing import AxisRange, BoundsError, check_out, parse_box, parse_index, whole
 from ..native import TILE
 from ..volume import Described, VolumeInfo, VoxelSize, channel_number, slabs
 from .backend import get_backend
@@ -241,17 +241,8 @@ class VgmArray(Described):
         kept = tuple(r.count for r in ranges.values() if r.keep)
         if out is None:
             out = np.empty(kept, self.dtype)
-        elif not isinstance(out, np.ndarray):
-            raise UsageError(f"out: expected a numpy array, got {type(out).__name__}")
-        elif (
-            out.shape != kept
-            or out.dtype != self.dtype
-            or not (out.flags.c_contiguous and out.flags.writeable)
-        ):
-            raise UsageError(
-                f"out: expected a writable C-contiguous array of shape {kept} and dtype {self.dtype}, "
-                f"got shape {out.shape} and dtype {out.dtype}"
-            )
+        else:
+            check_out(out, kept, self.dtype)
         single = AxisRange(0, 1, 1)
         t, c, *zyx = (ranges.get(a, single) for a in "TCZYX")
         images = out.reshape([t.count, c.count, *(r.count for r in zyx)])
@@ -376,7 +367,8 @@ class VgmArray(Described):
         """The same volume, not rounded to the file's dtype but float32 (spec, 8.3); it shares the open file.
 
         A file that leaves the noise out knows the specimen to a fraction of a count: where the noise is of a
-        few counts, rounding to whole ones is most of the error. Values stay within the file's dtype's range.
+        few counts, rounding to whole ones is most of the error. Values stay within the range of the file's
+        dtype, but for grain that was put back.
         """
         return VgmArray(self._file, self.grid_level, self._grain_seed, float32=True)
 

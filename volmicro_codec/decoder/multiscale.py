@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError
-from ..indexing import BoundsError, parse_box, whole
+from ..indexing import BoundsError, check_out, parse_box, whole
 from ..volume import Described, VolumeInfo, VoxelSize, channel_number
 
 Voxels = npt.NDArray[Any]
@@ -140,6 +140,9 @@ class MultiscaleArray(Described):
     def as_float32(self) -> MultiscaleArray:
         """The same volume, not rounded to its dtype but float32; see `VgmArray.as_float32`.
 
+        What is stored as whole counts stays so: bricks that were left out, and levels so coarse that they are
+        means of decoded voxels.
+
         Raises
         ------
         UsageError
@@ -200,20 +203,22 @@ class MultiscaleArray(Described):
             if chosen is not None and not 0 <= whole(name, chosen) < size:
                 raise BoundsError(f"{name} {chosen}: the volume has {name}s 0 to {size - 1}")
             at[axis] = slice(None) if chosen is None else chosen
+        if out is not None:
+            counts = {"T": self.info.shape[0], "C": self.info.shape[1]}
+            counts |= {a: r.count for a, r in zip("ZYX", ranges, strict=True)}
+            check_out(out, tuple(counts[a] for a in self.axes if isinstance(at[a], slice)), self.dtype)
         found: Voxels = self[tuple(at[a] for a in self.axes)]
         if out is None:
             return found
-        if out.shape != found.shape or out.dtype != found.dtype:
-            raise UsageError(
-                f"out: expected shape {found.shape} and dtype {found.dtype}, got {out.shape} and {out.dtype}"
-            )
         out[...] = found
         return out
 
     def iter_slabs(
-        self, max_bytes: int = SLAB_BYTES, *, channel: int | None = None, time: int | None = None
+        self, max_bytes: int = SLAB_BYTES, *, channel: int | str | None = None, time: int | None = None
     ) -> Iterator[tuple[tuple[int | slice, ...], Voxels]]:
         """The volume slab by slab, of whole chunks where they fit; see `VgmArray.iter_slabs`."""
+        if isinstance(channel, str):
+            channel = channel_number(channel, self.info.channels)
         planes, height, width = self.info.shape[2:]
         depth = max(1, max_bytes // (height * width * self.dtype.itemsize))
         chunk = int(self.stored.chunks[-3])
@@ -227,6 +232,10 @@ class MultiscaleArray(Described):
                     at: dict[str, int | slice] = {"T": t, "C": c, "Z": slice(z, min(z + depth, planes))}
                     index = tuple(at.get(a, slice(None)) for a in self.axes)
                     yield index, self[index]
+
+    def sample(self, points: npt.ArrayLike, channel: int | str = 0, time: int = 0) -> npt.NDArray[np.float32]:
+        """Raises `UsageError`: between voxels a single file is evaluated, not a volume of many."""
+        raise UsageError("sample: a volume of bricks is read voxel by voxel; open a brick's file for points")
 
     def to_dask(self, chunks: Any = None) -> Any:
         """A dask array of this level; see `integrations.dask.to_dask`."""

@@ -164,7 +164,8 @@ def check_floats(voxels: npt.NDArray[Any], what: str) -> None:
         low, high = min(low, float(np.min(plane))), max(high, float(np.max(plane)))
         if not (low >= -LARGEST and high <= LARGEST) or bool(np.isnan(np.min(plane))):
             raise InputError(
-                f"{what}: expected finite float32 voxels of at most {LARGEST:g}, got {low:g} to {high:g}"
+                f"{what}: expected finite float32 voxels of at most {LARGEST:g}, got {np.min(plane):g} to"
+                f" {np.max(plane):g} in a plane"
             )
     if 0 < high - low < LEAST_RANGE:
         raise InputError(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..decoder.multiscale import MultiscaleArray
-from ..errors import OutputError, RemoteError
+from ..errors import FormatError, InputError, OutputError, RemoteError, VgmError
 from ..volume import VolumeInfo
 from .array import open_levels
 from .runners import Failure, Runner
@@ -63,7 +63,9 @@ def write_levels(
     Raises
     ------
     OutputError
-        Where a block cannot be decoded or written; nothing is left then.
+        Where a block cannot be written; nothing is left then, nor where one cannot be decoded.
+    FormatError, InputError, RemoteError
+        Where one cannot be decoded.
     """
     from ..io.levels import level_shapes
     from ..io.zarr_output import zarr_output
@@ -77,7 +79,7 @@ def write_levels(
         float32 = info.dtype.kind == "f"
         for _, result in runner.run(partial(_copy, name, float32, level, place, todo), range(len(todo))):
             if isinstance(result, Failure):
-                raise OutputError(f"{output}: block {result.item}: {result.error}")
+                raise _raised(name, result, OutputError(f"{output}: block {result.item}: {result.error}"))
             advance(1)
         finish(group, arrays, info, note, version)
 
@@ -95,7 +97,7 @@ def slabs_of(name: str, level: int, keys: list[Key], runner: Runner, float32: bo
 
     Raises
     ------
-    RemoteError
+    FormatError, InputError, RemoteError
         Where one of them cannot be had.
     """
     for first in range(0, len(keys), BATCH):
@@ -106,9 +108,17 @@ def slabs_of(name: str, level: int, keys: list[Key], runner: Runner, float32: bo
             while n not in there:
                 item, result = next(found)
                 if isinstance(result, Failure):
-                    raise RemoteError(f"{name}: slab {item}: {result.error}")
+                    raise _raised(name, result, RemoteError(f"{name}: slab {item}: {result.error}"))
                 there[item] = result
             yield there.pop(n)
+
+
+def _raised(name: str, failure: Failure, otherwise: VgmError) -> VgmError:
+    """What to raise where an item was given up: what is wrong with the store or file keeps its kind."""
+    if failure.kind is None or not issubclass(failure.kind, FormatError | InputError | RemoteError):
+        return otherwise
+    said = failure.error if name in failure.error else f"{name}: {failure.error}"
+    return failure.kind(said)
 
 
 def _slab(name: str, float32: bool, level: int, keys: list[Key], number: int) -> Slab:

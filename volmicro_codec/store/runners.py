@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing import get_context, parent_process
 from typing import Any, Protocol, TypeVar
@@ -26,10 +26,24 @@ RETRIES = 2
 
 @dataclass(frozen=True)
 class Failure:
-    """An item that was given up, and why."""
+    """An item that was given up, and why.
+
+    Attributes
+    ----------
+    item : int
+    error : str
+    kind : type or None
+        Of the error, where it was one of this project's.
+    """
 
     item: int
     error: str
+    kind: type[VgmError] | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, item: int, error: BaseException) -> Failure:
+        """What an error makes of an item."""
+        return cls(item, _told(error), type(error) if isinstance(error, VgmError) else None)
 
 
 Outcome = tuple[int, Any]
@@ -60,7 +74,7 @@ class Here:
                     break
                 except (VgmError, OSError, MemoryError) as e:
                     if not left:
-                        yield item, Failure(item, _told(e))
+                        yield item, Failure.of(item, e)
 
 
 class Processes:
@@ -93,13 +107,13 @@ class Processes:
                                 raise
                             except (VgmError, OSError, MemoryError) as e:
                                 del out[future]
-                                yield from _again(item, tries, waiting, _told(e))
+                                yield from _again(item, tries, waiting, Failure.of(item, e))
                                 continue
                             del out[future]
                             yield item, result
                 except BrokenProcessPool:
                     for item in out.values():
-                        yield from _again(item, tries, waiting, "its process died")
+                        yield from _again(item, tries, waiting, Failure(item, "its process died"))
                 except BaseException:
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise
@@ -142,7 +156,7 @@ class Dask:
                 futures[again] = item
                 ended.add(again)
                 continue
-            yield item, future.result() if error is None else Failure(item, _told(error))
+            yield item, future.result() if error is None else Failure.of(item, error)
             future.release()
 
     def _watched(self, ended: Any) -> Iterator[Any]:
@@ -181,13 +195,13 @@ def runner_of(workers: int, dask: str | None) -> Here | Processes | Dask:
 
 
 def _again(
-    item: int, tries: dict[int, int], waiting: deque[int], error: str
+    item: int, tries: dict[int, int], waiting: deque[int], failure: Failure
 ) -> Iterable[tuple[int, Failure]]:
     tries[item] += 1
     if tries[item] <= RETRIES:
         waiting.append(item)
         return ()
-    return ((item, Failure(item, error)),)
+    return ((item, failure),)
 
 
 def _end_with_parent() -> None:
