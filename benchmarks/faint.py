@@ -238,7 +238,7 @@ def _measure(
             return
         size += made.size
         note = made.settings
-        pairs = zip(answers(scene, scene.voxels), answers(scene, made.decoded), strict=True)
+        pairs = zip(answers(scene, scene.voxels), answers(scene, made.unrounded), strict=True)
         for place, pair in zip(scene.places, pairs, strict=True):
             found[place.structure, place.sigma].append((float(pair[0]), float(pair[1])))
     for structure in (SPOT, LINE):

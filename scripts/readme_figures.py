@@ -16,7 +16,7 @@ BEGIN, END = "<!-- {} begin -->", "<!-- {} end -->"
 NOT_PEERS = ("vgm", "published", "siren")
 SHOWN = (100.0, 200.0, 400.0)  # of the ratios measured; `benchmarks/results/summary.md` has all
 TRUTH_OURS = ("stack", "vgm", "vgm-no-points", "vgm-voxels")
-TRUTH_METRICS = ("psnr", "psnr_fg", "mip_ssim")
+TRUTH_METRICS = ("psnr", "psnr_fg", "mip_ssim", "psnr_float", "psnr_fg_float", "mip_ssim_float")
 TRUTH_SHOWN = 200.0
 COST_SHOWN = (100.0, 400.0)
 
@@ -66,11 +66,11 @@ def truth() -> list[str]:
     """This codec at its defaults against the truth behind noisy stacks, beside the best peers."""
     rows = read("truth.csv")
     out = [
-        "| stack, photons | ratio asked | stack itself | vgm | bytes | best peer"
-        " | MIP SSIM: itself | vgm | best peer |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| stack, photons | stack itself | vgm | bytes | best peer | vgm, float32 | best peer"
+        " | MIP SSIM: itself | vgm, float32 | best peer |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    gains: dict[float, list[tuple[float, float]]] = {}
+    gains: dict[float, list[dict[str, float]]] = {}
     for case in dict.fromkeys((r["stack"], r["photons"]) for r in rows):
         here = [r for r in rows if (r["stack"], r["photons"]) == case]
         itself = next((r for r in here if r["codec"] == "stack"), None)
@@ -81,28 +81,35 @@ def truth() -> list[str]:
             tops = {m: max((float(r[m]), r["codec"]) for r in peers if r[m]) for m in TRUTH_METRICS if peers}
             if not tops:
                 continue
-            gains.setdefault(ratio, []).append(
-                (float(ours["psnr"]) - tops["psnr"][0], float(ours["psnr_fg"]) - tops["psnr_fg"][0])
-            )
+            gains.setdefault(ratio, []).append({m: float(ours[m]) - tops[m][0] for m in TRUTH_METRICS})
             if ratio != TRUTH_SHOWN or itself is None:
                 continue
-            whole, inside, mip = (tops[m] for m in TRUTH_METRICS)
-            mips = [f"{float(r['mip_ssim']):.3f}" for r in (itself, ours)]
-            pairs = [f"{float(r['psnr']):.1f} ({float(r['psnr_fg']):.1f})" for r in (itself, ours)]
+            mip = tops["mip_ssim_float"]
             out.append(
-                f"| {case[0]}, {case[1]} | {ratio:g} | {pairs[0]} | **{pairs[1]}** | {ours['bytes']}"
-                f" | {whole[0]:.1f} {whole[1]} ({inside[0]:.1f} {inside[1]})"
-                f" | {mips[0]} | {mips[1]} | {mip[0]:.3f} {mip[1]} |"
+                f"| {case[0]}, {case[1]} | {_pair(itself, '')} | **{_pair(ours, '')}** | {ours['bytes']}"
+                f" | {_tops(tops, '')} | **{_pair(ours, '_float')}** | {_tops(tops, '_float')}"
+                f" | {float(itself['mip_ssim']):.3f} | {float(ours['mip_ssim_float']):.3f}"
+                f" | {mip[0]:.3f} {mip[1]} |"
             )
     out += ["", "Over the best peer, mean and least over all stacks:", ""]
-    out += ["| ratio | stacks | PSNR, dB | least | foreground, dB | least |", "|---|---|---|---|---|---|"]
+    out += ["| ratio | stacks | PSNR, dB | least | foreground, dB | least | float32: PSNR, dB | least"
+            " | foreground, dB | least | MIP SSIM | least |", "|---" * 12 + "|"]  # fmt: skip
     for ratio, found in sorted(gains.items()):
-        whole_gains, fg_gains = ([g[k] for g in found] for k in (0, 1))
-        out.append(
-            f"| {ratio:g} | {len(found)} | {sum(whole_gains) / len(found):+.2f} | {min(whole_gains):+.2f}"
-            f" | {sum(fg_gains) / len(found):+.2f} | {min(fg_gains):+.2f} |"
-        )
+        cells = [f"{ratio:g}", f"{len(found)}"]
+        for m in ("psnr", "psnr_fg", "psnr_float", "psnr_fg_float", "mip_ssim_float"):
+            each, digits = [g[m] for g in found], 3 if m.startswith("mip_ssim") else 2
+            cells += [f"{v:+.{digits}f}" for v in (sum(each) / len(each), min(each))]
+        out.append(f"| {' | '.join(cells)} |")
     return out
+
+
+def _pair(row: dict[str, str], kind: str) -> str:
+    return f"{float(row['psnr' + kind]):.1f} ({float(row['psnr_fg' + kind]):.1f})"
+
+
+def _tops(tops: dict[str, tuple[float, str]], kind: str) -> str:
+    (whole, a), (inside, b) = tops["psnr" + kind], tops["psnr_fg" + kind]
+    return f"{whole:.1f} {a} ({inside:.1f} {b})"
 
 
 def cost() -> list[str]:
