@@ -3,6 +3,7 @@
     python benchmarks/significance.py                      # whatever rows are missing, then the summary
     python benchmarks/significance.py --constant BY_CHANCE  # one constant
     python benchmarks/significance.py --again              # measure again, after a change of the encoder
+    python benchmarks/significance.py --effort fast --constant DEFAULT_RADIUS   # significance_fast.md
 
 Small phantoms of all kinds at 2000 to 30 photons, crops of real stacks seen by a made-up camera, and, for the
 constants that decide what is admitted, the scenes of ``faint.py``: how many of the spots and lines planted at
@@ -34,7 +35,7 @@ from volumes import ROOT
 
 import volmicro_codec as vgm
 from volmicro_codec import encoder
-from volmicro_codec.encoder import significance
+from volmicro_codec.encoder import job, significance
 from volmicro_codec.encoder.fit import candidates
 from volmicro_codec.encoder.fit.method import EFFORTS
 from volmicro_codec.encoder.rate import growth, point_layer
@@ -44,6 +45,7 @@ from volmicro_codec.phantom import KINDS, make_phantom
 TABLE = ROOT / "benchmarks" / "results" / "significance.csv"
 RATIO = 50.0
 EFFORT = "balanced"
+"""What is measured where no other is asked for."""
 SHORT = {"FIRST_SHARE": 400.0}
 """Ratios of constants that act where bytes are short."""
 SHAPE = (32, 96, 96)
@@ -76,13 +78,22 @@ TRIED: dict[str, tuple[float, ...]] = {
     "SCALE_RATIO": (2.0,),
     "FIRST_SHARE": (1.0, 4.0),
     "cleanings": (1, 3),
+    "DEFAULT_RADIUS": (3.0, 4.0),
 }
 """Values beside the constant's own."""
-OWNERS = {"FIRST_SHARE": growth, "SCALE_RATIO": candidates, "STEP": point_layer}
+OWNERS = {
+    "FIRST_SHARE": growth,
+    "SCALE_RATIO": candidates,
+    "STEP": point_layer,
+    "DEFAULT_RADIUS": job,
+}
 """Where a constant is, if not in `significance`; "cleanings" is a field of the effort's schedule."""
-CLOSELY = (AS_IT_IS, "BY_CHANCE", "SCALE_RATIO", "FIRST_SHARE", "cleanings", "gate otsu", "gate none")
+CLOSELY = (
+    AS_IT_IS, "BIT", "ROUNDING_STEP", "LEVEL_SIGMA", "FITTED", "ADMITTED", "BY_CHANCE", "SCALE_RATIO",
+    "FIRST_SHARE", "cleanings", "DEFAULT_RADIUS", "gate otsu", "gate none",
+)  # fmt: skip
 """Measured on all stacks: what these are worth is less than it varies from stack to stack."""
-ADMITTING = (AS_IT_IS, "LEAST_BITS", "ADMITTED", "BY_CHANCE", "SCALE_RATIO", "cleanings")
+ADMITTING = (AS_IT_IS, "LEAST_BITS", "ADMITTED", "BY_CHANCE", "SCALE_RATIO", "cleanings", "DEFAULT_RADIUS")
 """For which faint structures are looked for, too; of the gates `faint.py` has more to say."""
 GATES = ("otsu", "none")
 """With the constants as they are, beside the gate that is the default."""
@@ -148,11 +159,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     every = ",".join((*(f"gate {g}" for g in GATES), *TRIED))
+    parser.add_argument("--effort", default=EFFORT, help="of the encodes (default balanced)")
     parser.add_argument("--constant", default=every, help=f"comma-separated (default {every})")
     parser.add_argument("--again", action="store_true", help="measure again what the table has")
     parser.add_argument("--report-only", action="store_true", help="the summary of the rows that exist")
-    parser.add_argument("--output", type=Path, default=TABLE, help="the table")
+    parser.add_argument("--output", type=Path, help="the table (default results/significance.csv, _fast.csv)")
     args = parser.parse_args(argv)
+    global _effort
+    _effort = args.effort
+    if args.output is None:
+        args.output = TABLE if _effort == EFFORT else TABLE.with_stem(f"{TABLE.stem}_{_effort}")
     if not args.report_only:
         _run(args.constant.split(","), args.again, args.output)
     _summarise(keyed_csv.read(args.output, Row), args.output.with_suffix(".md"))
@@ -197,7 +213,7 @@ def _measured(
     print(row, flush=True)
 
 
-_gate = "learned"
+_gate, _effort = "learned", EFFORT
 
 
 @contextlib.contextmanager
@@ -211,10 +227,10 @@ def _set(name: str, value: float) -> Iterator[None]:
         yield
         _gate = gate
     elif name == "cleanings":
-        before = EFFORTS[EFFORT]
-        EFFORTS[EFFORT] = replace(before, cleanings=int(value))
+        before = EFFORTS[_effort]
+        EFFORTS[_effort] = replace(before, cleanings=int(value))
         yield
-        EFFORTS[EFFORT] = before
+        EFFORTS[_effort] = before
     else:
         own = _value(name)
         modules = [m for m in _modules() if getattr(m, name, None) is own]
@@ -228,7 +244,7 @@ def _set(name: str, value: float) -> Iterator[None]:
 def _value(name: str) -> Any:
     """What a constant is."""
     if name == "cleanings":
-        return EFFORTS[EFFORT].cleanings
+        return EFFORTS[_effort].cleanings
     return getattr(OWNERS.get(name, significance), name)
 
 
@@ -261,7 +277,7 @@ def _stack(stack: str, photons: int, seed: int) -> tuple[Any, Any, Reference]:
 
 
 def _coded(voxels: Any, ratio: float = RATIO) -> tuple[bytes, Any]:
-    data = vgm.encode(voxels, ratio=ratio, effort=EFFORT, gate=_gate, threads=1)
+    data = vgm.encode(voxels, ratio=ratio, effort=_effort, gate=_gate, threads=1)
     return data, np.asarray(vgm.decode(data, float32=True)).reshape(voxels.shape)
 
 
