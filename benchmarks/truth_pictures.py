@@ -1,5 +1,7 @@
 """Pictures of the noisy stack, the truth, ours and a peer's file of the same bytes: a slice and a projection.
 
+Ours is shown as it is decoded by default, in whole counts, and as float32; the peer's as float32.
+
 python benchmarks/truth_pictures.py [--case phantom-mixed-120,brain-200] [--ratio 400] [--peer av1,sperr]
 """
 
@@ -20,7 +22,7 @@ from volumes import ROOT
 
 from volmicro_codec.evaluate import Reference, compare
 
-SHOWN = "cleared-200,brain-200,phantom-mixed-500,phantom-nuclei-120,nucleus-30"
+SHOWN = "cleared-200,brain-200,phantom-mixed-500,phantom-nuclei-120,phantom-mixed-30,nucleus-30"
 COLOURS = 64  # of gray: enough to the eye, and it keeps the files small
 
 
@@ -46,12 +48,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         ours = next(iter(encodes.encode(peers.OURS, case.voxels, [args.ratio])))
         assert ours is not None
         panels.append(("volmicro-codec", ours.decoded, ours.size))
+        panels.append(("volmicro-codec, float32", ours.unrounded, ours.size))
         for peer in args.peer.split(","):
             same = case.voxels.nbytes / ours.size
             knob = _known_knob(case, peer, same)
             theirs = next(iter(encodes.encode(peer, case.voxels, [same], known_knob=lambda _, k=knob: k)))
             if theirs is not None:
-                panels.append((peer, theirs.decoded, theirs.size))
+                panels.append((f"{peer}, float32", theirs.unrounded, theirs.size))
                 break
         path = args.output / f"truth-{name}.png"
         draw(case, panels, path)
