@@ -5,9 +5,8 @@ squared error (minimum description length; Rissanen, Automatica 14, 465, 1978). 
 `BIT` times its bits, and a residual sample more than its own bits are worth.
 
 `BIT` is theory. Of the others `benchmarks/significance.py` measures what less and more would do
-to bytes and to the PSNR against the truth; figures below are its means over 4 to 18 stacks
-(`benchmarks/results/significance.md`), and it differs by 0.1 dB and more from stack to stack. Those of
-constants that are not listed there were measured before there was `FITTED`, on the same stacks.
+to bytes and to the PSNR against the truth, decoded as float32; figures below are its means over 8 to 19
+stacks (`benchmarks/results/significance.md`), and it differs by 0.1 dB and more from stack to stack.
 """
 
 from __future__ import annotations
@@ -34,43 +33,43 @@ BIT = 2.0 * math.log(2.0)
 ROUNDING_STEP = 2.0
 """Standard deviations of the noise: the finest step of Gaussians' amplitudes. That of a uniform quantiser
 whose slope is `BIT`, the root of 12, would make the error against the truth twice that of the estimate from
-noisy voxels (1 variance a number); this adds a third to it. 1.4: +0.08 dB for 4 % more bytes;
-2.8: -0.09 dB for 5 % fewer."""
+noisy voxels (1 variance a number); this adds a third to it. 1.4: +0.05 dB for 6 % more bytes;
+2.8: -0.13 dB for 5.5 % fewer."""
 LEAST_VARIANCE = 1e-20
 """Of normalised intensity: float32 tells values apart that are 1e-7 apart where they are 1."""
 CELL = 2
 LEVEL_SIGMA = 1.0
-"""Cells over which the level is smoothed that gives a voxel its variance. 0.5: +0.02 dB (-0.5 to +0.5 a
-stack); 2: -0.07."""
+"""Cells over which the level is smoothed that gives a voxel its variance. 0.5: +0.03 dB (-0.2 to +0.5 a
+stack) for 0.7 % more bytes; 2: -0.19."""
 BITS_A_CLASS = 6.0
 """What a Gaussian costs more for each class: less than nine numbers one bit finer each, for those of strong
-Gaussians are alike. 9.5: 1 % more bytes and -0.07 dB (-0.4 to 0 a stack)."""
+Gaussians are alike. 9.5: 0.8 % more bytes and -0.01 dB; 3: +0.03 dB (-0.05 to +0.35 a stack)."""
 FITTED = 20.0
 """Variances that a Gaussian must take off beyond those of its bits: ten numbers fitted to noisy voxels take
-off ten variances of noise, and add as many to the error against the truth. 0: 2 % more bytes, -0.09 dB
-(-0.4 to +0.05 a stack) and -0.2 in the foreground."""
+off ten variances of noise, and add as many to the error against the truth. 0: 2 % more bytes, -0.08 dB
+(-0.9 to +0.1 a stack) and -0.15 in the foreground; 40: +0.01 dB, 1.3 % fewer."""
 LEAST_BITS = 22.0
-"""That any Gaussian costs. 16: no file of six changes; 30: +0.02 dB, 0.7 % fewer bytes."""
+"""That any Gaussian costs. With 16 and with 30 no file of eight changes."""
 LEAST_SEEN = 0.02
-"""Correlation of neighbours under which the noise is taken to be white. From 0.005 to 0.08 the file of the
-resampled brain does not change."""
+"""Correlation of neighbours under which the noise is taken to be white. 0.005: +0.03 dB, 0.08: +0.05 (0.2 in
+one stack of eight)."""
 ADMITTED = 25.0
 """Variances that a candidate must take off by itself; less than its bits are worth, since it gains when its
-shape is fitted. Those that do not are taken out after the refit (`rate.growth.prune_noise`). 18: +0.1 dB
-(-0.4 to +0.5 a stack) for 5 % more bytes; 36: +0.1 dB (-0.7 to +1.0) and 12 % fewer."""
+shape is fitted. Those that do not are taken out after the refit (`rate.growth.prune_noise`). 18: -0.02 dB
+(-1.0 to +0.9 a stack) for 3 % more bytes; 36: -0.06 dB (-0.8 to +1.2) and 6 % fewer; either keeps fewer faint
+spots."""
 CLOSED = 36.0
 """The same where the gate is closed, of a candidate that stands alone: six sigmas, which noise has twice in a
-gigavoxel. From 30 to 49 no small file changes."""
+gigavoxel. With 30 one file of eight changes, by 0.02 dB, with 49 none."""
 BY_CHANCE = 0.1
 """Of the weaker candidates there, how many may be peaks of the noise, by their expected number. 0 would
-take off 4 % of the bytes and add 0.04 dB, and keep 21 % instead of 46 % of the spots that a matched filter
-sees at 5 sigma (`benchmarks/faint.py`). 0.3, of the last candidates from 16 variances on, keeps 62 % of
-those, and 30 instead of 15 % of those at 4 sigma, for 5 % more bytes and -0.08 dB on ten stacks of 30 and
-120 photons."""
+take off 2.3 % of the bytes and add 0.01 dB, and keep 16 % instead of 40 % of the spots that a matched filter
+sees at 4 and 5 sigma (`benchmarks/faint.py`). 0.5: 0.1 % more bytes, and no more spots."""
 WINDOW, SUPPORT = 5, 4.0
 """Voxels a side of the neighbourhood that a residual sample needs the support of, and standard deviations of
-the mean of its squares, over the noise's, that count as support. From 3 to 7 and from 3 to 6 no file of the
-benchmark changes: none of its stacks has points."""
+the mean of its squares, over the noise's, that count as support. Of the benchmark's stacks one has such: a
+window of 3 takes off 0.5 dB and 15 % of its bytes, 7 adds 0.16 dB for 7 %; support of 3 adds 0.08 dB, 6
+takes off 0.22."""
 
 
 @dataclass

@@ -52,7 +52,7 @@ def spare_time(voxel_count: int) -> float:
     return min(3.0, max(1.0, math.sqrt(SMALL_IMAGE / voxel_count)))
 
 
-# One cleaning instead of two: 0.7 % more bytes and -0.03 dB; three: as two (`benchmarks/significance.py`).
+# One cleaning instead of two: 0.6 % more bytes and -0.06 dB; three: +0.01 dB (`benchmarks/significance.py`).
 EFFORTS = {
     "fast": Schedule(4, 4, 16, 1e-3, growth=2.56, cleanings=1),
     "balanced": Schedule(8, 6, 40, 2e-5),
