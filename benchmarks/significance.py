@@ -38,7 +38,7 @@ from volmicro_codec import encoder
 from volmicro_codec.encoder import job, significance
 from volmicro_codec.encoder.fit import candidates
 from volmicro_codec.encoder.fit.method import EFFORTS
-from volmicro_codec.encoder.rate import growth, point_layer
+from volmicro_codec.encoder.rate import allocation, growth, point_layer
 from volmicro_codec.evaluate import Reference, compare
 from volmicro_codec.phantom import KINDS, make_phantom
 
@@ -79,6 +79,7 @@ TRIED: dict[str, tuple[float, ...]] = {
     "FIRST_SHARE": (1.0, 4.0),
     "cleanings": (1, 3),
     "DEFAULT_RADIUS": (3.0, 4.0),
+    "COARSER_TRIED": (1.25, 2.0),
 }
 """Values beside the constant's own."""
 OWNERS = {
@@ -86,6 +87,7 @@ OWNERS = {
     "SCALE_RATIO": candidates,
     "STEP": point_layer,
     "DEFAULT_RADIUS": job,
+    "COARSER_TRIED": allocation,
 }
 """Where a constant is, if not in `significance`; "cleanings" is a field of the effort's schedule."""
 CLOSELY = (

@@ -15,7 +15,7 @@ from typing import Any
 import cases
 import keyed_csv
 import numpy as np
-from truth import OURS, PEERS, STACK, TABLE, Row
+from truth import OURS, PEERS, REFERENCES, STACK, TABLE, Row
 
 Group = dict[tuple[str, float], Row]
 Groups = dict[tuple[str, int], Group]
@@ -71,7 +71,7 @@ def best_peer(group: Group, ratio: float, metric: str) -> tuple[str, float] | No
 
 
 def _ratios(groups: Groups) -> list[float]:
-    return sorted({ratio for group in groups.values() for codec, ratio in group if codec != STACK})
+    return sorted({ratio for group in groups.values() for codec, ratio in group if codec not in REFERENCES})
 
 
 def _head(groups: Groups) -> list[str]:
@@ -84,8 +84,8 @@ def _head(groups: Groups) -> list[str]:
         " asks for; where a smaller file of a peer is better, that one counts."
         f" Peers: {', '.join(peers)}. **Bold**: a peer is ahead of `vgm`. The stacks are small, and the"
         " headers of a video's frames, 19 to 30 bytes each, are up to half of its file at 400x. Under"
-        " float32 both are decoded without rounding to whole counts (`--float32`): at 30 photons the truth,"
-        " rounded, has 34 to 37 dB itself, and so has every codec at most.",
+        " float32 both are decoded without rounding to whole counts (`--float32`): at 30 photons phantoms'"
+        " truth, rounded, has 34 to 37 dB itself (rows `rounded-truth`), and so has every codec at most.",
         "",
         f"Rows measured: {_coverage(groups)}.",
         "",
