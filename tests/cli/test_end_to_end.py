@@ -109,7 +109,8 @@ from volmicro_codec.cli import main
 class Stuck(job.ImageFit):
     def __init__(self, *args, **kwargs):
         print("ready", flush=True)
-        time.sleep(60)
+        for _ in range(6000):  # not one long sleep, which a signal just before it would not end
+            time.sleep(0.01)
 job.ImageFit = Stuck
 main(["encode", "volume.tif", "-o", "stuck.vgm"])
 """

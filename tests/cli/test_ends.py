@@ -187,6 +187,7 @@ def test_an_interrupt_while_writing_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+# Many short sleeps: Python does not see a signal that comes just before one long sleep begins until that ends.
 SLOW_WRITE = """
 import sys, time
 from volmicro_codec import phantom
@@ -195,7 +196,8 @@ from volmicro_codec.io import files
 def slabs(array, info):
     yield array[:2]
     print("ready", flush=True)
-    time.sleep(60)
+    for _ in range(6000):
+        time.sleep(0.01)
 files.array_slabs = slabs
 main(["phantom", "-o", "p.tif", "--shape", "4,8,8"])
 """
