@@ -32,6 +32,7 @@ MOST_TRIES = 8
 COARSER_TRIED = 1.5
 """Ratio of the steps that are tried where bytes are not short. With 1.25 the search ends too soon on one
 stack of eight (-1.2 dB and a quarter of its bytes there); 2: -0.03 dB (`benchmarks/significance.py`)."""
+MOST_WORSE = 2  # of those running that are worth no more than the best before
 NEAR = 0.0075  # of the bytes (or error) when they are shared out; to twice that below
 CLOSE = 0.001  # of the bytes (or error) when they are spent
 COARSER, COARSER_FROM = 3.0, 0.4
@@ -178,11 +179,12 @@ def solve_allocation(
     if good is None:
         return here
     # Bytes are not short: a coarser step may be worth more, of points that cost less there are more.
-    while fit.noise is not None and budget and good.size < slack * slack * budget:
-        here = at(COARSER_TRIED * good.step)
-        if not here.worthwhile or here.loss >= good.loss:
-            break
-        good = here
+    step, worse = good.step, 0
+    while fit.noise is not None and budget and good.size < slack * slack * budget and worse < MOST_WORSE:
+        step *= COARSER_TRIED
+        here = at(step)
+        better = here.worthwhile and here.loss < good.loss
+        good, worse = (here, 0) if better else (good, worse + 1)
     return good
 
 

@@ -151,6 +151,11 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan, exhausted: bool) -> 
     return coded
 
 
+def _is_short(allocation: Allocation, budget: float) -> bool:
+    """Whether bytes are, beside what is worth its bytes."""
+    return allocation.size > FILLED * budget
+
+
 def code_with_points(fit: ImageFit, allocation: Allocation, budget: float, plan: Plan) -> Coded | None:
     """Code a fitted image and give the points what is left of ``budget``; None if nothing is."""
     fitted = fit.state
@@ -162,8 +167,7 @@ def code_with_points(fit: ImageFit, allocation: Allocation, budget: float, plan:
         return coded.payload + found.payload + plan.index_bytes(chunks) - before
 
     # Where bytes are not short, finer points are worth less than theirs.
-    short = fit.noise is None or allocation.size > FILLED * budget
-    least = 0.0 if short else allocation.step
+    least = 0.0 if fit.noise is None or _is_short(allocation, budget) else allocation.step
     room = budget - before
     found = fill(fit, coded.unit, allocation.step, room, taken, least) if room > 0 else None
     if found is None or not found.chunks:
@@ -306,9 +310,23 @@ def _spend(fit: ImageFit, growth: Growth, budget: float, plan: Plan) -> Coded:
     if plan.points and len(fit.model) and points_may_pay(fit, plan):
         allocation = allocation_of(fit, growth.curve, plan, budget=budget)
         if allocation.worthwhile:
+            fitted = fit.state
             coded = code_with_points(fit, allocation, budget, plan)
-            if coded is not None:
+            if coded is not None and (fit.noise is None or not _is_short(allocation, budget)):
                 return coded
+            if coded is not None:  # few of the points foreseen may be worth their bytes: both ways are coded
+                with_them = fit.state, coded, loss_of(fit, _size(coded, plan))
+                fit.state = fitted
+                coded = _spend_on_gaussians(fit, growth, budget, plan)
+                if loss_of(fit, _size(coded, plan)) <= with_them[2]:
+                    return coded
+                fit.state = with_them[0]
+                return with_them[1]
+    return _spend_on_gaussians(fit, growth, budget, plan)
+
+
+def _spend_on_gaussians(fit: ImageFit, growth: Growth, budget: float, plan: Plan) -> Coded:
+    """Code a converged fit in ``budget`` bytes, without points."""
     if plan.coding == "lattice":
         balance(fit, growth.curve, budget, plan, growth.exhausted)
     return code_to_bytes(fit, budget, plan, growth.exhausted)
