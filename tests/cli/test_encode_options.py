@@ -68,7 +68,27 @@ def test_there_is_an_option_for_every_field_and_its_default_is_that_of_the_field
         assert "--" + f.name.replace("_", "-") in option.opts
         assert option.default is None or not isinstance(option.default, int | float | str)
         if isinstance(f.default, bool):
-            assert option.secondary_opts == ["--no-" + f.name.replace("_", "-")]
+            names = [*([f.metadata["also"]] if "also" in f.metadata else []), f.name.replace("_", "-")]
+            assert option.secondary_opts == ["--no-" + name for name in names]
+
+
+@pytest.mark.parametrize("given", ["--no-residual", "--no-points", "residual", "points"])
+def test_residual_samples_are_left_out_by_either_name(
+    vgm: Callable[..., Any], encoder: Seen, tmp_path: Path, given: str
+) -> None:
+    if not given.startswith("--"):
+        (tmp_path / "s.toml").write_text(f"{given} = false\n")
+        given = "--config=s.toml"
+    assert vgm("encode", "v.tif", "-o", "v.vgm", given).code == 0
+    assert encoder["settings"] == EncodeSettings(points=False)
+
+
+def test_both_names_of_residual_samples_in_one_file_are_one_too_many(
+    vgm: Callable[..., Any], encoder: Seen, tmp_path: Path
+) -> None:
+    (tmp_path / "s.toml").write_text("residual = false\npoints = true\n")
+    ran = vgm("encode", "v.tif", "-o", "v.vgm", "--config=s.toml")
+    assert (ran.code, ran.err) == (2, "vgm: error: s.toml: setting 'points' occurs twice\n")
 
 
 def test_without_options_the_settings_are_the_defaults(vgm: Callable[..., Any], encoder: Seen) -> None:

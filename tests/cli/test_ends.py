@@ -187,7 +187,7 @@ def test_an_interrupt_while_writing_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-# Many short sleeps: Python does not see a signal that comes just before one long sleep begins until that ends.
+# Many short sleeps: Python sees a signal that comes just before one long sleep begins only when that ends.
 SLOW_WRITE = """
 import sys, time
 from volmicro_codec import phantom

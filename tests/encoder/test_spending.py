@@ -71,6 +71,47 @@ def test_bytes_that_are_not_short_are_spent_at_the_step_that_is_worth_them(monke
     assert 0.5 < found.step < 2
 
 
+@pytest.mark.parametrize("first_pays", [1.0, 1.4, 1.6])
+def test_the_first_steps_tried_may_hold_no_point_that_pays(monkeypatch, first_pays):
+    foreseen(monkeypatch, lambda step: 1000.0 / step if step > first_pays * 0.1 else 0.0, finest=0.1)
+    monkeypatch.setattr(allocation, "step_at_noise", lambda noise, model: 0.1)
+    monkeypatch.setattr(allocation, "exact", lambda fit, step: False)
+    fit = SimpleNamespace(model=[], noise=object(), blocks=SimpleNamespace(byte_worth=2e-3))
+    monkeypatch.setattr(allocation, "_loss", lambda sse, inside, paid, weight=0.0: abs(np.log(sse**0.5)))
+    found = allocation.solve_allocation(fit, lambda step: 10.0, 1.0, budget=1e6)
+    assert found.worthwhile
+    assert 0.8 < found.step < 1.25
+
+
+@pytest.mark.parametrize("noise", [None, object()])
+@pytest.mark.parametrize("short", [False, True])
+@pytest.mark.parametrize("better", ["points", "gaussians"])
+def test_where_bytes_are_short_what_codes_better_is_kept(monkeypatch, noise, short, better):
+    fit = SimpleNamespace(model=[1], noise=noise, state="fitted")
+    budget = 100.0
+    allocation_found = Allocation(1.0, 1.0, 60.0, 39.9 if short else 9.9, 1.0, 1.0)
+    asked = []
+
+    def way(name):
+        def code(fit, *_):
+            asked.append((name, fit.state))
+            fit.state = name
+            return name
+
+        return code
+
+    monkeypatch.setattr(rate, "points_may_pay", lambda fit, plan: True)
+    monkeypatch.setattr(rate, "allocation_of", lambda *_, **__: allocation_found)
+    monkeypatch.setattr(rate, "code_with_points", way("points"))
+    monkeypatch.setattr(rate, "_spend_on_gaussians", way("gaussians"))
+    monkeypatch.setattr(rate, "_size", lambda coded, plan: budget)
+    monkeypatch.setattr(rate, "loss_of", lambda fit, size: float(fit.state != better))
+    kept = rate._spend(fit, SimpleNamespace(curve=None), budget, SimpleNamespace(points=True))
+    both = short and noise is not None
+    assert kept == fit.state == (better if both else "points")
+    assert asked == [("points", "fitted"), ("gaussians", "fitted")][: 2 if both else 1]
+
+
 def sparse(dtype):
     """A few voxels in an empty box."""
     v = np.zeros((6, 12, 12), dtype)

@@ -70,9 +70,9 @@ def _option(setting: Field[Any], hint: Any) -> Callable[[F], F]:
     text = meta["help"]
     if kind is bool:
         word = "on" if shown else "off"
-        return click.option(
-            f"{flag}/--no-{flag[2:]}", setting.name, default=None, help=f"{text}  [default: {word}]"
-        )
+        names = [meta["also"]] if "also" in meta else []
+        flags = [f"--{name}/--no-{name}" for name in (*names, flag[2:])]
+        return click.option(*flags, setting.name, default=None, help=f"{text}  [default: {word}]")
     if meta.get("choices"):
         kind = click.Choice(meta["choices"])
     metavar = "SIZE" if meta.get("size") else "PATH" if meta.get("path") else None

@@ -53,7 +53,10 @@ def parse_size(text: str | int | float, what: str = "size") -> int:
 
 
 def _option(default: Any, help: str, **more: Any) -> Any:
-    """A field with what the command line needs to make an option of it."""
+    """A field with what the command line needs to make an option of it.
+
+    Of its ``metadata`` "also" is another name, that on the command line and in TOML files means the same.
+    """
     return field(default=default, metadata={"help": help, **more})
 
 
@@ -172,7 +175,10 @@ class EncodeSettings:
         group="coding",
     )
     points: bool = _option(
-        True, "Code single voxels where Gaussians would cost more (lattice coding).", group="coding"
+        True,
+        "Code residual samples, single voxels where Gaussians would cost more (lattice coding).",
+        also="residual",
+        group="coding",
     )
     levels: int | None = _option(
         None,
@@ -282,12 +288,14 @@ class EncodeSettings:
 
 def _flattened(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     known = [f.name for f in fields(EncodeSettings)]
+    other = {f.metadata["also"]: f.name for f in fields(EncodeSettings) if "also" in f.metadata}
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
             inner = _flattened(value, where)
         else:
             name = key.replace("-", "_")
+            name = other.get(name, name)
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
                 raise UsageError(

@@ -30,9 +30,11 @@ decibel of all against one or two of the foreground)."""
 LARGEST_FOREGROUND_WEIGHT = 4.0
 MOST_TRIES = 8
 COARSER_TRIED = 1.5
-"""Ratio of the steps that are tried where bytes are not short. With 1.25 the search ends too soon on one
-stack of eight (-1.2 dB and a quarter of its bytes there); 2: -0.03 dB (`benchmarks/significance.py`)."""
-MOST_WORSE = 2  # of those running that are worth no more than the best before
+"""Ratio of the steps that are tried where bytes are not short. Of eight stacks one depends on it: FIGURES
+(`benchmarks/significance.py`)."""
+MOST_WORSE = 2
+"""Of those running, that are worth no more than the best before, at which the search ends: at the finest
+steps next to no point is worth its bytes."""
 NEAR = 0.0075  # of the bytes (or error) when they are shared out; to twice that below
 CLOSE = 0.001  # of the bytes (or error) when they are spent
 COARSER, COARSER_FROM = 3.0, 0.4
