@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..evaluate import Reference
 from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead
 from ..format.metadata import Overview
+from ..heap import give_back_memory
 from ..noise_model import NoiseModel
 from ..pool import default_threads
 from ..progress import Progress, SilentProgress
@@ -197,6 +198,7 @@ class Job:
                 t, c, name, value, budget, f"{k + 1}/{len(images)} " if len(images) > 1 else ""
             )
             self.chunks += [self._placed(chunk) for chunk in chunks]
+            give_back_memory()
         self.chunks = numbered(self.chunks, levels)
         self.overview = self._overview()
         self.meta = self._meta(self.meta.quality)

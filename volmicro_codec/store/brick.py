@@ -13,6 +13,7 @@ from ..encoder.settings import EncodeSettings
 from ..errors import VgmError
 from ..evaluate.tails import tails
 from ..format import VgmReader
+from ..heap import give_back_memory
 from ..noise_model import NoiseModel
 from ..volume import Volume, VolumeInfo
 from .grid import HALO, Box, Brick
@@ -27,6 +28,8 @@ STEEPEST = 3
 if it grew on, and show means of the voxels 7 dB less closely."""
 PLANES = 16
 """That are averaged at once."""
+SLAB_BYTES = 8 << 20
+"""Of voxels that are decoded at once for their error; decoding takes four times as much beside them."""
 
 
 def encode_brick(job: Job, number: int, threads: int | None = None) -> Done:
@@ -119,11 +122,13 @@ def encode_box(
 
     squares = 0.0
     with open_vgm(data, threads=settings.threads) as array:
-        for (planes, *_), slab in array.iter_slabs():
+        for (planes, *_), slab in array.iter_slabs(SLAB_BYTES):
             error = slab.astype(np.float32)
             error -= voxels[within][planes]
             squares += float(np.sum(error * error, dtype=np.float64))
-        return data, squares / array.size
+        mean = squares / array.size
+    give_back_memory()
+    return data, mean
 
 
 def slope_on(level: int, settings: EncodeSettings) -> float:
