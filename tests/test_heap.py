@@ -32,10 +32,9 @@ def test_what_is_free_between_what_is_not_is_given_back() -> None:
 
 
 def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heap, "_trim", lambda: None)
-    heap.give_back_memory()
-    monkeypatch.undo()
-    heap._trim.cache_clear()
+    heap._of_c_library.cache_clear()
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert heap._trim() is None
-    heap._trim.cache_clear()
+    heap.give_back_memory()
+    heap.share_one_heap()
+    assert heap._of_c_library("malloc_trim") is None
+    heap._of_c_library.cache_clear()

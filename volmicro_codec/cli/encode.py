@@ -182,8 +182,10 @@ def encode(
     which are kept beside it until all are there: where it is killed, the same command goes on. Large images
     are encoded so unless --no-packed says otherwise, or an option is of whole volumes.
     """
+    from ..heap import share_one_heap
     from ..store.job import Input
 
+    share_one_heap()
     settings = settings_from(config, given)
     reading = Choice(channel, time, axes, series)
     work = _work(volumes, output, output_dir)

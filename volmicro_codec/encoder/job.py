@@ -343,7 +343,6 @@ class Job:
             coded = rate.encode_to_count(fit, int(value), plan)
         self.excesses += excesses
         self.mappings.append((base, float(np.float32(gain * coded.unit))))
-        self.references.append(self._reference(image))
         if self.journal is not None:
             self.journal.keep("image", [*_arrays_of(coded.chunks), np.array(coded.unit), np.array(excesses)])
         seconds = time.monotonic() - self.began
@@ -352,6 +351,8 @@ class Job:
             for h in fit.history
         ]
         self.history[-1]["seconds"] = seconds
+        del fit  # and its buffers, before others are made
+        self.references.append(self._reference(image))
         return coded.chunks
 
     def _measure(self) -> bytes:

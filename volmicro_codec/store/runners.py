@@ -15,6 +15,7 @@ from multiprocessing import get_context, parent_process
 from typing import Any, Protocol, TypeVar
 
 from ..errors import DependencyError, UsageError, VgmError
+from ..heap import share_one_heap
 from ..notices import tell
 
 T = TypeVar("T")
@@ -92,7 +93,7 @@ class Processes:
         while waiting:
             # No more than there are workers are handed out: when one dies all that are out are lost.
             spawn = get_context("spawn")
-            with ProcessPoolExecutor(self.workers, mp_context=spawn, initializer=_end_with_parent) as pool:
+            with ProcessPoolExecutor(self.workers, mp_context=spawn, initializer=_start_worker) as pool:
                 out: dict[Any, int] = {}
                 try:
                     while waiting or out:
@@ -202,6 +203,12 @@ def _again(
         waiting.append(item)
         return ()
     return ((item, failure),)
+
+
+def _start_worker() -> None:
+    """What a process that encodes bricks does first."""
+    share_one_heap()
+    _end_with_parent()
 
 
 def _end_with_parent() -> None:

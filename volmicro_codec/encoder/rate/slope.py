@@ -13,7 +13,7 @@ from ..fit.image_fit import ImageFit
 from ..quantise.coder import Coded
 from ..significance import BIT
 from .allocation import foreground_weight_of
-from .growth import FEW_ADDED, FEW_OF, FIRST, VOXELS_A_FIRST, Plan, prune_noise
+from .growth import FEW_ADDED, FEW_OF, FIRST, VOXELS_A_FIRST, Plan, points_may_pay, prune_noise
 from .point_layer import layer, noise_step
 from .to_bytes import code_with_step, least_step, with_points
 from .to_quality import most_gaussians
@@ -54,7 +54,7 @@ def encode_at_slope(fit: ImageFit, plan: Plan) -> Coded:
     plan.refine(fit)
     prune_noise(fit, plan, float(fit.voxel_count))
     coded = code_with_step(fit, least_step(fit), plan)
-    if plan.points:
+    if plan.points and points_may_pay(fit, plan):
         found = layer(fit, noise_step(fit), coded.unit, foreground_weight_of(fit))
         if found.chunks:
             coded = with_points(fit, coded, found, plan)
