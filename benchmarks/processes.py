@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-INTERVAL = 0.2
+INTERVAL = 0.05
 
 
 class Watch:
