@@ -115,3 +115,17 @@ def test_a_target_changes_the_file(payload, name):
 @pytest.mark.parametrize("name", WITHOUT_EFFECT)
 def test_where_it_runs_does_not(payload, name):
     assert payload(**{name: WITHOUT_EFFECT[name]}) == payload()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "same"),
+    [
+        ("ratio", np.float32(20), 20.0),
+        ("size", np.int64(1000), 1000),
+        ("primitives", np.uint16(5), 5),
+        ("points", np.bool_(False), False),
+        ("psnr", np.float16(30), 30.0),
+    ],
+)
+def test_numbers_of_numpy_are_as_good_as_those_of_python(name: str, value: object, same: object) -> None:
+    assert EncodeSettings(**{name: value}) == EncodeSettings(**{name: same})

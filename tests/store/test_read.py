@@ -194,3 +194,44 @@ def test_napari_shows_its_levels_in_its_colours(store: str, voxels: np.ndarray, 
     zarr.create_group(str(tmp_path / "other.zarr"))
     assert napari.get_reader(str(tmp_path / "other.zarr")) is None
     assert napari.get_reader(str(tmp_path / "none.zarr")) is None
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["decode", "-o", "b.tif"], 9),
+        (["decode", "-o", "b.ome.zarr"], 9),
+        (["roi", "--box", "0:4,0:9,130:140", "-o", "b.npy"], 9),
+        (["roi", "--box", "0:4,0:9,120:130", "-o", "b.npy"], 9),
+        (["roi", "--box", "0:4,0:9,100:128", "-o", "b.npy"], 0),
+        (["roi", "--box", "0:4,0:9,256:288", "-o", "b.npy"], 0),
+        (["finish"], 9),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_a_brick_that_was_lost_is_not_taken_for_one_that_was_left_out(
+    store: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+    code: int,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(store, "a.ome.zarr")
+    Path("a.ome.zarr/0/c/0/0/1").unlink()
+    name, *options = command
+    assert run([name, "a.ome.zarr", *options, "-q"]) == code
+    err = capsys.readouterr().err
+    assert ("the chunk 0/c/0/0/1 is missing" in err) == (code == 9)
+    assert len(list(tmp_path.iterdir())) == (1 if code or name == "finish" else 2)
+
+
+def test_a_store_that_lost_a_brick_is_not_verified(
+    store: str, original: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost = tmp_path / "a.ome.zarr"
+    shutil.copytree(store, lost)
+    (lost / "0/c/0/0/1").unlink()
+    assert run(["verify", str(original), str(lost)]) == 9
+    assert "is missing" in capsys.readouterr().err

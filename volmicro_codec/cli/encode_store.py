@@ -232,12 +232,15 @@ def finish(store: str, as_json: bool) -> None:
 
 def _already(dest: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """What a store is that is finished: a job that runs again at the end of others has nothing to do."""
+    from ..store.pack import check_chunks
     from .read_store import info_of_store
 
     try:
         found = info_of_store(dest)
     except (FormatError, InputError, RemoteError) as e:
         raise FormatError(f"{dest}: no store that was begun ({e})") from e
+    for level in range(len(found[0]["levels"])):
+        check_chunks(dest, level)
     remark(f"{dest}: is finished already")
     return found
 

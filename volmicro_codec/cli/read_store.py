@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FormatError, IncompleteError, QualityError, UsageError
+from ..urls import is_zarr
 from .options import Bounds
 from .output import bytes_text, info_document, remark, shape_text, time_interval_text, voxel_size_text
 from .progress import progress
@@ -39,6 +40,7 @@ def write_region(
     from ..io import check_volume_output, format_of, write_volume
     from ..store.array import open_levels
     from ..store.decode import slabs_of, write_levels
+    from ..store.pack import check_chunks
 
     check_volume_output(output, force)
     with contextlib.ExitStack() as stack:
@@ -47,6 +49,8 @@ def write_region(
         if float32:
             array = array.as_float32()
         region = Region.of(store, array, box, level, channel, time)
+        if is_zarr(store):
+            check_chunks(store.rstrip("/"), level, region.box)
         runner = spread.runner()
         if hasattr(runner, "close"):
             stack.callback(runner.close)
@@ -234,8 +238,11 @@ def verify_store(
     """
     from ..io import open_volume
     from ..store.array import grid_of, open_levels
+    from ..store.pack import check_chunks
     from ..store.verify import CONFIDENCE, verify
 
+    if is_zarr(store):
+        check_chunks(store.rstrip("/"), 0)
     with progress() as bar:
         volume = open_volume(original, choice.channel, choice.time, axes=choice.axes, series=choice.series)
         array = open_levels(store, device=device, threads=threads)

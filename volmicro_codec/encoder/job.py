@@ -105,6 +105,9 @@ class _OneImage:
         return voxels
 
 
+LEAST_PAYLOAD = 32  # bytes of one primitive with its chunk and its place in the index, at the least
+
+
 class Job:
     """One encode, image by image; a bare one's file says nothing of itself but what decoding needs."""
 
@@ -184,10 +187,11 @@ class Job:
                     f"overview {self.settings.overview}: takes {kept} bytes, of a file of {total:.0f}"
                 )
             total -= empty + 2 + kept
-            if total < 32:
+            if total < LEAST_PAYLOAD:
+                wanted, least = total + empty + 2 + kept, empty + 2 + kept + LEAST_PAYLOAD
                 raise UsageError(
-                    f"a file of {total + empty + 2:.0f} bytes is too small:"
-                    f" without a single primitive it takes {empty}"
+                    f"a file of {wanted:.0f} bytes is too small: without a single primitive it takes {empty},"
+                    f" with one {least} or more (a ratio of {raw / least:.3g} at most)"
                 )
         levels = self.settings.levels
         images = self.images

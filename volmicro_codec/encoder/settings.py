@@ -317,6 +317,8 @@ def _checked(f: Field[Any], hint: Any, value: Any) -> Any:
             return None
         raise UsageError(f"{f.name}: a value is needed")
     kind = kinds[0]
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        value = value.item()  # numpy's numbers are as good as Python's
     if f.metadata.get("size"):
         value = parse_size(value)
     wrong = UsageError(f"{f.name}: expected {_WORDS[kind]}, got {_told(value)}")

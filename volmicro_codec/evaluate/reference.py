@@ -97,7 +97,7 @@ def smoothed(box: Array) -> npt.NDArray[np.float32]:
     """A box after a Gaussian of sigma 1 voxel, 9 taps an axis, reflected at its walls; float32."""
     r = SMOOTHING_RADIUS
     reach = [r if n > 1 else 0 for n in box.shape]
-    wide = np.pad(np.asarray(box, np.float32), [(k, k) for k in reach], mode="symmetric")
+    wide = np.pad(np.ascontiguousarray(box, np.float32), [(k, k) for k in reach], mode="symmetric")
     bell = np.exp(-0.5 * (np.arange(-r, r + 1) / SMOOTHING_SIGMA) ** 2)
     taps, one = (bell / bell.sum()).astype(np.float32), np.ones(1, np.float32)
     out = np.empty_like(wide)

@@ -87,7 +87,7 @@ class SsimSum:
 
     def _normalised(self, box: Array) -> F32:
         # In units of the peak and around its middle the float32 moments lose nothing that matters.
-        out: Array = box.astype(np.float32 if box.dtype.itemsize <= 2 else np.float64)
+        out: Array = box.astype(np.float32 if box.dtype.itemsize <= 2 else np.float64, order="C")
         np.subtract(out, self.low + self.peak / 2, out=out)
         np.divide(out, self.peak, out=out)
         return out.astype(np.float32, copy=False)

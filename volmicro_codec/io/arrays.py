@@ -35,7 +35,8 @@ def array_volume(array: Any, axes: str | None = None, **about: Any) -> Volume:
     Returns
     -------
     Volume
-        Its axes are in the order TCZYX, whichever the array has. Nothing is copied.
+        Its axes are in the order TCZYX, whichever the array has. Nothing is copied but where
+        voxels along X do not lie side by side.
 
     Raises
     ------
@@ -54,7 +55,10 @@ def array_volume(array: Any, axes: str | None = None, **about: Any) -> Volume:
     known = np.broadcast_to(np.zeros((), dtype.newbyteorder("=")), [shape[k] for k in order])
     volume = Volume.from_array(known, "".join(letters[k] for k in order), **about)
     if isinstance(array, np.ndarray) and dtype.isnative:
-        volume = replace(volume, data=array.transpose(order).reshape(volume.info.shape))
+        voxels = array.transpose(order).reshape(volume.info.shape)
+        if abs(voxels.strides[-1]) != dtype.itemsize:  # kernels walk along rows
+            voxels = np.ascontiguousarray(voxels)
+        volume = replace(volume, data=voxels)
         check_finite(NAME, volume)
         return volume
     source = ChunkedArray(array, {a: k for k, a in enumerate(letters)})

@@ -116,6 +116,43 @@ def pack_as_it_is(
     return Packed(info, chunks, size, writer.root_size)
 
 
+def check_chunks(store: str, level: int, box: tuple[slice, slice, slice] | None = None) -> None:
+    """See that a level of a finished store, or what of it a box takes, has the chunks that it should.
+
+    What reads Zarr takes a chunk that is not there for one that was left out, and fills in the background.
+    Of a store on this machine; of a remote one each chunk would be one more request.
+
+    Parameters
+    ----------
+    store : str
+    level : int
+    box : three slices, optional
+        Voxels of the level.
+
+    Raises
+    ------
+    IncompleteError
+        Where one is missing.
+    """
+    place = place_of(store)
+    if not isinstance(place, Directory):
+        return
+    array = open_store(store)
+    left_out = _left_out(array.record, level)
+    levels, _ = _levels_of(store, place, array.whole)
+    if left_out is None or level >= len(levels):
+        return
+    edges = levels[level].chunk
+    for number, key in _keys(array.whole, levels[level], level):
+        at = [int(k) for k in key.split("/")[-3:]]
+        if box is not None and any(
+            not k * e < s.stop or (k + 1) * e <= s.start for k, e, s in zip(at, edges, box, strict=True)
+        ):
+            continue
+        if place.size(key) is None and not left_out(number):
+            raise IncompleteError(f"{store}: the chunk {key} is missing")
+
+
 def unpack(
     packed: str,
     output: str,
