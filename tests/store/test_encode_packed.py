@@ -17,12 +17,14 @@ import pytest
 import volmicro_codec as vgm
 from tests.store.conftest import SETTINGS
 from volmicro_codec.cli.app import run
+from volmicro_codec.encoder.settings import MOST_SLOPE
+from volmicro_codec.errors import UsageError
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.store.encode import encode_bricks, planned_job
 from volmicro_codec.store.finish import finish
 from volmicro_codec.store.foresee import edge_of_file
 from volmicro_codec.store.job import Input, Job, find_job
-from volmicro_codec.store.pilot import Pilot
+from volmicro_codec.store.pilot import Pilot, _search
 from volmicro_codec.store.runners import Here
 from volmicro_codec.volume import VolumeInfo
 
@@ -36,6 +38,8 @@ DIES = """
 import os, signal, sys
 from importlib import import_module
 from volmicro_codec.cli.app import run
+from volmicro_codec.encoder.settings import MOST_SLOPE
+from volmicro_codec.errors import UsageError
 module, name, at, *arguments = sys.argv[1:]
 home, *names = name.split(".")
 owner = import_module(module)
@@ -142,7 +146,8 @@ def test_tasks_that_know_nothing_of_each_other_make_it(
     assert run(["finish", out]) == 0
     assert Path(out).read_bytes() == expected
     assert names(tmp_path) == ["a.vgm"]
-    assert run(["finish", out]) == 5
+    assert run(["finish", out]) == 0  # as of a store: whoever comes last has nothing to do
+    assert Path(out).read_bytes() == expected
     assert run(["finish", str(tmp_path / "b.vgm")]) == 4
 
 
@@ -223,3 +228,28 @@ def vgm_array(store: Path) -> np.ndarray:
     from volmicro_codec.store.array import open_store
 
     return np.asarray(open_store(str(store))[...])
+
+
+def test_finishing_a_packed_file_that_is_finished_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "v.npy", make_phantom((8, 40, 40), 1))
+    file = tmp_path / "v.vgm"
+    assert run(["encode", str(tmp_path / "v.npy"), "-o", str(file), "--packed", "--effort", "fast"]) == 0
+    before = file.read_bytes()
+    capsys.readouterr()
+    assert run(["finish", str(file)]) == 0
+    assert f"{file}: is finished already" in capsys.readouterr().err
+    assert file.read_bytes() == before
+
+
+def test_too_few_bytes_for_bricks_are_told_and_no_slope_beyond_all_is_tried() -> None:
+    tried = []
+
+    def never_less(slope: float) -> Pilot:
+        tried.append(slope)
+        return Pilot(slope, 500.0, 0.0, 0.0)
+
+    with pytest.raises(UsageError, match="300 bytes are too few for these bricks: .* they take 500"):
+        _search(never_less, 300.0, 5e8, 11.0, lambda here: 0.01)
+    assert max(tried) <= MOST_SLOPE

@@ -25,6 +25,7 @@ from .output import Report, bytes_text, emit_report, remark, shape_text
 from .progress import progress
 from .same_file import check_file_output
 from .spread import Spread, absolute
+from .streams import vgm_source
 
 if TYPE_CHECKING:
     from ..encoder.settings import EncodeSettings
@@ -210,15 +211,15 @@ def finish(store: str, as_json: bool) -> None:
     began = time.monotonic()
     dest = absolute(store.rstrip("/"))
     packed = not is_zarr(dest)
-    if packed:
-        check_file_output(dest, False, [], ".vgm")
     job = find_job(_bricks_of(dest) if packed else dest)
-    if job is None and not packed:
+    if job is None and (not packed or os.path.isfile(dest)):
         document, rows = _already(dest)
         emit_report(Report(document, rows, width=WIDTH), as_json)
         return
     if job is None:
         raise FormatError(f"{store}: no packed file that was begun and not finished")
+    if packed:
+        check_file_output(dest, False, [], ".vgm")
     size = None
     with progress() as bar:
         bar.start("checking bricks", len(job.grid))
@@ -232,9 +233,16 @@ def finish(store: str, as_json: bool) -> None:
 
 def _already(dest: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """What a store is that is finished: a job that runs again at the end of others has nothing to do."""
+    from ..format.packed_reader import is_packed
     from ..store.pack import check_chunks
-    from .read_store import info_of_store
+    from .read_store import info_of_packed, info_of_store
 
+    if not is_zarr(dest):
+        source = vgm_source(dest)
+        if not is_packed(source):
+            raise FormatError(f"{dest}: no packed file")
+        remark(f"{dest}: is finished already")
+        return info_of_packed(dest, source)
     try:
         found = info_of_store(dest)
     except (FormatError, InputError, RemoteError) as e:

@@ -18,6 +18,8 @@ from ..text import LARGEST
 
 TARGETS = ("ratio", "size", "psnr", "within_noise", "slope", "primitives")
 DEFAULT_RATIO = 200.0
+MOST_SLOPE = 1e9
+"""Noise variances a byte, with which next to nothing of any image is coded."""
 
 _SIZE = re.compile(r"([0-9]*\.?[0-9]+)\s*(?:([kmgt])(i?)b?|b)?", re.IGNORECASE)
 
@@ -95,7 +97,7 @@ class EncodeSettings:
         None,
         "Constant quality: the noise variances of squared error that every byte takes off; 11.1 codes all"
         " that is not noise, a multiple of it less, in fewer bytes. No search; for series.",
-        low=1.0, high=1e9, group="target",
+        low=1.0, high=MOST_SLOPE, group="target",
     )  # fmt: skip
     primitives: int | None = _option(
         None, "Number of Gaussians per image, whatever they describe.", low=1, group="target"

@@ -11,7 +11,8 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
+from ..encoder.settings import MOST_SLOPE
+from ..errors import InputError, UsageError
 from ..format import VgmReader
 from ..format.header import HEADER_BYTES
 from .brick import encode_box, halved, halved_box, is_fill, noise_of
@@ -283,6 +284,11 @@ def _search(
         slope = here.slope * math.exp(math.log(wanted / max(here.size, 1.0)) / power)
         if low is not None and high is not None and not low.slope < slope < high.slope:
             slope = math.sqrt(low.slope * high.slope)
+        if slope > MOST_SLOPE:
+            raise UsageError(
+                f"{wanted:.0f} bytes are too few for these bricks: with next to nothing in them they take"
+                f" {here.size:.0f}"
+            )
         new = tried(max(slope, least))
         if new.size > 0 and here.size > 0 and new.size != here.size and new.slope != here.slope:
             power = math.log(new.size / here.size) / math.log(new.slope / here.slope)
