@@ -250,6 +250,6 @@ def test_too_few_bytes_for_bricks_are_told_and_no_slope_beyond_all_is_tried() ->
         tried.append(slope)
         return Pilot(slope, 500.0, 0.0, 0.0)
 
-    with pytest.raises(UsageError, match="300 bytes are too few for these bricks: .* they take 500"):
+    with pytest.raises(UsageError, match=r"300 bytes are too few for these bricks: .* they take 500"):
         _search(never_less, 300.0, 5e8, 11.0, lambda here: 0.01)
     assert max(tried) <= MOST_SLOPE
