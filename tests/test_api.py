@@ -99,7 +99,15 @@ def test_nothing_is_read_before_its_image_is_wanted_and_then_only_that(monkeypat
 def test_an_array_in_memory_is_not_copied() -> None:
     array = numbered((2, 3, 4, 5))
     assert np.shares_memory(array_volume(array).data, array)
-    assert np.shares_memory(array_volume(array, "ZCXY").data, array)
+    assert np.shares_memory(array_volume(array, "ZCYX").data, array)
+
+
+def test_an_array_whose_rows_are_not_in_one_piece_is_copied_image_by_image() -> None:
+    array = numbered((2, 3, 4, 5))
+    images = array_volume(array, "ZCXY").data
+    assert not isinstance(images, np.ndarray)
+    np.testing.assert_array_equal(images[0, 1], array.transpose(1, 0, 3, 2)[1])
+    assert images[0, 1].flags.c_contiguous
 
 
 def test_what_xarray_says_of_a_file_goes_into_the_next_one() -> None:

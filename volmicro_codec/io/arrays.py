@@ -35,8 +35,8 @@ def array_volume(array: Any, axes: str | None = None, **about: Any) -> Volume:
     Returns
     -------
     Volume
-        Its axes are in the order TCZYX, whichever the array has. Nothing is copied but where
-        voxels along X do not lie side by side.
+        Its axes are in the order TCZYX, whichever the array has. Nothing is copied, but image by
+        image where voxels along X do not lie side by side.
 
     Raises
     ------
@@ -56,11 +56,10 @@ def array_volume(array: Any, axes: str | None = None, **about: Any) -> Volume:
     volume = Volume.from_array(known, "".join(letters[k] for k in order), **about)
     if isinstance(array, np.ndarray) and dtype.isnative:
         voxels = array.transpose(order).reshape(volume.info.shape)
-        if abs(voxels.strides[-1]) != dtype.itemsize:  # kernels walk along rows
-            voxels = np.ascontiguousarray(voxels)
-        volume = replace(volume, data=voxels)
-        check_finite(NAME, volume)
-        return volume
+        if abs(voxels.strides[-1]) == dtype.itemsize:  # kernels walk along rows
+            volume = replace(volume, data=voxels)
+            check_finite(NAME, volume)
+            return volume
     source = ChunkedArray(array, {a: k for k, a in enumerate(letters)})
     images: Any = source.images(NAME, dict(zip(letters, shape, strict=True)), {})
     return replace(volume, data=images)
