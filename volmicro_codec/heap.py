@@ -11,7 +11,7 @@ def give_back_memory() -> None:
     """Let the C library give back what it holds of memory that is free; nothing where it cannot be told to.
 
     glibc keeps arrays of up to 32 MB for later ones, scattered, so that an encode of many images or bricks
-    grew to twice what any of them takes (`benchmarks/memory.py`). Takes some milliseconds.
+    would grow from one to the next (`benchmarks/memory.py`).
     """
     trim = _of_c_library("malloc_trim")
     if trim is not None:
@@ -21,8 +21,7 @@ def give_back_memory() -> None:
 def share_one_heap() -> None:
     """Let all threads of this process have one heap: what one frees another can have.
 
-    For programs, not for libraries, since it is of the whole process; before there are threads. An encode of
-    bricks takes an eighth less memory so, and no more time (`benchmarks/memory.py`).
+    For programs, not for libraries, since it is of the whole process; before there are threads.
     """
     options = _of_c_library("mallopt")
     if options is not None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -142,13 +143,12 @@ def check_chunks(store: str, level: int, box: tuple[slice, slice, slice] | None 
     levels, _ = _levels_of(store, place, array.whole)
     if left_out is None or level >= len(levels):
         return
-    edges = levels[level].chunk
-    for number, key in _keys(array.whole, levels[level], level):
-        at = [int(k) for k in key.split("/")[-3:]]
-        if box is not None and any(
-            not k * e < s.stop or (k + 1) * e <= s.start for k, e, s in zip(at, edges, box, strict=True)
-        ):
-            continue
+    here = levels[level]
+    ranges = [range(n) for n in here.counts]
+    if box is not None:
+        ranges = [range(s.start // e, -(-s.stop // e)) for s, e in zip(box, here.chunk, strict=True)]
+    at = product(range(here.images), *ranges)
+    for number, key in _keys(array.whole, here, level, at):
         if place.size(key) is None and not left_out(number):
             raise IncompleteError(f"{store}: the chunk {key} is missing")
 
@@ -298,13 +298,15 @@ def _check_brick(where: str, data: bytes) -> None:
         raise FormatError(f"{where}: {e}") from e
 
 
-def _keys(info: VolumeInfo, level: Level, n: int) -> Iterator[tuple[int, str]]:
-    """Number (over t, c, z, y, x) and key of each chunk, in the order of packed files."""
+def _keys(
+    info: VolumeInfo, level: Level, n: int, at: Iterable[tuple[int, ...]] | None = None
+) -> Iterator[tuple[int, str]]:
+    """Number (over t, c, z, y, x) and key of each chunk, in the order of packed files; or of some chunks."""
     nz, ny, nx = level.counts
-    for image, z, y, x in level.order():
+    for image, z, y, x in level.order() if at is None else at:
         t, c = divmod(image, info.shape[1])
-        at = {"T": t, "C": c, "Z": z, "Y": y, "X": x}
-        key = "/".join([str(n), "c", *(str(at[a]) for a in info.axes)])
+        place = {"T": t, "C": c, "Z": z, "Y": y, "X": x}
+        key = "/".join([str(n), "c", *(str(place[a]) for a in info.axes)])
         yield ((image * nz + z) * ny + y) * nx + x, key
 
 
