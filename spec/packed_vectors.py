@@ -74,6 +74,11 @@ def page_of(chunks: list[bytes], compress: bool) -> bytes:
     return b"\1" + zstandard.ZstdCompressor().compress(entries) if compress else b"\0" + entries
 
 
+def documents_of(documents: list[bytes]) -> bytes:
+    """Section 8."""
+    return frame_of(b"".join(u(len(d)) + d for d in documents)) if documents else b""
+
+
 def metadata_of(file: Packed) -> bytes:
     """Section 2."""
     sizes = [u(n) for n, a in zip(file.shape, "TCZYX", strict=True) if a in file.axes]
@@ -95,9 +100,8 @@ def put_together(
     for level in file.levels:
         described += bytes([level.coding]) + b"".join(map(u, level.chunk))
         described += struct.pack("<d", level.fill) + bytes([level.page_log2])
-    documents = file.documents or [b""] * (len(file.levels) + 1)
-    described += b"".join(struct.pack("<II", len(d), zlib.crc32(d)) for d in documents)
-    payload = b"".join(documents)
+    payload = documents_of(file.documents)
+    described += struct.pack("<II", len(payload), zlib.crc32(payload))
     for n in reversed(range(len(file.levels))):
         level = file.levels[n]
         chunks = [level.chunks.get(at, b"") for at in order(file.shape_of(n), level.chunk)]
@@ -245,7 +249,7 @@ def invalid_files() -> dict[str, tuple[bytes, str, str]]:
     opened("tags_fall", put_together(small(tags=tag(8, b"a") + tag(6, b"a"))), "tag 6 after tag 8")
     opened("no_levels", put_together(small(), index=lambda b: b"\0" + b[1:]), "0 levels")
     entry = bytes([PLAIN, 9, 9, 9]) + struct.pack("<d", 0) + bytes([12])
-    many = bytes([33]) + entry * 33 + bytes(8 * 34) + bytes(16 * 33)
+    many = bytes([33]) + entry * 33 + bytes(8) + bytes(16 * 33)
     opened("levels_33", assemble(bytes([2, 0, 6, 6, 6]), many, b"", minor=1, required=1), "33 levels")
     opened("coding_unknown", put_together(with_level(coding=3)), "coding 3")
     for name, at in (("z", 2), ("y", 3), ("x", 4)):
@@ -274,18 +278,15 @@ def invalid_files() -> dict[str, tuple[bytes, str, str]]:
         put_together(small(), index=lambda b: b[:20]),
         "the index ends in an entry of a level",
     )
-    huge = bytes([1, FILE, 1, 1, 1]) + struct.pack("<d", 0) + bytes([0]) + bytes(16)
+    huge = bytes([1, FILE, 1, 1, 1]) + struct.pack("<d", 0) + bytes([0]) + bytes(8)
     shape = bytes([1, 0]) + u(2**20) * 3
     opened(
         "pages_2_to_60",
         assemble(shape, huge, b"", minor=1, required=1),
         "2^60 pages, of which there is no entry",
     )
-    bad = put_together(
-        small(documents=[b"{}", b"", b""]),
-        index=lambda b: b[: 1 + 2 * 13 + 8 + 4] + b"\1" + b[1 + 2 * 13 + 8 + 5 :],
-    )
-    opened("document_empty_with_checksum", bad, "a document of no bytes with a checksum")
+    bad = put_together(small(), index=lambda b: b[: 1 + 2 * 13 + 4] + b"\1" + b[1 + 2 * 13 + 5 :])
+    opened("documents_empty_with_checksum", bad, "documents of no bytes with a checksum")
     left = with_level(chunks={})
     opened(
         "page_empty_with_checksum",
@@ -393,7 +394,7 @@ def described(file: Packed, data: bytes) -> dict[str, Any]:
     """What a valid file says, for its JSON."""
     start = 32 + sum(struct.unpack("<II", data[12:20]))
     documents = file.documents or [b""] * (len(file.levels) + 1)
-    at = start + sum(map(len, documents))
+    at = start + len(documents_of(file.documents))
     chunks = {}
     for n in reversed(range(len(file.levels))):
         level = file.levels[n]

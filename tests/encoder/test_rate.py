@@ -11,7 +11,7 @@ import volmicro_codec
 from tests.encoder.fits import gaussians, other_processor, rendered
 from volmicro_codec import evaluate
 from volmicro_codec.encoder.pipeline import EncodeResult, encode_volume
-from volmicro_codec.encoder.settings import EncodeSettings
+from volmicro_codec.encoder.settings import LEAST_BYTES, EncodeSettings
 from volmicro_codec.errors import UsageError
 from volmicro_codec.volume import Volume
 
@@ -135,6 +135,12 @@ def test_a_file_too_small_for_anything_is_refused(tmp_path):
     with pytest.raises(UsageError, match="too small"):
         encode(tmp_path, scene(), size=100)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_volume_too_small_for_the_usual_ratio_gets_a_kilobyte(tmp_path):
+    result, _ = encode(tmp_path, scene())
+    assert result.bytes <= LEAST_BYTES < 1.2 * result.bytes
+    assert scene().nbytes / 200 < 200
 
 
 def test_small_files_get_better_with_every_byte_allowed(tmp_path):

@@ -70,13 +70,10 @@ class Packed(one.File):  # type: ignore[misc, name-defined]  # a module that is 
                 {"coding": coding, "chunk": chunk, "fill": fill, "page_log2": log2, "shape": shape}
                 | {"counts": counts, "total": total, "pages": -(-total // 2**log2)}
             )
-        self.documents: list[tuple[int, int, int]] = []
-        at = start
-        for _ in range(n_levels + 1):
-            length, crc = struct.unpack("<II", b.take(8))
-            require(length > 0 or crc == 0, "checksum of no document")
-            self.documents.append((at, length, crc))
-            at += length
+        length, crc = struct.unpack("<II", b.take(8))
+        require(length > 0 or crc == 0, "checksum of no documents")
+        self.said = start, length, crc
+        at = start + length
         require(len(b.data) == 16 * sum(e["pages"] for e in self.levels), "number of page entries")
         for level in reversed(self.levels):
             entries = [struct.unpack("<QII", b.take(16)) for _ in range(level["pages"])]
@@ -90,11 +87,17 @@ class Packed(one.File):  # type: ignore[misc, name-defined]  # a module that is 
                 at += entry["length"]
         require(at == start + payload, "lengths do not add up")
 
-    def document(self, n: int) -> bytes | None:
-        at, length, crc = self.documents[n]
+    def documents(self) -> list[bytes | None]:
+        """Section 8."""
+        at, length, crc = self.said
+        if not length:
+            return [None] * (len(self.levels) + 1)
         data = self.data[at : at + length]
-        require(zlib.crc32(data) == crc, "checksum of a document")
-        return data if length else None
+        require(zlib.crc32(data) == crc, "checksum of the documents")
+        b = Bytes(one.zstd_frame(data, 2**24))
+        found = [b.take(b.varint()) or None for _ in range(len(self.levels) + 1)]
+        require(not b.data, "documents too long")
+        return found
 
     def order(self, n: int) -> list[tuple[int, ...]]:
         """Section 5, chunk by chunk, each put where its number says."""

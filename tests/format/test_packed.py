@@ -8,13 +8,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import volmicro_codec as vgm
 from tests.format.packed_files import packed
 from volmicro_codec.errors import ChecksumError, FormatError, UsageError, VgmError
-from volmicro_codec.format.packed import BLOCK, FILES, PLAIN, ZSTD, level_of, pack_page, parse_page
+from volmicro_codec.format.packed import (
+    BLOCK,
+    FILES,
+    MAX_DOCUMENTS,
+    PLAIN,
+    ZSTD,
+    level_of,
+    pack_documents,
+    pack_page,
+    parse_documents,
+    parse_page,
+)
 from volmicro_codec.format.packed_reader import PackedReader
 from volmicro_codec.format.packed_writer import PackedWriter
 from volmicro_codec.volume import ChannelInfo, VolumeInfo
@@ -159,12 +171,30 @@ def test_a_damaged_file_raises_what_it_should_and_nothing_else(small: bytes, dat
 def test_what_an_encode_left_of_itself_is_read_when_asked_for(small: bytes) -> None:
     with vgm.open(small) as array:
         assert array.quality == {"psnr": 40.0}
-    at = small.index(b'{"attributes"')
-    damaged = small[:at] + b"[" + small[at + 1 :]
+    with PackedReader.open(small) as reader:
+        at = reader.root.documents.offset + 9
+    damaged = small[:at] + bytes([small[at] ^ 1]) + small[at + 1 :]
     with vgm.open(damaged) as array:
         array[...]
-        with pytest.raises(ChecksumError, match="document 0"):
+        with pytest.raises(ChecksumError, match="documents"):
             array.record  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\2{}\0", b"\2{}\0\0\0", b"\2{}\0\5[]", b"\x80\0\0\0"],
+    ids=["too few", "too many", "cut", "a length in more bytes than it needs"],
+)
+def test_documents_that_are_not_as_many_as_there_are_arrays(content: bytes) -> None:
+    with pytest.raises(FormatError, match="documents"):
+        parse_documents(zstandard.ZstdCompressor().compress(content), 3)
+
+
+def test_documents_larger_than_any_are_neither_written_nor_read() -> None:
+    with pytest.raises(UsageError, match="metadata"):
+        pack_documents([bytes(MAX_DOCUMENTS)])
+    with pytest.raises(FormatError, match="documents"):
+        parse_documents(zstandard.ZstdCompressor().compress(bytes(MAX_DOCUMENTS + 1)), 3)
 
 
 def test_a_damaged_page_or_chunk_fails_only_what_needs_it(small: bytes) -> None:

@@ -77,7 +77,7 @@ def test_reader_finds_what_a_file_says(name: str) -> None:
                 kept = [k for k, a in zip((t, c, *at), "TCZYX", strict=True) if a in info.axes]
                 if length:
                     places["/".join(map(str, [n, "c", *kept]))] = [int(offset), int(length)]
-        documents = [reader.document(n) for n in range(len(root.levels) + 1)]
+        documents = reader.documents()
         found = {
             "shape": list(info.shape),
             "dtype": info.dtype.name,
@@ -108,8 +108,7 @@ def test_decoder_written_from_the_text_gives_the_same(name: str) -> None:
     assert file.tags.get("time") == said.get("time")
     for n, expected in enumerate(levels):
         np.testing.assert_allclose(file.level(n), expected, rtol=1e-6, atol=0)
-        document = file.document(n)
-        assert (None if document is None else document.decode()) == said["documents"][n]
+    assert [d and d.decode() for d in file.documents()] == said["documents"]
 
 
 def everything(data: bytes) -> None:
@@ -166,8 +165,9 @@ def test_each_reason_to_reject_has_a_vector() -> None:
             file = text.Packed(invalid(name))
             [file.level(n) for n in range(len(file.levels))]
         reasons.add(str(caught.value))
-    # That one is for those who unpack, and has a test of its own.
-    assert {s for s in said if isinstance(s, str)} - reasons == {"checksum of a document"}
+    # Those are for those who unpack, and have tests of their own.
+    unpacking = {"checksum of the documents", "documents too long"}
+    assert {s for s in said if isinstance(s, str)} - reasons == unpacking
 
 
 def test_invalid_vectors_fail_for_the_fault_alone() -> None:

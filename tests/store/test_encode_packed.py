@@ -17,10 +17,11 @@ import pytest
 import volmicro_codec as vgm
 from tests.store.conftest import SETTINGS
 from volmicro_codec.cli.app import run
-from volmicro_codec.encoder.settings import MOST_SLOPE
+from volmicro_codec.encoder.settings import LEAST_BYTES, MOST_SLOPE, usual_bytes
 from volmicro_codec.errors import UsageError
+from volmicro_codec.format.packed_reader import PackedReader
 from volmicro_codec.phantom import make_phantom
-from volmicro_codec.store.encode import encode_bricks, planned_job
+from volmicro_codec.store.encode import budget_of, draft, encode_bricks, planned_job
 from volmicro_codec.store.finish import finish
 from volmicro_codec.store.foresee import edge_of_file
 from volmicro_codec.store.job import Input, Job, find_job
@@ -72,6 +73,18 @@ def expected(stack: str, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     assert run(["encode", stack, "-o", str(folder / "a.ome.zarr"), *OPTIONS]) == 0
     assert run(["pack", str(folder / "a.ome.zarr"), "-o", str(folder / "a.vgm"), "-q"]) == 0
     return (folder / "a.vgm").read_bytes()
+
+
+def test_bytes_asked_for_are_those_of_the_file(stack: str, expected: bytes) -> None:
+    with PackedReader.open(expected) as reader:
+        pages = [page for n in range(len(reader.root.levels)) for page in reader.every_page(n)]
+    beside = len(expected) - sum(int(page.length.sum()) for page in pages)
+    settings = replace(SETTINGS, brick=112, slope=None, size=50_000)
+    job = draft(Input(stack), stack + ".ome.zarr", settings)
+    left = budget_of(job, settings, packed=True)
+    assert left is not None
+    assert 0.6 * beside < 50_000 - left < 1.5 * beside
+    assert budget_of(job, settings) == 50_000
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +194,9 @@ def test_without_a_target_it_is_of_the_ratio_that_files_have(
     monkeypatch.setattr("volmicro_codec.store.encode.find_slope", found)
     nothing = ["--packed", "--brick", "112", "--task", "5/7"]
     assert run(["encode", stack, "-o", str(tmp_path / "a.vgm"), *nothing]) == 0
-    assert asked == [np.load(stack).nbytes / 200]
+    assert asked == [LEAST_BYTES]
+    large = VolumeInfo((1, 1, 100, 1000, 1000), np.dtype("uint16"), "ZYX")
+    assert usual_bytes(large.nbytes, 2000) == large.nbytes / 200
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..beside import PART, bricks_name, name_beside
-from ..encoder.settings import DEFAULT_RATIO, TARGETS
+from ..encoder.settings import usual_bytes
 from ..errors import FormatError, IncompleteError, InputError, RemoteError, VgmError, lacks
 from ..urls import is_zarr
 from .app import Command
@@ -54,7 +54,7 @@ def encode_store(source: Input, dest: str, settings: EncodeSettings, spread: Spr
     began = time.monotonic()
     try:
         with progress() as bar:
-            encoded = _encode(source, dest, settings, spread, bar, dest, keep_job=False)
+            encoded = _encode(source, dest, settings, spread, bar, dest, packed=False)
     except KeyboardInterrupt:
         with contextlib.suppress(VgmError):
             if find_job(dest) is not None:
@@ -107,16 +107,20 @@ def encode_packed(
     source: Input, output: str, settings: EncodeSettings, spread: Spread, force: bool
 ) -> Report:
     """The same into one file: a store beside it is packed when all its bricks are there, and removed."""
-    from ..store.foresee import edge_of_file
+    from ..store.foresee import beside_chunks, edge_of_file
+    from ..store.grid import Grid
 
     began = time.monotonic()
     hidden = _bricks_of(output)
-    if all(getattr(settings, target) is None for target in TARGETS):
-        settings = replace(settings, ratio=DEFAULT_RATIO)
-    settings = replace(settings, brick=settings.brick or edge_of_file(source.open().info))
+    info = source.open().info
+    edge = settings.brick or edge_of_file(info)
+    settings = replace(settings, brick=edge)
+    if not settings.has_target:
+        beside = beside_chunks(Grid(info, edge))
+        settings = replace(settings, size=usual_bytes(info.nbytes, beside))
     try:
         with progress() as bar:
-            encoded = _encode(source, hidden, settings, spread, bar, output, keep_job=True)
+            encoded = _encode(source, hidden, settings, spread, bar, output, packed=True)
             if not isinstance(encoded, Encoded):
                 return encoded
             size = _pack(hidden, output, force, bar)
@@ -153,7 +157,7 @@ def _encode(
     bar: Progress,
     shown: str,
     *,
-    keep_job: bool,
+    packed: bool,
 ) -> Encoded | Report:
     """Encode into a store, which is called ``shown``; of a plan, and of a share, what there is to say."""
     from ..store import encode as bricks
@@ -171,10 +175,10 @@ def _encode(
             stack.callback(runner.close)
         bar.start("looking at a sample of the bricks")
         if spread.plan:
-            job, foreseen = bricks.plan(source, dest, settings, runner, remark)
+            job, foreseen = bricks.plan(source, dest, settings, runner, remark, packed)
             bar.finish()
             return _plan(job, foreseen, shown)
-        job = bricks.planned_job(source, dest, settings, runner, remark, spread.here)
+        job = bricks.planned_job(source, dest, settings, runner, remark, spread.here, packed)
         numbers = range(len(job.grid)) if share is None else bricks.share_of_task(job, *share)
         bar.start("encoding bricks", len(numbers))
         worked = bricks.encode_bricks(job, runner, numbers, bar.advance)
@@ -186,7 +190,7 @@ def _encode(
             raise IncompleteError(f"{shown}: {listed(failed)} of {len(numbers)} bricks failed; run it again")
         if share is None:
             bar.start("checking bricks", len(job.grid))
-            return Encoded(job, worked.there, finish(job, bar.advance, keep_job=keep_job, runner=runner))
+            return Encoded(job, worked.there, finish(job, bar.advance, keep_job=packed, runner=runner))
     document: dict[str, Any] = {
         "output": shown, "task": spread.task, "bricks": len(numbers), "there_before": worked.there,
         "bytes": sum(sum(d.sizes) for d in worked.done), "seconds": time.monotonic() - began,

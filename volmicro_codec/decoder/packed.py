@@ -200,7 +200,7 @@ class _Record:
 
     def __call__(self) -> Mapping[str, Any]:
         if self._found is None:
-            data = self._reader.document(0)
+            data = self._reader.documents()[0]
             try:
                 attributes = {} if data is None else json.loads(data).get("attributes", {})
                 self._found = dict(attributes.get("vgm", {}))

@@ -40,7 +40,7 @@ from .rate import growth
 from .rate import to_bytes as rate
 from .rate import to_quality as quality
 from .rate.slope import encode_at_slope
-from .settings import EncodeSettings
+from .settings import EncodeSettings, usual_bytes
 
 if TYPE_CHECKING:
     from ..decoder import VgmArray
@@ -173,7 +173,9 @@ class Job:
         name, value = self.settings.target
         raw = self.info.nbytes
         total: float | None = None
-        if name == "ratio":
+        if not self.settings.has_target:
+            total = usual_bytes(raw)
+        elif name == "ratio":
             total = math.floor(raw / value)
         elif name == "size":
             total = value

@@ -17,7 +17,8 @@ from ..errors import MissingFileError, UsageError
 from ..text import LARGEST
 
 TARGETS = ("ratio", "size", "psnr", "within_noise", "slope", "primitives")
-DEFAULT_RATIO = 200.0
+DEFAULT_RATIO, LEAST_BYTES = 200.0, 1024
+"""Where no target is set: of the file, and what it may take however small the volume is."""
 MOST_SLOPE = 1e9
 """Noise variances a byte, with which next to nothing of any image is coded."""
 
@@ -62,12 +63,17 @@ def _option(default: Any, help: str, **more: Any) -> Any:
     return field(default=default, metadata={"help": help, **more})
 
 
+def usual_bytes(raw: int, beside: int = 0) -> int:
+    """Bytes of the file of a volume of so many, where no target is set; ``beside`` is what it has anyway."""
+    return max(int(raw / DEFAULT_RATIO), LEAST_BYTES + beside)
+
+
 @dataclass(frozen=True)
 class EncodeSettings:
     """What to encode to, and how. The defaults were chosen by measurement on real stacks.
 
     At most one of ``ratio``, ``size``, ``psnr``, ``within_noise``, ``slope`` and ``primitives`` is set; with
-    none, `target` is a ratio of 200. What every field means is its ``metadata["help"]``, printed by
+    none, it is a ratio of 200 (`usual_bytes`). What every field means is its ``metadata["help"]``, printed by
     ``vgm encode --help``.
 
     Raises
@@ -78,7 +84,10 @@ class EncodeSettings:
 
     # Target: exactly one.
     ratio: float | None = _option(
-        None, "Uncompressed bytes over bytes of the file (default 200).", low=1.0, group="target"
+        None,
+        "Uncompressed bytes over bytes of the file (default 200, but 1 KiB at least).",
+        low=1.0,
+        group="target",
     )
     size: int | None = _option(
         None, "Bytes of the file: 500k, 2M, 1.5MB, ...", low=1, group="target", size=True
@@ -225,6 +234,11 @@ class EncodeSettings:
         if self.slope is not None and self.objective == "voxels":
             raise UsageError("slope is a target of the objective signal, not of voxels")
         parse_device(self.device)
+
+    @property
+    def has_target(self) -> bool:
+        """Whether one is set."""
+        return any(getattr(self, name) is not None for name in TARGETS)
 
     @property
     def target(self) -> tuple[str, float]:

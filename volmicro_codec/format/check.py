@@ -95,11 +95,10 @@ def _check_packed(
             report["errors"].append(str(error))
 
     with reader:
-        for n in range(len(root.documents)):
-            try:
-                reader.document(n)
-            except FormatError as exc:
-                told(exc)
+        try:
+            reader.documents()
+        except FormatError as exc:
+            told(exc)
         for n, level in enumerate(root.levels):
             order = level.order()
             for page in range(level.pages):

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
-from ..errors import ChecksumError, FormatError, UnsupportedFeatureError
+from ..errors import ChecksumError, FormatError, UnsupportedFeatureError, UsageError
 from ..volume import VolumeInfo
 from . import header, metadata, zframe
 from .header import HEADER_BYTES, PACKED, PACKED_MINOR, Header
 from .metadata import MAX_AXIS
-from .varint import Cursor, get_many, put, put_many
+from .varint import Cursor, get_many, put, put_bytes, put_many
 
 I64 = npt.NDArray[np.int64]
 Shape3 = tuple[int, int, int]
@@ -35,7 +35,9 @@ MAX_PAGE_LOG2 = 16
 BLOCK = 8
 """Chunks a side of the blocks that the order of chunks goes through one after the other."""
 _PAGE = struct.Struct("<QII")
-_DOCUMENT = struct.Struct("<II")
+_DOCUMENTS = struct.Struct("<II")
+MAX_DOCUMENTS = 1 << 24
+"""Bytes of all documents."""
 PAGE = np.dtype([("data", "<u8"), ("length", "<u4"), ("crc32", "<u4")])
 assert PAGE.itemsize == _PAGE.size == 16
 MOST = 4 + 9
@@ -131,8 +133,8 @@ class Root:
     software : str or None
     levels : tuple of Level
         From the full grid on.
-    documents : tuple of Part
-        The metadata of the Zarr group, and of each level's array; of length 0 where there are none.
+    documents : Part
+        What `parse_documents` reads; of length 0 where there are none.
     tables : tuple of arrays [pages] of (data, length, crc32)
         Of each level: bytes of a page's chunks, and of the page.
     data, pages : tuple of int64 [pages + 1]
@@ -142,7 +144,7 @@ class Root:
     info: VolumeInfo
     software: str | None
     levels: tuple[Level, ...]
-    documents: tuple[Part, ...]
+    documents: Part
     tables: tuple[npt.NDArray[Any], ...]
     data: tuple[I64, ...]
     pages: tuple[I64, ...]
@@ -189,7 +191,7 @@ def root_size(info: VolumeInfo, software: str | None, levels: Sequence[Level]) -
     """Bytes of a root, which follow from what the volume is."""
     said = len(metadata.pack_volume(info, software)) + len(_described(levels))
     tables = _PAGE.size * sum(level.pages for level in levels)
-    return HEADER_BYTES + said + _DOCUMENT.size * (len(levels) + 1) + tables
+    return HEADER_BYTES + said + _DOCUMENTS.size + tables
 
 
 def _described(levels: Sequence[Level]) -> bytes:
@@ -204,7 +206,7 @@ def pack_root(
     info: VolumeInfo,
     software: str | None,
     levels: Sequence[Level],
-    documents: Sequence[tuple[int, int]],
+    documents: bytes,
     tables: Sequence[npt.NDArray[Any]],
 ) -> bytes:
     """A root as bytes.
@@ -212,14 +214,15 @@ def pack_root(
     Parameters
     ----------
     info, software, levels
-    documents : sequence of (length, crc32)
+    documents : bytes
+        As `pack_documents` makes them.
     tables : sequence of arrays [pages] of (data, length, crc32)
         Of each level, from the full grid on.
     """
     about = metadata.pack_volume(info, software)
-    index = _described(levels) + b"".join(_DOCUMENT.pack(*d) for d in documents)
+    index = _described(levels) + _DOCUMENTS.pack(len(documents), zlib.crc32(documents))
     index += b"".join(table.astype(PAGE).tobytes() for table in reversed(tables))
-    payload = sum(length for length, _ in documents)
+    payload = len(documents)
     payload += sum(int(t["data"].sum()) + int(t["length"].sum(dtype=np.uint64)) for t in tables)
     lengths = Header(len(about), len(index), payload, 0, PACKED_MINOR, PACKED)
     return header.pack(lengths, about + index) + about + index
@@ -254,13 +257,10 @@ def parse_root(head: bytes, lengths: Header) -> Root:
         chunk = (cur.varint(), cur.varint(), cur.varint())
         fill = struct.unpack("<d", cur.take(8))[0]
         levels.append(level_of(info, n, chunk, coding, fill, cur.u8()))
-    documents, at = [], lengths.payload_start
-    for _ in range(count + 1):
-        length, crc = _DOCUMENT.unpack(cur.take(_DOCUMENT.size))
-        if not length and crc:
-            raise FormatError(f"{WHERE}: a document of no bytes with a checksum")
-        documents.append(Part(at, length, crc))
-        at += length
+    documents = Part(lengths.payload_start, *_DOCUMENTS.unpack(cur.take(_DOCUMENTS.size)))
+    if not documents.length and documents.crc32:
+        raise FormatError(f"{WHERE}: documents of no bytes with a checksum")
+    at = documents.offset + documents.length
     if cur.left != _PAGE.size * sum(level.pages for level in levels):
         pages = sum(level.pages for level in levels)
         raise FormatError(f"{WHERE}: {cur.left} bytes for {pages} pages, expected {_PAGE.size * pages}")
@@ -280,7 +280,7 @@ def parse_root(head: bytes, lengths: Header) -> Root:
         places.insert(0, of_pages)
     if at != lengths.file_size:
         raise FormatError(f"{WHERE}: chunks and pages end at byte {at}, the file at {lengths.file_size}")
-    return Root(info, software, tuple(levels), tuple(documents), tuple(tables), tuple(data), tuple(places))
+    return Root(info, software, tuple(levels), documents, tuple(tables), tuple(data), tuple(places))
 
 
 def _places(start: int, lengths: npt.NDArray[Any], whole: Header) -> I64:
@@ -292,6 +292,39 @@ def _places(start: int, lengths: npt.NDArray[Any], whole: Header) -> I64:
     if start + int(out[-1]) > whole.file_size:
         raise FormatError(f"{WHERE}: pages of more bytes than the file has")
     return out + start
+
+
+def pack_documents(documents: Sequence[bytes]) -> bytes:
+    """The metadata of a Zarr group, and of each level's array, as one zstd frame; empty ones are none.
+
+    Raises
+    ------
+    UsageError
+        Where they are too large.
+    """
+    if not any(documents):
+        return b""
+    content = b"".join(map(put_bytes, documents))
+    if len(content) > MAX_DOCUMENTS:
+        raise UsageError(f"metadata of {len(content)} bytes, at most {MAX_DOCUMENTS} allowed")
+    return zstandard.ZstdCompressor(level=19).compress(content)
+
+
+def parse_documents(data: bytes, count: int) -> list[bytes | None]:
+    """So many documents of what `pack_documents` made of them; None for each that there is not.
+
+    Raises
+    ------
+    FormatError
+        Where they are damaged.
+    """
+    if not data:
+        return [None] * count
+    where = "documents"
+    cur = Cursor(zframe.inflate(data, at_most=MAX_DOCUMENTS, where=where), where)
+    documents = [cur.counted() or None for _ in range(count)]
+    cur.done()
+    return documents
 
 
 def pack_page(lengths: Sequence[int], crcs: Sequence[int]) -> bytes:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ..errors import ChecksumError, FormatError
 from . import header
 from .header import HEADER_BYTES, Header
-from .packed import I64, Part, Root, parse_page, parse_root
+from .packed import I64, Part, Root, parse_documents, parse_page, parse_root
 from .reader import FIRST_READ, MAX_GAP, MAX_RUN
 from .sources import Source, open_source, read_ranges
 
@@ -165,10 +165,17 @@ class PackedReader:
                 opened.close()
             raise
 
-    def document(self, n: int) -> bytes | None:
-        """Metadata of the Zarr group (0), or of level n - 1; None where the file has none."""
-        part = self.root.documents[n]
-        return self.read(part, f"document {n}") if part.length else None
+    def documents(self) -> list[bytes | None]:
+        """Metadata of the Zarr group, and of each level's array; None where the file has none.
+
+        Raises
+        ------
+        FormatError
+            Where they are damaged.
+        """
+        part = self.root.documents
+        data = self.read(part, "documents") if part.length else b""
+        return parse_documents(data, len(self.root.levels) + 1)
 
     def read(self, part: Part, where: str) -> bytes:
         """Bytes whose checksum is known; `ChecksumError` where they have another."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..errors import FormatError, UsageError
 from ..volume import VolumeInfo
 from . import header
-from .packed import MAX_LEVELS, PAGE, Level, pack_page, pack_root, parse_root, root_size
+from .packed import MAX_LEVELS, PAGE, Level, pack_documents, pack_page, pack_root, parse_root, root_size
 
 
 class PackedWriter:
@@ -48,7 +48,7 @@ class PackedWriter:
                 f"{len(levels)} levels, {len(documents)} documents: expected 1 to 32 and one more"
             )
         self._file, self._info, self._software, self._levels = file, info, software, tuple(levels)
-        self._documents = [(len(d), zlib.crc32(d)) for d in documents]
+        self._documents = pack_documents(documents)
         self._tables: list[npt.NDArray[Any]] = []
         self._pages: list[bytes] = []
         self._table: list[tuple[int, int, int]] = []
@@ -56,8 +56,7 @@ class PackedWriter:
         self._crcs: list[int] = []
         self.root_size = root_size(info, software, levels)
         file.write(bytes(self.root_size))
-        for document in documents:
-            file.write(document)
+        file.write(self._documents)
 
     def put(self, data: bytes) -> None:
         """The next chunk, of the coarsest level first, in the order of `Level.order`; empty if left out."""

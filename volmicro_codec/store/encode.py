@@ -15,7 +15,7 @@ from ..encoder.settings import EncodeSettings
 from ..errors import OutputError, OutputExistsError, UsageError
 from ..volume import Volume
 from .brick import encode_missing, is_done
-from .foresee import Foreseen, check_memory, foresee
+from .foresee import Foreseen, beside_chunks, check_memory, foresee
 from .grid import EDGE, Grid
 from .job import FOLDER, RECORD, Done, Input, Job, find_job
 from .pilot import find_slope
@@ -37,6 +37,7 @@ def planned_job(
     runner: Runner | None = None,
     tell: Callable[[str], None] = _nothing,
     workers: int | None = None,
+    packed: bool = False,
 ) -> Job:
     """The job of a store: the one that was begun there, or a new one, written down.
 
@@ -54,6 +55,8 @@ def planned_job(
         Told in a line what is found.
     workers : int, optional
         Of this machine, where it is to hold their bricks.
+    packed : bool
+        The bytes that are asked for are those of the file that the store will be packed into.
 
     Raises
     ------
@@ -72,7 +75,7 @@ def planned_job(
         return begun
     _check_free(dest)
     wanted.place.check_writable()
-    budget = budget_of(wanted, settings)
+    budget = budget_of(wanted, settings, packed)
     if budget is not None:
         pilot = find_slope(wanted, budget, runner or Here(), tell)
         wanted = with_slope(wanted, pilot.slope)
@@ -89,11 +92,13 @@ def plan(
     settings: EncodeSettings,
     runner: Runner,
     tell: Callable[[str], None] = _nothing,
+    packed: bool = False,
 ) -> tuple[Job, Foreseen]:
     """What an encode would be and take; a sample is encoded, and nothing written."""
     job = find_job(dest) or draft(source, dest, settings)
-    pilot = find_slope(job, budget_of(job, settings), runner, tell)
-    return with_slope(job, pilot.slope), foresee(job, pilot.size, pilot.error, pilot.seconds)
+    pilot = find_slope(job, budget_of(job, settings, packed), runner, tell)
+    size = pilot.size + (beside_chunks(job.grid) if packed else 0)
+    return with_slope(job, pilot.slope), foresee(job, size, pilot.error, pilot.seconds)
 
 
 def draft(source: Input, dest: str, settings: EncodeSettings) -> Job:
@@ -132,11 +137,15 @@ def with_slope(job: Job, slope: float) -> Job:
     return replace(job, settings=replace(job.settings, slope=float(f"{slope:.6g}")))
 
 
-def budget_of(job: Job, settings: EncodeSettings) -> float | None:
-    """Bytes that are asked for; None where no ratio or size is."""
+def budget_of(job: Job, settings: EncodeSettings, packed: bool = False) -> float | None:
+    """Bytes that are asked for of all chunks; None where no ratio or size is."""
     if settings.size is not None:
-        return float(settings.size)
-    return job.info.nbytes / settings.ratio if settings.ratio is not None else None
+        wanted = float(settings.size)
+    elif settings.ratio is not None:
+        wanted = job.info.nbytes / settings.ratio
+    else:
+        return None
+    return max(wanted - beside_chunks(job.grid), 1.0) if packed else wanted
 
 
 def look(volume: Volume, seed: int) -> tuple[int | float, str]:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 from ..errors import UsageError
 from ..volume import VolumeInfo
-from .grid import EDGE, HALO
+from .grid import EDGE, HALO, Grid
 from .job import Job
 
 BYTES_A_VOXEL = 10.5
 """Of memory for each voxel of a brick and its halo, beside the voxel itself (measured up to 17 Mvoxel)."""
 BASE_BYTES = 600 << 20
 """Of a process that has loaded what encoding takes, and of the block that is being fitted."""
+BESIDE, BESIDE_LEVEL, BESIDE_CHUNK = 700, 90, 7
+"""Bytes of a packed file beside its chunks: of any, for each level, for each chunk."""
 SMALLER = (512, 384, 256, 128, 64)
 WHOLE_VOXELS = 64 << 20
 """Of an image that one file holds as one; a larger one is encoded brick by brick."""
@@ -71,6 +73,11 @@ def foresee(
         len(grid), job.info.nbytes, read * images * item, size, error, seconds, memory,
         len(grid) * grid.own_levels + len(grid.levels) + 1,
     )  # fmt: skip
+
+
+def beside_chunks(grid: Grid) -> int:
+    """Bytes of a packed file beside its chunks at most, about: root, documents, pages."""
+    return BESIDE + BESIDE_LEVEL * len(grid.levels) + BESIDE_CHUNK * len(grid) * grid.own_levels
 
 
 def memory_of(domain: int, item: int) -> int:

@@ -182,7 +182,7 @@ def unpack(
     """
     with PackedReader.open(packed) as reader:
         root = reader.root
-        documents = [reader.document(n) for n in range(len(root.levels) + 1)]
+        documents = reader.documents()
         begin(sum(level.chunks for level in root.levels))
         chunks = size = 0
         with zarr_output(output, force) as target:
