@@ -30,7 +30,7 @@ _HOMES = {
     "imread": "api",
     "imwrite": "api",
     "make_phantom": "phantom",
-    "open": "decoder.opening",
+    "open": "api",
     "read_volume": "io",
     "write_volume": "io",
 }
@@ -61,9 +61,8 @@ __all__ = [  # noqa: RUF022 - in the order a reader meets them
 ]
 
 if TYPE_CHECKING:
-    from .api import decode, encode, imread, imwrite
+    from .api import decode, encode, imread, imwrite, open
     from .decoder import MultiscaleArray, VgmArray
-    from .decoder.opening import open
     from .encoder import EncodeResult, encode_volume
     from .encoder.settings import EncodeSettings
     from .errors import FormatError, InputError, VgmError

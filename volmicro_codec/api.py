@@ -15,9 +15,11 @@ import numpy.typing as npt
 from .atomic import check_output
 from .encoder.settings import EncodeSettings
 from .errors import UsageError
+from .urls import is_zarr
 from .volume import ChannelInfo, Volume, VoxelSize
 
 if TYPE_CHECKING:
+    from .decoder import MultiscaleArray, VgmArray
     from .encoder import EncodeResult
     from .progress import Progress
 
@@ -193,6 +195,49 @@ def imwrite(
     return encode_volume(volume, path, settings, progress, force=force)
 
 
+def open(
+    source: Any, /, *, threads: int | None = None, device: str = "auto", budget: int | None = None
+) -> VgmArray | MultiscaleArray:
+    """Open a .vgm file, or an OME-Zarr store of .vgm bricks, as an array.
+
+    Parameters
+    ----------
+    source : path, bytes, seekable binary file object, URL, or VgmReader
+        A path or URL that ends in .zarr is that of a store.
+    threads, device, budget
+        Those of `decoder.opening.open`; a store is read by Zarr, with threads of its own, on the CPU, and
+        has no budget.
+
+    Returns
+    -------
+    VgmArray or MultiscaleArray
+        The latter of a packed file or a store; all are read alike.
+
+    Raises
+    ------
+    UsageError
+        Where a store is asked for what only files have.
+    FormatError
+        The bytes are no valid file, the store has no .vgm chunks.
+    IncompleteError
+        The store was begun and is not finished.
+    InputError, RemoteError, DependencyError
+        The bytes cannot be had, or the device is not there.
+    """
+    from .decoder.opening import open as open_file
+
+    name = os.fspath(source) if isinstance(source, str | os.PathLike) else None
+    if not isinstance(name, str) or not is_zarr(name):
+        return open_file(source, threads=threads, device=device, budget=budget)
+    from .store.array import open_store
+
+    if budget is not None:
+        raise UsageError(f"{name}: a store has no budget, but levels, of which the coarse ones are small")
+    if threads is not None or device not in ("auto", "cpu"):
+        raise UsageError(f"{name}: a store is read by Zarr, with threads of its own, on the CPU")
+    return open_store(name)
+
+
 def decode(
     data: Any,
     /,
@@ -212,7 +257,8 @@ def decode(
     Parameters
     ----------
     data : bytes, bytearray, memoryview, path, URL, or seekable binary file object
-        Of a path or a URL only what is needed is read.
+        A path or URL that ends in .zarr is that of a store of .vgm bricks. Of a path or a URL only what is
+        needed is read.
     level : int
         Decode on a grid 2^level times coarser.
     out : numpy.ndarray, C-contiguous, optional
@@ -246,8 +292,6 @@ def decode(
     InputError, RemoteError, DependencyError
         Where the bytes cannot be had, or the device is not there.
     """
-    from .decoder.opening import open
-
     with open(data, threads=threads, device=device) as array:
         return array.read(box, level=level, channel=channel, time=time, out=out, grain=grain, float32=float32)
 

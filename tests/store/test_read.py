@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from tests.store.conftest import SHAPE
 from volmicro_codec.cli.app import run
 from volmicro_codec.errors import FormatError, UsageError
 from volmicro_codec.io import read_volume
+from volmicro_codec.phantom import make_phantom
 from volmicro_codec.store.array import open_store
 from volmicro_codec.store.finish import finish
 from volmicro_codec.store.job import find_job
@@ -235,3 +238,30 @@ def test_a_store_that_lost_a_brick_is_not_verified(
     (lost / "0/c/0/0/1").unlink()
     assert run(["verify", str(original), str(lost)]) == 9
     assert "is missing" in capsys.readouterr().err
+
+
+def test_where_bricks_are_damaged_nothing_but_that_is_said(tmp_path: Path) -> None:
+    store, stack = tmp_path / "a.ome.zarr", tmp_path / "a.npy"
+    np.save(stack, make_phantom((16, 200, 200), 1, photons=200))
+    assert run(["encode", str(stack), "-o", str(store), "--brick", "64", "--effort", "fast", "-q"]) == 0
+    for chunk in [p for p in (store / "0" / "c").rglob("*") if p.is_file() and p.stat().st_size > 200][:4]:
+        data = bytearray(chunk.read_bytes())
+        data[150] ^= 1
+        chunk.write_bytes(data)
+    for _ in range(4):  # which of them is met first, and what is under way then, differs
+        command = ["roi", str(store), "--box", "0:16,0:200,0:200", "-o", str(tmp_path / "o.tif")]
+        done = subprocess.run(
+            [sys.executable, "-m", "volmicro_codec.cli", *command], capture_output=True, text=True
+        )
+        assert done.returncode == 4
+        assert [line[:11] for line in done.stderr.splitlines()] == ["vgm: error:"]
+
+
+def test_a_store_is_opened_as_a_file_is(store: str, voxels: np.ndarray) -> None:
+    with vgm.open(Path(store)) as array:
+        assert isinstance(array, vgm.MultiscaleArray)
+        np.testing.assert_array_equal(array[...], voxels)
+    np.testing.assert_array_equal(vgm.imread(store, box=((2, 5), None, (7, 9))), voxels[2:5, :, 7:9])
+    for given, said in (({"budget": 100}, "budget"), ({"threads": 2}, "Zarr"), ({"device": "cuda"}, "CPU")):
+        with pytest.raises(UsageError, match=said):
+            vgm.open(store, **given)

@@ -7,6 +7,8 @@ much of it as there is. A chunk that is not there has the array's fill value, as
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +34,8 @@ NAME = "vgm"
 VERSION = 1
 DECODING = 16
 """Chunks that wait for their bytes, or are decoded, at once."""
+ENDING = 5.0
+"""Seconds that what is under way has to end when the process does."""
 
 Voxels = npt.NDArray[Any]
 
@@ -245,7 +249,28 @@ async def _in_thread(function: Any, *args: Any) -> Any:
     In threads of their own: stores fetch bytes in the loop's, and would wait there for those that wait for
     them.
     """
-    return await asyncio.get_running_loop().run_in_executor(_pool(os.getpid()), function, *args)
+    loop = asyncio.get_running_loop()
+    _end_with_process(os.getpid(), loop)
+    return await loop.run_in_executor(_pool(os.getpid()), function, *args)
+
+
+@lru_cache(maxsize=4)
+def _end_with_process(process: int, loop: asyncio.AbstractEventLoop) -> None:
+    """Where one chunk fails others are still under way: they are ended before Zarr stops their loop, which
+    would complain of each."""
+
+    async def end() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def ended() -> None:
+        if os.getpid() == process and loop.is_running():
+            with contextlib.suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(end(), loop).result(ENDING)
+
+    atexit.register(ended)
 
 
 register_codec(NAME, VgmCodec)
