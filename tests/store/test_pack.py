@@ -184,9 +184,12 @@ def test_what_reads_single_files_says_what_it_is(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_of_one_page_is_not_unpacked(store: str, tmp_path: Path) -> None:
+def test_a_file_of_one_page_is_not_unpacked(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     chunk = Path(store) / "0/c/0/0/0"
     assert run(["unpack", str(chunk), "-o", str(tmp_path / "a.ome.zarr")]) == 4
+    assert capsys.readouterr().err.startswith(f"vgm: error: {chunk}: ")
     assert not list(tmp_path.iterdir())
 
 
