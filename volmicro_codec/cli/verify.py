@@ -20,7 +20,7 @@ from .options import (
 )
 from .output import about, bytes_text, emit_json, emit_rows
 from .progress import progress
-from .streams import holds_levels, vgm_source
+from .streams import holds_levels, shown, vgm_source
 from .terminal import say
 
 WORST = {"psnr": min, "psnr_fg": min, "ssim": min, "mip_ssim": min, "max_error": max}
@@ -64,18 +64,18 @@ def verify(
     3-D and of maximum projections, the largest error, the bias (mean of decoded minus original), and whether
     both segment alike. --channel and --time choose from the original, and from FILE where it has that axis.
 
-    Of a store a sample of bricks is compared, and the PSNR of all voxels is given with its 95 % confidence.
+    Of a store or packed file a sample of bricks is compared, and the PSNR of all voxels is given with its
+    95 % confidence.
     """
     from ..io.axes import Choice
 
     source = None if is_zarr(file) else vgm_source(file)
-    if source is None or holds_levels(file, source):
-        from .read_store import check_quality, refuse_choice, verify_store
+    choice = Choice(channel, time, axes, series)
+    if source is None or holds_levels(source):
+        from .read_store import check_quality, verify_store
 
-        refuse_choice(channel, time)
-        choice = Choice(None, None, axes, series)
-        with about(file):
-            document, rows = verify_store(original, file, choice, bricks, min_psnr, device, threads)
+        with about(shown(file)):
+            document, rows = verify_store(original, file, source, choice, bricks, min_psnr, device, threads)
         if as_json:
             emit_json(document)
         else:
@@ -85,7 +85,6 @@ def verify(
     from ..report.measures import measure, why_noise_matters
     from .pair import open_pair
 
-    choice = Choice(channel, time, axes, series)
     images: list[dict[str, Any]] = []
     with progress() as bar, open_pair(original, file, source, choice, device, threads) as pair:
         for n, (t, c, before, after) in enumerate(pair.images(bar)):

@@ -130,7 +130,7 @@ class MultiscaleArray(Described):
         """
         wanted = self.grid_level + whole("level", n)
         if not self.grid_level <= wanted < self.levels:
-            raise UsageError(f"level {wanted}: the store has levels 0 to {self.levels - 1}")
+            raise UsageError(f"level {wanted}: there are levels 0 to {self.levels - 1}")
         return self._view(self._levels, self.whole, self._token, wanted)
 
     def _view(self, levels: Levels, whole: VolumeInfo, token: str, level: int) -> MultiscaleArray:
@@ -153,8 +153,8 @@ class MultiscaleArray(Described):
         return self
 
     def with_grain(self, seed: int = 0) -> MultiscaleArray:
-        """Raises `UsageError`: every brick has a noise model of its own."""
-        raise UsageError("grain: a store has none, its bricks have noise models of their own")
+        """Raises `UsageError`: every brick has a noise model of its own, one that is left out has none."""
+        raise UsageError("grain: bricks have noise models of their own, those that are left out have none")
 
     def __getitem__(self, key: Any) -> Any:
         return np.asarray(self.stored[key], self.dtype)
