@@ -206,11 +206,21 @@ def test_bricks_are_decoded_by_the_threads_and_the_device_that_are_asked_for(
 def test_what_bricks_do_not_have_is_refused_by_what_they_are_in(
     folder: Path, answer: Answer, name: str, kind: str
 ) -> None:
-    file = str(folder / name)
+    file, original = str(folder / name), str(folder / "stack.ome.tif")
     assert answer("decode", file, "-o", "a.npy", "--grain") == (
         2,
         f"vgm: error: {file}: {kind} knows no --grain\n",
     )
+    assert answer("verify", original, file, "--quick") == (
+        2,
+        f"vgm: error: {file}: {kind} knows no --quick\n",
+    )
     code, said = answer("decode", file, "-o", "a.npy", "--budget", "64k")
     assert (code, said.count("\n"), kind in said) == (2, 1, True)
     assert not list(Path().iterdir())
+
+
+def test_a_file_of_no_bricks_has_none_to_count(folder: Path, answer: Answer) -> None:
+    file = folder / "one.ome.zarr/0/c/0/0/0"
+    code, said = answer("verify", str(folder / "stack.ome.tif"), str(file), "--bricks", "32")
+    assert (code, said) == (2, f"vgm: error: {file}: a file of no bricks knows no --bricks\n")
