@@ -100,6 +100,9 @@ def test_levels_that_are_joined_from_bricks_are_carried_too(finished: Path, tmp_
         chunk_key_encoding={"name": "default", "separator": "/"},
     )  # fmt: skip
     array[...] = voxels
+    unrounded = open_store(str(finished)).as_float32().level(2)[...]
+    assert unrounded.dtype == np.float32
+    assert np.array_equal(unrounded, voxels)
     packed = pack(str(finished), tmp_path / "a.vgm")
     assert packed.size == (tmp_path / "a.vgm").stat().st_size
     with vgm.open(tmp_path / "a.vgm") as opened:
@@ -181,9 +184,12 @@ def test_what_reads_single_files_says_what_it_is(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_of_one_page_is_not_unpacked(store: str, tmp_path: Path) -> None:
+def test_a_file_of_one_page_is_not_unpacked(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     chunk = Path(store) / "0/c/0/0/0"
     assert run(["unpack", str(chunk), "-o", str(tmp_path / "a.ome.zarr")]) == 4
+    assert capsys.readouterr().err.startswith(f"vgm: error: {chunk}: ")
     assert not list(tmp_path.iterdir())
 
 
@@ -289,9 +295,7 @@ def test_a_store_behind_a_url_is_packed_and_unpacked(store: str, one: str, tmp_p
         memory.rm("/packs", recursive=True)
 
 
-def test_float32_is_had_of_a_packed_file_and_not_of_a_store(
-    store: str, one: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_float32_is_had_of_a_packed_file_and_of_a_store(store: str, one: str, tmp_path: Path) -> None:
     with vgm.open(one) as array:
         view = array.as_float32()
         assert view.dtype == view.level(1).dtype == view.as_float32().dtype == np.float32
@@ -302,13 +306,21 @@ def test_float32_is_had_of_a_packed_file_and_not_of_a_store(
         assert view.__dask_tokenize__() != array.__dask_tokenize__()
     assert (fine != rounded).any()
     assert np.abs(fine - rounded).max() <= 0.5
-    for name in ("a.ome.zarr", "a.npy"):
-        assert run(["decode", one, "-o", str(tmp_path / name), "--float32"]) == 0
-        assert np.array_equal(read_volume(tmp_path / name).data[0, 0], fine)
-    capsys.readouterr()
-    assert run(["decode", store, "-o", str(tmp_path / "b.npy"), "--float32"]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-    assert not (tmp_path / "b.npy").exists()
+    with open_store(store) as array:
+        view = array.as_float32()
+        assert view.dtype == view.stored.dtype == view.level(1).dtype == np.float32
+        assert np.array_equal(view[...], fine)
+        assert np.array_equal(array.read((None, (3, 9), None), float32=True), fine[:, 3:9])
+        assert np.array_equal(pickle.loads(pickle.dumps(view))[2], fine[2])
+        assert np.array_equal(array[...], rounded)
+    for kind, file in (("packed", one), ("store", store)):
+        for suffix in ("ome.zarr", "npy", "tif"):
+            out = str(tmp_path / f"{kind}.{suffix}")
+            assert run(["decode", file, "-o", out, "--float32"]) == 0
+            assert np.array_equal(read_volume(out).data[0, 0], fine)
+            out = str(tmp_path / f"{kind} region.{suffix}")
+            assert run(["roi", file, "--box", "3:9,:,120:140", "-o", out, "--float32"]) == 0
+            assert np.array_equal(read_volume(out).data[0, 0], fine[3:9, :, 120:140])
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_what_a_store_does_not_have_is_refused(store: str, begun: Path, tmp_path
     for other in (str(tmp_path / "plain.ome.zarr"),):
         with pytest.raises(FormatError, match="no store"):
             open_store(other)
-    for flags in (["--budget", "64k"], ["--grain"], ["--threads", "2"]):
+    for flags in (["--budget", "64k"], ["--grain"]):
         assert run(["decode", store, "-o", str(tmp_path / "a.tif"), *flags]) == 2
 
 

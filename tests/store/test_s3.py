@@ -219,7 +219,7 @@ def test_what_is_not_there_is_told(bucket: Any, volume: str, original: Path, ref
     refused(["encode", "s3://lab/no.ome.zarr", "-o", "s3://lab/a.ome.zarr"], 8, "no Zarr group or array is")
     refused(["info", "s3://lab/no.vgm"], 3, "no such file")
     refused(["info", "s3://other/no.vgm"], 8, "bucket does not exist")
-    refused(["finish", "s3://lab/no.ome.zarr"], 4, "no store that was begun")
+    refused(["finish", "s3://lab/no.ome.zarr"], 8, "no store that was begun")
     refused(["preview", volume, "-o", "a.png"], 4, "no store of .vgm bricks")
     refused([*encode, "-o", "s3://lab/a.vgm"], 5, "cannot be written to a URL")
     assert bucket.ls("lab") == ["lab/in.ome.zarr"]

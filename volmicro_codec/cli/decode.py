@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +16,7 @@ from ..urls import is_zarr
 from .app import Command
 from .options import (
     Bounds,
+    Wanted,
     channel_option,
     default_output,
     device_options,
@@ -28,7 +29,7 @@ from .options import (
 from .output import about, bytes_text, remark, shape_text
 from .progress import progress
 from .same_file import refuse_inputs
-from .spread import ALONE, Spread, cluster_options, refuse_options
+from .spread import ALONE, Spread, cluster_options
 from .streams import STREAM, holds_levels, output_path, refuse_terminal_output, shown, vgm_source
 
 if TYPE_CHECKING:
@@ -36,22 +37,6 @@ if TYPE_CHECKING:
     from ..format import VgmReader
     from ..progress import Progress
     from .region import Region
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What of a file is wanted, and how it is to be decoded: the options that decode and roi share."""
-
-    level: int
-    channel: str | None
-    time: int | None
-    budget: str | None
-    grain: bool
-    grain_seed: int | None
-    float32: bool
-    device: str
-    threads: int | None
-    force: bool
 
 
 def _shared_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -71,7 +56,11 @@ def _shared_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--budget", metavar="SIZE", help="Read only the first bytes of the file, as 64k: a preview."
         ),
-        click.option("--grain", is_flag=True, help="Put back noise like the original's, drawn anew."),
+        click.option(
+            "--grain",
+            is_flag=True,
+            help="Put back noise like the original's, drawn anew; not of stores and packed files.",
+        ),
         click.option(
             "--grain-seed",
             type=click.IntRange(0, (1 << 32) - 1),
@@ -158,11 +147,6 @@ def _write(
 ) -> None:
     budget = parse_size(wanted.budget, "budget") if wanted.budget is not None else None
     source = None if is_zarr(file) else vgm_source(file, budget)
-    if source is None or holds_levels(file, source):
-        _write_levels(file, output, kind, box, wanted, zarr_version, spread)
-        return
-    if spread != ALONE:
-        raise UsageError("--workers and --dask are of stores")
     from ..io import check_volume_output, format_of, write_volume
 
     if wanted.grain_seed is not None and not wanted.grain:
@@ -174,6 +158,13 @@ def _write(
         raise UsageError(f"--format {kind}: says what -o - writes; of {output} its suffix does")
     else:
         check_volume_output(output, wanted.force)
+    if source is None or holds_levels(source):
+        from .read_store import write_region
+
+        write_region(file, source, output, kind, box, wanted, zarr_version, spread)
+        return
+    if spread != ALONE:
+        raise UsageError("--workers and --dask are of stores and packed files")
     from ..decoder import open as open_vgm
     from ..decoder.prefix import open_reader
     from .region import Region
@@ -201,29 +192,6 @@ def _write(
     said = f", a preview without {missing} of {missing + len(reader.index)} chunks" if missing else ""
     where = "to stdout" if output == STREAM else output
     remark(f"wrote {where}: {shape_text(region.info)}, {bytes_text(region.info.nbytes)}{said}")
-
-
-def _write_levels(
-    file: str,
-    output: str,
-    kind: str | None,
-    box: tuple[Bounds, ...] | None,
-    wanted: Wanted,
-    zarr_version: str,
-    spread: Spread,
-) -> None:
-    """The same of a store, or of a packed file."""
-    from .read_store import write_region
-
-    unused = {
-        "--budget": wanted.budget, "--grain": wanted.grain, "--grain-seed": wanted.grain_seed is not None,
-        "-o -": output == STREAM, "--format": kind, "--threads, VGM_THREADS says them": wanted.threads,
-        "--device": wanted.device != "auto",
-    }  # fmt: skip
-    refuse_options(f"{file}: a store", unused)
-    refuse_inputs(output, [file], directories=True)
-    at = (box, wanted.level, wanted.channel, wanted.time)
-    write_region(file, output, *at, spread, wanted.force, zarr_version, wanted.float32)
 
 
 def _write_pyramid(

@@ -17,7 +17,7 @@ import click
 
 from ..beside import PART, bricks_name, name_beside
 from ..encoder.settings import usual_bytes
-from ..errors import FormatError, IncompleteError, InputError, RemoteError, VgmError, lacks
+from ..errors import FormatError, IncompleteError, InputError, MissingFileError, RemoteError, VgmError, lacks
 from ..urls import is_zarr
 from .app import Command
 from .options import Seconds, json_option
@@ -221,7 +221,7 @@ def finish(store: str, as_json: bool) -> None:
         emit_report(Report(document, rows, width=WIDTH), as_json)
         return
     if job is None:
-        raise FormatError(f"{store}: no packed file that was begun and not finished")
+        raise MissingFileError(f"{store}: no packed file, finished or begun")
     if packed:
         check_file_output(dest, False, [], ".vgm")
     size = None
@@ -250,7 +250,7 @@ def _already(dest: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     try:
         found = info_of_store(dest)
     except (FormatError, InputError, RemoteError) as e:
-        raise FormatError(f"{dest}: no store that was begun ({e})") from e
+        raise type(e)(f"{dest}: no store that was begun ({e})") from e
     for level in range(len(found[0]["levels"])):
         check_chunks(dest, level)
     remark(f"{dest}: is finished already")

@@ -74,7 +74,7 @@ def export(
     check_file_output(output, force, [file])
     name = shown(file)
     source = vgm_source(file)
-    if holds_levels(file, source):
+    if holds_levels(source):
         raise UsageError(f"{name}: packed of many files; vgm unpack it, each chunk of its store is one")
     with about(name), VgmReader.open(source) as reader, output_path(output, f".{kind}") as path:
         info = reader.meta.info

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
@@ -18,6 +19,22 @@ Bounds = tuple[int | None, int | None]
 
 MAX_LENGTH = (1 << 31) - 1
 """Of an axis of a volume (spec, 3)."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of a file is wanted, and how it is to be decoded: the options that decode and roi share."""
+
+    level: int
+    channel: str | None
+    time: int | None
+    budget: str | None
+    grain: bool
+    grain_seed: int | None
+    float32: bool
+    device: str
+    threads: int | None
+    force: bool
 
 
 def parse_box(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[Bounds, ...] | None:

@@ -12,7 +12,7 @@ from ..errors import OutputError
 from ..urls import is_zarr
 from .app import Command
 from .options import Seconds, file_argument, force_option, json_option, output_option
-from .output import bytes_text, emit_json, emit_rows, shape_text
+from .output import about, bytes_text, emit_json, emit_rows, shape_text
 from .progress import progress
 from .same_file import check_file_output, refuse_inputs
 
@@ -61,7 +61,7 @@ def unpack(file: str, output: str, force: bool, as_json: bool) -> None:
         raise OutputError(f"{output}: expected a name that ends in .zarr")
     refuse_inputs(output, [file], directories=True)
     check_zarr_output(output, force)
-    with progress() as bar:
+    with about(file), progress() as bar:
         begin = partial(bar.start, f"unpacking {file}")
         packed = write(file, output, force, begin, bar.advance)
     _emit("store", output, packed, time.monotonic() - began, as_json)

@@ -15,11 +15,13 @@ from .output import about, shape_text
 from .streams import shown
 
 if TYPE_CHECKING:
+    from ..decoder import VgmArray
+    from ..decoder.multiscale import MultiscaleArray
     from ..format import VgmReader
     from ..io.axes import Choice
     from ..noise_model import NoiseModel
     from ..progress import Progress
-    from ..volume import Volume
+    from ..volume import Volume, VolumeInfo
     from .region import Region
 
 Array = npt.NDArray[Any]
@@ -103,28 +105,44 @@ def open_pair(
     from ..decoder import open as open_vgm
     from ..format import VgmReader
     from ..io import read_volume
+
+    volume = read_volume(original, choice.channel, choice.time, axes=choice.axes, series=choice.series)
+    with about(shown(file)), VgmReader.open(source) as reader:
+        array = open_vgm(reader, device=device, threads=threads)
+        region, chosen = matched(shown(file), array, original, volume.info, choice)
+        yield Pair(volume, reader, region, chosen, threads or default_threads())
+
+
+def matched(
+    name: str, array: VgmArray | MultiscaleArray, original: str, info: VolumeInfo, choice: Choice
+) -> tuple[Region, dict[str, int]]:
+    """What of an open file is to be compared, and the index on T and C of the original that was chosen.
+
+    Parameters
+    ----------
+    name : str
+        Of the file, for messages.
+    array : VgmArray or MultiscaleArray
+    original : str
+    info : VolumeInfo
+        Of what was chosen of the original.
+    choice : Choice
+
+    Raises
+    ------
+    InputError
+        Where the file is not of a volume of that shape.
+    """
     from .region import Region
 
     channel = None if choice.channel is None else str(choice.channel)
-    time = choice.time
-    volume = read_volume(original, channel, time, axes=choice.axes, series=choice.series)
-    with about(shown(file)), VgmReader.open(source) as reader:
-        array = open_vgm(reader, device=device, threads=threads)
-        region = Region.of(
-            shown(file),
-            array,
-            None,
-            0,
-            channel if "C" in array.axes else None,
-            time if "T" in array.axes else None,
-        )
-        if region.info.shape != volume.info.shape:
-            raise InputError(
-                f"{shown(file)}: holds {shape_text(region.info)}, but {original} is {shape_text(volume.info)}"
-            )
-        chosen = dict(region.at)
-        if time is not None:
-            chosen["T"] = time
-        if channel is not None and channel.isdecimal():
-            chosen.setdefault("C", int(channel))
-        yield Pair(volume, reader, region, chosen, threads or default_threads())
+    here = channel if "C" in array.axes else None, choice.time if "T" in array.axes else None
+    region = Region.of(name, array, None, 0, *here)
+    if region.info.shape != info.shape:
+        raise InputError(f"{name}: holds {shape_text(region.info)}, but {original} is {shape_text(info)}")
+    chosen = dict(region.at)
+    if choice.time is not None:
+        chosen["T"] = choice.time
+    if channel is not None and channel.isdecimal():
+        chosen.setdefault("C", int(channel))
+    return region, chosen

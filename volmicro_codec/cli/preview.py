@@ -93,10 +93,10 @@ def preview(
     name = shown(file)
     with about(name), progress() as bar:
         if is_zarr(file):
-            from ..store.array import open_store
+            from ..store.array import open_levels
 
             refuse_options(f"{file}: a store", {"--budget": budget})
-            opened: Any = open_store(file)
+            opened: Any = open_levels(file, device=device, threads=threads)
         else:
             opened = open_vgm(vgm_source(file, limit), threads=threads, device=device, budget=limit)
         with opened as array:

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import FormatError, IncompleteError, QualityError, UsageError
 from ..urls import is_zarr
-from .options import Bounds
-from .output import bytes_text, info_document, remark, shape_text, time_interval_text, voxel_size_text
+from .options import Bounds, Wanted
+from .output import about, bytes_text, info_document, remark, shape_text, time_interval_text, voxel_size_text
+from .pair import matched
 from .progress import progress
 from .region import Region
-from .spread import Spread
+from .spread import Spread, refuse_options
+from .streams import STREAM, levels_name, output_path, shown
 
 if TYPE_CHECKING:
     from ..decoder.multiscale import MultiscaleArray
     from ..io.axes import Choice
+    from ..store.grid import Brick
     from ..store.job import Job
 
 PLANES = 16
@@ -24,56 +27,71 @@ SLAB_BYTES = 64 << 20
 WIDTH = 11
 
 
+def called(file: str) -> str:
+    """What to call a store or a packed file in a message: its name, and which it is."""
+    return f"{shown(file)}: a {'store' if is_zarr(file) else 'packed file'}"
+
+
 def write_region(
-    store: str,
+    file: str,
+    source: Any,
     output: str,
+    kind: str | None,
     box: tuple[Bounds, ...] | None,
-    level: int,
-    channel: str | None,
-    time: int | None,
-    spread: Spread,
-    force: bool,
+    wanted: Wanted,
     version: str,
-    float32: bool,
+    spread: Spread,
 ) -> None:
-    """Decode a store, or a region of it, into a volume of any kind."""
-    from ..io import check_volume_output, format_of, write_volume
-    from ..store.array import open_levels
-    from ..store.decode import slabs_of, write_levels
+    """Decode a store or a packed file, or a region of it, into a volume of any kind.
+
+    Raises
+    ------
+    UsageError
+        For what only single files have, or workers of which some may not see what came through stdin.
+    """
+    from ..io import format_of, write_volume
+    from ..store.decode import View, opened, slabs_of, write_levels
     from ..store.pack import check_chunks
 
-    check_volume_output(output, force)
+    refuse_options(called(file), {"--budget": wanted.budget, "--grain": wanted.grain})
+    if file == STREAM and spread.dask is not None:
+        raise UsageError("--dask: its workers open files by name, expected one in place of -")
+    level = wanted.level
     with contextlib.ExitStack() as stack:
+        store = stack.enter_context(levels_name(file, source))
+        stack.enter_context(about(store))
         bar = stack.enter_context(progress())
-        array: Any = open_levels(store)
-        if float32:
-            array = array.as_float32()
-        region = Region.of(store, array, box, level, channel, time)
+        view = View(store, wanted.device, wanted.threads, wanted.float32)
+        stack.callback(opened.cache_clear)
+        array: Any = stack.enter_context(opened(view))
+        region = Region.of(store, array, box, level, wanted.channel, wanted.time)
         if is_zarr(store):
             check_chunks(store.rstrip("/"), level, region.box)
         runner = spread.runner()
         if hasattr(runner, "close"):
             stack.callback(runner.close)
-        note = f"Decoded from a lossy store of .vgm bricks; level {level}; voxels " + ",".join(
+        note = f"Decoded from lossy .vgm bricks; level {level}; voxels " + ",".join(
             f"{s.start}:{s.stop}" for s in region.box
         )
-        kind = format_of(output)
-        if kind is not None and kind.name == "OME-Zarr" and region.is_whole:
+        path = stack.enter_context(output_path(output, f".{kind or 'tif'}"))
+        written = format_of(path)
+        if written is not None and written.name == "OME-Zarr" and region.is_whole:
             write_levels(
-                store, output, level, region.info, runner, force=force, note=note, version=version,
-                begin=lambda blocks: bar.start(f"writing {output}", blocks), advance=bar.advance,
+                view, path, level, region.info, runner, force=wanted.force, note=note, version=version,
+                begin=lambda blocks: bar.start(f"writing {path}", blocks), advance=bar.advance,
             )  # fmt: skip
         else:
             keys = _keys(region)
-            bar.start(f"decoding {store}", len(keys))
+            bar.start(f"decoding {shown(file)}", len(keys))
 
             def slabs() -> Any:
-                for slab in slabs_of(store, level, keys, runner, float32):
+                for slab in slabs_of(view, level, keys, runner):
                     yield slab
                     bar.advance(1)
 
-            write_volume(output, slabs(), region.info, force, note)
-    remark(f"wrote {output}: {shape_text(region.info)}, {bytes_text(region.info.nbytes)}")
+            write_volume(path, slabs(), region.info, wanted.force, note)
+    where = "to stdout" if output == STREAM else output
+    remark(f"wrote {where}: {shape_text(region.info)}, {bytes_text(region.info.nbytes)}")
 
 
 def _keys(region: Region) -> list[tuple[int | slice, ...]]:
@@ -222,35 +240,37 @@ def _begun(name: str, job: Job) -> tuple[dict[str, Any], list[tuple[str, str]]]:
 
 def verify_store(
     original: str,
-    store: str,
+    file: str,
+    source: Any,
     choice: Choice,
     bricks: int,
     min_psnr: float | None,
-    device: str = "auto",
-    threads: int | None = None,
+    device: str,
+    threads: int | None,
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Compare sampled bricks with the original; the document, and rows for people.
+    """Compare sampled bricks of a store or packed file with the original; the document, and rows for people.
 
     Raises
     ------
-    UsageError
-        Where a channel or time point is chosen: a sample is of all of them.
+    InputError
+        Where it is not of a volume of what was chosen of the original.
     """
     from ..io import open_volume
     from ..store.array import grid_of, open_levels
     from ..store.pack import check_chunks
     from ..store.verify import CONFIDENCE, verify
 
-    if is_zarr(store):
-        check_chunks(store.rstrip("/"), 0)
-    with progress() as bar:
+    with levels_name(file, source) as store, progress() as bar:
+        if is_zarr(store):
+            check_chunks(store.rstrip("/"), 0)
         volume = open_volume(original, choice.channel, choice.time, axes=choice.axes, series=choice.series)
-        array = open_levels(store, device=device, threads=threads)
-        bar.start("comparing bricks", min(bricks, len(grid_of(array))))
-        found = verify(volume, array, bricks, advance=bar.advance)
+        with open_levels(store, device=device, threads=threads) as array:
+            region, chosen = matched(store, array, original, volume.info, choice)
+            bar.start("comparing bricks", min(bricks, len(grid_of(array).numbers(region.at))))
+            found = verify(volume, array, bricks, region.at, advance=bar.advance)
     document = {
         "original": original,
-        "file": store,
+        "file": file,
         "bricks": found.bricks,
         "compared": found.compared,
         "whole": found.whole,
@@ -263,7 +283,13 @@ def verify_store(
         "min_psnr": min_psnr,
         "ok": min_psnr is None or found.low >= min_psnr,
         "images": [
-            {"brick": s.number, "time": s.t, "channel": s.c, "mse": s.mse, "bias": s.bias}
+            {
+                "brick": s.number,
+                "time": chosen.get("T", s.t),
+                "channel": chosen.get("C", s.c),
+                "mse": s.mse,
+                "bias": s.bias,
+            }
             for s in found.samples
         ],
     }
@@ -271,7 +297,7 @@ def verify_store(
     worst = max(found.samples, key=lambda s: s.mse)
     rows = [
         ("original", original),
-        ("store", store),
+        ("store" if is_zarr(file) else "file", file),
         ("compared", f"{found.compared:,} of {found.bricks:,} bricks"),
         ("PSNR", f"{found.psnr:.2f} dB, {sure}"),
         ("bias", f"{found.bias:+.4g} grey values"),
@@ -290,8 +316,16 @@ def check_quality(document: dict[str, Any]) -> None:
         )
 
 
-def largest_brick(array: MultiscaleArray, name: str) -> tuple[int, Any]:
-    """The number of the chunk that took the most bytes, and what to open for it.
+def largest_brick(array: MultiscaleArray, name: str, at: Mapping[str, int]) -> tuple[Brick, Any]:
+    """The brick that took the most bytes, and what to open for it.
+
+    Parameters
+    ----------
+    array : MultiscaleArray
+    name : str
+        That it was opened by.
+    at : mapping
+        Only bricks of this index on T and C.
 
     Raises
     ------
@@ -303,25 +337,19 @@ def largest_brick(array: MultiscaleArray, name: str) -> tuple[int, Any]:
     from ..store.places import place_of
 
     grid = grid_of(array)
-    bricks = [grid.brick(n) for n in range(len(grid))]
+    bricks = [grid.brick(n) for n in grid.numbers(at)]
     chunks = [(b.t, b.c, *b.at) for b in bricks]
     stored = array.stored
     if isinstance(stored, PackedLevel):
         places = stored.places(chunks)
-        number = int(places.length.argmax())
-        size = int(places.length[number])
-        source: Any = stored.source(int(places.offset[number]), size, chunks[number])
+        n = int(places.length.argmax())
+        size = int(places.length[n])
+        source: Any = stored.source(int(places.offset[n]), size, chunks[n])
     else:
         place = place_of(name)
         sizes = [place.size(grid.key(b, 0)) or 0 for b in bricks]
-        number = max(range(len(sizes)), key=lambda n: sizes[n])
-        size, source = sizes[number], place.location(grid.key(bricks[number], 0))
+        n = max(range(len(sizes)), key=lambda n: sizes[n])
+        size, source = sizes[n], place.location(grid.key(bricks[n], 0))
     if not size:
         raise FormatError(f"{name}: every brick is left out, there is nothing to report")
-    return number, source
-
-
-def refuse_choice(channel: str | None, time: int | None) -> None:
-    """Raise `UsageError`: bricks of all images are drawn."""
-    if channel is not None or time is not None:
-        raise UsageError("a store is compared over all channels and time points: no --channel, no --time")
+    return bricks[n], source

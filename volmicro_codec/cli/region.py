@@ -17,6 +17,7 @@ from .options import Bounds
 
 if TYPE_CHECKING:
     from ..decoder import VgmArray
+    from ..decoder.multiscale import MultiscaleArray
 
 SLAB_BYTES = 128 << 20
 FLOAT32 = 4  # bytes: slabs are as thick for every dtype
@@ -28,7 +29,7 @@ class Region:
 
     Attributes
     ----------
-    array : VgmArray
+    array : VgmArray or MultiscaleArray
         The file's volume at the level.
     info : VolumeInfo
         What the region is as a volume of its own.
@@ -38,7 +39,7 @@ class Region:
         On Z, Y, X, with both ends known.
     """
 
-    array: VgmArray
+    array: VgmArray | MultiscaleArray
     info: VolumeInfo
     at: dict[str, int]
     box: tuple[slice, slice, slice]
@@ -47,7 +48,7 @@ class Region:
     def of(
         cls,
         name: str,
-        array: VgmArray,
+        array: VgmArray | MultiscaleArray,
         box: tuple[Bounds, ...] | None,
         level: int,
         channel: str | None,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,7 +24,7 @@ from .options import (
 from .output import about, bytes_text, remark
 from .progress import progress
 from .same_file import check_file_output
-from .streams import STREAM, holds_levels, shown, vgm_source, write_bytes
+from .streams import STREAM, holds_levels, levels_name, shown, vgm_source, write_bytes
 
 if TYPE_CHECKING:
     from ..io.axes import Choice
@@ -55,8 +56,9 @@ def report(
 
     The page holds everything it shows and loads nothing: projections and planes side by side, error maps,
     histograms, spectra, all that `vgm verify` measures, primitives per brick, and where the bytes go. Of
-    several time points all are measured and the first is drawn. Of a store the page is of one brick, the one
-    that took the most bytes.
+    several time points all are measured and the first is drawn. Of a store or packed file the page is of one
+    brick, the one that took the most bytes. --channel and --time choose from the original, and from FILE
+    where it has that axis.
     """
     from ..io.axes import Choice
     from ..report.page import ImageReport, report_image, report_page
@@ -69,9 +71,9 @@ def report(
     pillow()
     images: list[ImageReport] = []
     source = None if is_zarr(file) else vgm_source(file)
-    if source is None or holds_levels(file, source):
-        with about(file):
-            page = _of_store(original, file, choice, device, threads or default_threads())
+    if source is None or holds_levels(source):
+        with about(shown(file)):
+            page = _of_store(original, file, source, choice, device, threads or default_threads())
         write_bytes(output, page, force)
         remark(f"wrote {'to stdout' if output == STREAM else output}: {bytes_text(len(page))}")
         return
@@ -86,7 +88,7 @@ def report(
     remark(f"wrote {'to stdout' if output == STREAM else output}: {bytes_text(len(page))}")
 
 
-def _of_store(original: str, store: str, choice: Choice, device: str, threads: int) -> bytes:
+def _of_store(original: str, file: str, source: Any, choice: Choice, device: str, threads: int) -> bytes:
     """The page of the brick that took the most bytes."""
     import numpy as np
 
@@ -94,18 +96,22 @@ def _of_store(original: str, store: str, choice: Choice, device: str, threads: i
     from ..format import VgmReader
     from ..io import open_volume
     from ..report.page import report_image, report_page
-    from ..store.array import grid_of, open_levels
-    from .read_store import largest_brick, refuse_choice
+    from ..store.array import open_levels
+    from ..store.verify import within
+    from .pair import matched
+    from .read_store import largest_brick
 
-    refuse_choice(None if choice.channel is None else str(choice.channel), choice.time)
-    volume = open_volume(original, axes=choice.axes, series=choice.series)
-    array = open_levels(store, device=device, threads=threads)
-    number, chunk = largest_brick(array, store)
-    brick = grid_of(array).brick(number)
-    before = np.asarray(volume.data[(brick.t, brick.c, *brick.box)])
-    with VgmReader.open(chunk) as reader:
+    volume = open_volume(original, choice.channel, choice.time, axes=choice.axes, series=choice.series)
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(levels_name(file, source))
+        array = stack.enter_context(open_levels(store, device=device, threads=threads))
+        region, chosen = matched(store, array, original, volume.info, choice)
+        brick, chunk = largest_brick(array, store, region.at)
+        before = np.asarray(volume.data[(*within(brick, region.at), *brick.box)])
+        reader = stack.enter_context(VgmReader.open(chunk))
         after = open_vgm(reader, device=device, threads=threads)[...]
         noise = reader.meta.noise_of(0, 0)
-        image = report_image(brick.t, brick.c, before, after, noise=noise, threads=threads)
-        name = f"brick {number} of {os.path.basename(store.rstrip('/'))}"
+        at = chosen.get("T", brick.t), chosen.get("C", brick.c)
+        image = report_image(*at, before, after, noise=noise, threads=threads)
+        name = f"brick {brick.number} of {os.path.basename(shown(file).rstrip('/'))}"
         return report_page(os.path.basename(original.rstrip("/")), name, reader, [image]).encode()

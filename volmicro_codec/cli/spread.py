@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def cluster_options(f: F) -> F:
     """``--workers`` and ``--dask``."""
     f = click.option(
-        "--dask", metavar="ADDRESS|FILE", help="Of a store: work by a dask scheduler (its address or file)."
+        "--dask", metavar="ADDRESS|FILE", help="Of bricks: work by a dask scheduler (its address or file)."
     )(f)
-    return click.option("--workers", type=Count(1), help="Of a store: processes on this machine.")(f)
+    return click.option("--workers", type=Count(1), help="Of bricks: processes on this machine.")(f)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from ..errors import InputError, UsageError
+from ..errors import InputError, UsageError, VgmError
 
 STREAM = "-"
 
@@ -44,21 +44,36 @@ def vgm_source(file: str, budget: int | None = None) -> Any:
     return peek(file if file != STREAM else _from_stdin(None))
 
 
-def holds_levels(file: str, source: Any) -> bool:
-    """Whether what `vgm_source` opened is a packed file, and so read as stores are.
-
-    Raises
-    ------
-    UsageError
-        Where it is one from stdin: it is opened by name, by all that read it.
-    """
+def holds_levels(source: Any) -> bool:
+    """Whether what `vgm_source` opened is a packed file, and so read as stores are."""
     from ..format.packed_reader import HeadSource, is_packed
 
-    if not isinstance(source, HeadSource) or not is_packed(source):
-        return False
-    if file == STREAM:
-        raise UsageError("-: a packed file, of which parts are read: expected its name")
-    return True
+    return isinstance(source, HeadSource) and is_packed(source)
+
+
+@contextlib.contextmanager
+def levels_name(file: str, source: Any) -> Iterator[str]:
+    """The name to open a store or a packed file by; what came through stdin is in a temporary file meanwhile.
+
+    Parameters
+    ----------
+    file : str
+    source
+        What `vgm_source` opened; not looked at but where it came through stdin.
+    """
+    if file != STREAM:
+        yield file
+        return
+    from ..room import scratch_directory
+
+    with scratch_directory() as directory:
+        path = os.path.join(directory, "stdin.vgm")
+        with open(path, "wb") as f:
+            f.write(source.read(0, source.size))
+        try:
+            yield path
+        except VgmError as e:
+            raise type(e)(str(e).replace(path, shown(file))) from e
 
 
 def _from_stdin(budget: int | None) -> bytes:

@@ -20,11 +20,14 @@ from .options import (
 )
 from .output import about, bytes_text, emit_json, emit_rows
 from .progress import progress
-from .streams import holds_levels, vgm_source
+from .spread import refuse_options
+from .streams import holds_levels, shown, vgm_source
 from .terminal import say
 
 WORST = {"psnr": min, "psnr_fg": min, "ssim": min, "mip_ssim": min, "max_error": max}
 WIDTH = 21
+BRICKS = 32
+"""Of a store that are compared, where nothing is said."""
 
 
 @click.command(cls=Command)
@@ -32,10 +35,14 @@ WIDTH = 21
 @file_argument("file", "FILE")
 @click.option("--min-psnr", type=float, metavar="DB", help="Exit with 7 where the PSNR of an image is lower.")
 @click.option(
-    "--quick", is_flag=True, help="Leave out segmentation and the denoised original: several times faster."
+    "--quick",
+    is_flag=True,
+    help="Of a single file: leave out segmentation and the denoised original, several times faster.",
 )
 @click.option(
-    "--bricks", type=Count(1), default=32, show_default=True, help="Of a store: how many bricks are compared."
+    "--bricks",
+    type=Count(1),
+    help="Of a store or packed file: how many of its bricks are compared.  [default: 32]",
 )
 @channel_option
 @time_option
@@ -48,7 +55,7 @@ def verify(
     file: str,
     min_psnr: float | None,
     quick: bool,
-    bricks: int,
+    bricks: int | None,
     channel: str | None,
     time: int | None,
     axes: str | None,
@@ -64,28 +71,31 @@ def verify(
     3-D and of maximum projections, the largest error, the bias (mean of decoded minus original), and whether
     both segment alike. --channel and --time choose from the original, and from FILE where it has that axis.
 
-    Of a store a sample of bricks is compared, and the PSNR of all voxels is given with its 95 % confidence.
+    Of a store or packed file a sample of bricks is compared, and the PSNR of all voxels is given with its
+    95 % confidence.
     """
     from ..io.axes import Choice
 
     source = None if is_zarr(file) else vgm_source(file)
-    if source is None or holds_levels(file, source):
-        from .read_store import check_quality, refuse_choice, verify_store
+    choice = Choice(channel, time, axes, series)
+    if source is None or holds_levels(source):
+        from .read_store import called, check_quality, verify_store
 
-        refuse_choice(channel, time)
-        choice = Choice(None, None, axes, series)
-        with about(file):
-            document, rows = verify_store(original, file, choice, bricks, min_psnr, device, threads)
+        refuse_options(called(file), {"--quick": quick})
+        with about(shown(file)):
+            document, rows = verify_store(
+                original, file, source, choice, bricks or BRICKS, min_psnr, device, threads
+            )
         if as_json:
             emit_json(document)
         else:
             emit_rows(rows)
         check_quality(document)
         return
+    refuse_options(f"{shown(file)}: a file of no bricks", {"--bricks": bricks})
     from ..report.measures import measure, why_noise_matters
     from .pair import open_pair
 
-    choice = Choice(channel, time, axes, series)
     images: list[dict[str, Any]] = []
     with progress() as bar, open_pair(original, file, source, choice, device, threads) as pair:
         for n, (t, c, before, after) in enumerate(pair.images(bar)):

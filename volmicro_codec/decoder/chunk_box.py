@@ -10,15 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FormatError
-from .array import VgmArray, open
+from .array import VgmArray
 
 Voxels = npt.NDArray[Any]
-
-
-def decode_chunk(data: bytes, shape: Sequence[int], dtype: np.dtype[Any], fill: Any) -> Voxels:
-    """All voxels of a chunk of ``shape``; where its file's box ends before the chunk's, the fill value."""
-    with open(data) as array:
-        return read_box(array, tuple(shape), dtype, [(0, int(n)) for n in shape], fill)
 
 
 def read_box(
@@ -27,6 +21,7 @@ def read_box(
     dtype: np.dtype[Any],
     bounds: Sequence[tuple[int, int]],
     fill: Any,
+    float32: bool = False,
 ) -> Voxels:
     """A box of a chunk from its file.
 
@@ -37,10 +32,13 @@ def read_box(
     shape : sequence of int
         Of the chunk, [(T, (C,)) Z, Y, X].
     dtype : numpy.dtype
+        Of the file.
     bounds : sequence of (lo, hi)
         On each axis.
     fill : int, float or None
         Of voxels beyond the file's box.
+    float32 : bool
+        Do not round to the file's dtype.
 
     Raises
     ------
@@ -50,12 +48,14 @@ def read_box(
     info = array.info
     if info.dtype != dtype.newbyteorder("="):
         raise FormatError(f"chunk: a file of {info.dtype}, expected {dtype}")
+    if float32:
+        array = array.as_float32()
     images, inside = math.prod(shape[:-3]), math.prod(info.shape[:2])
     if images != inside or any(a > b for a, b in zip(info.shape[2:], shape[-3:], strict=True)):
         raise FormatError(f"chunk: a file of shape {info.shape}, expected {shape} or less of it")
     there = [(lo, max(lo, min(hi, n))) for (lo, hi), n in zip(bounds[-3:], info.shape[2:], strict=True)]
     whole = tuple(hi - lo for lo, hi in bounds)
-    out = np.empty(whole, info.dtype)
+    out = np.empty(whole, array.dtype)
     if [b - a for a, b in there] != list(whole[-3:]):
         out[...] = 0 if fill is None else fill
     if out.size and all(a < b for a, b in there):

@@ -60,7 +60,8 @@ class MultiscaleArray(Described):
         token: str,
         close: Callable[[], None] | None = None,
         level: int = 0,
-        unrounded: Levels | None = None,
+        *,
+        unrounded: Levels,
     ) -> None:
         self._levels, self.whole, self._record, self._close = levels, info, record, close
         self._token, self.grid_level, self._unrounded = token, level, unrounded
@@ -129,42 +130,34 @@ class MultiscaleArray(Described):
         """
         wanted = self.grid_level + whole("level", n)
         if not self.grid_level <= wanted < self.levels:
-            raise UsageError(f"level {wanted}: the store has levels 0 to {self.levels - 1}")
-        return self._view(self._levels, self.whole, self._token, wanted, self._unrounded)
+            raise UsageError(f"level {wanted}: there are levels 0 to {self.levels - 1}")
+        return self._view(self._levels, self.whole, self._token, wanted)
 
-    def _view(
-        self, levels: Levels, whole: VolumeInfo, token: str, level: int, unrounded: Levels | None
-    ) -> MultiscaleArray:
-        return MultiscaleArray(levels, whole, self._record, token, self._close, level, unrounded)
+    def _view(self, levels: Levels, whole: VolumeInfo, token: str, level: int) -> MultiscaleArray:
+        more = self._record, token, self._close, level
+        return MultiscaleArray(levels, whole, *more, unrounded=self._unrounded)
 
     def as_float32(self) -> MultiscaleArray:
         """The same volume, not rounded to its dtype but float32; see `VgmArray.as_float32`.
 
         What is stored as whole counts stays so: bricks that were left out, and levels so coarse that they are
         means of decoded voxels.
-
-        Raises
-        ------
-        UsageError
-            Of a store, whose chunks are arrays of its dtype.
         """
         if self.dtype.kind == "f":
             return self
-        if self._unrounded is None:
-            raise UsageError("float32: a store is decoded in its dtype (packed into one file it need not be)")
         whole = replace(self.whole, dtype=np.dtype(np.float32))
-        return self._view(self._unrounded, whole, f"{self._token} float32", self.grid_level, None)
+        return self._view(self._unrounded, whole, f"{self._token} float32", self.grid_level)
 
     def without_grain(self) -> MultiscaleArray:
         """The same."""
         return self
 
     def with_grain(self, seed: int = 0) -> MultiscaleArray:
-        """Raises `UsageError`: every brick has a noise model of its own."""
-        raise UsageError("grain: a store has none, its bricks have noise models of their own")
+        """Raises `UsageError`: every brick has a noise model of its own, one that is left out has none."""
+        raise UsageError("grain: bricks have noise models of their own, those that are left out have none")
 
     def __getitem__(self, key: Any) -> Any:
-        return np.asarray(self.stored[key])
+        return np.asarray(self.stored[key], self.dtype)
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Voxels:
         if copy is False:

@@ -128,8 +128,8 @@ class PackedLevel:
                 whole = self._reader.root.info
                 check_brick(array.info, whole, self.level, chunk[2:])
                 bounds = [(s.start, s.stop) for s in within]
-                view = array if self.dtype == whole.dtype else array.as_float32()
-                box = read_box(view, shape, self.dtype, bounds, self.level.fill)
+                float32 = self.dtype != whole.dtype
+                box = read_box(array, shape, whole.dtype, bounds, self.level.fill, float32)
         except FormatError as e:
             if str(e).startswith(where):
                 raise

@@ -50,7 +50,7 @@ def open_reader(source: object, budget: int | None) -> VgmReader:
             raise UsageError(f"budget of {budget} bytes: the header alone has {HEADER_BYTES}")
         header = parse(opened.read(0, min(opened.size, HEADER_BYTES)))
         if header.is_packed:
-            raise UsageError("a budget is of files of one page: of a packed one coarse levels read little")
+            raise UsageError("a budget is of files of one page: of a packed file coarse levels read little")
         start = header.payload_start
         if budget < start <= opened.size:
             raise UsageError(f"budget of {budget} bytes: the first chunk starts at byte {start}")

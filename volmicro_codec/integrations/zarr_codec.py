@@ -12,19 +12,20 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import zarr
 from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 from zarr.abc.store import RangeByteRequest
 from zarr.core.common import JSON, parse_named_configuration
 from zarr.registry import register_codec
 
 from ..decoder import open as open_vgm
-from ..decoder.chunk_box import decode_chunk, read_box
+from ..decoder.chunk_box import read_box
 from ..errors import FormatError, UnsupportedFeatureError, UsageError
 from ..format.header import HEADER_BYTES, parse
 from ..format.reader import FIRST_READ
@@ -41,6 +42,24 @@ Voxels = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How files are decoded, of which metadata say nothing.
+
+    Attributes
+    ----------
+    device : str
+    threads : int or None
+        Of each file.
+    unrounded : numpy.dtype or None
+        Of the files, where voxels are float32 and not rounded to it.
+    """
+
+    device: str = "auto"
+    threads: int | None = None
+    unrounded: np.dtype[Any] | None = None
+
+
+@dataclass(frozen=True)
 class VgmCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
     """The codec ``vgm`` of Zarr v3.
 
@@ -50,6 +69,8 @@ class VgmCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         Of this configuration, 1.
     settings : dict
         What chunks are encoded with: fields of `EncodeSettings`. Reading needs none of them.
+    reading : Reading
+        See `read_by`.
 
     Raises
     ------
@@ -61,6 +82,7 @@ class VgmCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
 
     version: int = VERSION
     settings: dict[str, JSON] = field(default_factory=dict)
+    reading: Reading = field(default=Reading(), init=False)
 
     def __init__(self, *, version: int = VERSION, **settings: JSON) -> None:
         if not isinstance(version, int) or not 1 <= version <= VERSION:
@@ -94,16 +116,15 @@ class VgmCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         return chunk_spec.prototype.buffer.from_bytes(data)
 
     async def _decode_single(self, chunk_bytes: Any, chunk_spec: Any) -> Any:
-        voxels = await _in_thread(
-            decode_chunk, chunk_bytes.to_bytes(), chunk_spec.shape, _dtype(chunk_spec), chunk_spec.fill_value
-        )
+        every = (slice(None),) * len(chunk_spec.shape)
+        voxels = await _in_thread(_part, chunk_bytes.to_bytes(), every, chunk_spec, self.reading)
         return chunk_spec.prototype.nd_buffer.from_ndarray_like(voxels)
 
     async def _decode_partial_single(self, byte_getter: Any, selection: Any, chunk_spec: Any) -> Any:
         source = await _GetterSource.of(byte_getter, chunk_spec.prototype)
         if source is None:
             return None
-        voxels = await _in_thread(_part, source, selection, chunk_spec)
+        voxels = await _in_thread(_part, source, selection, chunk_spec, self.reading)
         return chunk_spec.prototype.nd_buffer.from_ndarray_like(voxels)
 
 
@@ -145,12 +166,40 @@ def encode_chunk(voxels: Voxels, settings: Mapping[str, Any]) -> bytes:
     return encode_bytes(Volume.from_array(voxels), chosen)[0]
 
 
-def _part(source: _GetterSource, selection: Any, spec: Any) -> Voxels:
+def read_by(array: Any, *, device: str, threads: int | None, float32: bool) -> Any:
+    """A Zarr array whose files are decoded as is said; itself where its chunks are no .vgm files.
+
+    Parameters
+    ----------
+    array : zarr.Array
+    device : str
+    threads : int or None
+    float32 : bool
+        Do not round voxels to the array's dtype: it becomes float32.
+    """
+    from zarr.dtype import Float32
+
+    metadata, dtype = array.metadata, np.dtype(array.dtype)
+    (codec, *others) = metadata.codecs
+    if others or not isinstance(codec, VgmCodec):
+        return array
+    codec = VgmCodec(version=codec.version, **codec.settings)
+    if float32 and dtype.kind != "f":
+        metadata = replace(metadata, data_type=Float32(), fill_value=float(metadata.fill_value))
+    else:
+        float32 = False
+    object.__setattr__(codec, "reading", Reading(device, threads, dtype if float32 else None))
+    return zarr.Array(zarr.AsyncArray(replace(metadata, codecs=(codec,)), array.store_path))
+
+
+def _part(source: _GetterSource | bytes, selection: Any, spec: Any, reading: Reading) -> Voxels:
     """What ``chunk[selection]`` would be."""
     shape = tuple(int(n) for n in spec.shape)
     bounds, inner = _bounds(selection, shape)
-    with open_vgm(source) as array:
-        return np.ascontiguousarray(read_box(array, shape, _dtype(spec), bounds, spec.fill_value)[inner])
+    float32 = reading.unrounded is not None
+    with open_vgm(source, device=reading.device, threads=reading.threads) as array:
+        box = read_box(array, shape, reading.unrounded or _dtype(spec), bounds, spec.fill_value, float32)
+        return np.ascontiguousarray(box[inner])
 
 
 def _bounds(selection: Any, shape: tuple[int, ...]) -> tuple[list[tuple[int, int]], tuple[Any, ...]]:

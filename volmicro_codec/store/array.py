@@ -26,9 +26,9 @@ def open_levels(name: str, *, device: str = "auto", threads: int | None = None) 
     ----------
     name : str
     device : str
-        That decodes the bricks of a packed file; those of a store are decoded by its codec.
+        That decodes the bricks.
     threads : int, optional
-        The same.
+        That decode each.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def open_levels(name: str, *, device: str = "auto", threads: int | None = None) 
     InputError, RemoteError
         Where it cannot be read.
     """
-    return open_store(name) if is_zarr(name) else open_packed(name, device=device, threads=threads)
+    return (open_store if is_zarr(name) else open_packed)(name, device=device, threads=threads)
 
 
 def grid_of(array: MultiscaleArray) -> Grid:
@@ -73,13 +73,17 @@ def unfinished_told(name: str) -> Iterator[None]:
         ) from None
 
 
-def open_store(name: str) -> MultiscaleArray:
+def open_store(name: str, *, device: str = "auto", threads: int | None = None) -> MultiscaleArray:
     """Open a store that is finished.
 
     Parameters
     ----------
     name : str
         A path or URL.
+    device : str
+        That decodes the bricks.
+    threads : int, optional
+        That decode each.
 
     Raises
     ------
@@ -112,7 +116,10 @@ def open_store(name: str) -> MultiscaleArray:
         if "vgm" not in attributes:
             raise FormatError(f"{name}: no store of .vgm bricks that was finished")
         paths = [str(d["path"]) for d in attributes["ome"]["multiscales"][0]["datasets"]]
-        levels = Levels([partial(zarr.open_array, store, path=p, mode="r", zarr_format=3) for p in paths])
+        levels, unrounded = (
+            Levels([partial(_level, store, p, device, threads, float32) for p in paths])
+            for float32 in (False, True)
+        )
         image = parse(name, attributes, Choice())
         found = levels[0]
         named = name_axes(name, image.axes, tuple(int(n) for n in found.shape), None)
@@ -124,4 +131,13 @@ def open_store(name: str) -> MultiscaleArray:
         ).info
     record = dict(attributes["vgm"])
     token = hashlib.sha256(json.dumps([name, attributes], sort_keys=True).encode()).hexdigest()
-    return MultiscaleArray(levels, info, partial(dict, record), token)
+    return MultiscaleArray(levels, info, partial(dict, record), token, unrounded=unrounded)
+
+
+def _level(store: Any, path: str, device: str, threads: int | None, float32: bool) -> Any:
+    import zarr
+
+    from ..integrations.zarr_codec import read_by
+
+    found = zarr.open_array(store, path=path, mode="r", zarr_format=3)
+    return read_by(found, device=device, threads=threads, float32=float32)

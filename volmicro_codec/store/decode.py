@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
@@ -10,7 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..decoder.multiscale import MultiscaleArray
-from ..errors import FormatError, InputError, OutputError, RemoteError, VgmError
+from ..errors import (
+    DependencyError,
+    FormatError,
+    InputError,
+    OutputError,
+    RemoteError,
+    UsageError,
+    VgmError,
+)
 from ..volume import VolumeInfo
 from .array import open_levels
 from .runners import Failure, Runner
@@ -19,16 +28,46 @@ Key = tuple[int | slice, ...]
 Slab = npt.NDArray[np.generic]
 BATCH = 64
 """Slabs that may wait for the one before them."""
+KINDS = (FormatError, InputError, RemoteError, DependencyError, UsageError)
+"""Of errors that say what is wrong with the file, or with the device that was asked for."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A store or a packed file, and how it is decoded.
+
+    Attributes
+    ----------
+    name : str
+        A path or URL; workers open it themselves.
+    device : str
+    threads : int or None
+        Of each brick.
+    float32 : bool
+        Whether voxels are not rounded to its dtype.
+    """
+
+    name: str
+    device: str = "auto"
+    threads: int | None = None
+    float32: bool = False
 
 
 @lru_cache(maxsize=4)
-def _opened(name: str, float32: bool) -> MultiscaleArray:
-    array = open_levels(name)
-    return array.as_float32() if float32 else array
+def opened(view: View) -> MultiscaleArray:
+    """What a view shows, opened once in a process.
+
+    Raises
+    ------
+    FormatError, InputError, RemoteError
+        As `open_levels`.
+    """
+    array = open_levels(view.name, device=view.device, threads=view.threads)
+    return array.as_float32() if view.float32 else array
 
 
 def write_levels(
-    name: str,
+    view: View,
     output: str,
     level: int,
     info: VolumeInfo,
@@ -44,12 +83,13 @@ def write_levels(
 
     Parameters
     ----------
-    name, output : str
-        Of the store, and of the OME-Zarr.
+    view : View
+    output : str
+        Of the OME-Zarr.
     level : int
         Of the store, that becomes the full grid.
     info : VolumeInfo
-        Of that level; float32 where it is not to be rounded to the store's dtype.
+        Of that level of the view.
     runner : Runner
         Its workers see the directory of the output.
     force : bool
@@ -64,63 +104,64 @@ def write_levels(
     ------
     OutputError
         Where a block cannot be written; nothing is left then, nor where one cannot be decoded.
-    FormatError, InputError, RemoteError
-        Where one cannot be decoded.
+    FormatError, InputError, RemoteError, DependencyError, UsageError
+        Where one cannot be decoded, or not by this device.
     """
     from ..io.levels import level_shapes
     from ..io.zarr_output import zarr_output
     from ..io.zarr_pyramid import blocks, create, finish
 
-    shapes = level_shapes(info.shape[2:])[: open_levels(name).levels - level]
+    shapes = level_shapes(info.shape[2:])[: opened(view).levels - level]
     todo = [(n, key) for n, shape in enumerate(shapes) for key in blocks(info, shape)]
     begin(len(todo))
     with zarr_output(output, force) as place:
         group, arrays = create(place, info, shapes, version)
-        float32 = info.dtype.kind == "f"
-        for _, result in runner.run(partial(_copy, name, float32, level, place, todo), range(len(todo))):
+        for _, result in runner.run(partial(_copy, view, level, place, todo), range(len(todo))):
             if isinstance(result, Failure):
-                raise _raised(name, result, OutputError(f"{output}: block {result.item}: {result.error}"))
+                why = OutputError(f"{output}: block {result.item}: {result.error}")
+                raise _raised(view.name, result, why)
             advance(1)
         finish(group, arrays, info, note, version)
 
 
-def _copy(name: str, float32: bool, level: int, place: str, todo: list[tuple[int, Key]], number: int) -> None:
+def _copy(view: View, level: int, place: str, todo: list[tuple[int, Key]], number: int) -> None:
     import zarr
 
     n, key = todo[number]
     target: Any = zarr.open(place, mode="r+", path=str(n))
-    target[key] = _opened(name, float32).level(level + n)[key]
+    target[key] = opened(view).level(level + n)[key]
 
 
-def slabs_of(name: str, level: int, keys: list[Key], runner: Runner, float32: bool = False) -> Iterator[Slab]:
-    """The voxels at some keys of a level, in their order; as float32 where they are not to be rounded.
+def slabs_of(view: View, level: int, keys: list[Key], runner: Runner) -> Iterator[Slab]:
+    """The voxels at some keys of a level, in their order.
 
     Raises
     ------
-    FormatError, InputError, RemoteError
-        Where one of them cannot be had.
+    FormatError, InputError, RemoteError, DependencyError, UsageError
+        Where one of them cannot be had, or not by this device.
     """
     for first in range(0, len(keys), BATCH):
         wanted = range(first, min(first + BATCH, len(keys)))
         there: dict[int, Slab] = {}
-        found = runner.run(partial(_slab, name, float32, level, keys), wanted)
+        found = runner.run(partial(_slab, view, level, keys), wanted)
         for n in wanted:
             while n not in there:
                 item, result = next(found)
                 if isinstance(result, Failure):
-                    raise _raised(name, result, RemoteError(f"{name}: slab {item}: {result.error}"))
+                    why = RemoteError(f"{view.name}: slab {item}: {result.error}")
+                    raise _raised(view.name, result, why)
                 there[item] = result
             yield there.pop(n)
 
 
 def _raised(name: str, failure: Failure, otherwise: VgmError) -> VgmError:
-    """What to raise where an item was given up: what is wrong with the store or file keeps its kind."""
-    if failure.kind is None or not issubclass(failure.kind, FormatError | InputError | RemoteError):
+    """What to raise where an item was given up: what is wrong with the file or the device keeps its kind."""
+    if failure.kind is None or not issubclass(failure.kind, KINDS):
         return otherwise
     said = failure.error if name in failure.error else f"{name}: {failure.error}"
     return failure.kind(said)
 
 
-def _slab(name: str, float32: bool, level: int, keys: list[Key], number: int) -> Slab:
-    found: Slab = _opened(name, float32).level(level)[keys[number]]
+def _slab(view: View, level: int, keys: list[Key], number: int) -> Slab:
+    found: Slab = opened(view).level(level)[keys[number]]
     return found

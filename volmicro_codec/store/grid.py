@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from ..errors import UsageError
 from ..io.levels import level_shapes
@@ -90,6 +93,12 @@ class Grid:
         low = [self.edge * a for a in at]
         box = [slice(a, min(a + self.edge, n)) for a, n in zip(low, self.shape, strict=True)]
         return Brick(number, t, c, at, (box[0], box[1], box[2]))
+
+    def numbers(self, at: Mapping[str, int]) -> list[int]:
+        """Of the bricks of all images, or of those at an index on T, on C or on both."""
+        every = np.arange(len(self)).reshape(*self.info.shape[:2], -1)
+        found: list[int] = every[at.get("T", slice(None)), at.get("C", slice(None))].ravel().tolist()
+        return found
 
     @property
     def levels(self) -> list[Shape3]:

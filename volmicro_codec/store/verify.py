@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -15,7 +15,7 @@ from ..evaluate.metrics import psnr_of
 from ..evaluate.tails import peak_of, tails
 from ..volume import Volume
 from .array import grid_of
-from .grid import Box
+from .grid import Box, Brick
 
 CONFIDENCE = 0.95
 BOX = 256
@@ -28,7 +28,9 @@ class Compared:
 
     Attributes
     ----------
-    number, t, c : int
+    number : int
+    t, c : int
+        Of the store.
     box : three slices
     mse, bias, max_error : float
     """
@@ -49,7 +51,7 @@ class Verified:
     Attributes
     ----------
     bricks, compared : int
-        All, and of how many a box was compared.
+        All that could be, and of how many a box was compared.
     whole : bool
         Whether every voxel was.
     peak : float
@@ -77,6 +79,7 @@ def verify(
     original: Volume,
     array: MultiscaleArray,
     count: int,
+    at: Mapping[str, int],
     seed: int = 0,
     advance: Callable[[int], None] = lambda n: None,
 ) -> Verified:
@@ -89,6 +92,8 @@ def verify(
     array : MultiscaleArray
     count : int
         Bricks.
+    at : mapping
+        The index on T and C of the store at which the original lies; without an axis it has all of it.
     seed : int
     advance : callable, optional
         Told how many bricks more are compared.
@@ -100,21 +105,24 @@ def verify(
     FormatError
         Where a chunk is damaged.
     """
-    if original.info.shape != array.info.shape or original.info.dtype != array.dtype:
+    lengths = zip("TCZYX", array.info.shape, strict=True)
+    shape = tuple(1 if a in at else n for a, n in lengths)
+    if original.info.shape != shape or original.info.dtype != array.dtype:
         raise InputError(
-            f"the store holds {array.info.shape} of {array.dtype}, the original is {original.info.shape} of"
+            f"the bricks hold {shape} of {array.dtype}, the original is {original.info.shape} of"
             f" {original.info.dtype}"
         )
     grid = grid_of(array)
     rng = np.random.default_rng([seed, 0x7E])
-    numbers = list(range(len(grid)))
-    if count < len(grid):
-        numbers = sorted(rng.choice(len(grid), count, replace=False).tolist())
+    every = grid.numbers(at)
+    numbers = every
+    if count < len(every):
+        numbers = sorted(every[n] for n in rng.choice(len(every), count, replace=False))
     samples, parts, sizes = [], [], []
     for n in numbers:
         brick = grid.brick(n)
         box = _part(brick.box, rng)
-        before = np.asarray(original.data[(brick.t, brick.c, *box)]).astype(np.float32)
+        before = np.asarray(original.data[(*within(brick, at), *box)]).astype(np.float32)
         after = array.read(box, time=brick.t, channel=brick.c).reshape(before.shape).astype(np.float32)
         error = after - before
         sizes.append(error.size)
@@ -131,8 +139,13 @@ def verify(
             )
         )
         advance(1)
-    whole = sum(sizes) == math.prod(array.info.shape)
-    return _concluded(samples, sizes, peak_of(parts, sizes), len(grid), whole)
+    whole = sum(sizes) == math.prod(shape)
+    return _concluded(samples, sizes, peak_of(parts, sizes), len(every), whole)
+
+
+def within(brick: Brick, at: Mapping[str, int]) -> tuple[int, int]:
+    """The index on T and C of a brick's image in an original that lies at `at`."""
+    return 0 if "T" in at else brick.t, 0 if "C" in at else brick.c
 
 
 def _part(box: Box, rng: np.random.Generator) -> Box:
