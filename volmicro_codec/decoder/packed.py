@@ -56,6 +56,7 @@ class PackedLevel:
         self.chunks = tuple((1, 1, *self.level.chunk)[k] for k in kept)
 
     def __getitem__(self, key: Any) -> Voxels:
+        self._reader.check_open()
         given = dict(zip(self._axes, parse_index(key, self.shape), strict=True))
         ranges = [given.get(a, AxisRange(0, 1, 1, keep=False)) for a in "TCZYX"]
         out = np.full([r.count for r in ranges], self.level.fill, self.dtype)
