@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import os
 import re
 import tomllib
@@ -14,7 +13,9 @@ from typing import Any, get_args, get_type_hints
 
 from ..device import parse_device
 from ..errors import MissingFileError, UsageError
+from ..pool import MOST_THREADS
 from ..text import LARGEST
+from ..values import checked, plain, told
 
 TARGETS = ("ratio", "size", "psnr", "within_noise", "slope", "primitives")
 DEFAULT_RATIO = 200.0
@@ -39,15 +40,15 @@ def parse_size(text: str | int | float, what: str = "size") -> int:
     UsageError
         Where it is none of these, or less than one byte.
     """
-    match = _SIZE.fullmatch(text.strip() if isinstance(text, str) else _told(text))
+    match = _SIZE.fullmatch(text.strip() if isinstance(text, str) else told(text))
     if match is None:
-        said = _told(str(text)) if isinstance(text, str | float) else _told(text)
+        said = told(str(text)) if isinstance(text, str | float) else told(text)
         raise UsageError(f"{what} {said}: expected a number of bytes such as 500k, 2M or 1.5MB")
     number, prefix, binary = match.groups()
     power = " kmgt".index(prefix.lower()) if prefix else 0
     amount = float(number) * (1024 if binary else 1000) ** power
     if amount > LARGEST:
-        raise UsageError(f"{what} {_told(text)}: expected less than {LARGEST} bytes")
+        raise UsageError(f"{what} {told(text)}: expected less than {LARGEST} bytes")
     size = int(amount)
     if size < 1:
         raise UsageError(f"{what} {str(text)!r}: expected at least one byte")
@@ -211,7 +212,9 @@ class EncodeSettings:
         group="run",
     )
     device: str = _option("auto", "auto, cpu, cuda or cuda:N.", group="run")
-    threads: int | None = _option(None, "CPU threads (default: all cores).", low=1, high=4096, group="run")
+    threads: int | None = _option(
+        None, "CPU threads (default: all cores).", low=1, high=MOST_THREADS, group="run"
+    )
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -318,46 +321,10 @@ def _checked(f: Field[Any], hint: Any, value: Any) -> Any:
         if types.NoneType in kinds:
             return None
         raise UsageError(f"{f.name}: a value is needed")
-    kind = kinds[0]
-    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
-        value = value.item()  # numpy's numbers are as good as Python's
     if f.metadata.get("size"):
-        value = parse_size(value)
-    wrong = UsageError(f"{f.name}: expected {_WORDS[kind]}, got {_told(value)}")
-    if kind is bool or isinstance(value, bool):
-        if kind is not bool or not isinstance(value, bool):
-            raise wrong
-        return value
-    if kind is str:
-        if not isinstance(value, str | os.PathLike):
-            raise wrong
-        text = os.fspath(value)
-        choices = f.metadata.get("choices")
-        if choices and text not in choices:
-            raise UsageError(f"{f.name}: expected one of {', '.join(choices)}, got {text!r}")
-        return text
-    if not isinstance(value, int | float) or (isinstance(value, float) and not math.isfinite(value)):
-        raise wrong
-    if kind is int and value != int(value):
-        raise wrong
-    low, high = f.metadata.get("low"), f.metadata.get("high")
-    if isinstance(value, int) and abs(value) > LARGEST:
-        most = f"{LARGEST if high is None else high:g}"
-        raise UsageError(f"{f.name}: expected at most {most}, got {_told(value)}")
-    if low is not None and value < low:
-        raise UsageError(f"{f.name}: expected at least {low:g}, got {value:g}")
-    if high is not None and value > high:
-        raise UsageError(f"{f.name}: expected at most {high:g}, got {value:g}")
-    return kind(value)
-
-
-def _told(value: Any) -> str:
-    """A value for a message, however large it is."""
-    try:
-        said = repr(value)
-        return said if len(said) <= 80 else said[:60] + " ..."
-    except (ValueError, RecursionError):  # Python writes out no number of thousands of digits
-        return "a very large value"
-
-
-_WORDS = {bool: "true or false", str: "a text", int: "a whole number", float: "a number"}
+        value = parse_size(plain(value))
+    value = checked(f.name, kinds[0], value, f.metadata.get("low"), f.metadata.get("high"))
+    choices = f.metadata.get("choices")
+    if choices and value not in choices:
+        raise UsageError(f"{f.name}: expected one of {', '.join(choices)}, got {value!r}")
+    return value
