@@ -16,7 +16,15 @@ from importlib import import_module
 from multiprocessing import get_context, parent_process
 from typing import Any, Protocol, TypeVar
 
-from ..errors import DependencyError, InputError, MissingFileError, UsageError, VgmError
+from ..errors import (
+    DependencyError,
+    IncompleteError,
+    InputError,
+    MissingFileError,
+    OutputError,
+    UsageError,
+    VgmError,
+)
 from ..heap import share_one_heap
 from ..notices import tell
 
@@ -47,6 +55,11 @@ class Failure:
     def of(cls, item: int, error: BaseException) -> Failure:
         """What an error makes of an item."""
         return cls(item, _told(error), type(error) if isinstance(error, VgmError) else None)
+
+    def incomplete(self, said: str) -> VgmError:
+        """The error of a store that lacks the item: an output's fault stays one."""
+        of_output = self.kind is not None and issubclass(self.kind, OutputError)
+        return (OutputError if of_output else IncompleteError)(said)
 
 
 Outcome = tuple[int, Any]
