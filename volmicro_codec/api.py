@@ -36,7 +36,7 @@ class EncodeOptions(TypedDict, total=False):
     objective: str
     effort: str
     gate: str
-    gate_tau: float
+    gate_tau: float | None
     gate_file: str | os.PathLike[str] | None
     edge_boost: float | None
     edge_weights: bool

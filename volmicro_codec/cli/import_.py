@@ -126,6 +126,8 @@ def import_(
         raise click.UsageError("--unit needs --voxel-size")
     said = {k: v for k, v in convention.items() if v is not None}
     meant = replace(found.convention, **said)
+    if meant.coordinates == "voxels" and "grid" in said:
+        raise UsageError("--grid: is of --coordinates unit and symmetric, not of voxels")
     primitives = to_primitives(
         found.positions,
         found.scales,

@@ -95,7 +95,11 @@ def preview(
         if is_zarr(file):
             from ..store.array import open_store
 
-            refuse_options(f"{file}: a store", {"--budget": budget})
+            unused = {
+                "--budget": budget, "--device": device != "auto",
+                "--threads, VGM_THREADS says them": threads,
+            }  # fmt: skip
+            refuse_options(f"{file}: a store", unused)
             opened: Any = open_store(file)
         else:
             opened = open_vgm(vgm_source(file, limit), threads=threads, device=device, budget=limit)

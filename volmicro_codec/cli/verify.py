@@ -21,6 +21,7 @@ from .options import (
 )
 from .output import about, bytes_text, emit_json, emit_rows
 from .progress import progress
+from .spread import given, refuse_options
 from .streams import holds_levels, vgm_source
 from .terminal import say
 
@@ -88,6 +89,7 @@ def verify(
             emit_rows(rows)
         check_quality(document)
         return
+    refuse_options(f"{file}: a single file", given("bricks"))
     from ..report.measures import measure, why_noise_matters
     from .pair import open_pair
 

@@ -19,6 +19,7 @@ from ..values import checked, plain, told
 
 TARGETS = ("ratio", "size", "psnr", "within_noise", "slope", "primitives")
 DEFAULT_RATIO = 200.0
+DEFAULT_TAU = 0.5
 MOST_SLOPE = 1e9
 """Noise variances a byte, with which next to nothing of any image is coded."""
 
@@ -58,7 +59,8 @@ def parse_size(text: str | int | float, what: str = "size") -> int:
 def _option(default: Any, help: str, **more: Any) -> Any:
     """A field with what the command line needs to make an option of it.
 
-    Of its ``metadata`` "also" is another name, that on the command line and in TOML files means the same.
+    Of its ``metadata`` "also" is another name, that on the command line and in TOML files means the same;
+    "idle" names a field (or "target") and the values of it with which this one has no effect.
     """
     return field(default=default, metadata={"help": help, **more})
 
@@ -121,12 +123,16 @@ class EncodeSettings:
         choices=("learned", "otsu", "none"),
         group="gate",
     )
-    gate_tau: float = _option(
-        0.5,
-        "Occupancy from which on the gate is open: less codes more of what is faint, 0 is as without a gate.",
-        low=0.0, high=1.0, group="gate",
+    gate_tau: float | None = _option(
+        None,
+        "Occupancy from which on the gate is open: less codes more of what is faint, 0 is as without a gate."
+        "  [default: 0.5, or that of the gate file]",
+        low=0.0, high=1.0, idle=("gate", ("none",)), group="gate",
     )  # fmt: skip
-    gate_file: str | None = _option(None, "Use a gate trained before by 'vgm gate'.", path=True, group="gate")
+    gate_file: str | None = _option(
+        None, "Use a gate trained before by 'vgm gate'.", path=True, idle=("gate", ("otsu", "none")),
+        group="gate",
+    )  # fmt: skip
 
     # Loss.
     edge_boost: float | None = _option(
@@ -153,18 +159,22 @@ class EncodeSettings:
     densify: bool = _option(False, "Clone, split, prune and move primitives while fitting.", group="fit")
     max_primitives: int | None = _option(None, "Never hold more primitives than this.", low=1, group="fit")
     grad_threshold: float = _option(
-        2e-4, "Gradient of the position above which a primitive is cloned or split.", low=0.0, group="fit"
-    )
+        2e-4, "Gradient of the position above which a primitive is cloned or split (with --densify).",
+        low=0.0, idle=("densify", (False,)), group="fit",
+    )  # fmt: skip
     iterations: int | None = _option(
         None, "Steps of the fit (default: chosen by the effort).", low=1, group="fit"
     )
     lr: float = _option(
-        0.1, "Learning rate of adam; it falls along a cosine.", low=1e-9, high=10.0, group="fit"
-    )
+        0.1, "Learning rate of adam; it falls along a cosine.", low=1e-9, high=10.0,
+        idle=("optimizer", ("cg",)), group="fit",
+    )  # fmt: skip
     init: str = _option(
         "greedy",
-        "Where primitives come from: greedy rounds on the residual, or one of the published starts.",
+        "Where primitives come from: greedy rounds on the residual, or one of the published starts, with a"
+        " target that says how many there are (--ratio, --size, --primitives).",
         choices=("greedy", "random", "grid", "intensity", "kmeans"),
+        idle=("target", ("psnr", "within_noise", "slope")),
         group="fit",
     )
     optimizer: str = _option("cg", "What drives the fit.", choices=("cg", "adam"), group="fit")
@@ -227,6 +237,13 @@ class EncodeSettings:
             raise UsageError("within_noise is a target of the objective signal, not of voxels")
         if self.slope is not None and self.objective == "voxels":
             raise UsageError("slope is a target of the objective signal, not of voxels")
+        for f in fields(self):
+            other, idle = f.metadata.get("idle", ("target", ()))
+            value = self.target[0] if other == "target" else getattr(self, other)
+            if value in idle and getattr(self, f.name) != f.default:
+                raise UsageError(
+                    f"{f.name}: has no effect where {other} is {'off' if value is False else value}"
+                )
         parse_device(self.device)
 
     @property
@@ -260,7 +277,8 @@ class EncodeSettings:
     def from_toml(cls, path: str | os.PathLike[str], **overrides: Any) -> EncodeSettings:
         """Settings from a TOML file; what is given by keyword wins.
 
-        A target among the overrides replaces whichever target the file holds.
+        A target among the overrides replaces whichever target the file holds, and what of the file has no
+        effect with the overrides is left out.
 
         Raises
         ------
@@ -282,8 +300,13 @@ class EncodeSettings:
         except RecursionError as e:
             raise UsageError(f"{name}: nested too deeply") from e
         found = asdict(cls.from_mapping(values, name))
-        if any(overrides.get(t) is not None for t in TARGETS):
+        asked = {**overrides, "target": next((t for t in TARGETS if overrides.get(t) is not None), None)}
+        if asked["target"] is not None:
             found.update(dict.fromkeys(TARGETS))
+        for setting in fields(cls):
+            other, idle = setting.metadata.get("idle", ("target", ()))
+            if asked.get(other) in idle:
+                found[setting.name] = setting.default
         return cls(**{**found, **overrides})
 
     def changed(self) -> dict[str, Any]:
