@@ -184,6 +184,10 @@ class OnDevice:
         (VOXELS, {"axis": "ZYX"}, UsageError, "unknown keyword 'axis', did you mean 'axes'"),
         (VOXELS, {"rato": 3}, UsageError, "unknown keyword 'rato', did you mean 'ratio'"),
         (VOXELS, {"ratio": "many"}, UsageError, "ratio: expected a number"),
+        (VOXELS, {"threads": "2"}, UsageError, "threads: expected a whole number, got '2'"),
+        (VOXELS, {"threads": 0}, UsageError, "threads: expected at least 1, got 0"),
+        (VOXELS, {"device": 5}, UsageError, "device: expected a text, got 5"),
+        (VOXELS, {"progress": 5}, UsageError, "progress: expected an object with start, advance and finish"),
         (VOXELS, {"voxel_size": (1, 2)}, UsageError, "expected three sizes"),
         (VOXELS, {"channels": "DAPI"}, UsageError, "channels 'DAPI': expected a list"),
         (VOXELS, {"channels": ["a", "b"]}, UsageError, "2 channels are described, the volume has 1"),
@@ -270,11 +274,35 @@ def test_out_is_filled_and_is_what_is_returned() -> None:
         (lambda: vgm.imread(FILE, channel="DAPI"), UsageError, "no single channel is called 'DAPI'"),
         (lambda: vgm.imread(FILE, time=99), UsageError, "time 99"),
         (lambda: vgm.imread(FILE, box=(1, 2)), UsageError, "a box is"),
+        (lambda: vgm.imread(FILE, threads="2"), UsageError, "threads: expected a whole number, got '2'"),
+        (lambda: vgm.imread(FILE, threads=0), UsageError, "threads: expected at least 1, got 0"),
+        (lambda: vgm.imread(FILE, threads=-1), UsageError, "threads: expected at least 1, got -1"),
+        (lambda: vgm.imread(FILE, threads=1.5), UsageError, "threads: expected a whole number, got 1.5"),
+        (lambda: vgm.imread(FILE, threads=1 << 99), UsageError, "threads: expected at most 4096"),
+        (lambda: vgm.imread(FILE, device=5), UsageError, "device: expected a text, got 5"),
+        (lambda: vgm.imread(FILE, device="tpu"), UsageError, "device 'tpu': expected auto, cpu"),
+        (lambda: vgm.open(FILE, budget="5"), UsageError, "budget: expected a whole number, got '5'"),
     ],
 )
 def test_what_cannot_be_decoded_is_one_clear_error(call: Any, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         call()
+
+
+def test_numbers_of_numpy_are_as_good_as_those_of_python() -> None:
+    whole = vgm.imread(FILE)
+    np.testing.assert_array_equal(vgm.imread(FILE, threads=np.int64(1)), whole)
+    with vgm.open(FILE, threads=np.uint8(2), budget=np.int64(1 << 20)) as array:
+        np.testing.assert_array_equal(array[...], whole)
+
+
+def test_a_shape_that_is_not_known_yet_is_told() -> None:
+    da = pytest.importorskip("dask.array")
+    array = da.from_array(VOXELS, chunks=2)
+    unknown = array[array.max(axis=(1, 2)) >= 0]
+    with pytest.raises(InputError, match=r"its shape \(nan, 3, 4\) is not known: .* compute_chunk_sizes\(\)"):
+        vgm.encode(unknown)
+    assert _volume(unknown.compute_chunk_sizes(), None, {}).info.squeezed_shape == VOXELS.shape
 
 
 def blobs(*shape: int) -> Any:

@@ -17,7 +17,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "volmicro_codec"
 
 LAYERS = (
     {"errors", "version"},
-    {"device", "exchange", "geometry", "heap", "noise_model", "notices", "pool", "progress", "text", "units"},
+    {"device", "exchange", "geometry", "heap", "noise_model", "notices", "pool", "progress", "text", "units"}
+    | {"values"},
     {"atomic", "beside", "indexing", "primitives", "room", "urls", "volume", "web"},
     {"entropy", "native", "native_encoder"},
     {"format"},

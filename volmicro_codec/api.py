@@ -38,7 +38,7 @@ class EncodeOptions(TypedDict, total=False):
     objective: str
     effort: str
     gate: str
-    gate_tau: float
+    gate_tau: float | None
     gate_file: str | os.PathLike[str] | None
     edge_boost: float | None
     edge_weights: bool
@@ -205,8 +205,7 @@ def open(
     source : path, bytes, seekable binary file object, URL, or VgmReader
         A path or URL that ends in .zarr is that of a store.
     threads, device, budget
-        Those of `decoder.opening.open`; a store is read by Zarr, with threads of its own, on the CPU, and
-        has no budget.
+        Those of `decoder.opening.open`; a store has no budget.
 
     Returns
     -------
@@ -216,7 +215,7 @@ def open(
     Raises
     ------
     UsageError
-        Where a store is asked for what only files have.
+        Where a value makes no sense, or a store is given a budget.
     FormatError
         The bytes are no valid file, the store has no .vgm chunks.
     IncompleteError
@@ -233,9 +232,7 @@ def open(
 
     if budget is not None:
         raise UsageError(f"{name}: a store has no budget, but levels, of which the coarse ones are small")
-    if threads is not None or device not in ("auto", "cpu"):
-        raise UsageError(f"{name}: a store is read by Zarr, with threads of its own, on the CPU")
-    return open_store(name)
+    return open_store(name, device=device, threads=threads)
 
 
 def decode(

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
+MOST_THREADS = 4096
+"""That anyone may ask for."""
 LEAST_PIECE = 1 << 18
 """Voxels of a pass that are worth handing to a thread: half a millisecond of the quickest passes. With a
 thousand small images take 1.2 times as long (`benchmarks/block_choices.py`)."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from .errors import UsageError
+from .values import told
+
 
 class Progress(Protocol):
     """Receives what a long piece of work is doing; the library never prints."""
@@ -29,3 +32,12 @@ class SilentProgress:
 
     def finish(self) -> None:
         """Show nothing."""
+
+
+def checked_progress(progress: Progress | None) -> Progress:
+    """What a caller gave to be told; nobody for None, `UsageError` for what cannot be told."""
+    if progress is None:
+        return SilentProgress()
+    if not all(callable(getattr(progress, name, None)) for name in ("start", "advance", "finish")):
+        raise UsageError(f"progress: expected an object with start, advance and finish, got {told(progress)}")
+    return progress

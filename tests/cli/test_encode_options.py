@@ -114,7 +114,8 @@ def test_without_options_the_settings_are_the_defaults(vgm: Callable[..., Any], 
         (["--edge-boost", "2", "--no-edge-weights"], {"edge_boost": 2.0, "edge_weights": False}),
         (["--densify", "--grad-threshold", "1e-3"], {"densify": True, "grad_threshold": 1e-3}),
         (["--init", "kmeans", "--optimizer", "adam"], {"init": "kmeans", "optimizer": "adam"}),
-        (["--lr", "0.3", "--lambda-overlap", "2"], {"lr": 0.3, "lambda_overlap": 2.0}),
+        (["--lr", "0.3", "--optimizer", "adam"], {"lr": 0.3, "optimizer": "adam"}),
+        (["--lambda-overlap", "2"], {"lambda_overlap": 2.0}),
         (["--iterations", "7", "--max-primitives", "9", "--seed", "3"],
          {"iterations": 7, "max_primitives": 9, "seed": 3}),
         (["--coding", "raw", "--levels", "2"], {"coding": "raw", "levels": 2}),
@@ -135,9 +136,9 @@ def test_options_win_over_the_config_file(vgm: Callable[..., Any], encoder: Seen
     (tmp_path / "s.toml").write_text('ratio = 50\nseed = 3\nedge-weights = false\n[fit]\ninit = "grid"\n')
     assert vgm("encode", "v.tif", "-o", "a.vgm", "--config", "s.toml").code == 0
     assert encoder["settings"] == EncodeSettings(ratio=50, seed=3, edge_weights=False, init="grid")
-    options = ("--config", "s.toml", "--psnr", "40", "--seed", "4", "--edge-weights")
+    options = ("--config", "s.toml", "--size", "9k", "--seed", "4", "--edge-weights")
     assert vgm("encode", "v.tif", "-o", "b.vgm", *options).code == 0
-    assert encoder["settings"] == EncodeSettings(psnr=40, seed=4, init="grid")
+    assert encoder["settings"] == EncodeSettings(size=9000, seed=4, init="grid")
 
 
 def test_a_channel_is_chosen_by_number(vgm: Callable[..., Any], encoder: Seen) -> None:
@@ -214,6 +215,8 @@ def test_what_is_no_size(text: str) -> None:
         ({"lr": float("nan")}, "lr: expected a number, got nan"),
         ({"iterations": float("inf")}, "iterations: expected a whole number, got inf"),
         ({"lr": None}, "lr: a value is needed"),
+        ({"gate_file": "g.npz", "gate": "otsu"}, "gate_file: has no effect where gate is otsu"),
+        ({"init": "grid", "within_noise": 1}, "init: has no effect where target is within_noise"),
         ({"init": 5}, "init: expected a text, got 5"),
         ({"device": "tpu"}, "device 'tpu': expected auto, cpu, cuda or cuda:N"),
     ],
@@ -251,7 +254,7 @@ def test_a_config_file_that_is_not_there(tmp_path: Path) -> None:
 def test_settings_survive_toml(
     tmp_path_factory: pytest.TempPathFactory, seed: int, lr: float, tau: float, densify: bool
 ) -> None:
-    settings = EncodeSettings(seed=seed, lr=lr, gate_tau=tau, densify=densify)
+    settings = EncodeSettings(seed=seed, optimizer="adam", lr=lr, gate_tau=tau, densify=densify)
     path = tmp_path_factory.mktemp("toml") / "s.toml"
     path.write_text("\n".join(f"{k} = {json.dumps(v)}" for k, v in settings.changed().items()))
     assert EncodeSettings.from_toml(path) == settings
@@ -297,7 +300,7 @@ def test_several_volumes_are_each_encoded_as_they_are_large(
 @pytest.mark.parametrize(
     "options",
     [["--psnr", "40"], ["--objective", "voxels"], ["--coding", "raw"], ["--max-primitives", "9"],
-     ["--save-history", "h.json"]],
+     ["--init", "grid"], ["--save-history", "h.json"]],
     ids=" ".join,
 )  # fmt: skip
 def test_what_only_a_whole_volume_has_keeps_it_whole_and_that_is_said(

@@ -46,6 +46,48 @@ def test_a_giant_number_is_an_option_that_makes_no_sense(
     assert ran.err.count("\n") == 1
 
 
+FLOATS = [
+    *(["encode", "v.npy", "-o", "x.vgm", option]
+      for option in ("--ratio", "--psnr", "--within-noise", "--slope", "--gate-tau", "--edge-boost",
+                     "--lambda-gradient", "--grad-threshold", "--lr", "--cutoff")),
+    ["verify", "v.npy", "cells.vgm", "--min-psnr"],
+    ["gate", "v.npy", "-o", "g.npz", "--gate-tau"],
+    ["export", "cells.vgm", "-o", "x.ply", "--opacity"],
+    *(["import", "p.npz", "-o", "x.vgm", "--shape", "4,5,6", option]
+      for option in ("--base", "--gain", "--cutoff")),
+    *(["phantom", "-o", "p.tif", "--shape", "8,8,8", option]
+      for option in ("--photons", "--background", "--offset", "--read-noise")),
+]  # fmt: skip
+# Of a file that loses nothing the PSNR is infinite.
+NO_NUMBERS = [(c, v) for c in FLOATS for v in ("nan", "-inf", "inf") if (c[0], v) != ("verify", "inf")]
+
+
+@pytest.mark.usefixtures("inputs")
+@pytest.mark.parametrize(("args", "value"), NO_NUMBERS, ids=[f"{c[0]} {c[-1]}={v}" for c, v in NO_NUMBERS])
+def test_what_is_no_number_is_an_option_that_makes_no_sense(
+    vgm: Callable[..., Any], tmp_path: Path, args: list[str], value: str
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    *others, option = args
+    ran = vgm(*others, f"{option}={value}")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.count("\n") == 1
+    assert option.strip("-").replace("-", " ") in ran.err.replace("-", " ").replace("_", " ")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("value", ["nan:5", "0:inf", "-inf:5", "5:5"])
+def test_a_contrast_of_what_is_no_number_is_one_too(vgm: Callable[..., Any], file: Path, value: str) -> None:
+    ran = vgm("preview", file, "--contrast", value)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"vgm: error: contrast {value}: expected two numbers")
+
+
+def test_a_file_that_loses_nothing_passes_any_bar(vgm: Callable[..., Any], file: Path) -> None:
+    assert vgm("decode", file, "-o", "v.tif").code == 0
+    assert vgm("verify", "v.tif", file, "--quick", "--min-psnr", "inf").code == 0
+
+
 TOML = {
     "digits": "seed = " + "1" * 5000,
     "float": "ratio = " + "1" * 400,

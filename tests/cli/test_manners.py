@@ -218,9 +218,9 @@ def test_one_volume_that_fails_does_not_stop_the_others(
     stack(tmp_path / "b.tif")
     ran = vgm("encode", "a.tif", "none.tif", "b.tif", "--output-dir", "out", "--json")
     assert ran.code == 3
-    assert ran.err == "vgm: error: an unlucky volume\nvgm: error: none.tif: no such file\n"
+    assert ran.err == "vgm: error: a.tif: an unlucky volume\nvgm: error: none.tif: no such file\n"
     assert [d.get("error") for d in json.loads(ran.out)] == [
-        *("an unlucky volume", "none.tif: no such file", None)
+        *("a.tif: an unlucky volume", "none.tif: no such file", None)
     ]
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["b.vgm"]
 

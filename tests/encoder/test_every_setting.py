@@ -25,7 +25,7 @@ CHANGED = {
     "effort": ("balanced", {"iterations": None}),
     "gate": ("none", {"ratio": 100.0}),
     "gate_tau": (0.0, {"ratio": 100.0}),
-    "gate_file": ("of another volume", {}),
+    "gate_file": ("of another volume", {"gate": "learned"}),
     "edge_boost": (4.0, {}),
     "edge_weights": (False, {"edge_boost": 4.0}),
     "lambda_gradient": (3.0, {}),

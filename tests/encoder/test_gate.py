@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from volmicro_codec.encoder.choices import gate_of
 from volmicro_codec.encoder.mask.gate import Gate, no_gate, otsu_gate, seen_by, train_gate
+from volmicro_codec.encoder.settings import EncodeSettings
 from volmicro_codec.errors import FormatError, InputError, UsageError
 from volmicro_codec.phantom import make_phantom
 
@@ -101,6 +103,14 @@ def test_a_saved_gate_is_the_same_gate(trained, tmp_path):
             kind.stride,
         )
         np.testing.assert_array_equal(back.probability(volume), kind.probability(volume))
+
+
+def test_a_tau_that_is_given_goes_before_that_of_the_file(tmp_path):
+    voxels, path = make_phantom((8, 16, 16), 1), str(tmp_path / "gate.npz")
+    otsu_gate(seen_by("otsu", voxels), tau=0.3).save(path)
+    for given, tau in ((None, 0.3), (0.5, 0.5), (0.2, 0.2)):
+        gate, _ = gate_of(voxels, EncodeSettings(gate_file=path, gate_tau=given), 1)
+        assert gate.tau == tau
 
 
 def test_a_damaged_gate_file_is_refused(trained, tmp_path):

@@ -45,12 +45,12 @@ def encode(path, voxels, **settings):
 def files(tmp_path_factory):
     """Of one faint spot in much noise, by gate and tau."""
     path, voxels = tmp_path_factory.mktemp("gates") / "a.vgm", spots(5.8, WIDE, [(20, 120, 130)])
-    ways = [("none", 0.5), ("otsu", 0.5), ("learned", 0.0), ("learned", 0.5), ("learned", 1.0)]
+    ways = [("none", None), ("otsu", 0.5), ("learned", 0.0), ("learned", 0.5), ("learned", 1.0)]
     return {(gate, tau): encode(path, voxels, gate=gate, gate_tau=tau) for gate, tau in ways}
 
 
 def test_less_is_coded_where_a_gate_is_closed(files):
-    (few, _), (many, _) = files["otsu", 0.5], files["none", 0.5]
+    (few, _), (many, _) = files["otsu", 0.5], files["none", None]
     assert few.occupancy < 0.2
     assert many.occupancy == 1.0
     assert few.primitives < many.primitives
@@ -66,7 +66,7 @@ def test_more_of_what_is_faint_is_coded_the_lower_tau_is(files):
 
 
 def test_a_tau_of_nothing_is_no_gate(files):
-    np.testing.assert_array_equal(files["learned", 0.0][1], files["none", 0.5][1])
+    np.testing.assert_array_equal(files["learned", 0.0][1], files["none", None][1])
 
 
 @pytest.mark.parametrize(("gate", "tau"), [("otsu", 0.5), ("learned", 1.0)])

@@ -127,7 +127,7 @@ def test_contrast_of_a_constant_image_is_a_range(make_file: MakeFile) -> None:
     flat = (np.full((3, 4), 5, np.uint16),) * 3
     low, high = contrast(flat)
     assert low < high
-    with volmicro_codec.open(make_file()) as array, pytest.raises(UsageError, match="lower value first"):
+    with volmicro_codec.open(make_file()) as array, pytest.raises(UsageError, match="the lower one first"):
         preview(array, limits=(5, 5))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -18,7 +19,7 @@ import pytest
 
 from tests.store.conftest import SETTINGS, contents, forget
 from volmicro_codec.cli.app import run
-from volmicro_codec.errors import IncompleteError, OutputError, UsageError
+from volmicro_codec.errors import IncompleteError, InputError, OutputError, UsageError
 from volmicro_codec.evaluate import compare
 from volmicro_codec.io import read_volume
 from volmicro_codec.io.lazy_images import LazyImages
@@ -175,6 +176,23 @@ def test_a_brick_that_cannot_be_read_costs_itself(copied: Job, original: Path, t
     assert (worked.there, worked.done) == (2, [])
     assert [type(f) for f in worked.failures] == [Failure]
     assert "broken.ome.tif" in worked.failures[0].error
+
+
+def test_a_disk_that_is_full_is_told_and_is_an_outputs_fault(
+    copied: Job, original: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    forget(copied, 1)
+    monkeypatch.setattr("volmicro_codec.store.runners.RETRIES", 0)
+    monkeypatch.setattr(Path, "write_bytes", write)
+    assert run(["encode", str(original), "-o", copied.dest, "--brick", "128", "--effort", "fast", "-q"]) == 5
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"vgm: error: {copied.dest}: 1 (1) of 3 bricks failed, the first with: ")
+    assert "cannot be written: No space left on device" in said
+    assert isinstance(Failure.of(0, OutputError("full")).incomplete("said"), OutputError)
+    assert isinstance(Failure.of(0, InputError("gone")).incomplete("said"), IncompleteError)
 
 
 def test_the_command_encodes_tasks_and_finishes(

@@ -78,6 +78,29 @@ def test_it_is_read_as_the_store_is(store: str, one: str) -> None:
     assert np.array_equal(out, expected[5:7])
 
 
+def test_closed_means_closed_for_every_view(one: str) -> None:
+    with vgm.open(one) as array:
+        views = [array, array.level(1), array.as_float32()]
+        for view in views:
+            view.read(((0, 1), None, None))
+    for view in views:
+        with pytest.raises(UsageError, match="the file is closed"):
+            view[0]
+        with pytest.raises(UsageError, match="the file is closed"):
+            view.read(((0, 1), None, None))
+
+
+def test_threads_and_device_that_make_no_sense_are_told(one: str) -> None:
+    for given, said in (
+        ({"threads": "2"}, "threads"),
+        ({"threads": 0}, "threads"),
+        ({"device": 5}, "device"),
+    ):
+        with pytest.raises(UsageError, match=f"^{said}: expected"):
+            vgm.open(one, **given)  # type: ignore[arg-type]
+    assert vgm.imread(one, threads=np.int64(1)).shape == SHAPE
+
+
 def test_unpacked_it_is_the_store_again(store: str, one: str, tmp_path: Path) -> None:
     assert run(["unpack", one, "-o", str(tmp_path / "again.ome.zarr"), "-q"]) == 0
     assert files(tmp_path / "again.ome.zarr") == files(store)

@@ -262,6 +262,8 @@ def test_a_store_is_opened_as_a_file_is(store: str, voxels: np.ndarray) -> None:
         assert isinstance(array, vgm.MultiscaleArray)
         np.testing.assert_array_equal(array[...], voxels)
     np.testing.assert_array_equal(vgm.imread(store, box=((2, 5), None, (7, 9))), voxels[2:5, :, 7:9])
-    for given, said in (({"budget": 100}, "budget"), ({"threads": 2}, "Zarr"), ({"device": "cuda"}, "CPU")):
-        with pytest.raises(UsageError, match=said):
+    np.testing.assert_array_equal(vgm.decode(store, threads=1), voxels)
+    assert vgm.imread(store, float32=True).dtype == np.float32
+    for given in ({"budget": 100}, {"threads": 0}, {"threads": 1.5}, {"device": 5}):
+        with pytest.raises(UsageError):
             vgm.open(store, **given)

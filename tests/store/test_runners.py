@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.store.conftest import contents, forget
-from volmicro_codec.errors import DependencyError, InputError, UsageError
+from volmicro_codec.errors import DependencyError, InputError, MissingFileError, UsageError
 from volmicro_codec.notices import listening
 from volmicro_codec.store.encode import encode_bricks
 from volmicro_codec.store.job import Job
@@ -211,6 +211,20 @@ def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("volmicro_codec.store.runners.PATIENCE", 0.2)
     with pytest.raises(UsageError, match="no scheduler answers"):
         runner_of(1, "tcp://127.0.0.1:9")
+
+
+def test_a_scheduler_file_that_is_none_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed")
+    with pytest.raises(MissingFileError, match=r"nowhere.json: no such file"):
+        runner_of(1, "nowhere.json")
+    for text in ("", "[1]", "{}", '{"address": 5}', "II*"):
+        (tmp_path / "s.json").write_text(text)
+        with pytest.raises(InputError, match=r"s.json: no scheduler file"):
+            runner_of(1, str(tmp_path / "s.json"))
+    (tmp_path / "s.json").write_text('{"address": "tcp://127.0.0.1:9"}')
+    monkeypatch.setattr("volmicro_codec.store.runners.PATIENCE", 0.2)
+    with pytest.raises(UsageError, match="no scheduler answers"):
+        runner_of(1, str(tmp_path / "s.json"))
 
 
 def test_dask_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,8 +239,8 @@ def encode(
         except VgmError as e:
             if len(work) == 1:
                 raise
-            failures.add(e)
-            documents.append({"input": shown(volume), "output": target, "error": str(e)})
+            said = failures.add(e, shown(volume))
+            documents.append({"input": shown(volume), "output": target, "error": said})
             continue
         if documents and not as_json:
             say()

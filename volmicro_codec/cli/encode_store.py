@@ -17,7 +17,7 @@ import click
 
 from ..beside import PART, bricks_name, name_beside
 from ..encoder.settings import usual_bytes
-from ..errors import FormatError, IncompleteError, InputError, MissingFileError, RemoteError, VgmError, lacks
+from ..errors import FormatError, InputError, MissingFileError, RemoteError, VgmError, lacks
 from ..urls import is_zarr
 from .app import Command
 from .options import Seconds, json_option
@@ -187,7 +187,9 @@ def _encode(
             remark(f"brick {failure.item}: {failure.error}")
         if worked.failures:
             failed = sorted(f.item for f in worked.failures)
-            raise IncompleteError(f"{shown}: {listed(failed)} of {len(numbers)} bricks failed; run it again")
+            first = min(worked.failures, key=lambda f: f.item)
+            said = f"{listed(failed)} of {len(numbers)} bricks failed, the first with: {first.error}"
+            raise first.incomplete(f"{shown}: {said}; run it again")
         if share is None:
             bar.start("checking bricks", len(job.grid))
             return Encoded(job, worked.there, finish(job, bar.advance, keep_job=packed, runner=runner))

@@ -8,6 +8,7 @@ from .app import Command
 from .options import channel_option, default_output, file_argument, force_option, output_option, time_option
 from .output import about, remark
 from .same_file import check_file_output
+from .spread import given, refuse_options
 from .streams import STREAM, holds_levels, output_path, shown, vgm_source
 
 FORMATS = ("ply", "splat", "npz", "csv")
@@ -66,10 +67,15 @@ def export(
     from ..io.arrange import Stored, chosen
     from ..io.metadata import Described
 
+    suffix = tables.suffix_of(output) if output is not None else None
     if kind is None:
-        kind = tables.suffix_of(output) if output is not None else None
+        kind = suffix
         if kind not in FORMATS:
             raise UsageError(f"say --format {'|'.join(FORMATS)}, or an output with such a suffix")
+    elif suffix in FORMATS and suffix != kind:
+        raise UsageError(f"--format {kind}: {output} is called .{suffix}")
+    if kind in ("npz", "csv"):
+        refuse_options(kind, given("coordinates", "opacity"))
     output = output or default_output(file, f".{kind}")
     check_file_output(output, force, [file])
     name = shown(file)

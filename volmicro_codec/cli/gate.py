@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ..encoder.settings import DEFAULT_TAU
 from ..errors import UsageError
 from .app import Command
 from .options import (
@@ -26,7 +27,7 @@ from .same_file import check_file_output
 @click.option(
     "--gate-tau",
     type=click.FloatRange(0, 1),
-    default=0.5,
+    default=DEFAULT_TAU,
     show_default=True,
     help="Occupancy from which on the gate is open.",
 )

@@ -10,7 +10,7 @@ import click
 
 from ..errors import UsageError
 from .app import Command
-from .options import file_argument, force_option, output_option, parse_shape
+from .options import Number, file_argument, force_option, output_option, parse_shape
 from .output import bytes_text, remark, shape_text
 from .same_file import check_file_output
 from .streams import STREAM
@@ -73,10 +73,10 @@ def _convention_options(f: Any) -> Any:
     help="Take shape, dtype, voxel size and range of values from this volume (.tif, .vgm, ...).",
 )
 @_convention_options
-@click.option("--base", type=float, help="Value where no Gaussian is. Default: 0, or --like's minimum.")
+@click.option("--base", type=Number(), help="Value where no Gaussian is. Default: 0, or --like's minimum.")
 @click.option(
     "--gain",
-    type=float,
+    type=Number(),
     help="Value of an intensity of 1. Default: 1, or --like's range; the dtype's largest for integers.",
 )
 @click.option("--voxel-size", callback=_sizes, metavar="Z,Y,X", help="Distance between voxel centres.")
@@ -126,6 +126,8 @@ def import_(
         raise click.UsageError("--unit needs --voxel-size")
     said = {k: v for k, v in convention.items() if v is not None}
     meant = replace(found.convention, **said)
+    if meant.coordinates == "voxels" and "grid" in said:
+        raise UsageError("--grid: is of --coordinates unit and symmetric, not of voxels")
     primitives = to_primitives(
         found.positions,
         found.scales,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -69,6 +70,20 @@ class Count(click.IntRange):
         if isinstance(value, str) and whole_number(value) is None:
             self.fail(f"{value!r}: expected a whole number", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class Number(click.types.FloatParamType):
+    """A number; infinity only where that means something."""
+
+    def __init__(self, infinite: bool = False) -> None:
+        self.infinite = infinite
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse what no comparison holds for."""
+        number = super().convert(value, param, ctx)
+        if not (math.isfinite(number) or (self.infinite and number == math.inf)):
+            self.fail(f"{value!r}: expected a number", param, ctx)
+        return number
 
 
 class FileName(click.Path):

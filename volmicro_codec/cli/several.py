@@ -43,11 +43,13 @@ class Failures:
     def __init__(self) -> None:
         self.code = 0
 
-    def add(self, error: VgmError) -> None:
-        """Say on stderr what is wrong with one file."""
-        say_error(str(error))
+    def add(self, error: VgmError, file: str = "") -> str:
+        """Say on stderr what is wrong with one file, with its name; the same as text."""
+        said = str(error) if file in str(error) else f"{file}: {error}"
+        say_error(said)
         traceback_if_verbose()
         self.code = self.code or error.exit_code
+        return said
 
     def exit(self) -> None:
         """End the command with the exit code, where there was a failure."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ..errors import UsageError
 from .options import Count, F
@@ -51,6 +52,8 @@ class Spread:
         """(i, n) of ``--task i/n``; None where all is to be done."""
         if self.task is None:
             return None
+        if self.plan:
+            raise UsageError("--plan: is of all bricks, expected no --task")
         match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", self.task.strip())
         if match is None or not int(match[1]) < int(match[2]):
             raise UsageError(f"--task {self.task}: expected I/N with I from 0 to N - 1, as in 0/8")
@@ -71,3 +74,12 @@ def refuse_options(what: str, given: Mapping[str, Any]) -> None:
     for flag, value in given.items():
         if value:
             raise UsageError(f"{what} knows no {flag}")
+
+
+def given(*names: str) -> dict[str, bool]:
+    """Options of the command that runs, for `refuse_options`: whether each was given, default or not."""
+    context = click.get_current_context()
+    return {
+        "--" + name.replace("_", "-"): context.get_parameter_source(name) is not ParameterSource.DEFAULT
+        for name in names
+    }

@@ -11,6 +11,7 @@ from ..urls import is_zarr
 from .app import Command
 from .options import (
     Count,
+    Number,
     channel_option,
     device_options,
     file_argument,
@@ -33,7 +34,12 @@ BRICKS = 32
 @click.command(cls=Command)
 @file_argument("original", "ORIGINAL")
 @file_argument("file", "FILE")
-@click.option("--min-psnr", type=float, metavar="DB", help="Exit with 7 where the PSNR of an image is lower.")
+@click.option(
+    "--min-psnr",
+    type=Number(infinite=True),
+    metavar="DB",
+    help="Exit with 7 where the PSNR of an image is lower; inf: where anything is lost.",
+)
 @click.option(
     "--quick",
     is_flag=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,13 +86,13 @@ def splats_of(
     Raises
     ------
     UsageError
-        Several time points and none chosen, unknown coordinates, or an opacity that is not positive.
+        Several time points and none chosen, unknown coordinates, or an opacity that is no positive number.
     """
     info = reader.meta.info
     if info.shape[0] > 1 and time is None:
         raise UsageError(f"the file has {info.shape[0]} time points, expected one to be chosen (--time)")
-    if not opacity > 0:
-        raise UsageError(f"opacity {opacity}: expected more than 0")
+    if not 0 < opacity < math.inf:
+        raise UsageError(f"opacity {opacity}: expected a number of more than 0")
     steps, origin, frame = _frame(info, coordinates)
     table = read_table(reader, channel, time)
     p = table.primitives

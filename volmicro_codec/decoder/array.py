@@ -18,7 +18,7 @@ from ..format import FileMeta, VgmReader, metadata
 from ..indexing import AxisRange, BoundsError, check_out, parse_box, parse_index, whole
 from ..native import TILE
 from ..volume import Described, VolumeInfo, VoxelSize, channel_number, slabs
-from .backend import get_backend
+from .backend import checked_options, get_backend
 from .chunk_cache import ChunkCache
 from .grain import add_grain
 from .image import ImageEvaluator
@@ -436,7 +436,10 @@ def open(
     ------
     FormatError
         The bytes are not a valid file.
+    UsageError
+        An option makes no sense.
     InputError, RemoteError, DependencyError
         The bytes cannot be had, or the device is not there.
     """
+    threads, device = checked_options(threads, device)
     return VgmArray(_OpenFile(open_reader(source, budget), budget, threads, device))

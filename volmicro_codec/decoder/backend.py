@@ -12,7 +12,8 @@ from .. import native
 from ..device import parse_device
 from ..errors import DependencyError
 from ..format.metadata import DTYPE_IDS
-from ..pool import default_threads, run_in_pool
+from ..pool import MOST_THREADS, default_threads, run_in_pool
+from ..values import checked
 from .block import Block, BlockPrimitives, moved
 from .select import Grid
 
@@ -149,6 +150,15 @@ def triple(values: npt.NDArray[np.int64]) -> tuple[int, int, int]:
     """Three plain ints of an array."""
     z, y, x = values.tolist()
     return z, y, x
+
+
+def checked_options(threads: Any, device: Any) -> tuple[int | None, str]:
+    """Threads and device as callers give them; `UsageError` where one of them makes no sense."""
+    if threads is not None:
+        threads = checked("threads", int, threads, 1, MOST_THREADS)
+    device = "auto" if device is None else checked("device", str, device)
+    parse_device(device)
+    return threads, device
 
 
 def get_backend(device: str, cutoff: float, threads: int | None = None) -> Backend:

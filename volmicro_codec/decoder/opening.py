@@ -35,6 +35,8 @@ def open(
     ------
     FormatError
         The bytes are not a valid file.
+    UsageError
+        An option makes no sense.
     InputError, RemoteError, DependencyError
         The bytes cannot be had, or the device is not there.
     """

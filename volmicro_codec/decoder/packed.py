@@ -18,6 +18,7 @@ from ..format.reader import FIRST_READ
 from ..indexing import AxisRange, parse_index
 from ..volume import VolumeInfo
 from .array import open as open_vgm
+from .backend import checked_options
 from .chunk_box import read_box
 from .multiscale import Levels, MultiscaleArray
 
@@ -56,6 +57,7 @@ class PackedLevel:
         self.chunks = tuple((1, 1, *self.level.chunk)[k] for k in kept)
 
     def __getitem__(self, key: Any) -> Voxels:
+        self._reader.check_open()
         given = dict(zip(self._axes, parse_index(key, self.shape), strict=True))
         ranges = [given.get(a, AxisRange(0, 1, 1, keep=False)) for a in "TCZYX"]
         out = np.full([r.count for r in ranges], self.level.fill, self.dtype)
@@ -179,9 +181,12 @@ def open_packed(source: object, *, threads: int | None = None, device: str = "au
     ------
     FormatError
         Where it is no packed file.
+    UsageError
+        Where an option makes no sense.
     InputError, RemoteError, DependencyError
         Where the bytes cannot be had.
     """
+    threads, device = checked_options(threads, device)
     reader = PackedReader.open(source)
     rounded, unrounded = (
         Levels([partial(PackedLevel, reader, n, threads, device, f) for n in range(len(reader.root.levels))])

@@ -8,6 +8,7 @@ from ..errors import UsageError
 from ..format import VgmReader
 from ..format.header import HEADER_BYTES, parse
 from ..format.sources import Source, open_source, read_ranges
+from ..values import checked
 
 
 class PrefixSource:
@@ -38,12 +39,13 @@ def open_reader(source: object, budget: int | None) -> VgmReader:
     Raises
     ------
     UsageError
-        A budget that does not hold the header, metadata and index, or of a packed file.
+        A budget that is no whole number, does not hold the header, metadata and index, or of a packed file.
     """
     if isinstance(source, VgmReader) and budget is None:
         return source
     if budget is None:
         return VgmReader.open(source)
+    budget = int(checked("budget", int, budget))
     opened = open_source(source)
     try:
         if budget < HEADER_BYTES <= opened.size:

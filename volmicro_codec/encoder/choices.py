@@ -14,7 +14,7 @@ from .fit.method import EFFORTS, WITHOUT_NOISE, Method, Regularisers, Schedule, 
 from .image import Image
 from .mask.gate import Gate, no_gate, otsu_gate, seen_by, train_gate_seen
 from .rate.slope import FLOOR
-from .settings import TARGETS, EncodeSettings
+from .settings import DEFAULT_TAU, TARGETS, EncodeSettings
 from .significance import NoiseField
 
 JUST_ROUNDING = 0.3  # grey values: the standard deviation of rounding to integers is 0.289
@@ -26,16 +26,17 @@ def gate_of(
     voxels: npt.NDArray[Any], settings: EncodeSettings, threads: int, noise: NoiseModel | None = None
 ) -> tuple[Gate, npt.NDArray[np.bool_] | None]:
     """The occupancy gate of an image, whose noise may be known; and its open cells, if they are known too."""
+    tau = DEFAULT_TAU if settings.gate_tau is None else settings.gate_tau
     if settings.gate_file is not None:
         gate = Gate.load(settings.gate_file)
-        return (replace(gate, tau=settings.gate_tau) if "gate_tau" in settings.changed() else gate), None
+        return (gate if settings.gate_tau is None else replace(gate, tau=tau)), None
     if settings.gate == "none":
-        return no_gate(voxels, settings.gate_tau, noise=noise), None
+        return no_gate(voxels, tau, noise=noise), None
     features = seen_by(settings.gate, voxels, noise)
     if settings.gate == "otsu":
-        gate = otsu_gate(features, tau=settings.gate_tau, threads=threads)
+        gate = otsu_gate(features, tau=tau, threads=threads)
     else:
-        gate = train_gate_seen(features, tau=settings.gate_tau, seed=settings.seed, threads=threads)
+        gate = train_gate_seen(features, tau=tau, seed=settings.seed, threads=threads)
     return gate, gate.open_cells_seen(features, threads)
 
 

@@ -15,7 +15,7 @@ from ..atomic import atomic_output, check_output
 from ..errors import DependencyError
 from ..format import codings
 from ..noise_model import NoiseModel
-from ..progress import Progress, SilentProgress
+from ..progress import Progress, checked_progress
 from ..version import __version__
 from ..volume import Volume
 from . import torch_build
@@ -144,7 +144,7 @@ def encode_bytes(
     """
     began = time.monotonic()
     settings = settings or EncodeSettings()
-    progress = progress or SilentProgress()
+    progress = checked_progress(progress)
     job = Job(volume, settings, progress, began, window, journal, noise=noise)
     try:
         with torch_build.one_thread() if job.needs_torch else nullcontext():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import os
 import re
 import tomllib
@@ -14,11 +13,14 @@ from typing import Any, get_args, get_type_hints
 
 from ..device import parse_device
 from ..errors import MissingFileError, UsageError
+from ..pool import MOST_THREADS
 from ..text import LARGEST
+from ..values import checked, plain, told
 
 TARGETS = ("ratio", "size", "psnr", "within_noise", "slope", "primitives")
 DEFAULT_RATIO, LEAST_BYTES = 200.0, 1024
 """Where no target is set: of the file, and what it may take however small the volume is."""
+DEFAULT_TAU = 0.5
 MOST_SLOPE = 1e9
 """Noise variances a byte, with which next to nothing of any image is coded."""
 
@@ -40,15 +42,15 @@ def parse_size(text: str | int | float, what: str = "size") -> int:
     UsageError
         Where it is none of these, or less than one byte.
     """
-    match = _SIZE.fullmatch(text.strip() if isinstance(text, str) else _told(text))
+    match = _SIZE.fullmatch(text.strip() if isinstance(text, str) else told(text))
     if match is None:
-        said = _told(str(text)) if isinstance(text, str | float) else _told(text)
+        said = told(str(text)) if isinstance(text, str | float) else told(text)
         raise UsageError(f"{what} {said}: expected a number of bytes such as 500k, 2M or 1.5MB")
     number, prefix, binary = match.groups()
     power = " kmgt".index(prefix.lower()) if prefix else 0
     amount = float(number) * (1024 if binary else 1000) ** power
     if amount > LARGEST:
-        raise UsageError(f"{what} {_told(text)}: expected less than {LARGEST} bytes")
+        raise UsageError(f"{what} {told(text)}: expected less than {LARGEST} bytes")
     size = int(amount)
     if size < 1:
         raise UsageError(f"{what} {str(text)!r}: expected at least one byte")
@@ -58,7 +60,8 @@ def parse_size(text: str | int | float, what: str = "size") -> int:
 def _option(default: Any, help: str, **more: Any) -> Any:
     """A field with what the command line needs to make an option of it.
 
-    Of its ``metadata`` "also" is another name, that on the command line and in TOML files means the same.
+    Of its ``metadata`` "also" is another name, that on the command line and in TOML files means the same;
+    "idle" names a field (or "target") and the values of it with which this one has no effect.
     """
     return field(default=default, metadata={"help": help, **more})
 
@@ -129,12 +132,16 @@ class EncodeSettings:
         choices=("learned", "otsu", "none"),
         group="gate",
     )
-    gate_tau: float = _option(
-        0.5,
-        "Occupancy from which on the gate is open: less codes more of what is faint, 0 is as without a gate.",
-        low=0.0, high=1.0, group="gate",
+    gate_tau: float | None = _option(
+        None,
+        "Occupancy from which on the gate is open: less codes more of what is faint, 0 is as without a gate."
+        "  [default: 0.5, or that of the gate file]",
+        low=0.0, high=1.0, idle=("gate", ("none",)), group="gate",
     )  # fmt: skip
-    gate_file: str | None = _option(None, "Use a gate trained before by 'vgm gate'.", path=True, group="gate")
+    gate_file: str | None = _option(
+        None, "Use a gate trained before by 'vgm gate'.", path=True, idle=("gate", ("otsu", "none")),
+        group="gate",
+    )  # fmt: skip
 
     # Loss.
     edge_boost: float | None = _option(
@@ -161,18 +168,22 @@ class EncodeSettings:
     densify: bool = _option(False, "Clone, split, prune and move primitives while fitting.", group="fit")
     max_primitives: int | None = _option(None, "Never hold more primitives than this.", low=1, group="fit")
     grad_threshold: float = _option(
-        2e-4, "Gradient of the position above which a primitive is cloned or split.", low=0.0, group="fit"
-    )
+        2e-4, "Gradient of the position above which a primitive is cloned or split (with --densify).",
+        low=0.0, idle=("densify", (False,)), group="fit",
+    )  # fmt: skip
     iterations: int | None = _option(
         None, "Steps of the fit (default: chosen by the effort).", low=1, group="fit"
     )
     lr: float = _option(
-        0.1, "Learning rate of adam; it falls along a cosine.", low=1e-9, high=10.0, group="fit"
-    )
+        0.1, "Learning rate of adam; it falls along a cosine.", low=1e-9, high=10.0,
+        idle=("optimizer", ("cg",)), group="fit",
+    )  # fmt: skip
     init: str = _option(
         "greedy",
-        "Where primitives come from: greedy rounds on the residual, or one of the published starts.",
+        "Where primitives come from: greedy rounds on the residual, or one of the published starts, with a"
+        " target that says how many there are (--ratio, --size, --primitives).",
         choices=("greedy", "random", "grid", "intensity", "kmeans"),
+        idle=("target", ("psnr", "within_noise", "slope")),
         group="fit",
     )
     optimizer: str = _option("cg", "What drives the fit.", choices=("cg", "adam"), group="fit")
@@ -220,7 +231,9 @@ class EncodeSettings:
         group="run",
     )
     device: str = _option("auto", "auto, cpu, cuda or cuda:N.", group="run")
-    threads: int | None = _option(None, "CPU threads (default: all cores).", low=1, high=4096, group="run")
+    threads: int | None = _option(
+        None, "CPU threads (default: all cores).", low=1, high=MOST_THREADS, group="run"
+    )
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -233,6 +246,13 @@ class EncodeSettings:
             raise UsageError("within_noise is a target of the objective signal, not of voxels")
         if self.slope is not None and self.objective == "voxels":
             raise UsageError("slope is a target of the objective signal, not of voxels")
+        for f in fields(self):
+            other, idle = f.metadata.get("idle", ("target", ()))
+            value = self.target[0] if other == "target" else getattr(self, other)
+            if value in idle and getattr(self, f.name) != f.default:
+                raise UsageError(
+                    f"{f.name}: has no effect where {other} is {'off' if value is False else value}"
+                )
         parse_device(self.device)
 
     @property
@@ -271,7 +291,8 @@ class EncodeSettings:
     def from_toml(cls, path: str | os.PathLike[str], **overrides: Any) -> EncodeSettings:
         """Settings from a TOML file; what is given by keyword wins.
 
-        A target among the overrides replaces whichever target the file holds.
+        A target among the overrides replaces whichever target the file holds, and what of the file has no
+        effect with the overrides is left out.
 
         Raises
         ------
@@ -293,8 +314,13 @@ class EncodeSettings:
         except RecursionError as e:
             raise UsageError(f"{name}: nested too deeply") from e
         found = asdict(cls.from_mapping(values, name))
-        if any(overrides.get(t) is not None for t in TARGETS):
+        asked = {**overrides, "target": next((t for t in TARGETS if overrides.get(t) is not None), None)}
+        if asked["target"] is not None:
             found.update(dict.fromkeys(TARGETS))
+        for setting in fields(cls):
+            other, idle = setting.metadata.get("idle", ("target", ()))
+            if asked.get(other) in idle:
+                found[setting.name] = setting.default
         return cls(**{**found, **overrides})
 
     def changed(self) -> dict[str, Any]:
@@ -332,46 +358,10 @@ def _checked(f: Field[Any], hint: Any, value: Any) -> Any:
         if types.NoneType in kinds:
             return None
         raise UsageError(f"{f.name}: a value is needed")
-    kind = kinds[0]
-    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
-        value = value.item()  # numpy's numbers are as good as Python's
     if f.metadata.get("size"):
-        value = parse_size(value)
-    wrong = UsageError(f"{f.name}: expected {_WORDS[kind]}, got {_told(value)}")
-    if kind is bool or isinstance(value, bool):
-        if kind is not bool or not isinstance(value, bool):
-            raise wrong
-        return value
-    if kind is str:
-        if not isinstance(value, str | os.PathLike):
-            raise wrong
-        text = os.fspath(value)
-        choices = f.metadata.get("choices")
-        if choices and text not in choices:
-            raise UsageError(f"{f.name}: expected one of {', '.join(choices)}, got {text!r}")
-        return text
-    if not isinstance(value, int | float) or (isinstance(value, float) and not math.isfinite(value)):
-        raise wrong
-    if kind is int and value != int(value):
-        raise wrong
-    low, high = f.metadata.get("low"), f.metadata.get("high")
-    if isinstance(value, int) and abs(value) > LARGEST:
-        most = f"{LARGEST if high is None else high:g}"
-        raise UsageError(f"{f.name}: expected at most {most}, got {_told(value)}")
-    if low is not None and value < low:
-        raise UsageError(f"{f.name}: expected at least {low:g}, got {value:g}")
-    if high is not None and value > high:
-        raise UsageError(f"{f.name}: expected at most {high:g}, got {value:g}")
-    return kind(value)
-
-
-def _told(value: Any) -> str:
-    """A value for a message, however large it is."""
-    try:
-        said = repr(value)
-        return said if len(said) <= 80 else said[:60] + " ..."
-    except (ValueError, RecursionError):  # Python writes out no number of thousands of digits
-        return "a very large value"
-
-
-_WORDS = {bool: "true or false", str: "a text", int: "a whole number", float: "a number"}
+        value = parse_size(plain(value))
+    value = checked(f.name, kinds[0], value, f.metadata.get("low"), f.metadata.get("high"))
+    choices = f.metadata.get("choices")
+    if choices and value not in choices:
+        raise UsageError(f"{f.name}: expected one of {', '.join(choices)}, got {value!r}")
+    return value

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ChecksumError, FormatError
+from ..errors import ChecksumError, FormatError, UsageError
 from . import header
 from .header import HEADER_BYTES, Header
 from .packed import I64, Part, Root, parse_documents, parse_page, parse_root
@@ -141,6 +141,7 @@ class PackedReader:
         self.token = hashlib.sha256(head[:start]).hexdigest()
         self._pages: OrderedDict[tuple[int, int], tuple[I64, npt.NDArray[Any]]] = OrderedDict()
         self._lock = threading.Lock()
+        self._closed = False
 
     @classmethod
     def open(cls, source: object) -> PackedReader:
@@ -258,7 +259,13 @@ class PackedReader:
 
     def close(self) -> None:
         """Close what `open` opened; a file object of the caller's stays open."""
+        self._closed = True
         self._source.close()
+
+    def check_open(self) -> None:
+        """Raise `UsageError` after `close`: what is kept of the file could still be read."""
+        if self._closed:
+            raise UsageError("the file is closed")
 
     def __enter__(self) -> PackedReader:
         return self

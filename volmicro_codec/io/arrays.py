@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import replace
 from typing import Any
 
@@ -43,11 +44,11 @@ def array_volume(array: Any, axes: str | None = None, **about: Any) -> Volume:
     UsageError
         Where the axes do not fit the array, or a field makes no sense.
     InputError
-        Where the array is not a volume that can be encoded: another dtype, empty, 2-D, masked, on a GPU, or,
-        found when they are read, values that are not finite.
+        Where the array is not a volume that can be encoded: another dtype, empty, 2-D, masked, on a GPU, of
+        a shape that is not known yet, or, found when they are read, values that are not finite.
     """
     array = _with_shape(array)
-    shape = tuple(int(n) for n in array.shape)
+    shape = _shape_of(array)
     letters = checked_axes(axes, shape)
     dtype = np.dtype(array.dtype)
     check_stored(Stored(NAME, letters, shape, dtype, Described()))
@@ -83,6 +84,16 @@ def _with_shape(array: Any) -> Any:
         return np.asarray(array)
     except (TypeError, ValueError) as e:
         raise InputError(f"{NAME}: {type(array).__name__} does not become a numpy array: {e}") from e
+
+
+def _shape_of(array: Any) -> tuple[int, ...]:
+    try:
+        return tuple(operator.index(n) for n in array.shape)
+    except TypeError:
+        lengths = ", ".join(str(n) for n in array.shape)
+        raise InputError(
+            f"{NAME}: its shape ({lengths}) is not known: work it out first (of dask, compute_chunk_sizes())"
+        ) from None
 
 
 def checked_axes(axes: Any, shape: tuple[int, ...]) -> str:

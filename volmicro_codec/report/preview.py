@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -110,11 +111,11 @@ def preview(
     DependencyError
         Where Pillow is not installed.
     UsageError
-        Where the limits are not in order.
+        Where the limits are no numbers in order.
     """
     image = pillow()
-    if limits is not None and not limits[0] < limits[1]:
-        raise UsageError(f"contrast {limits[0]:g}:{limits[1]:g}: expected the lower value first")
+    if limits is not None and not -math.inf < limits[0] < limits[1] < math.inf:
+        raise UsageError(f"contrast {limits[0]:g}:{limits[1]:g}: expected two numbers, the lower one first")
     numbers = list(range(array.info.shape[1]) if channels is None else channels)
     layout = Layout.of(array.info, size)
     level = suitable_level(array, min(layout.step), len(numbers)) if level is None else level

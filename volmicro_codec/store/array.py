@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..decoder.backend import checked_options
 from ..decoder.multiscale import Levels, MultiscaleArray
 from ..decoder.packed import open_packed
 from ..errors import FormatError, IncompleteError, InputError, RemoteError, UsageError, lacks
@@ -107,6 +108,7 @@ def open_store(name: str, *, device: str = "auto", threads: int | None = None) -
     except ImportError as e:
         raise lacks(f"{name}: OME-Zarr", e) from e
     name = name.rstrip("/")
+    threads, device = checked_options(threads, device)
     with unfinished_told(name), damage_told(name):
         # Zarr's version is known: each thing that is opened is then one request.
         store = store_of(name)

@@ -109,7 +109,7 @@ def draft(source: Input, dest: str, settings: EncodeSettings) -> Job:
     if other is not None:
         raise UsageError(
             f"{other} is of whole volumes: bricks are encoded to --slope, --ratio or --size, with --objective"
-            " signal and --coding lattice"
+            " signal, --coding lattice and --init greedy"
         )
     volume = source.open()
     slope = settings.slope or FLOOR
@@ -124,7 +124,7 @@ def whole_only(settings: EncodeSettings) -> str | None:
     name, _ = settings.target
     if name not in ("ratio", "size", "slope"):
         return f"--{name.replace('_', '-')}"
-    for given, usual in (("objective", "signal"), ("coding", "lattice")):
+    for given, usual in (("objective", "signal"), ("coding", "lattice"), ("init", "greedy")):
         if getattr(settings, given) != usual:
             return f"--{given} {getattr(settings, given)}"
     if settings.overview:  # bricks' coarser levels are files of their own

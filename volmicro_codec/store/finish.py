@@ -84,6 +84,8 @@ def finish(
     ------
     IncompleteError
         Where bricks are missing or damaged, with their numbers; the store is left as it is.
+    OutputError
+        Where it cannot be written.
     """
     done, missing = missing_bricks(job)
     damaged = []
@@ -218,7 +220,8 @@ def _join(joined: Joined, runner: Runner) -> int:
     encode = partial(joined.encode, threads=runner.threads)
     for number, result in runner.run(encode, range(len(joined))):
         if isinstance(result, Failure):
-            raise IncompleteError(f"{joined.job.dest}: level {joined.level}, chunk {number}: {result.error}")
+            said = f"{joined.job.dest}: level {joined.level}, chunk {number}: {result.error}"
+            raise result.incomplete(said)
         size += result
     return size
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +16,15 @@ from importlib import import_module
 from multiprocessing import get_context, parent_process
 from typing import Any, Protocol, TypeVar
 
-from ..errors import DependencyError, UsageError, VgmError
+from ..errors import (
+    DependencyError,
+    IncompleteError,
+    InputError,
+    MissingFileError,
+    OutputError,
+    UsageError,
+    VgmError,
+)
 from ..heap import share_one_heap
 from ..notices import tell
 
@@ -45,6 +55,11 @@ class Failure:
     def of(cls, item: int, error: BaseException) -> Failure:
         """What an error makes of an item."""
         return cls(item, _told(error), type(error) if isinstance(error, VgmError) else None)
+
+    def incomplete(self, said: str) -> VgmError:
+        """The error of a store that lacks the item: an output's fault stays one."""
+        of_output = self.kind is not None and issubclass(self.kind, OutputError)
+        return (OutputError if of_output else IncompleteError)(said)
 
 
 Outcome = tuple[int, Any]
@@ -127,6 +142,15 @@ class Dask:
     ----------
     where : str
         Its address, or the path of its scheduler file.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        Where there is no such file, or it is no scheduler file.
+    UsageError
+        Where no scheduler answers.
+    DependencyError
+        Where dask is not installed.
     """
 
     threads: int | None = 1  # its workers are as many as their machines are to work on
@@ -136,9 +160,9 @@ class Dask:
             self._distributed: Any = import_module("distributed")
         except ImportError as e:
             raise DependencyError(f"--dask needs the package {e.name!r} (the extra 'cluster' has it)") from e
-        kind = {"scheduler_file": where} if os.path.isfile(where) else {"address": where}
+        address = _address(where)
         try:
-            self._client = self._distributed.Client(**kind, timeout=PATIENCE)
+            self._client = self._distributed.Client(address, timeout=PATIENCE)
         except (OSError, ValueError, TimeoutError) as e:
             raise UsageError(f"--dask {where}: no scheduler answers there ({type(e).__name__}: {e})") from e
 
@@ -193,6 +217,22 @@ def runner_of(workers: int, dask: str | None) -> Here | Processes | Dask:
     if dask is not None:
         return Dask(dask)
     return Processes(workers) if workers > 1 else Here()
+
+
+def _address(where: str) -> str:
+    """The address of a scheduler, or that in its file."""
+    if not os.path.isfile(where):
+        if "://" in where or re.search(r":\d+$", where):
+            return where
+        raise MissingFileError(f"--dask {where}: no such file, nor an address such as tcp://10.0.0.1:8786")
+    try:
+        with open(where, encoding="utf-8") as f:
+            found = json.load(f)["address"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        found = None
+    if not isinstance(found, str):
+        raise InputError(f"--dask {where}: no scheduler file")
+    return found
 
 
 def _again(
