@@ -30,7 +30,7 @@ IDLE = [
     (["export", "cells.vgm", "--format", "npz", "--opacity", "1"], "npz knows no --opacity"),
     (["export", "cells.vgm", "-o", "e.csv", "--coordinates", "unit"], "csv knows no --coordinates"),
     (["export", "cells.vgm", "-o", "e.csv", "--format", "npz"], "--format npz: e.csv is called .csv"),
-    (["verify", "v.npy", "cells.vgm", "--bricks", "32"], "cells.vgm: a single file knows no --bricks"),
+    (["verify", "v.npy", "cells.vgm", "--bricks", "32"], "cells.vgm: a file of no bricks knows no --bricks"),
     (
         ["import", "p.npz", "-o", "x.vgm", "--shape", "4,5,6", "--grid", "corners"],
         "--grid: is of --coordinates unit and symmetric, not of voxels",
@@ -58,15 +58,6 @@ def test_what_changes_nothing_is_refused(
 def test_a_format_may_be_given_beside_any_other_name(vgm: Callable[..., Any], file: Path) -> None:
     for args in (["-o", "e.NPZ", "--format", "npz"], ["-o", "e.txt", "--format", "csv"], ["-o", "e.ply"]):
         assert vgm("export", file, *args).code == 0
-
-
-def test_of_a_store_a_preview_takes_no_device(vgm: Callable[..., Any]) -> None:
-    pytest.importorskip("zarr")
-    pytest.importorskip("PIL")
-    for option in ("--device=cpu", "--threads=1", "--budget=9k"):
-        ran = vgm("preview", "s.ome.zarr", option)
-        assert ran.code == 2
-        assert ran.err.startswith(f"vgm: error: s.ome.zarr: a store knows no {option.split('=')[0]}")
 
 
 def test_what_the_command_line_leaves_without_effect_of_a_config_file_is_left_out(tmp_path: Path) -> None:
