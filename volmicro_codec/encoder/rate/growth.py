@@ -35,10 +35,12 @@ MOST_POINTS = 0.35  # share from which on that is sure to pay; between both, bot
 FEWER = 0.65  # of the count that is best before a fit has converged (measured 0.5 to 0.85)
 TRIES = 0.6, 1.3  # times the count, once a fit has converged
 MOST_TURNS, MOST_TURNS_SLOW = 3, 1
-FIRST, VOXELS_A_FIRST = 48, 32768
+FIRST, VOXELS_A_FIRST = 4, 32768
 """Gaussians after the first round, or voxels for each of them if those are more, where the noise says when to
 end: then no round depends on the bytes until they are short (`Schedule.growth`), and more bytes never make a
-file worse."""
+file worse. Of many that are added at once each takes what another would (`benchmarks/significance.py`)."""
+NEAR_GOAL = 3.0
+"""Part of the Gaussians foreseen for the bytes, from which on they are foreseen anew."""
 FIRST_SHARE = 2
 """Part of the Gaussians that the bytes hold, from which on points are thought of: the more, the sooner and
 the slower. 1 and 4 give the same files (`benchmarks/significance.py`)."""
@@ -224,7 +226,8 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
                 if last[0].loss - here.loss < LEVELS_OFF * doublings:
                     break
             last = here, count
-        if plan.coding == "lattice" and k >= s.rounds // 2:
+        near = fit.noise is None or len(fit.model) >= goal / NEAR_GOAL
+        if plan.coding == "lattice" and k >= s.rounds // 2 and near:
             goal = limited(_count_for(fit, curve, budget, plan), plan)
         if len(fit.model) >= 0.98 * goal and (k >= s.rounds or fit.noise is not None):
             break
