@@ -19,7 +19,7 @@ import numpy as np
 from ...format import EncodedChunk
 from ..fit.gaussians import Model
 from ..fit.image_fit import ImageFit
-from ..fit.method import Schedule
+from ..fit.method import Schedule, spare_time
 from ..fit.worth import worth
 from ..quantise.coder import Layout, Rounded, plain_rounding
 from ..quantise.lattice import Lattice
@@ -35,12 +35,10 @@ MOST_POINTS = 0.35  # share from which on that is sure to pay; between both, bot
 FEWER = 0.65  # of the count that is best before a fit has converged (measured 0.5 to 0.85)
 TRIES = 0.6, 1.3  # times the count, once a fit has converged
 MOST_TURNS, MOST_TURNS_SLOW = 3, 1
-FIRST, VOXELS_A_FIRST = 4, 32768
+FIRST, VOXELS_A_FIRST = 48, 32768
 """Gaussians after the first round, or voxels for each of them if those are more, where the noise says when to
 end: then no round depends on the bytes until they are short (`Schedule.growth`), and more bytes never make a
-file worse. Of many that are added at once each takes what another would (`benchmarks/significance.py`)."""
-NEAR_GOAL = 3.0
-"""Part of the Gaussians foreseen for the bytes, from which on they are foreseen anew."""
+file worse."""
 FIRST_SHARE = 2
 """Part of the Gaussians that the bytes hold, from which on points are thought of: the more, the sooner and
 the slower. 1 and 4 give the same files (`benchmarks/significance.py`)."""
@@ -59,6 +57,9 @@ LARGE_IMAGE = 32 << 20  # voxels
 LEVELS_OFF = 0.3
 """dB a doubling of the count is to take off the loss, else a large image with points is grown no more: of
 what its rounds, short as they are, gain there, converging brings most to fewer Gaussians too."""
+MANY = 0.9
+"""Part of the Gaussians that bytes which are short hold, under which small images are grown again to so many:
+added many at a time, each has taken what another would (`benchmarks/significance.py`)."""
 WORSE = 0.05  # dB over the least loss so far at which a round with more Gaussians is one too many
 STILL_TO_CONVERGE = 0.8  # error after the last refit over the error right after a round
 
@@ -226,8 +227,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
                 if last[0].loss - here.loss < LEVELS_OFF * doublings:
                     break
             last = here, count
-        near = fit.noise is None or len(fit.model) >= goal / NEAR_GOAL
-        if plan.coding == "lattice" and k >= s.rounds // 2 and near:
+        if plan.coding == "lattice" and k >= s.rounds // 2:
             goal = limited(_count_for(fit, curve, budget, plan), plan)
         if len(fit.model) >= 0.98 * goal and (k >= s.rounds or fit.noise is not None):
             break
@@ -369,7 +369,7 @@ def prune_noise(fit: ImageFit, plan: Plan, budget: float) -> None:
 
 
 def balance(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan, exhausted: bool) -> None:
-    """Prune or grow a converged fit until, rounded at the step worth its bytes, it fills the budget.
+    """Prune, regrow or grow a converged fit until, rounded at the step worth its bytes, it fills the budget.
 
     One that is ``exhausted``, which has all that is significant, is not grown.
     """
@@ -381,6 +381,12 @@ def balance(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan, exhaus
         goal = limited(max(1, int(count * (budget / max(size, 1)) ** 0.8)), plan)
         if goal < 0.95 * count:
             prune(fit, goal, plan, "pruned")
+            if goal < MANY * count and spare_time(fit.voxel_count) > 1.0:
+                pruned = fit.state
+                regrow(fit, goal, plan)
+                plan.refine(fit)
+                if fit.sse > pruned.sse:
+                    fit.state = pruned
         elif goal > (1.05 if step > floor else 1.01) * count and not exhausted:
             if not fit.grow(goal - count, 2 * plan.schedule.inner, "grown"):
                 return
