@@ -11,8 +11,10 @@ import volmicro_codec
 from tests.encoder.fits import gaussians, other_processor, rendered
 from volmicro_codec import evaluate
 from volmicro_codec.encoder.pipeline import EncodeResult, encode_volume
+from volmicro_codec.encoder.rate import growth
 from volmicro_codec.encoder.settings import LEAST_BYTES, EncodeSettings
 from volmicro_codec.errors import UsageError
+from volmicro_codec.phantom import make_phantom
 from volmicro_codec.volume import Volume
 
 pytestmark = pytest.mark.slow
@@ -141,6 +143,18 @@ def test_a_volume_too_small_for_the_usual_ratio_gets_a_kilobyte(tmp_path):
     result, _ = encode(tmp_path, scene())
     assert result.bytes <= LEAST_BYTES < 1.2 * result.bytes
     assert scene().nbytes / 200 < 200
+
+
+def test_where_far_more_were_grown_than_the_bytes_hold_they_are_grown_again(tmp_path, monkeypatch):
+    """Of what was added at once the most energetic ones alone would be twice as far off."""
+    _, truth = make_phantom((12, 64, 72), 4, photons=200, truth=True)
+    voxels = np.rint(truth).astype(np.uint16)
+    usual = {"size": 300, "objective": "signal", "effort": "balanced", "gate": "learned", "iterations": None}
+    again, _ = encode(tmp_path, voxels, **usual)
+    monkeypatch.setattr(growth, "MANY", 0.0)
+    pruned, _ = encode(tmp_path, voxels, **usual)
+    assert again.bytes <= 300
+    assert again.psnr > pruned.psnr + 3.0
 
 
 def test_small_files_get_better_with_every_byte_allowed(tmp_path):
