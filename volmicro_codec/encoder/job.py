@@ -36,6 +36,7 @@ from .quantise.coder import FILE_STEP
 from .quantise.grid_levels import SMALL_FILE, grid_levels, numbered
 from .quantise.lattice import Lattice
 from .quantise.resolution import Resolution, grids_of
+from .quantise.sparse import CUTOFF, sparse_chunks
 from .rate import growth
 from .rate import to_bytes as rate
 from .rate import to_quality as quality
@@ -49,6 +50,7 @@ DEFAULT_RADIUS = math.sqrt(12.0)
 """Where a Gaussian ends, in standard deviations (`benchmarks/significance.py`). 3:
 2.5 % fewer bytes for -0.01 dB (-0.5 to +0.3 a stack), but 25 instead of 40 % of the faint spots; 4: +0.03 dB
 (-1.2 to +1.6 a stack)."""
+Sparse = tuple[int, list[EncodedChunk]]
 UNKNOWN_NOISE = NoiseModel(1000.0, 99.9, 99.9)  # takes as many bytes as any that is not yet estimated
 START_SHARE = 0.85
 """Of the Gaussians wanted, how many a published start places at once; the rest tells what more are worth."""
@@ -105,6 +107,7 @@ class _OneImage:
         return voxels
 
 
+LEAST_TO_BEAT = 64  # bytes of a sparse image that are few enough
 LEAST_PAYLOAD = 32  # bytes of one primitive with its chunk and its place in the index, at the least
 
 
@@ -139,6 +142,13 @@ class Job:
             torch_build.require(" and ".join(penalties))
         self.needs_torch = bool(penalties) or hasattr(self.raster, "device")
         self.grids = PyramidRasteriser(self.cutoff, settings.threads)
+        self._begin()
+        self.grid_levels: tuple[int, ...] = ()
+        self.overview: Overview | None = None
+        self.meta = self._meta(dict.fromkeys(("psnr", "psnr_fg", "ssim", "mip_ssim", "occupancy"), 0.0))
+
+    def _begin(self) -> None:
+        """With no image done."""
         self.history: list[dict[str, Any]] = []
         self.chunks: list[EncodedChunk] = []
         self.mappings: list[tuple[float, float]] = []
@@ -147,9 +157,6 @@ class Job:
         self.noisy = False
         self.excesses: list[float] = []
         self.references: list[evaluate.Reference] = []
-        self.grid_levels: tuple[int, ...] = ()
-        self.overview: Overview | None = None
-        self.meta = self._meta(dict.fromkeys(("psnr", "psnr_fg", "ssim", "mip_ssim", "occupancy"), 0.0))
 
     @property
     def images(self) -> list[tuple[int, int]]:
@@ -195,22 +202,65 @@ class Job:
                     f"a file of {wanted:.0f} bytes is too small: without a single primitive it takes {empty},"
                     f" with one {least} or more (a ratio of {raw / least:.3g} at most)"
                 )
-        levels = self.settings.levels
-        images = self.images
-        for k, (t, c) in enumerate(images):
-            spent = sum(len(c.payload) for c in self.chunks) + self._index_bytes(self.chunks)
-            budget = None if total is None else (total - spent) / (len(images) - k)
-            chunks = self._image(
-                t, c, name, value, budget, f"{k + 1}/{len(images)} " if len(images) > 1 else ""
-            )
-            self.chunks += [self._placed(chunk) for chunk in chunks]
-            give_back_memory()
-        self.chunks = numbered(self.chunks, levels)
+        sparse = self._sparse(total)
+        if sparse is None or not self._beaten(sparse):
+            self._images(total, sparse)
+        self.chunks = numbered(self.chunks, self.settings.levels)
         self.overview = self._overview()
         self.meta = self._meta(self.meta.quality)
         self.grid_levels = self._grid_levels(total)
         self.meta = self._meta(self.meta.quality)
         return encode_file(self.meta, self.chunks) if self.bare else self._measure()
+
+    def _images(self, total: float | None, sparse: Sequence[Sparse] | None) -> None:
+        """Code all images in so many bytes, or as they are found to be sparse."""
+        (name, value), images = self.settings.target, self.images
+        for k, (t, c) in enumerate(images):
+            label = f"{k + 1}/{len(images)} " if len(images) > 1 else ""
+            if sparse is not None:
+                self.chunks += self._image(t, c, name, value, None, label, sparse=sparse[k])
+                continue
+            spent = sum(len(c.payload) for c in self.chunks) + self._index_bytes(self.chunks)
+            budget = None if total is None else (total - spent) / (len(images) - k)
+            self.chunks += map(self._placed, self._image(t, c, name, value, budget, label))
+            give_back_memory()
+
+    def _sparse(self, total: float | None) -> list[Sparse] | None:
+        """What holds every image without loss in so many bytes because it is sparse; None where nothing does.
+
+        The cut-off is then that of such files.
+        """
+        s = self.settings
+        if total is None or s.cutoff is not None or s.max_primitives or not s.points or s.coding != "lattice":
+            return None
+        if self.window is not None or self.info.dtype.kind == "f":
+            return None
+        found: list[Sparse] = []
+        left = total
+        for t, c in self.images:
+            one = sparse_chunks(np.asarray(self.volume.data[t, c]), (t, c), left)
+            if one is None:
+                return None
+            found.append(one)
+            left = total - sum(len(k.payload) for _, chunks in found for k in chunks)
+        chunks = [k for _, some in found for k in some]
+        return found if self._index_bytes(chunks) <= left else None
+
+    def _beaten(self, sparse: Sequence[Sparse]) -> bool:
+        """Whether Gaussians, and points for what they leave, lose nothing either and take fewer bytes."""
+        images = self.images
+        try:
+            for k, ((t, c), (_, chunks)) in enumerate(zip(images, sparse, strict=True)):
+                size = sum(len(k.payload) for k in chunks) + self._index_bytes(chunks)
+                if size <= LEAST_TO_BEAT:
+                    raise rate.Lossy
+                label = f"{k + 1}/{len(images)} " if len(images) > 1 else ""
+                self.chunks += self._image(t, c, *self.settings.target, size - 1.0, label, lossless=True)
+        except rate.Lossy:
+            self._begin()
+            self.cutoff = CUTOFF
+            return False
+        return True
 
     def _box(self) -> Box:
         """What of the volume is in the file."""
@@ -283,7 +333,16 @@ class Job:
         )
 
     def _image(
-        self, t: int, c: int, name: str, value: float, budget: float | None, label: str
+        self,
+        t: int,
+        c: int,
+        name: str,
+        value: float,
+        budget: float | None,
+        label: str,
+        *,
+        sparse: Sparse | None = None,
+        lossless: bool = False,
     ) -> list[EncodedChunk]:
         s = self.settings
         voxels = self.volume.data[t, c]
@@ -298,6 +357,20 @@ class Job:
         self.noise.append(self.known_noise or gate.noise)
         noise = noise_field_of(image, self.noise[-1], s, self.known_noise is not None)
         self.noisy |= noise is not None
+        if sparse is not None:
+            self.mappings.append((float(sparse[0]), 1.0))
+            self.references.append(self._reference(image))
+            count = sum(chunk.count for chunk in sparse[1])
+            seconds = time.monotonic() - self.began
+            stage = {
+                "stage": "sparse",
+                "primitives": count,
+                "loss": 0.0,
+                "psnr": math.inf,
+                "seconds": seconds,
+            }
+            self.history.append({"image": [t, c], **stage})
+            return sparse[1]
         done = self.journal.take("image") if self.journal is not None else None
         if done is not None:
             fields, lengths, payloads, unit, excess = done
@@ -333,7 +406,7 @@ class Job:
             points=s.points and s.coding == "lattice" and name != "primitives" and s.max_primitives is None,
             max_edge=s.brick or 128,
             max_primitives=s.max_primitives, at=(t, c), index_bytes=index_bytes, refine=refine,
-            on_restart=lambda: self.progress.start(f"{label}fit for points", work),
+            on_restart=lambda: self.progress.start(f"{label}fit for points", work), lossless=lossless,
         )  # fmt: skip
         excesses: list[float] = []
         if budget is not None:

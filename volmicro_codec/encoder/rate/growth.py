@@ -87,6 +87,8 @@ class Plan:
         Refits a grown fit until it has converged.
     on_restart : callable
         Called where a fit begins again.
+    lossless : bool
+        Whether an image that loses something is given up.
     """
 
     coding: str
@@ -100,6 +102,7 @@ class Plan:
     index_bytes: Callable[[Sequence[EncodedChunk]], int]
     refine: Callable[[ImageFit], None]
     on_restart: Callable[[], None] = lambda: None
+    lossless: bool = False
 
 
 def layout_of(fit: ImageFit, plan: Plan) -> Layout:

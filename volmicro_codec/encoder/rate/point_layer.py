@@ -37,7 +37,6 @@ Box = tuple[Shape3, Shape3]
 STEP = math.sqrt(BIT / LAGRANGE_MULTIPLIER)
 """Standard deviations of the noise: the step at which a bit of points costs as much as it must take off."""
 INDEX_BYTES = 16  # of a chunk, measured
-LEAST_BITS = 2.0  # that a voxel off the background takes
 LEAST_STORED = 2.0**-14
 """Of a points' step over the unit: under it float16 has fewer digits, and soon none."""
 
@@ -177,17 +176,6 @@ def noise_step(fit: ImageFit) -> float:
 def exact(fit: ImageFit, finest: float) -> bool:
     """Whether points of the finest step lose nothing."""
     return finest > noise_step(fit)
-
-
-def may_be_few(fit: ImageFit, budget: float) -> bool:
-    """Whether so few integers differ from the background that points alone might hold them in some bytes."""
-    if fit.image.voxels.dtype.kind == "f":
-        return False
-    background = int(np.rint(fit.image.base))
-    count = sum(
-        np.count_nonzero(np.asarray(fit.image.voxels[p.core]) != background) for p in fit.blocks.parts
-    )
-    return LEAST_BITS * count <= 8.0 * budget
 
 
 def finest_step(fit: ImageFit, unit: float = 0.0) -> float:

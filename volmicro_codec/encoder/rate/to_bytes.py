@@ -49,7 +49,7 @@ from .growth import (
     regrow,
     step_for,
 )
-from .point_layer import Layer, chunks_of, finest_step, layer, may_be_few, model_of_points
+from .point_layer import Layer, chunks_of, finest_step, layer, model_of_points
 
 MOST_GROUPS = 6
 REFITS = {"fast": Refits(1, 4, 3, 0), "balanced": Refits(2, 4, 3, 2), "best": Refits(6, 8, 6, 4)}
@@ -59,10 +59,9 @@ RATE_SLACK = 0.994
 FILLED = 0.985  # of the bytes, that need not be filled further
 LARGEST_WEIGHT = 3e4  # in a record; float16 ends at 65504, and refits between roundings move weights
 MOST_ROUNDS = 4  # times those of a schedule, where candidates are few
-LEAST_TO_BEAT = 64  # bytes of points alone that are few enough
 STILL_POSSIBLE = 1.25
-"""Bytes over those of points alone up to which a grown fit, that loses nothing with points, may come to fewer
-once it has converged."""
+"""Bytes over those that are to be beaten, up to which a grown fit that loses nothing with points may come to
+fewer once it has converged."""
 STARVED = 1.0  # dB that a fit gains by converging, from which on it has grown too fast to tell
 
 
@@ -232,40 +231,27 @@ def _float16_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     return coded
 
 
+class Lossy(Exception):
+    """An image that was to lose nothing in the bytes that there are does lose something."""
+
+
 def encode_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
-    """Fit and code one image in at most ``budget`` bytes of payload and index."""
-    alone = _points_alone(fit, budget, plan)
-    if alone is None:
-        return _with_gaussians(fit, grow_to_bytes(fit, budget, plan), budget, plan)
-    size = _size(alone, plan)
-    if size > LEAST_TO_BEAT:  # by what loses nothing either
-        less = size - 1.0
-        growth = grow_to_bytes(fit, less, plan)
-        if _may_lose_nothing(fit, less, plan):
-            coded = _with_gaussians(fit, growth, less, plan)
-            if fit.residuals.decoded_sse() == 0.0 and _size(coded, plan) < size:
-                return coded
-    fit.model = alone.model
-    fit.refit(0, stage="coded")
-    return alone
+    """Fit and code one image in at most ``budget`` bytes of payload and index.
 
-
-def _points_alone(fit: ImageFit, budget: float, plan: Plan) -> Coded | None:
-    """No Gaussian, only points, if these lose nothing in ``budget`` bytes; None if not."""
-    if not plan.points or not may_be_few(fit, budget):
-        return None
-    before = fit.state
-    if len(before.model) or math.isnan(before.sse):
-        fit.restart()
-    background = fit.state
-    step = finest_step(fit)
-    found = layer(fit, step, step / FILE_STEP, 1.0, finest=step)
-    coded = with_points(fit, Coded([], fit.model, step / FILE_STEP), found, plan)
-    fit.model = coded.model
-    small = _size(coded, plan) <= budget
-    whole = small and fit.residuals.decoded_sse() == 0.0
-    fit.state = before if len(before.model) else background
-    return coded if whole else None
+    Raises
+    ------
+    Lossy
+        Where it is to be without loss, and is not.
+    """
+    growth = grow_to_bytes(fit, budget, plan)
+    if not plan.lossless:
+        return _with_gaussians(fit, growth, budget, plan)
+    if not _may_lose_nothing(fit, budget, plan):
+        raise Lossy
+    coded = _with_gaussians(fit, growth, budget, plan)
+    if fit.residuals.decoded_sse() > 0.0 or _size(coded, plan) > budget:
+        raise Lossy
+    return coded
 
 
 def _may_lose_nothing(fit: ImageFit, budget: float, plan: Plan) -> bool:
