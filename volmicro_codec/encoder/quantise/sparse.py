@@ -21,8 +21,8 @@ CUTOFF, SCALE = 4.0, float(np.float16(0.496))
 LEAST_BITS = 2.0
 """That a voxel off the background takes."""
 SAMPLED, SURELY = 64, 4.0
-"""Planes, rows and columns that tell the background, and how many times more than may be must differ from it in
-them so that the others need not be looked at."""
+"""Planes, rows and columns that tell the background, and how many times more than may be must differ from it
+in them so that the others need not be looked at."""
 LARGEST_HEIGHT = 65504
 """Of a point: the largest float16."""
 
