@@ -87,6 +87,16 @@ def test_what_is_asked_for_otherwise_is_done_otherwise(given: dict[str, object])
         assert reader.meta.cutoff != CUTOFF
 
 
+@pytest.mark.parametrize("objective", ["signal", "voxels"])
+def test_a_psnr_that_takes_more_bytes_than_no_loss_at_all_is_without_loss(objective: str) -> None:
+    stack = traced()
+    data = vgm.encode(stack, psnr=55.0, effort="fast", objective=objective)
+    np.testing.assert_array_equal(vgm.decode(data), stack)
+    assert len(data) <= len(vgm.encode(stack, ratio=20, effort="fast"))
+    low = vgm.encode(stack, psnr=25.0, effort="fast", objective="voxels")
+    assert len(low) < len(data)
+
+
 def test_too_many_voxels_for_the_bytes_are_none() -> None:
     stack = traced()
     found = sparse_chunks(stack, (0, 0), 1e6)

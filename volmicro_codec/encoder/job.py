@@ -107,6 +107,7 @@ class _OneImage:
         return voxels
 
 
+LEAST_RATIO = 10.0  # of a sparse volume, where the bytes are not said
 LEAST_TO_BEAT = 64  # bytes of a sparse image that are few enough
 LEAST_PAYLOAD = 32  # bytes of one primitive with its chunk and its place in the index, at the least
 
@@ -203,8 +204,14 @@ class Job:
                     f" with one {least} or more (a ratio of {raw / least:.3g} at most)"
                 )
         sparse = self._sparse(total)
-        if sparse is None or not self._beaten(sparse):
-            self._images(total, sparse)
+        if sparse is None or total is None or not self._beaten(sparse):
+            self._images(total, None if total is None else sparse)
+        if sparse is not None and total is None:
+            chunks = [chunk for _, some in sparse for chunk in some]
+            if self._size(chunks) <= self._size(self.chunks):  # better, and for less
+                self._begin()
+                self.cutoff = CUTOFF
+                self._images(None, sparse)
         self.chunks = numbered(self.chunks, self.settings.levels)
         self.overview = self._overview()
         self.meta = self._meta(self.meta.quality)
@@ -220,38 +227,33 @@ class Job:
             if sparse is not None:
                 self.chunks += self._image(t, c, name, value, None, label, sparse=sparse[k])
                 continue
-            spent = sum(len(c.payload) for c in self.chunks) + self._index_bytes(self.chunks)
-            budget = None if total is None else (total - spent) / (len(images) - k)
+            budget = None if total is None else (total - self._size(self.chunks)) / (len(images) - k)
             self.chunks += map(self._placed, self._image(t, c, name, value, budget, label))
             give_back_memory()
 
     def _sparse(self, total: float | None) -> list[Sparse] | None:
-        """What holds every image without loss in so many bytes because it is sparse; None where nothing does.
-
-        The cut-off is then that of such files.
-        """
+        """What holds every image without loss in so many bytes, all being sparse; None where none does."""
         s = self.settings
-        if total is None or s.cutoff is not None or s.max_primitives or not s.points or s.coding != "lattice":
+        if s.cutoff is not None or s.max_primitives or not s.points or s.coding != "lattice":
             return None
-        if self.window is not None or self.info.dtype.kind == "f":
+        if s.target[0] in ("slope", "primitives") or self.info.dtype.kind == "f":
             return None
         found: list[Sparse] = []
-        left = total
+        left = total = self.info.nbytes / LEAST_RATIO if total is None else total
         for t, c in self.images:
             one = sparse_chunks(np.asarray(self.volume.data[t, c]), (t, c), left)
             if one is None:
                 return None
             found.append(one)
             left = total - sum(len(k.payload) for _, chunks in found for k in chunks)
-        chunks = [k for _, some in found for k in some]
-        return found if self._index_bytes(chunks) <= left else None
+        return found if self._size([k for _, some in found for k in some]) <= total else None
 
     def _beaten(self, sparse: Sequence[Sparse]) -> bool:
         """Whether Gaussians, and points for what they leave, lose nothing either and take fewer bytes."""
         images = self.images
         try:
             for k, ((t, c), (_, chunks)) in enumerate(zip(images, sparse, strict=True)):
-                size = sum(len(k.payload) for k in chunks) + self._index_bytes(chunks)
+                size = self._size(chunks)
                 if size <= LEAST_TO_BEAT:
                     raise rate.Lossy
                 label = f"{k + 1}/{len(images)} " if len(images) > 1 else ""
@@ -321,6 +323,10 @@ class Job:
         return replace(
             chunk, brick_lo=(lo[0], lo[1], lo[2]), support_lo=(z0, y0, x0), support_hi=(z1, y1, x1)
         )
+
+    def _size(self, chunks: Sequence[EncodedChunk]) -> int:
+        """Bytes of chunks and their index."""
+        return sum(len(c.payload) for c in chunks) + self._index_bytes(chunks)
 
     def _index_bytes(self, chunks: Sequence[EncodedChunk]) -> int:
         """Bytes of an index of these chunks beyond those of an empty one."""
