@@ -92,7 +92,7 @@ def test_a_psnr_that_takes_more_bytes_than_no_loss_at_all_is_without_loss(object
     stack = traced()
     data = vgm.encode(stack, psnr=55.0, effort="fast", objective=objective)
     np.testing.assert_array_equal(vgm.decode(data), stack)
-    assert len(data) <= len(vgm.encode(stack, ratio=20, effort="fast"))
+    assert len(data) <= len(vgm.encode(stack, ratio=20, effort="fast")) + len(" objective=voxels")
     low = vgm.encode(stack, psnr=25.0, effort="fast", objective="voxels")
     assert len(low) < len(data)
 

@@ -376,6 +376,7 @@ class Job:
                 "seconds": seconds,
             }
             self.history.append({"image": [t, c], **stage})
+            self.excesses += [0.0] if name == "within_noise" else []
             return sparse[1]
         done = self.journal.take("image") if self.journal is not None else None
         if done is not None:
