@@ -187,6 +187,8 @@ def imwrite(
     UsageError, InputError, DependencyError
         As `encode`.
     """
+    if is_zarr(os.fspath(path)):
+        raise UsageError(f"{os.fspath(path)}: imwrite writes one .vgm file; stores are made by 'vgm encode'")
     check_output(path, force)
     about = _about(voxel_size, unit, channels, time_interval, time_unit)
     settings, volume = _settings(options), _volume(array, axes, about)

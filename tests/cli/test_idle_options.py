@@ -30,6 +30,10 @@ IDLE = [
     (["export", "cells.vgm", "--format", "npz", "--opacity", "1"], "npz knows no --opacity"),
     (["export", "cells.vgm", "-o", "e.csv", "--coordinates", "unit"], "csv knows no --coordinates"),
     (["export", "cells.vgm", "-o", "e.csv", "--format", "npz"], "--format npz: e.csv is called .csv"),
+    (
+        ["decode", "cells.vgm", "-o", "o.npy", "--zarr-version", "0.5"],
+        "o.npy: not an .ome.zarr, and knows no --zarr-version",
+    ),
     (["verify", "v.npy", "cells.vgm", "--bricks", "32"], "cells.vgm: a file of no bricks knows no --bricks"),
     (
         ["import", "p.npz", "-o", "x.vgm", "--shape", "4,5,6", "--grid", "corners"],

@@ -243,3 +243,15 @@ def test_means_of_voxels_have_the_noise_that_is_foretold(taps):
     assert model.gain == pytest.approx(2.0 * (model.sigma / 10.0) ** 2)
     found = np.mean(means[..., 1:] * means[..., :-1]) / means.var()
     assert model.correlation == pytest.approx((0.0, 0.0, found), abs=0.03)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4])
+@pytest.mark.parametrize("fill", [0, 50])
+def test_a_fill_under_the_background_is_no_camera_that_clips(fill: int, share: float) -> None:
+    stack = make_phantom((24, 96, 96), 2, photons=300)
+    whole = estimate_noise(stack)
+    stack[: round(24 * share)] = fill
+    stack[:, :, : round(96 * share)] = fill
+    got = estimate_noise(stack)
+    assert got.sigma == pytest.approx(whole.sigma, rel=0.15)
+    assert got.gain == pytest.approx(whole.gain, rel=0.25)

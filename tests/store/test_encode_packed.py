@@ -170,7 +170,7 @@ def test_other_settings_do_not_go_on_with_it(
     out = str(tmp_path / "a.vgm")
     assert run(["encode", stack, "-o", out, "--packed", "--task", "5/7", *OPTIONS]) == 0
     assert run(["encode", stack, "-o", out, "--packed", "--task", "6/7", *OPTIONS, "--slope", "4"]) == 5
-    assert "with other settings" in capsys.readouterr().err
+    assert "was begun for slope 3, not for slope 4" in capsys.readouterr().err
 
 
 def test_of_a_large_image_it_is_what_is_made_by_itself(
@@ -194,7 +194,7 @@ def test_without_a_target_it_is_of_the_ratio_that_files_have(
     monkeypatch.setattr("volmicro_codec.store.encode.find_slope", found)
     nothing = ["--packed", "--brick", "112", "--task", "5/7"]
     assert run(["encode", stack, "-o", str(tmp_path / "a.vgm"), *nothing]) == 0
-    assert asked == [LEAST_BYTES]
+    assert asked[0] > LEAST_BYTES
     large = VolumeInfo((1, 1, 100, 1000, 1000), np.dtype("uint16"), "ZYX")
     assert usual_bytes(large.nbytes, 2000) == large.nbytes / 200
 

@@ -92,8 +92,13 @@ def test_what_is_chosen_of_the_original_is_compared(
     images = {(t, c) for t in range(2) for c in range(2) if (at.get("T", t), at.get("C", c)) == (t, c)}
     assert {(i["time"], i["channel"]) for i in found["images"]} == images
     assert (found["whole"], found["compared"]) == (True, 2 * len(images))
-    peak = np.subtract(*np.percentile(stack, [99.99, 0.01]))
-    assert found["psnr"] == pytest.approx(10 * np.log10(peak**2 / np.mean((stack - decoded) ** 2)), abs=0.1)
+    channels = 1 if "C" in at else stack.shape[-4]
+    stack, decoded = (np.moveaxis(a.reshape(-1, channels, *a.shape[-3:]), 1, 0) for a in (stack, decoded))
+    each = []
+    for before, after in zip(stack, decoded, strict=True):
+        peak = np.subtract(*np.percentile(before, [99.99, 0.01]))
+        each.append(10 * np.log10(peak**2 / np.mean((before - after) ** 2)))
+    assert found["psnr"] == pytest.approx(min(each), abs=0.1)
 
 
 @pytest.mark.parametrize("name", [*ALL, *ONE])

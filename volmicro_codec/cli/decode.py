@@ -29,7 +29,7 @@ from .options import (
 from .output import about, bytes_text, remark, shape_text
 from .progress import progress
 from .same_file import refuse_inputs
-from .spread import ALONE, Spread, cluster_options
+from .spread import ALONE, Spread, cluster_options, given, refuse_options
 from .streams import STREAM, holds_levels, output_path, refuse_terminal_output, shown, vgm_source
 
 if TYPE_CHECKING:
@@ -112,6 +112,8 @@ def decode(
     TIFF output is OME-TIFF, losslessly compressed, with the voxel size, channels and axes of the original.
     OME-Zarr output is a pyramid whose levels are each evaluated from the file.
     """
+    if not is_zarr(output):
+        refuse_options(f"{output}: not an .ome.zarr, and", given("zarr_version"))
     _write(file, output, kind, None, wanted, zarr_version, Spread(workers, dask))
 
 
@@ -187,7 +189,8 @@ def _write(
             _write_pyramid(path, region, array.without_grain(), wanted.force, note, zarr_version, bar)
         else:
             bar.start(f"decoding {name}", math.prod(region.info.shape[:3]))
-            write_volume(path, region.slabs(bar.advance), region.info, wanted.force, note)
+            slabs = region.slabs(bar.advance)
+            write_volume(path, slabs, region.info, wanted.force, note, zarr_version=zarr_version)
     missing = reader.chunks_missing
     said = f", a preview without {missing} of {missing + len(reader.index)} chunks" if missing else ""
     where = "to stdout" if output == STREAM else output

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 GROUPS = {
     "files": "Options",
-    "target": "How small (one of the first four)",
+    "target": "How small (one of the first six)",
     "gate": "Occupancy gate",
     "loss": "Loss",
     "fit": "Fit",

@@ -107,7 +107,7 @@ def encode_packed(
     source: Input, output: str, settings: EncodeSettings, spread: Spread, force: bool
 ) -> Report:
     """The same into one file: a store beside it is packed when all its bricks are there, and removed."""
-    from ..store.foresee import beside_chunks, edge_of_file
+    from ..store.foresee import edge_of_file, least_bytes
     from ..store.grid import Grid
 
     began = time.monotonic()
@@ -116,7 +116,7 @@ def encode_packed(
     edge = settings.brick or edge_of_file(info)
     settings = replace(settings, brick=edge)
     if not settings.has_target:
-        beside = beside_chunks(Grid(info, edge))
+        beside = least_bytes(Grid(info, edge))
         settings = replace(settings, size=usual_bytes(info.nbytes, beside))
     try:
         with progress() as bar:

@@ -89,7 +89,7 @@ def write_region(
                     yield slab
                     bar.advance(1)
 
-            write_volume(path, slabs(), region.info, wanted.force, note)
+            write_volume(path, slabs(), region.info, wanted.force, note, zarr_version=version)
     where = "to stdout" if output == STREAM else output
     remark(f"wrote {where}: {shape_text(region.info)}, {bytes_text(region.info.nbytes)}")
 

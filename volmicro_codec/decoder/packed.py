@@ -205,12 +205,12 @@ class _Record:
 
     def __call__(self) -> Mapping[str, Any]:
         if self._found is None:
-            data = self._reader.documents()[0]
-            try:
+            try:  # without documents, or with such that cannot be read, it is a file like any other
+                data = self._reader.documents()[0]
                 attributes = {} if data is None else json.loads(data).get("attributes", {})
                 self._found = dict(attributes.get("vgm", {}))
-            except (ValueError, AttributeError, TypeError, RecursionError) as e:
-                raise FormatError(f"document 0: damaged ({type(e).__name__}: {e})") from e
+            except (FormatError, ValueError, AttributeError, TypeError, RecursionError):
+                self._found = {}
         return self._found
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -246,7 +246,21 @@ class Job:
                 return None
             found.append(one)
             left = total - sum(len(k.payload) for _, chunks in found for k in chunks)
-        return found if self._size([k for _, some in found for k in some]) <= total else None
+        if self._size([k for _, some in found for k in some]) > total or any(
+            map(self._has_noise, *zip(*self.images))
+        ):
+            return None  # noise is not to be kept
+        return found
+
+    def _has_noise(self, t: int, c: int) -> bool:
+        """Whether the objective leaves out noise that an image has."""
+        voxels = self.volume.data[t, c]
+        base, gain = mapping(voxels)
+        gate, opened = gate_of(voxels, self.settings, self.threads, self.known_noise)
+        at_once, aspect = block_voxels(self.raster), aspect_of(self.volume)
+        image = Image(voxels, base, gain, gate, aspect, self.window, self.threads, opened, at_once)
+        known = self.known_noise is not None
+        return noise_field_of(image, self.known_noise or gate.noise, self.settings, known) is not None
 
     def _beaten(self, sparse: Sequence[Sparse]) -> bool:
         """Whether Gaussians, and points for what they leave, lose nothing either and take fewer bytes."""

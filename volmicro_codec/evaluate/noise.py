@@ -55,6 +55,8 @@ FILL_GAP, FILL_SHARE = 6.0, 0.02
 window's, from which on those of one value are a fill and no quiet part of the image (simulated noise of a
 window varies by a fifth; smooth clean images have windows of next to nothing)."""
 
+DARK_GAP = 6.0
+"""Standard deviations of the darkest other windows above the darkest value, from which on that is a fill."""
 MOST_FILLS = 3
 FILL_HELD = 0.1
 """Share of a window's voxels at such a value, from which on it is left out: noise of 4 and more has less."""
@@ -102,7 +104,7 @@ def estimate_noise(volume: Array) -> NoiseModel:
         {k: np.concatenate([p.variance[k] for p in parts]) for k in parts[0].variance},
         {k: np.concatenate([p.lagged[k] for p in parts]) for k in parts[0].lagged},
     )
-    seen = _without_fill(seen, sample, rounding)
+    seen = _without_dark_fill(_without_fill(seen, sample, rounding), sample, rounding)
     least = rounding or max(1e-10 * float(np.ptp(np.percentile(seen.level, (1, 99.9)))) ** 2, 1e-24)
     whole = seen.piled <= 0.02
     levels = by_level(seen.of(whole))
@@ -159,6 +161,29 @@ def _without_fill(seen: Windows, sample: list[F32], rounding: float) -> Windows:
     quietest, usual = np.quantile(others, (0.05, 0.5))
     gap = quietest > max(FILL_GAP * rounding, FILL_SHARE * usual)
     return seen.of(held <= FILL_HELD) if gap else seen
+
+
+def _without_dark_fill(seen: Windows, sample: list[F32], rounding: float) -> Windows:
+    """Without the windows that hold a value far under all others, as around a stack that was turned or moved.
+
+    What a camera clips has other values right above it; a clean image has windows of next to nothing.
+    """
+    varies = seen.variance[max(seen.variance, key=len)]
+    flat = (varies == 0) & (seen.piled > 0.02)
+    if not flat.any():
+        return seen
+    darkest = np.float32(seen.level[flat].min())
+    held = np.concatenate([window_means((inner_of(v) == darkest).astype(np.float32)) for v in sample])
+    rest = held == 0
+    if len(held) != len(seen.level) or rest.sum() < LEVEL_WINDOWS:
+        return seen
+    quietest, usual = np.quantile(varies[rest], (0.05, 0.5))
+    low = np.quantile(seen.level[rest], 0.05)
+    noise = max(float(np.median(varies[rest & (seen.level <= low)])), rounding, 1e-30)
+    fill = low - darkest > DARK_GAP * np.sqrt(noise) and quietest > max(
+        FILL_GAP * rounding, FILL_SHARE * usual
+    )
+    return seen.of(rest) if fill else seen
 
 
 def _unit(values: F32) -> float:

@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import contextlib
 import os
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import zarr
+import zarr.core.sync
 from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 from zarr.abc.store import RangeByteRequest
 from zarr.core.common import JSON, parse_named_configuration
@@ -199,7 +201,7 @@ def _part(source: _GetterSource | bytes, selection: Any, spec: Any, reading: Rea
     float32 = reading.unrounded is not None
     with open_vgm(source, device=reading.device, threads=reading.threads) as array:
         box = read_box(array, shape, reading.unrounded or _dtype(spec), bounds, spec.fill_value, float32)
-        return np.ascontiguousarray(box[inner])
+        return np.asarray(box[inner], order="C")  # which a single voxel stays one in
 
 
 def _bounds(selection: Any, shape: tuple[int, ...]) -> tuple[list[tuple[int, int]], tuple[Any, ...]]:
@@ -298,15 +300,22 @@ async def _in_thread(function: Any, *args: Any) -> Any:
     In threads of their own: stores fetch bytes in the loop's, and would wait there for those that wait for
     them.
     """
-    loop = asyncio.get_running_loop()
-    _end_with_process(os.getpid(), loop)
-    return await loop.run_in_executor(_pool(os.getpid()), function, *args)
+    waiting = asyncio.get_running_loop().run_in_executor(_pool(os.getpid()), function, *args)
+    _under_way.add(waiting)
+    return await waiting
 
 
-@lru_cache(maxsize=4)
-def _end_with_process(process: int, loop: asyncio.AbstractEventLoop) -> None:
-    """Where one chunk fails others are still under way: they are ended before Zarr stops their loop, which
-    would complain of each."""
+_under_way: weakref.WeakSet[asyncio.Future[Any]] = weakref.WeakSet()
+"""What chunks wait for, in whatever loop."""
+
+
+@atexit.register
+def _end() -> None:
+    """Where one chunk fails others are still under way: Zarr's loop, which is stopped after this, would
+    complain of each."""
+    loop = zarr.core.sync.loop[0]
+    if loop is None or not loop.is_running() or not _under_way:
+        return
 
     async def end() -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -314,12 +323,8 @@ def _end_with_process(process: int, loop: asyncio.AbstractEventLoop) -> None:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def ended() -> None:
-        if os.getpid() == process and loop.is_running():
-            with contextlib.suppress(TimeoutError):
-                asyncio.run_coroutine_threadsafe(end(), loop).result(ENDING)
-
-    atexit.register(ended)
+    with contextlib.suppress(TimeoutError):
+        asyncio.run_coroutine_threadsafe(end(), loop).result(ENDING)
 
 
 register_codec(NAME, VgmCodec)

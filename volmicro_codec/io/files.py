@@ -165,6 +165,8 @@ def write_volume(
     info: VolumeInfo,
     force: bool = False,
     description: str | None = None,
+    *,
+    zarr_version: str = "0.5",
 ) -> Path:
     """Write a volume slab by slab; the file appears whole or not at all.
 
@@ -183,6 +185,8 @@ def write_volume(
         Replace a file that is there.
     description : str, optional
         A remark that goes into the file's metadata where its kind has room for one.
+    zarr_version : {"0.5", "0.4"}
+        Of an OME-Zarr image.
 
     Returns
     -------
@@ -209,7 +213,10 @@ def write_volume(
         parts = array_slabs(array, info)
     else:
         parts = iter(array)
-    return kind.load().write(name, _checked(parts, info), info, force, description)
+    write: Any = kind.load().write
+    more = {"version": zarr_version} if kind.directory else {}
+    written: Path = write(name, _checked(parts, info), info, force, description, **more)
+    return written
 
 
 def check_volume_output(path: str | os.PathLike[str], force: bool = False) -> None:

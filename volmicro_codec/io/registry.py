@@ -44,7 +44,10 @@ class LazyModule(FormatModule, Protocol):
 
 
 class DirectoryModule(FormatModule, Protocol):
-    """What a module of a format whose "files" are directories must hold as well."""
+    """What a module of a format whose "files" are directories must hold as well.
+
+    Its ``write`` takes a ``version``.
+    """
 
     def check_output(self, path: str, force: bool) -> None:
         """Raise `OutputError`, before any work is done, where nothing can be written there."""

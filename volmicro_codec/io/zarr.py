@@ -69,16 +69,17 @@ def write(
     info: VolumeInfo,
     force: bool,
     description: str | None,
+    version: str = "0.5",
 ) -> Path:
-    """Write slabs as OME-Zarr 0.5, coarser levels being means of finer ones; see `io.write_volume`."""
+    """Write slabs as OME-Zarr, coarser levels being means of finer ones; see `io.write_volume`."""
     shapes = level_shapes((info.shape[2], info.shape[3], info.shape[4]))
     with zarr_output(path, force) as place:
-        group, arrays = create(place, info, shapes, "0.5")
+        group, arrays = create(place, info, shapes, version)
         for key, part in _by_chunk_rows(slabs, info):
             arrays[0][key] = part
         for n in range(1, len(arrays)):
             halve(arrays[n - 1], arrays[n], info, shapes[n])
-        finish(group, arrays, info, description, "0.5")
+        finish(group, arrays, info, description, version)
     return Path(path)
 
 

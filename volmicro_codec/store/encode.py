@@ -95,7 +95,10 @@ def plan(
     packed: bool = False,
 ) -> tuple[Job, Foreseen]:
     """What an encode would be and take; a sample is encoded, and nothing written."""
-    job = find_job(dest) or draft(source, dest, settings)
+    job, begun = draft(source, dest, settings), find_job(dest)
+    if begun is not None:
+        _check_same(begun, job, settings)
+        job = begun
     pilot = find_slope(job, budget_of(job, settings, packed), runner, tell)
     size = pilot.size + (beside_chunks(job.grid) if packed else 0)
     return with_slope(job, pilot.slope), foresee(job, size, pilot.error, pilot.seconds)
@@ -116,7 +119,14 @@ def draft(source: Input, dest: str, settings: EncodeSettings) -> Job:
     of_bricks = replace(settings, ratio=None, size=None, slope=slope, brick=None)
     edge = _edge(settings.brick or EDGE, volume)
     Grid(volume.info, edge)
-    return Job(source, dest, volume.info, edge, of_bricks, *look(volume, settings.seed))
+    return Job(source, dest, volume.info, edge, of_bricks, *look(volume, settings.seed), asked_of(settings))
+
+
+def asked_of(settings: EncodeSettings) -> str:
+    """The target that is asked for, as text."""
+    return (
+        f"{settings.target[0]} {settings.target[1]:.12g}" if settings.has_target else "all that is no noise"
+    )
 
 
 def whole_only(settings: EncodeSettings) -> str | None:
@@ -186,10 +196,13 @@ def _check_same(begun: Job, wanted: Job, settings: EncodeSettings) -> None:
         raise OutputError(
             f"{begun.dest}: was begun when {begun.source.path} held other voxels; remove it to begin anew"
         )
-    same = begun.same_work(wanted) and begun.source == wanted.source
-    if not same or (settings.slope is not None and settings.slope != begun.settings.slope):
+    if not begun.same_work(wanted) or begun.source != wanted.source:
         raise OutputError(
             f"{begun.dest}: was begun of another volume, or with other settings; remove it, or ask the same"
+        )
+    if settings.slope != begun.settings.slope and wanted.asked != begun.asked:
+        raise OutputError(
+            f"{begun.dest}: was begun for {begun.asked}, not for {wanted.asked}; remove it, or ask the same"
         )
 
 

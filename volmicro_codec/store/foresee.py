@@ -17,6 +17,8 @@ BASE_BYTES = 600 << 20
 """Of a process that has loaded what encoding takes, and of the block that is being fitted."""
 BESIDE, BESIDE_LEVEL, BESIDE_CHUNK = 700, 90, 7
 """Bytes of a packed file beside its chunks: of any, for each level, for each chunk."""
+HEAD_BYTES = 180
+"""Of a chunk that holds a Gaussian."""
 SMALLER = (512, 384, 256, 128, 64)
 WHOLE_VOXELS = 64 << 20
 """Of an image that one file holds as one; a larger one is encoded brick by brick."""
@@ -78,6 +80,11 @@ def foresee(
 def beside_chunks(grid: Grid) -> int:
     """Bytes of a packed file beside its chunks at most, about: root, documents, pages."""
     return BESIDE + BESIDE_LEVEL * len(grid.levels) + BESIDE_CHUNK * len(grid) * grid.own_levels
+
+
+def least_bytes(grid: Grid) -> int:
+    """Bytes of a packed file with next to nothing in it, about."""
+    return beside_chunks(grid) + HEAD_BYTES * len(grid) * grid.own_levels
 
 
 def memory_of(domain: int, item: int) -> int:

@@ -16,7 +16,7 @@ from ..volume import ChannelInfo, Volume, VolumeInfo
 from .grid import Grid
 from .places import Place, place_of
 
-VERSION = 2
+VERSION = 3
 FOLDER = "vgm-job"
 """Of the store, while it is being made."""
 RECORD = f"{FOLDER}/job.json"
@@ -64,6 +64,8 @@ class Job:
         Value of the bricks that are left out.
     looked : str
         A hash of some of the voxels, by which a volume is told from one that has taken its place.
+    asked : str
+        The target that was asked for, for which the slope was found.
     """
 
     source: Input
@@ -73,6 +75,7 @@ class Job:
     settings: EncodeSettings
     fill: int | float
     looked: str = ""
+    asked: str = ""
     version: int = field(default=VERSION)
 
     @cached_property
@@ -103,7 +106,7 @@ class Job:
         document = {
             "version": self.version, "source": asdict(self.source), "dest": self.dest, "info": info,
             "edge": self.edge, "settings": settings, "fill": self.fill,
-            "looked": self.looked,
+            "looked": self.looked, "asked": self.asked,
         }  # fmt: skip
         return json.dumps(document, indent=1)
 
@@ -119,13 +122,15 @@ class Job:
         try:
             found = json.loads(text)
             if found["version"] != VERSION:
-                raise FormatError(f"{RECORD}: version {found['version']}, expected {VERSION}")
+                raise FormatError(
+                    f"{RECORD}: version {found['version']}, expected {VERSION}; remove it to begin anew"
+                )
             info = dict(found["info"])
             info["dtype"] = np.dtype(info["dtype"])
             info["channels"] = tuple(ChannelInfo(**c) for c in info["channels"])
             return cls(
                 Input(**found["source"]), found["dest"], VolumeInfo(**info), found["edge"],
-                EncodeSettings(**found["settings"]), found["fill"], found["looked"],
+                EncodeSettings(**found["settings"]), found["fill"], found["looked"], found["asked"],
             )  # fmt: skip
         except FormatError:
             raise
@@ -185,4 +190,9 @@ class Done:
 def find_job(dest: str) -> Job | None:
     """The job of a store that is being made; None where there is none."""
     data = place_of(dest).get(RECORD)
-    return None if data is None else replace(Job.from_json(data), dest=dest)
+    if data is None:
+        return None
+    try:
+        return replace(Job.from_json(data), dest=dest)
+    except FormatError as e:
+        raise FormatError(f"{dest}: {e}") from e

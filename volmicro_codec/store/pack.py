@@ -16,7 +16,7 @@ import numpy as np
 from ..atomic import atomic_output
 from ..errors import FormatError, IncompleteError, InputError, VgmError
 from ..format import VgmReader
-from ..format.packed import FILES, PLAIN, ZSTD, Level, level_of, level_shape, usual_page_log2
+from ..format.packed import FILES, PLAIN, ZSTD, Level, Root, level_of, level_shape, usual_page_log2
 from ..format.packed_reader import PackedReader, checked
 from ..format.packed_writer import PackedWriter
 from ..io.zarr_output import zarr_output
@@ -183,6 +183,8 @@ def unpack(
     with PackedReader.open(packed) as reader:
         root = reader.root
         documents = reader.documents()
+        for n, document in enumerate(documents):
+            _check_document(packed, root, n, document)
         begin(sum(level.chunks for level in root.levels))
         chunks = size = 0
         with zarr_output(output, force) as target:
@@ -200,11 +202,26 @@ def unpack(
                     advance(len(names))
             # The group last: it makes an image of the rest.
             for n, document in reversed(list(enumerate(documents))):
-                if document is None:
-                    raise FormatError(f"{packed}: holds no metadata of a store, which it was not made of")
+                assert document is not None  # checked above
                 put(DOCUMENT if n == 0 else f"{n - 1}/{DOCUMENT}", document)
                 size += len(document)
         return Packed(root.info, chunks, size)
+
+
+def _check_document(packed: str, root: Root, n: int, document: bytes | None) -> None:
+    """Raise `FormatError` unless it is the metadata of the store's group (0), or of level n - 1 as here."""
+    if document is None:
+        raise FormatError(f"{packed}: holds no metadata of a store, which it was not made of")
+    try:
+        found = json.loads(document)
+        if n == 0:
+            if len(found["attributes"]["ome"]["multiscales"][0]["datasets"]) == len(root.levels):
+                return
+        elif _level(root.info, n - 1, found).chunk == root.levels[n - 1].chunk:
+            return
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as e:
+        raise FormatError(f"{packed}: document {n}: damaged ({type(e).__name__}: {e})") from e
+    raise FormatError(f"{packed}: document {n}: metadata of another store")
 
 
 def _named(info: VolumeInfo, group: bytes) -> VolumeInfo:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -55,10 +55,11 @@ class Verified:
     whole : bool
         Whether every voxel was.
     peak : float
-        p99.99 - p0.01 of the original's voxels in the sample.
+        p99.99 - p0.01 of the original's voxels in the sample, of the channel with the lowest PSNR.
     psnr : float
+        Of that channel.
     low, high : float
-        Between which the PSNR of all voxels lies, with `CONFIDENCE`.
+        Between which its PSNR of all voxels lies, with `CONFIDENCE`.
     bias, max_error : float
     samples : list of Compared
     """
@@ -140,7 +141,21 @@ def verify(
         )
         advance(1)
     whole = sum(sizes) == math.prod(shape)
-    return _concluded(samples, sizes, peak_of(parts, sizes), len(every), whole)
+    # A channel has a peak of its own, and the worst of them counts.
+    concluded = []
+    for c in sorted({s.c for s in samples}):
+        own = [k for k, s in enumerate(samples) if s.c == c]
+        some, counts = [samples[k] for k in own], [sizes[k] for k in own]
+        peak = peak_of([parts[k] for k in own], counts)
+        concluded.append(_concluded(some, counts, peak, len(every), whole))
+    worst = min(concluded, key=lambda found: found.low)
+    return replace(
+        worst,
+        compared=len(samples),
+        bias=float(np.average([s.bias for s in samples], weights=sizes)),
+        max_error=max(s.max_error for s in samples),
+        samples=samples,
+    )
 
 
 def within(brick: Brick, at: Mapping[str, int]) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ...entropy.lattice import canonical_records
 from ...format import EncodedChunk, codings, support_box
 from ...format.chunk import brick_centre
 from ...format.metadata import MAX_GRID
@@ -260,8 +261,8 @@ def rounding_with_refits(
 ) -> Rounded:
     """Round group after group, refitting after each what is not rounded yet: shapes, centres, weights.
 
-    Leaves the fit at the rounded model. With ``keep_all`` no amplitude is
-    rounded to nothing.
+    What is refitted makes up for the records' float16, too. Leaves the fit at the rounded model. With
+    ``keep_all`` no amplitude is rounded to nothing.
     """
     n = len(fit.model)
     group = _groups(fit.model, refits.groups)
@@ -274,7 +275,7 @@ def rounding_with_refits(
             for name in shapes.__dataclass_fields__:
                 getattr(shapes, name)[now] = getattr(part, name)
         b = fit.model.B.copy()
-        b[now] = shapes.factor[now]
+        b[now] = _stored_roots(shapes.select(now))
         fit.model = replace(fit.model, B=b)
         free[now, 4:] = False
         fit.refit(refits.shapes, free=free, stage="shapes rounded")
@@ -284,7 +285,7 @@ def rounding_with_refits(
         rounded, mu = _round_positions(fit.model.mu, shapes, layout)
         points[now] = rounded[now]
         centres = fit.model.mu.copy()
-        centres[now] = mu[now]
+        centres[now] = _stored_centres(mu, layout)[now]
         fit.model = replace(fit.model, mu=centres)
         free[now, 1:4] = False
         fit.refit(refits.centres, free=free, stage="centres rounded")
@@ -294,11 +295,35 @@ def rounding_with_refits(
         rounded_w, w = quantise_weights(fit.model.w, shapes, lattice, keep_all)
         amplitudes[now] = rounded_w[now]
         weights = fit.model.w.copy()
-        weights[now] = w[now]
+        weights[now] = _stored_weights(w[now], lattice)
         fit.model = replace(fit.model, w=weights)
         free[now, 0] = False
         fit.refit(refits.weights if k < refits.groups - 1 else 0, free=free, stage="weights rounded")
     return Rounded(Symbols(shapes, points, amplitudes), lattice, layout)
+
+
+def _stored_roots(shapes: Shapes) -> npt.NDArray[np.float64]:
+    """Roots B of rounded shapes as records have them, of float16 scales and quaternions."""
+    count = len(shapes.factor)
+    nowhere, one = np.zeros((count, 3), np.int64), np.ones(count, np.int64)
+    records = canonical_records(shapes.factor_units, nowhere, one, FILE_STEP)
+    return model_of(records_to_primitives(records, (0.0, 0.0, 0.0))).B
+
+
+def _stored_centres(mu: npt.NDArray[np.float64], layout: Layout) -> npt.NDArray[np.float64]:
+    """Centres as records have them, of float16 offsets from the middles of their bricks."""
+    out = mu.copy()
+    for _, brick in layout.bricks:
+        middle = brick_centre(brick.lo, brick.shape)
+        out[brick.members] = (mu[brick.members] - middle).astype(np.float16) + np.asarray(middle, np.float64)
+    return out
+
+
+def _stored_weights(w: npt.NDArray[np.float64], lattice: Lattice) -> npt.NDArray[np.float64]:
+    """Weights as records have them, float16 multiples of the unit."""
+    unit = lattice.parameters.amplitude_step / FILE_STEP
+    largest = float(np.finfo(np.float16).max)
+    return np.clip(w / unit, -largest, largest).astype(np.float16).astype(np.float64) * unit
 
 
 def _groups(model: Model, count: int) -> I64:

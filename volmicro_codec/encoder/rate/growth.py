@@ -57,6 +57,9 @@ LARGE_IMAGE = 32 << 20  # voxels
 LEVELS_OFF = 0.3
 """dB a doubling of the count is to take off the loss, else a large image with points is grown no more: of
 what its rounds, short as they are, gain there, converging brings most to fewer Gaussians too."""
+TOO_MANY = 0.95, 0.8
+"""Part of the Gaussians that the bytes hold, under which the others go, at first and once more: of a fit that
+has converged better each is to be finer rounded, which a coarser step undoes for less than others cost."""
 MANY = 0.9
 """Part of the Gaussians that bytes which are short hold, under which small images are grown again to so many:
 added many at a time, each has taken what another would (`benchmarks/significance.py`)."""
@@ -377,12 +380,12 @@ def balance(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan, exhaus
     One that is ``exhausted``, which has all that is significant, is not grown.
     """
     floor = 0.0 if fit.noise is None else step_at_noise(fit.noise, fit.model)
-    for _ in range(2):
+    for too_many in TOO_MANY:
         count = len(fit.model)
         step = max(step_for(curve.gain(fit.sse, count)), floor)
         size = foreseen_bytes(plain_rounding(fit.model, Lattice(step), layout_of(fit, plan)))
         goal = limited(max(1, int(count * (budget / max(size, 1)) ** 0.8)), plan)
-        if goal < 0.95 * count:
+        if goal < too_many * count:
             prune(fit, goal, plan, "pruned")
             if goal < MANY * count and spare_time(fit.voxel_count) > 1.0:
                 pruned = fit.state
