@@ -77,7 +77,7 @@ TRIED: dict[str, tuple[float, ...]] = {
     "SUPPORT": (3.0, 6.0),
     "SCALE_RATIO": (2.0,),
     "FIRST_SHARE": (1.0, 4.0),
-    "MANY": (0.0, 0.8, 0.95),
+    "MANY": (0.0, 0.9),
     "cleanings": (1, 3),
     "DEFAULT_RADIUS": (3.0, 4.0),
     "COARSER_TRIED": (1.25, 2.0),

@@ -60,7 +60,7 @@ what its rounds, short as they are, gain there, converging brings most to fewer 
 TOO_MANY = 0.95, 0.8
 """Part of the Gaussians that the bytes hold, under which the others go, at first and once more: of a fit that
 has converged better each is to be finer rounded, which a coarser step undoes for less than others cost."""
-MANY = 0.9
+MANY = 0.95
 """Part of the Gaussians that bytes which are short hold, under which small images are grown again to so many:
 added many at a time, each has taken what another would (`benchmarks/significance.py`)."""
 WORSE = 0.05  # dB over the least loss so far at which a round with more Gaussians is one too many
