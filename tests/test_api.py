@@ -336,3 +336,9 @@ def test_bytes_and_file_are_the_same_and_keep_what_was_said(tmp_path: Path) -> N
     assert path.read_bytes() == data
     vgm.imwrite(path, voxels[:1], force=True, **quick)
     assert vgm.imread(path).shape == (1, 8, 16, 20)
+
+
+def test_a_file_is_not_written_under_the_name_of_a_store(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"one \.vgm file"):
+        vgm.imwrite(tmp_path / "a.ome.zarr", np.zeros((4, 5, 6), np.uint8))
+    assert not list(tmp_path.iterdir())

@@ -157,6 +157,16 @@ def test_where_far_more_were_grown_than_the_bytes_hold_they_are_grown_again(tmp_
     assert again.psnr > pruned.psnr + 3.0
 
 
+def test_what_the_fit_is_rounded_to_is_what_is_decoded(tmp_path):
+    """Refits between roundings make up for the float16 of the records as for the lattice."""
+    _, truth = make_phantom((12, 64, 72), 5, "nuclei", photons=200, truth=True)
+    result, _ = encode(tmp_path, truth.astype(np.float32), ratio=40, objective="signal", points=False)
+    rounded = [h["psnr"] for h in result.history if h["stage"] == "weights rounded"][-1]
+    coded = [h["psnr"] for h in result.history if h["stage"] == "coded"][-1]
+    assert coded > 55.0
+    assert coded == pytest.approx(rounded, abs=0.01)
+
+
 def test_small_files_get_better_with_every_byte_allowed(tmp_path):
     results = [encode(tmp_path, scene(), size=s)[0] for s in (250, 500, 1000)]
     psnr = [r.psnr for r in results]

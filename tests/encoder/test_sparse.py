@@ -87,6 +87,18 @@ def test_what_is_asked_for_otherwise_is_done_otherwise(given: dict[str, object])
         assert reader.meta.cutoff != CUTOFF
 
 
+def test_noise_of_few_photons_is_no_signal_however_sparse() -> None:
+    rng = np.random.default_rng(1)
+    z, y, x = np.mgrid[:24, :96, :96]
+    truth = 12.0 * np.exp(-((z - 12.0) ** 2 / 30 + (y - 40.0) ** 2 / 60 + (x - 50.0) ** 2 / 60))
+    stack = rng.poisson(truth).astype(np.uint8)
+    few = vgm.encode(stack, ratio=40, effort="fast")
+    near = float(np.mean((vgm.decode(few, float32=True) - truth) ** 2))
+    assert near < 0.3 * float(np.mean((stack - truth) ** 2))
+    whole = vgm.encode(stack, ratio=40, effort="fast", objective="voxels")
+    np.testing.assert_array_equal(vgm.decode(whole), stack)
+
+
 @pytest.mark.parametrize("objective", ["signal", "voxels"])
 def test_a_psnr_that_takes_more_bytes_than_no_loss_at_all_is_without_loss(objective: str) -> None:
     stack = traced()

@@ -171,6 +171,10 @@ def test_other_settings_do_not_go_on_with_it(
     assert run(["encode", stack, "-o", out, "--packed", "--task", "5/7", *OPTIONS]) == 0
     assert run(["encode", stack, "-o", out, "--packed", "--task", "6/7", *OPTIONS, "--slope", "4"]) == 5
     assert "was begun for slope 3, not for slope 4" in capsys.readouterr().err
+    other = [option for option in OPTIONS if option not in ("--slope", "3")]
+    for more in (["--ratio", "50"], ["--size", "9k"], ["--plan", "--slope", "5"]):
+        assert run(["encode", stack, "-o", out, "--packed", *other, *more]) == 5
+        assert "was begun for slope 3" in capsys.readouterr().err
 
 
 def test_of_a_large_image_it_is_what_is_made_by_itself(

@@ -260,6 +260,8 @@ def test_where_bricks_are_damaged_nothing_but_that_is_said(tmp_path: Path) -> No
 def test_a_store_is_opened_as_a_file_is(store: str, voxels: np.ndarray) -> None:
     with vgm.open(Path(store)) as array:
         assert isinstance(array, vgm.MultiscaleArray)
+        assert array[2, 5, 7] == voxels[2, 5, 7]
+        assert zarr.open_array(store, path="0", mode="r")[2, 5, 7] == voxels[2, 5, 7]
         np.testing.assert_array_equal(array[...], voxels)
     np.testing.assert_array_equal(vgm.imread(store, box=((2, 5), None, (7, 9))), voxels[2:5, :, 7:9])
     np.testing.assert_array_equal(vgm.decode(store, threads=1), voxels)
