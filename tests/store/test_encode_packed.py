@@ -260,6 +260,23 @@ def test_finishing_a_packed_file_that_is_finished_says_so(
     assert run(["finish", str(file)]) == 0
     assert f"{file}: is finished already" in capsys.readouterr().err
     assert file.read_bytes() == before
+    again = [
+        "encode",
+        str(tmp_path / "v.npy"),
+        "-o",
+        str(file),
+        "--packed",
+        "--effort",
+        "fast",
+        "--slope",
+        "90",
+    ]
+    assert run([*again, "--task", "0/1", "--force"]) == 0
+    assert run(["finish", str(file)]) == 5
+    assert file.read_bytes() == before
+    assert run(["finish", str(file), "--force"]) == 0
+    assert file.read_bytes() != before
+    assert run(["finish", str(tmp_path / "v.ome.zarr"), "--force"]) == 2
 
 
 def test_too_few_bytes_for_bricks_are_told_and_no_slope_beyond_all_is_tried() -> None:

@@ -254,7 +254,8 @@ def test_where_bricks_are_damaged_nothing_but_that_is_said(tmp_path: Path) -> No
             [sys.executable, "-m", "volmicro_codec.cli", *command], capture_output=True, text=True
         )
         assert done.returncode == 4
-        assert [line[:11] for line in done.stderr.splitlines()] == ["vgm: error:"]
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"vgm: error: {store}: 0/c/0/")
 
 
 def test_a_store_is_opened_as_a_file_is(store: str, voxels: np.ndarray) -> None:

@@ -20,11 +20,11 @@ from ..encoder.settings import usual_bytes
 from ..errors import FormatError, InputError, MissingFileError, RemoteError, VgmError, lacks
 from ..urls import is_zarr
 from .app import Command
-from .options import Seconds, json_option
+from .options import Seconds, force_option, json_option
 from .output import Report, bytes_text, emit_report, remark, shape_text
 from .progress import progress
 from .same_file import check_file_output
-from .spread import Spread, absolute
+from .spread import Spread, absolute, refuse_options
 from .streams import vgm_source
 
 if TYPE_CHECKING:
@@ -204,8 +204,9 @@ def _encode(
 
 @click.command(cls=Command)
 @click.argument("store", metavar="STORE|FILE")
+@force_option
 @json_option
-def finish(store: str, as_json: bool) -> None:
+def finish(store: str, force: bool, as_json: bool) -> None:
     """Check every brick of STORE, and make an OME-Zarr image of it; or of FILE.vgm, and pack it.
 
     The last step of an encode by --task I/N, once all tasks have ended. Where bricks are missing or damaged
@@ -217,6 +218,8 @@ def finish(store: str, as_json: bool) -> None:
     began = time.monotonic()
     dest = absolute(store.rstrip("/"))
     packed = not is_zarr(dest)
+    if not packed:
+        refuse_options(f"{store}: a store", {"--force": force})
     job = find_job(_bricks_of(dest) if packed else dest)
     if job is None and (not packed or os.path.isfile(dest)):
         document, rows = _already(dest)
@@ -225,13 +228,13 @@ def finish(store: str, as_json: bool) -> None:
     if job is None:
         raise MissingFileError(f"{store}: no packed file, finished or begun")
     if packed:
-        check_file_output(dest, False, [], ".vgm")
+        check_file_output(dest, force, [], ".vgm")
     size = None
     with progress() as bar:
         bar.start("checking bricks", len(job.grid))
         finished = finish_job(job, bar.advance, keep_job=packed)
         if packed:
-            size = _pack(job.dest, dest, False, bar)
+            size = _pack(job.dest, dest, force, bar)
     what = ("file" if packed else "store", dest, time.monotonic() - began, len(job.grid))
     report = _finished(job, finished, *what, size)
     emit_report(report, as_json)

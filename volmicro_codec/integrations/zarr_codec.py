@@ -199,9 +199,15 @@ def _part(source: _GetterSource | bytes, selection: Any, spec: Any, reading: Rea
     shape = tuple(int(n) for n in spec.shape)
     bounds, inner = _bounds(selection, shape)
     float32 = reading.unrounded is not None
-    with open_vgm(source, device=reading.device, threads=reading.threads) as array:
-        box = read_box(array, shape, reading.unrounded or _dtype(spec), bounds, spec.fill_value, float32)
-        return np.asarray(box[inner], order="C")  # which a single voxel stays one in
+    dtype = reading.unrounded or _dtype(spec)
+    try:
+        with open_vgm(source, device=reading.device, threads=reading.threads) as array:
+            box = read_box(array, shape, dtype, bounds, spec.fill_value, float32)
+    except FormatError as e:
+        if isinstance(source, bytes):
+            raise
+        raise type(e)(f"{source.name}: {e}") from e
+    return np.asarray(box[inner], order="C")  # which a single voxel stays one in
 
 
 def _bounds(selection: Any, shape: tuple[int, ...]) -> tuple[list[tuple[int, int]], tuple[Any, ...]]:
@@ -234,9 +240,8 @@ def _dtype(spec: Any) -> np.dtype[Any]:
 class _GetterSource:
     """A stored chunk as a source of bytes; read by threads, fetched by the event loop they came from."""
 
-    name = "chunk"
-
     def __init__(self, getter: Any, prototype: Any, head: bytes, size: int) -> None:
+        self.name = str(getattr(getter, "path", "chunk"))
         self._getter, self._prototype, self._head = getter, prototype, head
         self._loop = asyncio.get_running_loop()
         self.size = size
