@@ -227,13 +227,15 @@ def test_a_signal_to_the_real_process_leaves_nothing(tmp_path: Path, number: int
 
 def test_a_reader_of_stdout_that_goes_away_is_no_traceback(file: Path) -> None:
     process = subprocess.run(
-        f'"{sys.executable}" -m volmicro_codec.cli info --json {" ".join([str(file)] * 300)} | head -c 1',
+        f'set -o pipefail; "{sys.executable}" -m volmicro_codec.cli info --json {" ".join([str(file)] * 300)}'
+        " | head -c 1",
         shell=True,
+        executable="/bin/bash",
         capture_output=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         timeout=120,
     )
-    assert (process.stdout, process.stderr) == (b"[", b"")
+    assert (process.returncode, process.stdout, process.stderr) == (0, b"[", b"")
 
 
 def shell(command: str, directory: Path) -> Any:

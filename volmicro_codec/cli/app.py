@@ -189,9 +189,9 @@ def _run(args: Sequence[str] | None, state: State) -> int:
             _traceback()
         return e.exit_code
     except BrokenPipeError:
-        # Whoever read stdout has gone. Python would complain once more when it flushes at exit.
+        # Whoever read stdout has what it wanted. Python would complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 0
     except OSError as e:
         # One that names no file is about stdout: whoever opens a file says which.
         if e.filename is None and e.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG):
