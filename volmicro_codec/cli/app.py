@@ -167,7 +167,7 @@ def run(args: Sequence[str] | None = None) -> int:
 
 
 def _run(args: Sequence[str] | None, state: State) -> int:
-    started = time.monotonic()
+    started, stdout = time.monotonic(), sys.stdout
     try:
         code = group.main(args=args, prog_name="vgm", standalone_mode=False, obj=state)
         sys.stdout.flush()
@@ -188,6 +188,10 @@ def _run(args: Sequence[str] | None, state: State) -> int:
         if state.verbose:
             _traceback()
         return e.exit_code
+    except SystemExit:
+        if sys.stdout is not stdout:  # which click replaces where its reader has gone
+            return 0
+        raise
     except BrokenPipeError:
         # Whoever read stdout has what it wanted. Python would complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
