@@ -34,13 +34,16 @@ def noted(directory: Path, item: int) -> int:
 
 
 def square(directory: Path, item: int) -> int:
-    """Fails twice at 3, always at 5; at 2 the first process that tries is killed."""
-    tried = noted(directory, item)
-    if item == 3 and tried < RETRIES:
+    """Fails twice at 3, always at 5; where there are kills at 2 the first process that tries is killed.
+
+    Then once at 3, which may have been handed out, and counts as tried, before it was begun.
+    """
+    tried, kills = noted(directory, item), (directory / "kills").exists()
+    if item == 3 and tried < RETRIES - kills:
         raise InputError("a server that was busy")
     if item == 5:
         raise InputError("a damaged plane")
-    if item == 2 and not tried and (directory / "kills").exists():
+    if item == 2 and not tried and kills:
         os.kill(os.getpid(), signal.SIGKILL)
     return item * item
 
