@@ -45,6 +45,7 @@ from .settings import EncodeSettings, usual_bytes
 
 if TYPE_CHECKING:
     from ..decoder import VgmArray
+    from .significance import NoiseField
 
 DEFAULT_RADIUS = math.sqrt(12.0)
 """Where a Gaussian ends, in standard deviations (`benchmarks/significance.py`). 3:
@@ -246,21 +247,21 @@ class Job:
                 return None
             found.append(one)
             left = total - sum(len(k.payload) for _, chunks in found for k in chunks)
-        if self._size([k for _, some in found for k in some]) > total or any(
-            map(self._has_noise, *zip(*self.images))
-        ):
-            return None  # noise is not to be kept
-        return found
+        if self._size([k for _, some in found for k in some]) > total:
+            return None
+        noisy = any(self._seen(t, c)[2] is not None for t, c in self.images)
+        return None if noisy else found  # noise is not to be kept
 
-    def _has_noise(self, t: int, c: int) -> bool:
-        """Whether the objective leaves out noise that an image has."""
-        voxels = self.volume.data[t, c]
+    def _seen(self, t: int, c: int) -> tuple[Image, NoiseModel, NoiseField | None]:
+        """An image with its gate, its noise, and what of that the objective leaves out."""
+        s, voxels = self.settings, self.volume.data[t, c]
+        check_floats(voxels, f"time {t}, channel {c}")
         base, gain = mapping(voxels)
-        gate, opened = gate_of(voxels, self.settings, self.threads, self.known_noise)
+        gate, opened = gate_of(voxels, s, self.threads, self.known_noise)
         at_once, aspect = block_voxels(self.raster), aspect_of(self.volume)
         image = Image(voxels, base, gain, gate, aspect, self.window, self.threads, opened, at_once)
-        known = self.known_noise is not None
-        return noise_field_of(image, self.known_noise or gate.noise, self.settings, known) is not None
+        noise = self.known_noise or gate.noise
+        return image, noise, noise_field_of(image, noise, s, self.known_noise is not None)
 
     def _beaten(self, sparse: Sequence[Sparse]) -> bool:
         """Whether Gaussians, and points for what they leave, lose nothing either and take fewer bytes."""
@@ -365,17 +366,11 @@ class Job:
         lossless: bool = False,
     ) -> list[EncodedChunk]:
         s = self.settings
-        voxels = self.volume.data[t, c]
-        check_floats(voxels, f"time {t}, channel {c}")
-        base, gain = mapping(voxels)
         self.progress.start(f"{label}gate")
-        gate, opened = gate_of(voxels, s, self.threads, self.known_noise)
-        at_once = block_voxels(self.raster)
-        aspect = aspect_of(self.volume)
-        image = Image(voxels, base, gain, gate, aspect, self.window, self.threads, opened, at_once)
+        image, found, noise = self._seen(t, c)
+        base, gain = image.base, image.gain
         self.occupancy.append(float(image.open_cells.mean()))
-        self.noise.append(self.known_noise or gate.noise)
-        noise = noise_field_of(image, self.noise[-1], s, self.known_noise is not None)
+        self.noise.append(found)
         self.noisy |= noise is not None
         if sparse is not None:
             self.mappings.append((float(sparse[0]), 1.0))
