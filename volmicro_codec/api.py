@@ -40,8 +40,7 @@ class EncodeOptions(TypedDict, total=False):
     gate: str
     gate_tau: float | None
     gate_file: str | os.PathLike[str] | None
-    edge_boost: float | None
-    edge_weights: bool
+    edge_boost: float
     lambda_gradient: float
     lambda_sparsity: float
     lambda_overlap: float

@@ -111,7 +111,7 @@ def test_without_options_the_settings_are_the_defaults(vgm: Callable[..., Any], 
         (["--effort", "best"], {"effort": "best"}),
         (["--gate", "otsu", "--gate-tau", "0.25"], {"gate": "otsu", "gate_tau": 0.25}),
         (["--gate-file", "g.npz"], {"gate_file": "g.npz"}),
-        (["--edge-boost", "2", "--no-edge-weights"], {"edge_boost": 2.0, "edge_weights": False}),
+        (["--edge-boost", "2", "--no-points"], {"edge_boost": 2.0, "points": False}),
         (["--densify", "--grad-threshold", "1e-3"], {"densify": True, "grad_threshold": 1e-3}),
         (["--init", "kmeans", "--optimizer", "adam"], {"init": "kmeans", "optimizer": "adam"}),
         (["--lr", "0.3", "--optimizer", "adam"], {"lr": 0.3, "optimizer": "adam"}),
@@ -133,10 +133,10 @@ def test_an_option_sets_its_field_and_no_other(
 
 
 def test_options_win_over_the_config_file(vgm: Callable[..., Any], encoder: Seen, tmp_path: Path) -> None:
-    (tmp_path / "s.toml").write_text('ratio = 50\nseed = 3\nedge-weights = false\n[fit]\ninit = "grid"\n')
+    (tmp_path / "s.toml").write_text('ratio = 50\nseed = 3\npoints = false\n[fit]\ninit = "grid"\n')
     assert vgm("encode", "v.tif", "-o", "a.vgm", "--config", "s.toml").code == 0
-    assert encoder["settings"] == EncodeSettings(ratio=50, seed=3, edge_weights=False, init="grid")
-    options = ("--config", "s.toml", "--size", "9k", "--seed", "4", "--edge-weights")
+    assert encoder["settings"] == EncodeSettings(ratio=50, seed=3, points=False, init="grid")
+    options = ("--config", "s.toml", "--size", "9k", "--seed", "4", "--points")
     assert vgm("encode", "v.tif", "-o", "b.vgm", *options).code == 0
     assert encoder["settings"] == EncodeSettings(size=9000, seed=4, init="grid")
 

@@ -27,7 +27,6 @@ CHANGED = {
     "gate_tau": (0.0, {"ratio": 100.0}),
     "gate_file": ("of another volume", {"gate": "learned"}),
     "edge_boost": (4.0, {}),
-    "edge_weights": (False, {"edge_boost": 4.0}),
     "lambda_gradient": (3.0, {}),
     "lambda_sparsity": (0.3, {}),
     "lambda_overlap": (3.0, {}),

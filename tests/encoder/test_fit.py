@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from volmicro_codec.encoder.mask.gate import no_gate, otsu_gate, seen_by
 from volmicro_codec.encoder.quantise.coder import Layout, Refits, rounding_with_refits
 from volmicro_codec.encoder.quantise.lattice import Lattice
 from volmicro_codec.encoder.rate.point_layer import weight_of_voxels
-from volmicro_codec.encoder.rate.to_bytes import refits_for
+from volmicro_codec.encoder.rate.to_bytes import MOSTLY_NOISE, refits_for
 from volmicro_codec.encoder.settings import EncodeSettings
 from volmicro_codec.encoder.significance import ADMITTED, CLOSED
 from volmicro_codec.noise_model import NoiseModel
@@ -444,18 +445,30 @@ def test_schedules_give_small_images_more_and_large_ones_no_less(effort):
     assert small.final >= s.final
 
 
-def test_where_no_noise_is_known_the_last_refit_goes_on_for_as_long_as_it_pays():
-    settings, voxels = EncodeSettings(), 10**9
-    noisy, clean = (schedule_of(settings, voxels, known) for known in (True, False))
-    assert noisy == EFFORTS["balanced"]
-    assert clean.final > 2 * noisy.final
-    bright, faint = (fit_of(beads(SHAPE, 12), noise=noise) for noise in (None, NoiseModel(100.0, 2.0)))
-    assert refits_for("balanced", bright).total > refits_for("balanced", faint).total
-    fit = greedy(bright, [8])
-    fit.refit(clean.final, tolerance=0.9)
-    before = len(fit.history)
-    fit.refit(clean.final, tolerance=clean.tolerance)
-    assert fit.history[-1].loss < fit.history[before - 1].loss
+def test_an_end_by_what_is_more_than_noise_comes_later():
+    """Amid noise a step's share of the loss is small however much of the signal is still to come."""
+    schedule = schedule_of(EncodeSettings(), 10**9)
+    assert schedule == EFFORTS["balanced"]
+    ends = {}
+    noisy = beads(SHAPE, 12) + np.random.default_rng(3).normal(0.0, 0.05, SHAPE).astype(np.float32)
+    for of_excess in (False, True):
+        steps: list[int] = []
+        fit = greedy(fit_of(noisy, noise=NoiseModel(0.0, 0.05)), [12], inner=1, final=0)
+        fit.on_work = steps.append
+        fit.refit(schedule.final, tolerance=0.01, of_excess=of_excess)
+        ends[of_excess] = len(steps), fit.sse
+    assert ends[True][0] > ends[False][0]
+    assert ends[True][1] < ends[False][1]
+
+
+def test_what_is_mostly_noise_is_rounded_in_fewer_refits():
+    fit = greedy(fit_of(beads(SHAPE, 12), noise=NoiseModel(0.0, 0.002)), [8])
+    noise = fit.blocks.noise_sse
+    assert noise < MOSTLY_NOISE * fit.sse
+    little = refits_for("balanced", fit).total
+    fit.state = replace(fit.state, block_sse=(1.5 * noise,))
+    assert refits_for("balanced", fit).total < little
+    assert refits_for("balanced", greedy(fit_of(beads(SHAPE, 12)), [8])).total == little
 
 
 def test_what_reaches_into_a_block_without_signal_is_looked_at_alone(monkeypatch):

@@ -235,16 +235,6 @@ def test_every_switch_of_the_fit_acts_and_spoils_nothing(tmp_path, settings):
     assert other.psnr > plain.psnr - 4
 
 
-def test_without_edge_weights_an_edge_boost_is_nothing(tmp_path):
-    voxels = scene()
-    off = [
-        encode(tmp_path / "a.vgm", voxels, edge_boost=boost, edge_weights=False)[2] for boost in (0.0, 3.0)
-    ]
-    on = encode(tmp_path / "c.vgm", voxels, edge_boost=3.0)[2]
-    np.testing.assert_array_equal(*off)
-    assert (on != off[0]).any()
-
-
 def test_the_cpu_can_be_asked_for(tmp_path):
     voxels = scene()
     decoded = [encode(tmp_path / "a.vgm", voxels, device=d)[2] for d in ("cpu", "auto")]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..noise_model import NoiseModel
 from ..volume import Volume
-from .fit.method import EFFORTS, WITHOUT_NOISE, Method, Regularisers, Schedule, Weighting
+from .fit.method import EFFORTS, Method, Regularisers, Schedule, Weighting
 from .image import Image
 from .mask.gate import Gate, no_gate, otsu_gate, seen_by, train_gate_seen
 from .rate.slope import FLOOR
@@ -51,9 +51,9 @@ def aspect_of(volume: Volume) -> tuple[float, float, float]:
     return (a[0], a[1], a[2])
 
 
-def schedule_of(settings: EncodeSettings, voxel_count: int, noisy: bool) -> Schedule:
-    """How much work a fit of so many voxels does; of ``noisy`` ones the noise is known."""
-    s = (EFFORTS if noisy else WITHOUT_NOISE)[settings.effort].for_size(voxel_count)
+def schedule_of(settings: EncodeSettings, voxel_count: int) -> Schedule:
+    """How much work a fit of so many voxels does."""
+    s = EFFORTS[settings.effort].for_size(voxel_count)
     if settings.optimizer == "adam":
         s = replace(s, inner=ADAM_STEPS * s.inner, final=ADAM_STEPS * s.final)
     return s if settings.iterations is None else replace(s, final=settings.iterations)
@@ -71,10 +71,7 @@ def method_of(settings: EncodeSettings) -> Method:
 
 def weighting_of(settings: EncodeSettings) -> Weighting:
     """How the loss weighs voxels."""
-    boost = settings.edge_boost
-    if boost is None:
-        boost = 1.0 if settings.objective == "voxels" else 0.0
-    return Weighting(edges=boost if settings.edge_weights else 0.0, gradient=settings.lambda_gradient)
+    return Weighting(edges=settings.edge_boost, gradient=settings.lambda_gradient)
 
 
 def noise_field_of(

@@ -396,7 +396,7 @@ class Job:
             return _chunks_of(fields, lengths, payloads)
         on_work = self.progress.advance
         fit = ImageFit(image, self.raster, weighting_of(s), self.method, noise, self.journal, on_work)
-        schedule = schedule_of(s, fit.voxel_count, noise is not None)
+        schedule = schedule_of(s, fit.voxel_count)
         refits = rate.refits_for(s.effort, fit)
         work = (schedule.rounds * schedule.inner + schedule.final + refits.total) * len(fit.blocks.parts)
         self.progress.start(f"{label}fit", work)
@@ -409,7 +409,7 @@ class Job:
         def refine(f: ImageFit) -> None:
             if s.densify:
                 densify.densify(f, s.grad_threshold, schedule.inner)
-            f.refit(schedule.final, tolerance=schedule.tolerance, stage="refit")
+            f.refit(schedule.final, tolerance=schedule.tolerance, of_excess=schedule.of_excess, stage="refit")
 
         already = self._index_bytes(self.chunks)
 

@@ -144,13 +144,9 @@ class EncodeSettings:
     )  # fmt: skip
 
     # Loss.
-    edge_boost: float | None = _option(
-        None,
-        "Extra weight of the loss at edges where the gate is open, 0 for none  [default: 1 with"
-        " --objective voxels, else 0: weights that follow the noise bias the fit]",
-        low=0.0, group="loss",
-    )  # fmt: skip
-    edge_weights: bool = _option(True, "Weight voxels by edges at all.", group="loss")
+    edge_boost: float = _option(
+        0.0, "Extra weight of the loss at edges where the gate is open, as published.", low=0.0, group="loss"
+    )
     lambda_gradient: float = _option(0.0, "Weight of gradient consistency.", low=0.0, group="loss")
     lambda_sparsity: float = _option(0.0, "Weight of the L1 norm of intensities.", low=0.0, group="loss")
     lambda_overlap: float = _option(
@@ -200,6 +196,7 @@ class EncodeSettings:
         True,
         "Code residual samples, single voxels where Gaussians would cost more (lattice coding).",
         also="residual",
+        idle=("coding", ("float16", "raw")),
         group="coding",
     )
     levels: int | None = _option(

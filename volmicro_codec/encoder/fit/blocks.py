@@ -242,6 +242,12 @@ class Blocks:
             kept = self._noise = part, variance, self.occupied(part)
         return kept[1:]
 
+    def noise_error(self, part: Part) -> float:
+        """Half the squared error that the noise leaves in a block's domain; 0 where none is known."""
+        return (
+            0.0 if self.noise is None else 0.5 * float(self.noise.variance(part.domain).sum(dtype=np.float64))
+        )
+
     @cached_property
     def noise_sse(self) -> float:
         """Squared error of a perfect image against the noisy voxels, normalised, by the noise model."""

@@ -16,7 +16,7 @@ from ...raster.rasteriser import CpuRasteriser, Packed
 from . import candidates as matched
 from . import voxels
 from .gaussians import Model
-from .method import Regularisers
+from .method import Regularisers, excess_of
 from .steps import direction_table, dot, gradient_of, hold_bounds, moved, precondition
 
 F32 = npt.NDArray[np.float32]
@@ -171,6 +171,7 @@ class Refiner:
         *,
         free: Mask | None = None,
         tolerance: float = 0.0,
+        noise: float = 0.0,
         extra: Extra | None = None,
         report: Callable[[int, float], None] | None = None,
     ) -> tuple[Model, float]:
@@ -184,7 +185,10 @@ class Refiner:
         free : bool [N, STEP], optional
             Which columns of which Gaussians' steps may move; what may not stays as it is to the bit.
         tolerance : float
-            Stop when an iteration takes off less than this share of the loss, twice running.
+            Stop when an iteration takes off less than this share of what can be taken off the loss, twice
+            running.
+        noise : float
+            Half the squared error of the noise, which cannot be, as far as that leaves `LEAST_EXCESS`.
         extra : callable, optional
             What `penalty` gives.
         report : callable, optional
@@ -252,7 +256,7 @@ class Refiner:
             self.residual, self._trial = self._trial, self.residual
             if report:
                 report(it, loss)
-            stalled = stalled + 1 if gain < tolerance * (loss + penalty) else 0
+            stalled = stalled + 1 if gain < tolerance * excess_of(loss + penalty, noise) else 0
             if stalled >= 2:
                 break
         return model, loss

@@ -142,6 +142,7 @@ class DeviceRefiner(Refiner):
         *,
         free: Mask | None = None,
         tolerance: float = 0.0,
+        noise: float = 0.0,
         extra: Extra | None = None,
         report: Callable[[int, float], None] | None = None,
     ) -> tuple[Model, float]:
@@ -153,7 +154,7 @@ class DeviceRefiner(Refiner):
             return model, self.see(model)
         with self.entered() as block:
             on_device = TensorModel.of(model, block.where)
-            stepper = Stepper(block, self.steps(free), iterations, tolerance, extra)
+            stepper = Stepper(block, self.steps(free), iterations, tolerance, noise, extra)
             begun = State.begin(on_device, block.enter(on_device), extra(on_device) if extra else None)
             looks = Looks(self._cuda.device)
             state, seen = run(stepper.advance, begun, iterations, looks, enlarge=block.enlarge, report=report)

@@ -39,6 +39,7 @@ import torch
 
 from .conjugate_gradient import Extra
 from .gaussians import STEP
+from .method import LEAST_EXCESS
 from .tensors import TensorModel
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ class Stepper:
     voxels : Voxels
     steps : Steps
     iterations : int
-    tolerance : float
+    tolerance, noise : float
     extra : callable or None
     """
 
@@ -182,6 +183,7 @@ class Stepper:
     steps: Steps
     iterations: int
     tolerance: float
+    noise: float
     extra: Extra | None
 
     def advance(self, s: State) -> State:
@@ -205,7 +207,8 @@ class Stepper:
         refused = live & ~accepted
         tries = torch.where(refused, s.tries + 1, torch.where(accepted, 0, s.tries))
         spent = tries >= TRIES
-        little = s.total - total < self.tolerance * total
+        excess = torch.maximum(total - self.noise, LEAST_EXCESS * total)
+        little = s.total - total < self.tolerance * excess
         stalled = torch.where(accepted, torch.where(little, s.stalled + 1, 0), s.stalled)
         count = s.count + (accepted | spent).to(torch.int64)
         done = s.done | flat | (spent & steepest) | (stalled >= 2) | (count >= self.iterations)

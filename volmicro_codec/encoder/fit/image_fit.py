@@ -101,6 +101,7 @@ class ImageFit:
         *,
         free: Mask | None = None,
         tolerance: float = 0.0,
+        of_excess: bool = False,
         stage: str = "refit",
         around: Model | None = None,
     ) -> None:
@@ -110,6 +111,8 @@ class ImageFit:
         ----------
         free, tolerance
             As in `Refiner.refine`.
+        of_excess : bool
+            Whether the tolerance is of what the loss has beyond the noise's.
         around : Model, optional
             Gaussians that came or went since the last refit: where they are few, only those that overlap them
             move (`overlap`), and blocks that nothing of them reaches are not looked at.
@@ -120,7 +123,7 @@ class ImageFit:
             self.state, self.blocks.evaluated = FitState(Model(mu, b, w), tuple(sums.tolist())), None
             self.on_work(iterations * len(self.blocks.parts))
         else:
-            self.state = self._refitted(self.state, iterations, free, tolerance, around)
+            self.state = self._refitted(self.state, iterations, free, tolerance, of_excess, around)
             if self.journal is not None:
                 m, sums = self.model, np.array(self.state.block_sse)
                 self.journal.keep("refit", [m.mu, m.B, m.w, sums])
@@ -132,6 +135,7 @@ class ImageFit:
         iterations: int,
         free: Mask | None,
         tolerance: float,
+        of_excess: bool,
         around: Model | None,
     ) -> FitState:
         blocks, model, sse = self.blocks, state.model, list(state.block_sse)
@@ -160,7 +164,9 @@ class ImageFit:
                 fresh.add(part.number)
             refiner.hold(model.take(others))
             free_here = None if free is None else free[own]
-            mine = self._refined(refiner, model.take(own), iterations, free_here, tolerance, each)
+            mine = self._refined(
+                within, refiner, model.take(own), iterations, free_here, tolerance, of_excess, each
+            )
             left = beyond + refiner.squared_error(core_in_domain(within))
             blocks.done(refiner)
             return own, mine, left
@@ -247,11 +253,13 @@ class ImageFit:
 
     def _refined(
         self,
+        part: Part,
         refiner: Refiner,
         model: Model,
         iterations: int,
         free: Mask | None,
         tolerance: float,
+        of_excess: bool,
         each: float,
     ) -> Model:
         """A block's own Gaussians, refitted."""
@@ -267,9 +275,10 @@ class ImageFit:
                 refiner, model, iterations, rate=self.method.rate, tolerance=tolerance, extra=extra,
                 report=report,
             )[0]  # fmt: skip
-        return refiner.refine(model, iterations, free=free, tolerance=tolerance, extra=extra, report=report)[
-            0
-        ]
+        noise = self.blocks.noise_error(part) if of_excess else 0.0
+        return refiner.refine(
+            model, iterations, free=free, tolerance=tolerance, noise=noise, extra=extra, report=report
+        )[0]
 
     def restart(self) -> None:
         """Forget all Gaussians."""

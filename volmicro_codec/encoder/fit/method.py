@@ -19,7 +19,9 @@ class Schedule:
     final : int
         Iterations after the last round.
     tolerance : float
-        Relative improvement of the loss under which the final iterations stop.
+        Share of the loss under which an improvement ends the final iterations.
+    of_excess : bool
+        Whether it is a share of what the loss has beyond the noise's (`excess_of`).
     growth : float
         Gaussians after a round over those before, where the noise says when to end.
     cleanings : int
@@ -32,6 +34,7 @@ class Schedule:
     tolerance: float
     growth: float = 1.6
     cleanings: int = 2
+    of_excess: bool = False
 
     def for_size(self, voxel_count: int) -> Schedule:
         """The schedule for an image: small ones, which take seconds, get up to three times the iterations."""
@@ -55,12 +58,16 @@ def spare_time(voxel_count: int) -> float:
 # One cleaning instead of two: 0.6 % more bytes and -0.06 dB; three: +0.01 dB (`benchmarks/significance.py`).
 EFFORTS = {
     "fast": Schedule(4, 4, 16, 1e-3, growth=2.56, cleanings=1),
-    "balanced": Schedule(8, 6, 40, 2e-5),
+    "balanced": Schedule(8, 6, 160, 6e-4, of_excess=True),
     "best": Schedule(12, 8, 160, 5e-5, cleanings=3),
 }
-WITHOUT_NOISE = EFFORTS | {"balanced": replace(EFFORTS["balanced"], final=160, tolerance=6e-4)}
-"""Where no noise is known: there is no error that stays, so the last refit goes on for as long as it pays
-(`benchmarks/detail_choices.py`: +0.2 to +0.5 dB on beads at 100 and 200x, next to nothing elsewhere)."""
+LEAST_EXCESS = 0.1
+"""Of the loss, that at least counts as more than noise (`benchmarks/detail_choices.py`)."""
+
+
+def excess_of(loss: float, noise: float) -> float:
+    """What of a loss may be more than noise, which leaves so much of it."""
+    return max(loss - noise, LEAST_EXCESS * loss)
 
 
 @dataclass

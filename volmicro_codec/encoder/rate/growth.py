@@ -123,6 +123,12 @@ def limited(count: int, plan: Plan) -> int:
     return min(count, plan.max_primitives) if plan.max_primitives else count
 
 
+def most_gaussians(fit: ImageFit, plan: Plan) -> int:
+    """Gaussians beyond which the file would be larger than the voxels."""
+    size = fit.voxel_count * fit.image.voxels.dtype.itemsize / TYPICAL_BYTES[plan.coding]
+    return max(16, min(int(size), plan.max_primitives or 1 << 40))
+
+
 def foreseen_bytes(rounded: Rounded) -> int:
     """Bytes of payload, and of index as far as foreseen."""
     return rounded.bytes() + INDEX_BYTES * len(rounded.layout.bricks)

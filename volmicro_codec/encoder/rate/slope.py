@@ -13,10 +13,18 @@ from ..fit.image_fit import ImageFit
 from ..quantise.coder import Coded
 from ..significance import BIT
 from .allocation import foreground_weight_of
-from .growth import FEW_ADDED, FEW_OF, FIRST, VOXELS_A_FIRST, Plan, points_may_pay, prune_noise
+from .growth import (
+    FEW_ADDED,
+    FEW_OF,
+    FIRST,
+    VOXELS_A_FIRST,
+    Plan,
+    most_gaussians,
+    points_may_pay,
+    prune_noise,
+)
 from .point_layer import layer, noise_step
 from .to_bytes import code_with_step, least_step, with_points
-from .to_quality import most_gaussians
 
 FLOOR = 8.0 * BIT
 """Noise variances of squared error that a byte must take off lest it describe the noise: 16 ln 2 = 11.09."""

@@ -54,7 +54,9 @@ from .point_layer import Layer, chunks_of, finest_step, layer, model_of_points
 MOST_GROUPS = 6
 REFITS = {"fast": Refits(1, 4, 3, 0), "balanced": Refits(2, 4, 3, 2), "best": Refits(6, 8, 6, 4)}
 REFITS_WITHOUT_NOISE = REFITS | {"balanced": Refits(3, 8, 6, 4)}
-"""Where none is known: +0.06 dB over 18 encodes, 0.1 in the foreground (`benchmarks/detail_choices.py`)."""
+"""Where little of the error is noise."""
+MOSTLY_NOISE = 0.5
+"""Of the squared error, from which on it is not (what both are worth: `benchmarks/detail_choices.py`)."""
 RATE_SLACK = 0.994
 FILLED = 0.985  # of the bytes, that need not be filled further
 LARGEST_WEIGHT = 3e4  # in a record; float16 ends at 65504, and refits between roundings move weights
@@ -67,7 +69,8 @@ STARVED = 1.0  # dB that a fit gains by converging, from which on it has grown t
 
 def refits_for(effort: str, fit: ImageFit) -> Refits:
     """How rounding proceeds for an image: small ones are rounded in more groups."""
-    r = (REFITS if fit.noise is not None else REFITS_WITHOUT_NOISE)[effort]
+    noisy = fit.noise is not None and fit.blocks.noise_sse > MOSTLY_NOISE * fit.sse
+    r = (REFITS if noisy else REFITS_WITHOUT_NOISE)[effort]
     groups = r.groups if r.groups == 1 else min(MOST_GROUPS, round(r.groups * spare_time(fit.voxel_count)))
     return replace(r, groups=groups)
 

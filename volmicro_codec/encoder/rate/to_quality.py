@@ -16,15 +16,16 @@ from .allocation import Allocation, coarsest
 from .growth import (
     FEWER,
     MANY_POINTS,
-    TYPICAL_BYTES,
     GrowthCurve,
     Plan,
     allocation_of,
+    most_gaussians,
     prune,
     prune_noise,
     regrow,
     step_for,
 )
+from .slope import encode_at_slope
 from .surplus import give_back
 from .to_bytes import code_with_step, least_step, rounded_with_step, with_points
 
@@ -103,6 +104,8 @@ def encode_within_noise(fit: ImageFit, sigmas: float, plan: Plan, smallest: int)
 def encode_to_error(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> Coded:
     """Fit and code one image in the smallest file found whose squared error is at most ``wanted``.
 
+    Where all that is more than noise is not enough, it is all coded: the file that constant quality gives.
+
     Parameters
     ----------
     fit : ImageFit
@@ -112,6 +115,22 @@ def encode_to_error(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> 
     smallest : int
         Gaussians to start with.
     """
+    coded = _smallest(fit, wanted, plan, smallest)
+    missed = fit.residuals.decoded_sse()
+    if missed <= wanted or fit.noise is None or plan.coding != "lattice":
+        return coded
+    fitted = fit.state
+    plan.on_restart()
+    fit.restart()
+    everything = encode_at_slope(fit, plan)
+    if fit.residuals.decoded_sse() <= missed:
+        return everything
+    fit.state = fitted
+    return coded
+
+
+def _smallest(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> Coded:
+    """The smallest file found whose squared error is at most ``wanted``, or one that misses it."""
     curve, fewer = _grow(fit, wanted, plan, smallest)
     if fewer:
         curve = regrow(fit, fewer, plan)
@@ -127,12 +146,6 @@ def encode_to_error(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> 
     coded = code_with_step(fit, 1.0, plan)
     fit.refit(0, stage="coded")
     return coded
-
-
-def most_gaussians(fit: ImageFit, plan: Plan) -> int:
-    """Gaussians beyond which the file would be larger than the voxels."""
-    size = fit.voxel_count * fit.image.voxels.dtype.itemsize / TYPICAL_BYTES[plan.coding]
-    return max(16, min(int(size), plan.max_primitives or 1 << 40))
 
 
 def _needed(fit: ImageFit, curve: GrowthCurve, plan: Plan) -> float:
