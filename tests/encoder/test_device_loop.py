@@ -127,11 +127,12 @@ def by_the_loop(
     iterations: int,
     free: Any = None,
     tolerance: float = 0.0,
+    noise: float = 0.0,
     extra: Any = None,
 ) -> tuple[Model, float, OnHost]:
     """As `Refiner.refine`, by the device's loop."""
     voxels = OnHost(refiner, model)
-    stepper = Stepper(voxels, HostSteps(refiner.max_sigma, free), iterations, tolerance, extra)
+    stepper = Stepper(voxels, HostSteps(refiner.max_sigma, free), iterations, tolerance, noise, extra)
     begun = _begun(State, model, voxels, extra)
     state, seen = run(stepper.advance, begun, iterations, HostLooks(), enlarge=never)  # type: ignore[arg-type]
     return state.model.host(), seen.loss, voxels
@@ -172,6 +173,7 @@ WAYS: dict[str, tuple[Callable[[], tuple[Any, Model]], dict[str, Any]]] = {
     "some shapes held": (scene, {"free": free_of(8, slice(0, STEP))}),
     "at the bounds": (sparks, {"iterations": 5}),
     "until it stalls": (scene, {"iterations": 60, "tolerance": 1e-2}),
+    "until it stalls amid noise": (scene, {"iterations": 60, "tolerance": 1e-2, "noise": 0.15}),
     "with penalties": (scene, {"penalties": Regularisers(1e-4, 1e-3, 1e-4, 1e-4)}),
     "refused at times": (scene, {"flatter": 0.6, "iterations": 12}),
     "refused often": (scene, {"flatter": 0.25, "iterations": 7}),
@@ -191,7 +193,7 @@ def test_the_loop_without_branches_takes_the_steps_of_the_loop_with_them(name: s
     )
     a, b = (Refiner(block, raster, noise_floor=FLOOR) for _ in range(2))
     iterations = given.get("iterations", 10)
-    options, extra = {k: given[k] for k in ("free", "tolerance") if k in given}, None
+    options, extra = {k: given[k] for k in ("free", "tolerance", "noise") if k in given}, None
     if "penalties" in given:
         extra = penalties.bind(given["penalties"], model, target.size / len(model))
     want, want_loss = a.refine(
@@ -216,7 +218,7 @@ def test_the_loss_never_rises_and_every_iteration_is_reported(flatter: float) ->
     assert (np.diff(losses) <= 0).all()
     refiner = Refiner(block, raster, noise_floor=FLOOR)
     voxels, seen = OnHost(refiner, model), []
-    stepper = Stepper(voxels, HostSteps(MAX_SIGMA, None), 11, 0.0, None)
+    stepper = Stepper(voxels, HostSteps(MAX_SIGMA, None), 11, 0.0, 0.0, None)
     run(stepper.advance, _begun(State, model, voxels, None), 11, HostLooks(), enlarge=never,  # type: ignore[arg-type]
         report=lambda it, loss: seen.append((it, loss)))  # fmt: skip
     assert [it for it, _ in seen] == list(range(11))

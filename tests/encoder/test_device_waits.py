@@ -270,7 +270,7 @@ def test_a_trip_reads_no_number_of_any_device(columns: slice | None, penalties: 
     first = extra(model) if extra else None
     free = None if columns is None else torch.from_numpy(free_of(n, columns)).to("meta")
     steps = NoSteps(columns is None or columns.stop == STEP)
-    stepper: Any = Stepper(voxels, steps, 10, 1e-3, extra)
+    stepper: Any = Stepper(voxels, steps, 10, 1e-3, 1.0, extra)
     if optimizer == "adam":
         stepper = AdamStepper(voxels, steps, FLOOR, free, 10, 1e-3, extra, 0.1)
     loss = torch.empty((), dtype=torch.float64, device="meta")
