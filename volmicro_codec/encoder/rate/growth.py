@@ -64,6 +64,9 @@ MANY = 0.95
 """Part of the Gaussians that bytes which are short hold, under which small images are grown again to so many:
 added many at a time, each has taken what another would (`benchmarks/significance.py`)."""
 WORSE = 0.05  # dB over the least loss so far at which a round with more Gaussians is one too many
+STEEP, STEEPEST = 1.2, 3.0
+"""Of the error's fall with the count: while growing, and of a converged fit. Structures of which each takes one
+Gaussian are worth rounding coarsely, so that bytes are left for all of them (`benchmarks/detail_choices.py`)."""
 STILL_TO_CONVERGE = 0.8  # error after the last refit over the error right after a round
 
 
@@ -144,19 +147,19 @@ class GrowthCurve:
         """Note where a fit is."""
         self.points.append((len(fit.model), fit.sse))
 
-    def fall(self) -> float:
-        """p of an error that goes with N^-p over the last rounds."""
+    def fall(self, most: float = STEEP) -> float:
+        """p of an error that goes with N^-p over the last rounds, as far as believed."""
         tail = [p for p in self.points if p[0] > 0][-3:]
         falls = [
             math.log(max(s0, 1e-30) / max(s1, 1e-30)) / math.log(n1 / n0)
             for (n0, s0), (n1, s1) in pairwise(tail)
             if n1 > n0
         ]
-        return min(max(sum(falls) / len(falls), 0.05), 1.2) if falls else 1.0
+        return min(max(sum(falls) / len(falls), 0.05), most) if falls else 1.0
 
-    def gain(self, sse: float, count: int) -> float:
+    def gain(self, sse: float, count: int, most: float = STEEP) -> float:
         """Squared error that one more Gaussian takes off, at an error and a count."""
-        return max(self.fall() * sse / max(1, count), 1e-30)
+        return max(self.fall(most) * sse / max(1, count), 1e-30)
 
 
 @dataclass(frozen=True)
@@ -388,7 +391,7 @@ def balance(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan, exhaus
     floor = 0.0 if fit.noise is None else step_at_noise(fit.noise, fit.model)
     for too_many in TOO_MANY:
         count = len(fit.model)
-        step = max(step_for(curve.gain(fit.sse, count)), floor)
+        step = max(step_for(curve.gain(fit.sse, count, STEEPEST)), floor)
         size = foreseen_bytes(plain_rounding(fit.model, Lattice(step), layout_of(fit, plan)))
         goal = limited(max(1, int(count * (budget / max(size, 1)) ** 0.8)), plan)
         if goal < too_many * count:

@@ -75,7 +75,7 @@ def refits_for(effort: str, fit: ImageFit) -> Refits:
     return replace(r, groups=groups)
 
 
-def _size(coded: Coded, plan: Plan) -> int:
+def size_of(coded: Coded, plan: Plan) -> int:
     """Bytes of payload and index."""
     return coded.payload + plan.index_bytes(coded.chunks)
 
@@ -135,7 +135,7 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan, exhausted: bool) -> 
         fit.state = fitted
         rounded = rounding_with_refits(fit, Lattice(step), layout, refits_for(plan.effort, fit))
         coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at)
-        size = _size(coded, plan)
+        size = size_of(coded, plan)
         if size <= budget and (best is None or size > best[0]):
             best = size, coded
         if size <= budget and (size >= FILLED * budget or (step <= floor and whole)):
@@ -162,7 +162,7 @@ def code_with_points(fit: ImageFit, allocation: Allocation, budget: float, plan:
     """Code a fitted image and give the points what is left of ``budget``; None if nothing is."""
     fitted = fit.state
     coded = code_with_step(fit, allocation.coarser * allocation.step, plan)
-    before = _size(coded, plan)
+    before = size_of(coded, plan)
 
     def taken(found: Layer) -> int:
         chunks = coded.chunks + point_chunks(fit, coded, found, plan)
@@ -198,7 +198,7 @@ def _trimmed(fit: ImageFit, rounded: Rounded, budget: float, plan: Plan) -> Code
     order = np.argsort(np.abs(amplitudes), kind="stable")
     while True:
         coded = rounded.code(fit.image.shape, fit.raster.cutoff, plan.at)
-        size = _size(coded, plan)
+        size = size_of(coded, plan)
         if size <= budget:
             return coded
         kept = int(np.count_nonzero(amplitudes))
@@ -222,7 +222,7 @@ def _float16_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
             plan.at,
             plan.coding == "raw",
         )
-        size = _size(coded, plan)
+        size = size_of(coded, plan)
         if size <= budget:
             break
         keep = int(len(model) * budget / size) - 1
@@ -252,7 +252,7 @@ def encode_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     if not _may_lose_nothing(fit, budget, plan):
         raise Lossy
     coded = _with_gaussians(fit, growth, budget, plan)
-    if fit.residuals.decoded_sse() > 0.0 or _size(coded, plan) > budget:
+    if fit.residuals.decoded_sse() > 0.0 or size_of(coded, plan) > budget:
         raise Lossy
     return coded
 
@@ -276,9 +276,9 @@ def _with_gaussians(fit: ImageFit, growth: Growth, budget: float, plan: Plan) ->
     if again and not growth.sure:
         fitted = fit.state
         coded = _spend(fit, growth, budget, plan)
-        first = coded, (loss_of(fit, _size(coded, plan)), _size(coded, plan))
+        first = coded, (loss_of(fit, size_of(coded, plan)), size_of(coded, plan))
         # Worse coded than was foreseen with points: what rounding leaves in the foreground is not foreseen.
-        again = starved or loss_of(fit, _size(coded, plan), FOREGROUND) > growth.loss + WORSE
+        again = starved or loss_of(fit, size_of(coded, plan), FOREGROUND) > growth.loss + WORSE
         if again:
             fit.state = fitted
     if again:
@@ -288,7 +288,7 @@ def _with_gaussians(fit: ImageFit, growth: Growth, budget: float, plan: Plan) ->
         adjust_count(fit, curve, budget, plan)
         growth = replace(growth, curve=curve)
     coded = _spend(fit, growth, budget, plan) if first is None or again else first[0]
-    if first is not None and again and first[1] < (loss_of(fit, _size(coded, plan)), _size(coded, plan)):
+    if first is not None and again and first[1] < (loss_of(fit, size_of(coded, plan)), size_of(coded, plan)):
         coded, fit.model = first[0], first[0].model
     fit.refit(0, stage="coded")
     return coded
@@ -304,10 +304,10 @@ def _spend(fit: ImageFit, growth: Growth, budget: float, plan: Plan) -> Coded:
             if coded is not None and (fit.noise is None or not _is_short(allocation, budget)):
                 return coded
             if coded is not None:  # few of the points foreseen may be worth their bytes: both ways are coded
-                with_them = fit.state, coded, loss_of(fit, _size(coded, plan))
+                with_them = fit.state, coded, loss_of(fit, size_of(coded, plan))
                 fit.state = fitted
                 coded = _spend_on_gaussians(fit, growth, budget, plan)
-                if loss_of(fit, _size(coded, plan)) <= with_them[2]:
+                if loss_of(fit, size_of(coded, plan)) <= with_them[2]:
                     return coded
                 fit.state = with_them[0]
                 return with_them[1]

@@ -27,7 +27,7 @@ from .growth import (
 )
 from .slope import encode_at_slope
 from .surplus import give_back
-from .to_bytes import code_with_step, least_step, rounded_with_step, with_points
+from .to_bytes import code_with_step, encode_to_bytes, least_step, rounded_with_step, size_of, with_points
 
 ROUNDING_SHARE = 0.33
 """Of the error's fall with the count: what rounding at the best step adds to the squared error."""
@@ -38,6 +38,9 @@ MOST_ROUNDS, MOST_BALANCES, MOST_STEPS, MOST_AIMS = 60, 8, 9, 8
 MOSTLY_POINTS = 0.6  # share of the bytes that says as much although more Gaussians still save some
 WORSE_SIZE = 1.05  # bytes over the fewest so far with which a round has too many Gaussians
 _LEAST_FALL = 0.3
+MOST_SIZES, FEWER_BYTES, NEAR = 5, 0.7, 0.1
+"""Files that are made to find the smallest that is good enough where counting Gaussians has missed it, the
+first bytes over those of one that is, and dB above what was asked that need not be given back there."""
 MOST_EXCESS_TRIES, EXCESS_WINDOW, EXCESS_AIM = 5, 0.9, 0.95
 LEAST_BEYOND = 1e-3  # of the noise's squared error
 MISSED = 1.05  # times the error that was asked for: as good as it gets
@@ -104,7 +107,8 @@ def encode_within_noise(fit: ImageFit, sigmas: float, plan: Plan, smallest: int)
 def encode_to_error(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> Coded:
     """Fit and code one image in the smallest file found whose squared error is at most ``wanted``.
 
-    Where all that is more than noise is not enough, it is all coded: the file that constant quality gives.
+    Where the search misses that amid noise, all that is more than noise is coded, as constant quality has it;
+    and where that is enough and to spare, fewer bytes of it.
 
     Parameters
     ----------
@@ -123,9 +127,34 @@ def encode_to_error(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> 
     plan.on_restart()
     fit.restart()
     everything = encode_at_slope(fit, plan)
-    if fit.residuals.decoded_sse() <= missed:
-        return everything
-    fit.state = fitted
+    reached = fit.residuals.decoded_sse()
+    if reached > missed:
+        fit.state = fitted
+        return coded
+    return everything if reached > wanted else _in_fewer_bytes(fit, wanted, plan, everything, reached)
+
+
+def _in_fewer_bytes(fit: ImageFit, wanted: float, plan: Plan, coded: Coded, reached: float) -> Coded:
+    """The smallest found of files whose squared error is at most ``wanted``, from one with ``reached``."""
+    good, most, least = (coded, fit.state), (size_of(coded, plan), reached), (0, math.inf)
+    for _ in range(MOST_SIZES):
+        if most[1] >= wanted * 10 ** (-NEAR / 10):
+            break
+        size = FEWER_BYTES * most[0]
+        if least[0]:  # between the two, along the line through them in logarithms
+            share = math.log(least[1] / wanted) / math.log(least[1] / most[1])
+            size = least[0] * (most[0] / least[0]) ** min(max(share, 0.15), 0.85)
+        plan.on_restart()
+        fit.restart()
+        coded = encode_to_bytes(fit, size, plan)
+        here = size_of(coded, plan), fit.residuals.decoded_sse()
+        if here[1] > wanted:
+            least = max(least, here)
+        elif here[0] < most[0]:
+            good, most = (coded, fit.state), here
+        if not least[0] < most[0]:
+            break
+    coded, fit.state = good
     return coded
 
 
