@@ -78,6 +78,18 @@ def test_images_share_the_bytes(tmp_path):
     assert abs(both.psnr - one.psnr) < 4
 
 
+def test_a_psnr_beyond_the_signal_gets_all_of_that_and_one_near_it_fewer_bytes(tmp_path):
+    voxels = scene(noise=0.03, shape=(16, 48, 56))
+    usual = {"objective": "signal", "effort": "balanced", "iterations": None}
+    everything, _ = encode(tmp_path, voxels, slope=11.1, **usual)
+    beyond, _ = encode(tmp_path, voxels, psnr=everything.psnr + 20.0, **usual)
+    assert beyond.psnr > everything.psnr - 0.05
+    assert beyond.bytes < 1.05 * everything.bytes
+    near, _ = encode(tmp_path, voxels, psnr=everything.psnr - 0.5, **usual)
+    assert everything.psnr - 0.5 <= near.psnr < everything.psnr
+    assert near.bytes < 0.97 * everything.bytes
+
+
 @pytest.mark.parametrize("processor", range(4))
 @pytest.mark.parametrize("psnr", [28.0, 31.0])
 def test_a_psnr_is_reached_and_hardly_more(tmp_path, monkeypatch, psnr, processor):
@@ -155,6 +167,19 @@ def test_where_far_more_were_grown_than_the_bytes_hold_they_are_grown_again(tmp_
     pruned, _ = encode(tmp_path, voxels, **usual)
     assert again.bytes <= 300
     assert again.psnr > pruned.psnr + 3.0
+
+
+def test_separate_spots_are_rounded_coarsely_so_that_there_are_bytes_for_all(tmp_path, monkeypatch):
+    rng = np.random.default_rng(5)
+    spots = gaussians(90, (16, 64, 64), 5, sigma=(0.6, 0.9), weight=(0.3, 1.0))
+    spots.mu[:] = rng.uniform(2, np.array([13, 61, 61]), (90, 3))
+    voxels = np.rint(100 + 800 * rendered(spots, (16, 64, 64))).astype(np.uint16)
+    usual = {"size": 560, "effort": "balanced", "iterations": None, "points": False}
+    all_of_them, _ = encode(tmp_path, voxels, **usual)
+    monkeypatch.setattr(growth, "STEEPEST", growth.STEEP)
+    finely, _ = encode(tmp_path, voxels, **usual)
+    assert all_of_them.primitives > finely.primitives
+    assert all_of_them.psnr > finely.psnr + 0.2
 
 
 def test_what_the_fit_is_rounded_to_is_what_is_decoded(tmp_path):

@@ -65,8 +65,8 @@ MANY = 0.95
 added many at a time, each has taken what another would (`benchmarks/significance.py`)."""
 WORSE = 0.05  # dB over the least loss so far at which a round with more Gaussians is one too many
 STEEP, STEEPEST = 1.2, 3.0
-"""Of the error's fall with the count: while growing, and of a converged fit. Structures of which each takes one
-Gaussian are worth rounding coarsely, so that bytes are left for all of them (`benchmarks/detail_choices.py`)."""
+"""Of the error's fall with the count: while growing, and of a converged fit. Structures of which each takes
+one Gaussian are rounded coarsely then, so that bytes are left for all (`benchmarks/detail_choices.py`)."""
 STILL_TO_CONVERGE = 0.8  # error after the last refit over the error right after a round
 
 
