@@ -64,7 +64,7 @@ def step_of(
     refiner = DeviceRefiner(Block(np.zeros(3), target), raster, noise_floor=FLOOR)
     with refiner.entered() as block:
         there = TensorModel.of(mine, block.where)
-        stepper = Stepper(block, refiner.steps(None), 1000, 0.0, None)
+        stepper = Stepper(block, refiner.steps(None), 1000, 0.0, 0.0, None)
         state = State.begin(there, block.enter(there), None)
         for _ in range(2):
             state = stepper.advance(state)

@@ -273,7 +273,7 @@ def _():
         loss = block.enter(there)
         sync()
         told["enter_ms"] = (time.perf_counter() - begun) * 1e3
-        stepper = Stepper(block, refiner.steps(None), 1000, 0.0, None)
+        stepper = Stepper(block, refiner.steps(None), 1000, 0.0, 0.0, None)
         state = State.begin(there, loss, None)
         told["loss_before"] = float(loss)
         for _ in range(2):

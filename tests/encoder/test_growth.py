@@ -108,7 +108,7 @@ def test_bytes_left_over_at_the_finest_step_go_to_more_gaussians(count, exhauste
     budget, sizes = 400.0, iter([75 * count, 396])
     monkeypatch.setattr(to_bytes, "solve_step", lambda model, layout, plan, size, start, floor: floor)
     monkeypatch.setattr(to_bytes, "layout_by_level", lambda fit, plan: None)
-    monkeypatch.setattr(to_bytes, "_size", lambda coded, plan: next(sizes))
+    monkeypatch.setattr(to_bytes, "size_of", lambda coded, plan: next(sizes))
 
     def rounded(fit, lattice, layout, refits):
         return SimpleNamespace(code=lambda *_: SimpleNamespace(model=fit.model))

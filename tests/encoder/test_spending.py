@@ -104,7 +104,7 @@ def test_where_bytes_are_short_what_codes_better_is_kept(monkeypatch, noise, sho
     monkeypatch.setattr(rate, "allocation_of", lambda *_, **__: allocation_found)
     monkeypatch.setattr(rate, "code_with_points", way("points"))
     monkeypatch.setattr(rate, "_spend_on_gaussians", way("gaussians"))
-    monkeypatch.setattr(rate, "_size", lambda coded, plan: budget)
+    monkeypatch.setattr(rate, "size_of", lambda coded, plan: budget)
     monkeypatch.setattr(rate, "loss_of", lambda fit, size: float(fit.state != better))
     kept = rate._spend(fit, SimpleNamespace(curve=None), budget, SimpleNamespace(points=True))
     both = short and noise is not None
