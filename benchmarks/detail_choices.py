@@ -36,8 +36,8 @@ from volmicro_codec.encoder.rate import point_layer, to_bytes
 from volmicro_codec.volume import Volume
 
 EFFORT = "balanced"
-RATIOS = (100.0, 200.0, 400.0)
-LARGEST = 4 << 20
+RATIOS = (100.0, 400.0)
+LARGEST = 8 << 20
 MULTIPLIERS = (0.1155, 0.13, 0.2)
 THREADS = 2
 
