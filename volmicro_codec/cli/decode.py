@@ -12,7 +12,7 @@ import click
 
 from ..encoder.settings import parse_size
 from ..errors import UsageError
-from ..urls import is_zarr
+from ..urls import holds_zarr, is_zarr
 from .app import Command
 from .options import (
     Bounds,
@@ -148,7 +148,7 @@ def _write(
     spread: Spread = ALONE,
 ) -> None:
     budget = parse_size(wanted.budget, "budget") if wanted.budget is not None else None
-    source = None if is_zarr(file) else vgm_source(file, budget)
+    source = None if holds_zarr(file) else vgm_source(file, budget)
     from ..io import check_volume_output, format_of, write_volume
 
     if wanted.grain_seed is not None and not wanted.grain:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import VgmError
-from ..urls import is_zarr
+from ..urls import holds_zarr
 from .app import Command
 from .options import file_argument, json_option
 from .output import (
@@ -45,7 +45,7 @@ def info(files: tuple[str, ...], as_json: bool) -> None:
     failures = Failures()
     for file in names:
         try:
-            source = None if is_zarr(file) else vgm_source(file)
+            source = None if holds_zarr(file) else vgm_source(file)
             if source is None or is_packed(source):
                 from .read_store import info_of_packed, info_of_store
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ..urls import is_zarr
+from ..urls import holds_zarr
 from .app import Command
 from .options import (
     channel_option,
@@ -92,7 +92,7 @@ def preview(
     limit = parse_size(budget, "budget") if budget is not None else None
     name = shown(file)
     with about(name), progress() as bar:
-        if is_zarr(file):
+        if holds_zarr(file):
             from ..store.array import open_levels
 
             refuse_options(f"{file}: a store", {"--budget": budget})

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FormatError, IncompleteError, QualityError, UsageError
-from ..urls import is_zarr
+from ..urls import holds_zarr
 from .options import Bounds, Wanted
 from .output import about, bytes_text, info_document, remark, shape_text, time_interval_text, voxel_size_text
 from .pair import matched
@@ -29,7 +29,7 @@ WIDTH = 11
 
 def called(file: str) -> str:
     """What to call a store or a packed file in a message: its name, and which it is."""
-    return f"{shown(file)}: a {'store' if is_zarr(file) else 'packed file'}"
+    return f"{shown(file)}: a {'store' if holds_zarr(file) else 'packed file'}"
 
 
 def write_region(
@@ -65,7 +65,7 @@ def write_region(
         stack.callback(opened.cache_clear)
         array: Any = stack.enter_context(opened(view))
         region = Region.of(store, array, box, level, wanted.channel, wanted.time)
-        if is_zarr(store):
+        if holds_zarr(store):
             check_chunks(store.rstrip("/"), level, region.box)
         runner = spread.runner()
         if hasattr(runner, "close"):
@@ -261,7 +261,7 @@ def verify_store(
     from ..store.verify import CONFIDENCE, verify
 
     with levels_name(file, source) as store, progress() as bar:
-        if is_zarr(store):
+        if holds_zarr(store):
             check_chunks(store.rstrip("/"), 0)
         volume = open_volume(original, choice.channel, choice.time, axes=choice.axes, series=choice.series)
         with open_levels(store, device=device, threads=threads) as array:
@@ -297,7 +297,7 @@ def verify_store(
     worst = max(found.samples, key=lambda s: s.mse)
     rows = [
         ("original", original),
-        ("store" if is_zarr(file) else "file", file),
+        ("store" if holds_zarr(file) else "file", file),
         ("compared", f"{found.compared:,} of {found.bricks:,} bricks"),
         ("PSNR", f"{found.psnr:.2f} dB, {sure}"),
         ("bias", f"{found.bias:+.4g} grey values"),
