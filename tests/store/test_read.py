@@ -266,6 +266,7 @@ def test_of_a_store_that_is_not_finished_every_command_says_so(
         ["verify", str(original), str(begun)],
         ["report", str(original), str(begun), "-o", str(tmp_path / "a.html")],
         ["pack", str(begun), "-o", str(tmp_path / "a.vgm")],
+        ["test", str(begun)],
     ):
         assert run(args) == 9
         assert "is not finished" in capsys.readouterr().err
@@ -318,6 +319,34 @@ def test_a_brick_that_was_lost_is_not_taken_for_one_that_was_left_out(
     err = capsys.readouterr().err
     assert ("the chunk 0/c/0/0/1 is missing" in err) == (code == 9)
     assert len(list(tmp_path.iterdir())) == (1 if code or name == "finish" else 2)
+
+
+def test_all_of_a_store_is_tested_as_a_file_is(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed, damaged = str(tmp_path / "a.vgm"), tmp_path / "b.ome.zarr"
+    assert run(["pack", store, "-o", packed, "-q"]) == 0
+    capsys.readouterr()
+    assert run(["test", store, packed]) == 0
+    of_store, of_packed = (
+        line.split(": ")[1].split(" primitives")[0] for line in capsys.readouterr().out.splitlines()
+    )
+    assert of_store == of_packed
+    shutil.copytree(store, damaged)
+    (damaged / "0/c/0/0/1").unlink()
+    assert run(["test", str(damaged)]) == 9
+    assert capsys.readouterr().err == f"vgm: error: {damaged}: the chunk 0/c/0/0/1 is missing\n"
+    chunk = damaged / "0/c/0/0/0"
+    data = bytearray(chunk.read_bytes())
+    data[-5] ^= 255
+    chunk.write_bytes(bytes(data))
+    assert run(["test", str(damaged), store, "--json"]) == 4
+    out, err = capsys.readouterr()
+    assert err.startswith(f"vgm: error: {damaged}: 0/c/0/0/0: ")
+    found, sound = json.loads(out)
+    assert (found["ok"], found["chunks_damaged"], found["chunks_missing"], sound["ok"]) == (False, 1, 1, True)
+    sizes = [p.stat().st_size for p in Path(store).rglob("c/*/*/*")]
+    assert sound["file_size"] == sum(sizes)
 
 
 def test_a_store_that_lost_a_brick_is_not_verified(
