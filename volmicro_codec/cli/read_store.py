@@ -120,7 +120,7 @@ def info_of_store(name: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         job = find_job(name.rstrip("/"))
         if job is None:
             raise
-        return _begun(name, job)
+        return info_of_begun("store", name, job)
     record, info = array.record, array.info
     size = int(record["bytes"])
     document: dict[str, Any] = {
@@ -212,8 +212,8 @@ def _quality_text(record: Mapping[str, Any]) -> str:
     return f"PSNR {record['psnr']:.2f} dB, {said}" if record.get("psnr") is not None else said
 
 
-def _begun(name: str, job: Job) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """The same of a store that is not finished: how far it is."""
+def info_of_begun(what: str, name: str, job: Job) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """The same of a store or a file that is not finished: how far it is."""
     from ..store.job import DONE
 
     there = len(job.place.names(DONE))
@@ -229,7 +229,7 @@ def _begun(name: str, job: Job) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         "original": job.source.path,
     }
     rows = [
-        ("store", name),
+        (what, name),
         ("volume", shape_text(job.info)),
         ("bricks", f"{there:,} of {len(job.grid):,} of {job.edge}^3 voxels are there"),
         ("made from", job.source.path),

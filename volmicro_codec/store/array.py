@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..decoder.backend import checked_options
 from ..decoder.multiscale import Levels, MultiscaleArray
 from ..decoder.packed import open_packed
-from ..errors import FormatError, IncompleteError, InputError, RemoteError, UsageError, VgmError, lacks
+from ..errors import FormatError, InputError, RemoteError, UsageError, VgmError, lacks, not_finished
 from ..indexing import AxisRange
 from ..urls import holds_zarr
 from .grid import Grid
@@ -70,10 +70,7 @@ def unfinished_told(name: str) -> Iterator[None]:
     except (FormatError, InputError, RemoteError):
         if find_job(name) is None:
             raise
-        raise IncompleteError(
-            f"{name}: is not finished ('vgm info' says how far it is); the encode once more, or 'vgm finish',"
-            " does that"
-        ) from None
+        raise not_finished(name) from None
 
 
 def open_store(name: str, *, device: str = "auto", threads: int | None = None) -> MultiscaleArray:
