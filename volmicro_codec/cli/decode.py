@@ -175,7 +175,8 @@ def _write(
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(name))
         bar = stack.enter_context(progress())
-        reader = stack.enter_context(open_reader(source, budget))
+        with about(name, UsageError):
+            reader = stack.enter_context(open_reader(source, budget))
         array = open_vgm(reader, threads=wanted.threads, device=wanted.device)
         if wanted.grain:
             array = array.with_grain(wanted.grain_seed or 0)
