@@ -228,6 +228,37 @@ def test_of_a_file_that_is_not_finished_commands_say_so(
     assert run(["info", str(tmp_path / "b.vgm")]) == 3
 
 
+@pytest.mark.parametrize("name", ["a.vgm", "a.ome.zarr"])
+def test_where_only_noise_is_left_it_says_so(
+    stack: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    smooth, (z, y, x) = str(tmp_path / "smooth.npy"), np.ogrid[:8, :40, :200]
+    np.save(
+        smooth, np.rint(100 + 500 * np.exp(-(((y - 20) ** 2 + (x - 70) ** 2) / 80 + z / 9))).astype(np.uint16)
+    )
+    common = ["--brick", "112", "--effort", "fast", "--threads", "1"]
+    for volume, target, expected in (
+        (stack, ["--ratio", "6"], True),
+        (stack, ["--size", "9k"], True),
+        (stack, ["--slope", "11.1"], False),
+        (smooth, ["--ratio", "9"], False),  # what is left is of rounding
+    ):
+        out = str(tmp_path / f"{len(names(tmp_path))} {name}")
+        more = ["--packed"] if name == "a.vgm" else []
+        assert run(["encode", volume, "-o", out, *target, *common, *more, "--json"]) == 0
+        said = capsys.readouterr()
+        document = json.loads(said.out)
+        if not expected:
+            assert document["remark"] is None
+            assert "noise from" not in said.err
+            continue
+        remark = f"residual is noise from ratio {document['ratio']:,.0f} on"
+        if more:
+            remark += "; --no-packed --objective voxels would spend the rest"
+        assert document["remark"] == remark
+        assert remark in said.err.splitlines()
+
+
 def test_of_a_large_image_it_is_what_is_made_by_itself(
     stack: str, expected: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,15 +114,23 @@ def test_a_damaged_chunk_is_told_and_leaves_no_output(
     assert [p.name for p in tmp_path.iterdir()] == ["a.ome.zarr"]
 
 
-def test_info_tells_it_from_its_metadata(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_tells_it_from_its_metadata(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["info", store, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     sizes = [p.stat().st_size for p in Path(store).rglob("c/*/*/*")]
     assert said["store_bytes"] == sum(sizes)
     assert (said["shape"], said["bricks"], said["left_out"]) == ([16, 48, 288], 3, 1)
     assert said["channels"] == [{"name": "DAPI", "color": "#0000ff"}]
-    assert run(["info", store]) == 0
-    assert "3 of 128^3 voxels, 1 left out" in capsys.readouterr().out
+    packed = str(tmp_path / "a.vgm")
+    assert run(["pack", store, "-o", packed, "-q"]) == 0
+    capsys.readouterr()
+    for name, bricks in ((store, "3 of 128^3 voxels, 1 left out"), (packed, "")):
+        assert run(["info", name]) == 0
+        out = capsys.readouterr().out
+        assert bricks in out
+        assert "settings     slope=11.09 fast\n" in out
 
 
 def test_info_tells_how_far_a_store_is(begun: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -275,7 +275,14 @@ def _finished(
     there: int,
     packed_size: int | None = None,
 ) -> Report:
+    from ..store.encode import ended_at_noise
+
     size = finished.size if packed_size is None else packed_size
+    said = None
+    if ended_at_noise(job, size, finished.mse):
+        said = f"residual is noise from ratio {job.info.nbytes / max(size, 1):,.0f} on"
+        if packed_size is not None:
+            said += "; --no-packed --objective voxels would spend the rest"
     document: dict[str, Any] = {
         "output": output,
         "shape": list(job.info.squeezed_shape),
@@ -288,6 +295,7 @@ def _finished(
         "there_before": there,
         "slope": job.settings.slope,
         "psnr": finished.psnr,
+        "remark": said,
         "seconds": seconds,
     }
     pyramid = finished.size - finished.full_size
@@ -301,7 +309,7 @@ def _finished(
         ("quality", f"PSNR {finished.psnr:.2f} dB, RMS error {finished.mse**0.5:.4g}, noise included"),
         ("time", str(Seconds(seconds))),
     ]
-    return Report(document, rows, width=WIDTH)
+    return Report(document, rows, [] if said is None else [said], width=WIDTH)
 
 
 def _plan(job: Job, foreseen: Foreseen, output: str) -> Report:

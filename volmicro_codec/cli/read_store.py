@@ -154,6 +154,7 @@ def info_of_store(name: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         ("quality", _quality_text(record)),
         ("slope", f"{record['slope']:.5g}"),
         ("software", record["software"]),
+        ("settings", _settings_text(record)),
     ]
     return document, rows
 
@@ -203,6 +204,8 @@ def info_of_packed(name: str, source: Any) -> tuple[dict[str, Any], list[tuple[s
         rows.append(("slope", f"{record['slope']:.5g}"))
     if reader.root.software:
         rows.append(("software", reader.root.software))
+    if "settings" in record:
+        rows.append(("settings", _settings_text(record)))
     return document, rows
 
 
@@ -210,6 +213,14 @@ def _quality_text(record: Mapping[str, Any]) -> str:
     """What an encode by bricks measured, for people."""
     said = f"RMS error {record['mse'] ** 0.5:.4g} grey values, noise included"
     return f"PSNR {record['psnr']:.2f} dB, {said}" if record.get("psnr") is not None else said
+
+
+def _settings_text(record: Mapping[str, Any]) -> str:
+    """What bricks were encoded with, as the text of single files has it."""
+    others = dict(record["settings"])
+    words = [f"slope={record['slope']:.5g}"] if "slope" in record else []
+    words.append(str(others.pop("effort", "balanced")))
+    return " ".join([*words, *(f"{key}={value}" for key, value in others.items())])
 
 
 def info_of_begun(what: str, name: str, job: Job) -> tuple[dict[str, Any], list[tuple[str, str]]]:
