@@ -125,7 +125,11 @@ class EncodeCommand(Command):
     help="Instead of -o: the directory to write <name>.vgm of each VOLUME into; made if it is not there.",
 )
 @settings_options()
-@click.option("--config", type=click.Path(), help="TOML file with settings; options given here win over it.")
+@click.option(
+    "--config",
+    type=click.Path(),
+    help="TOML file with settings, named as the options of all other groups; options given here win.",
+)
 @channel_option
 @time_option
 @original_options
