@@ -15,7 +15,7 @@ import numpy.typing as npt
 from .atomic import check_output
 from .encoder.settings import EncodeSettings
 from .errors import UsageError
-from .urls import is_zarr
+from .urls import holds_zarr, is_zarr
 from .volume import ChannelInfo, Volume, VoxelSize
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def open(
     Parameters
     ----------
     source : path, bytes, seekable binary file object, URL, or VgmReader
-        A path or URL that ends in .zarr is that of a store.
+        A path or URL that ends in .zarr is that of a store, and so is a directory that holds Zarr.
     threads, device, budget
         Those of `decoder.opening.open`; a store has no budget.
 
@@ -218,7 +218,7 @@ def open(
     UsageError
         Where a value makes no sense, or a store is given a budget.
     FormatError
-        The bytes are no valid file, the store has no .vgm chunks.
+        The bytes are no valid file, or the Zarr is no store of .vgm chunks.
     IncompleteError
         The store was begun and is not finished.
     InputError, RemoteError, DependencyError
@@ -227,7 +227,7 @@ def open(
     from .decoder.opening import open as open_file
 
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else None
-    if not isinstance(name, str) or not is_zarr(name):
+    if not isinstance(name, str) or not holds_zarr(name):
         return open_file(source, threads=threads, device=device, budget=budget)
     from .store.array import open_store
 

@@ -39,9 +39,10 @@ def resume_name(real: Path) -> Path:
     return real.with_name(f".{_stem(real)}.resume")
 
 
-def bricks_name(real: Path) -> Path:
-    """Where the bricks of a packed file are kept beside it until they are all there."""
-    return real.with_name(f".{_stem(real)}.bricks")
+def bricks_beside(target: str) -> str:
+    """The store of the bricks of a packed file, which lies beside it until it is there."""
+    real = Path(os.path.realpath(target))
+    return str(real.with_name(f".{_stem(real)}.bricks"))
 
 
 @contextlib.contextmanager

@@ -71,6 +71,14 @@ class IncompleteError(VgmError, RuntimeError):
     exit_code = 9
 
 
+def not_finished(name: str) -> IncompleteError:
+    """What to raise of a store, or a file of bricks, that was begun and is not finished."""
+    return IncompleteError(
+        f"{name}: is not finished ('vgm info' says how far it is); the encode once more, or 'vgm finish',"
+        " does that"
+    )
+
+
 class QualityError(VgmError, AssertionError):
     """A quality target that was asked for and not met (``vgm verify --min-psnr``)."""
 

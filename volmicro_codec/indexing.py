@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +104,27 @@ def _axis(item: Any, axis: int, size: int) -> AxisRange:
     if not -size <= n < size:
         raise BoundsError(f"index {n} is out of bounds for axis {axis} of {size}")
     return AxisRange(n % size, 1, 1, keep=False)
+
+
+def turned(found: Any, ranges: Iterable[AxisRange], key: Any) -> Any:
+    """What numpy gives for an index, of the voxels of its ranges.
+
+    Parameters
+    ----------
+    found : numpy.ndarray
+        Ascending on all axes, without those that are not kept.
+    ranges : iterable of AxisRange
+        What `parse_index` made of ``key``.
+    key
+
+    Returns
+    -------
+    numpy.ndarray or numpy scalar
+    """
+    view: list[Any] = [slice(None, None, -1 if r.reverse else 1) for r in ranges if r.keep]
+    if any(k is Ellipsis for k in (key if isinstance(key, tuple) else (key,))):
+        view.append(...)  # as in numpy, what keeps a 0-d array from becoming a scalar
+    return found[tuple(view)]
 
 
 def parse_box(box: Any, shape: Sequence[int]) -> tuple[AxisRange, ...]:

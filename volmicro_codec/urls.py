@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from .errors import DependencyError
@@ -11,6 +12,9 @@ _WEB = ("http", "https")
 _S3 = ("s3", "s3a")
 _CLIENTS = ("aiohttp", "botocore", "aiobotocore", "gcsfs", "azure", "adlfs")
 """Packages whose errors are those of a server, or of the way to it."""
+
+ZARR_MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
+"""What lies in a directory that is a Zarr hierarchy; one of them at least."""
 
 
 def local_path(name: str) -> str | None:
@@ -24,6 +28,17 @@ def local_path(name: str) -> str | None:
 def is_zarr(name: str) -> bool:
     """Whether a name is that of a Zarr store and not of a file."""
     return name.rstrip("/").lower().endswith(".zarr")
+
+
+def holds_zarr(name: str) -> bool:
+    """Whether a name leads to Zarr: it says so, or it is a directory of this machine that holds it."""
+    return is_zarr(name) or is_zarr_directory(name)
+
+
+def is_zarr_directory(name: str) -> bool:
+    """Whether it is a directory of this machine in which a Zarr hierarchy lies, whatever it is called."""
+    path = local_path(name)
+    return path is not None and any(os.path.exists(os.path.join(path, mark)) for mark in ZARR_MARKS)
 
 
 def is_web(url: str) -> bool:

@@ -73,7 +73,7 @@ WRONG = [
         "nan.npy: a value that is not finite (NaN or infinity) in plane z 1 of time point 0, channel 0",
     ),
     (["decode", "short.vgm", "-o", "x.tif"], 4, "short.vgm: cut short: "),
-    (["decode", "cells.vgm", "-o", "x.tif", "--budget", "40"], 2, "budget of 40 bytes: "),
+    (["decode", "cells.vgm", "-o", "x.tif", "--budget", "40"], 2, "cells.vgm: budget of 40 bytes: "),
     (
         ["encode", "rgb.tif", "-o", "x.vgm"],
         3,

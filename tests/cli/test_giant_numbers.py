@@ -46,6 +46,17 @@ def test_a_giant_number_is_an_option_that_makes_no_sense(
     assert ran.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("end", ["9" * 400, "9223372036854775808", "-9223372036854775809"])
+@pytest.mark.parametrize("box", ["0:{},:,:", ":,{}:,:", ":,:,{}:{}"])
+def test_a_box_of_giant_numbers_is_told_in_a_short_line(
+    vgm: Callable[..., Any], file: Path, box: str, end: str
+) -> None:
+    ran = vgm("roi", file, "--box", box.replace("{}", end))
+    assert (ran.code, ran.out) == (2, "")
+    said = f"a number of {len(end.lstrip('-'))} digits, beyond all voxels"
+    assert ran.err == f"vgm: error: Invalid value for '--box': {said} (see 'vgm roi --help')\n"
+
+
 FLOATS = [
     *(["encode", "v.npy", "-o", "x.vgm", option]
       for option in ("--ratio", "--psnr", "--within-noise", "--slope", "--gate-tau", "--edge-boost",

@@ -59,7 +59,7 @@ def test_a_pyramid_has_grain_on_its_full_grid_alone(vgm: Callable[..., Ran], noi
     [
         (
             ["--grain", "--level", "1"],
-            "level 1: grain is that of the full grid's voxels, coarser grids have none",
+            "cells.vgm: level 1: grain is that of the full grid's voxels, coarser grids have none",
         ),
         (["--grain-seed", "3"], "--grain-seed: says which noise --grain puts back; without it there is none"),
     ],
@@ -68,7 +68,7 @@ def test_a_pyramid_has_grain_on_its_full_grid_alone(vgm: Callable[..., Ran], noi
 def test_grain_that_makes_no_sense_is_one_line(
     vgm: Callable[..., Ran], noisy: Path, command: str, options: list[str], complaint: str
 ) -> None:
-    ran = vgm(command, noisy, "-o", "v.npy", *options)
+    ran = vgm(command, noisy.name, "-o", "v.npy", *options)
     assert (ran.code, ran.err) == (2, f"vgm: error: {complaint}\n")
     assert not Path("v.npy").exists()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from volmicro_codec.format import FileMeta, VgmReader, as_records, encode_file, write_file
 from volmicro_codec.format.metadata import Overview
@@ -83,6 +84,32 @@ def test_info_as_json_is_one_document_that_agrees_with_the_reader(
 def test_info_of_several_files_as_json_is_still_one_document(vgm: Callable[..., Any], file: Path) -> None:
     ran = vgm("info", "--json", "cells.vgm", "cells.vgm")
     assert [d["file"] for d in json.loads(ran.out)] == ["cells.vgm", "cells.vgm"]
+
+
+@pytest.mark.parametrize(
+    "args",
+    ["info none.vgm", "info none.zarr", "info v.npy", "verify v.npy none.vgm", "verify none.npy cells.vgm",
+     "encode none.npy -o x.vgm", "encode none.npy -o x.ome.zarr", "encode v.npy -o cells.vgm",
+     "finish none.vgm", "finish none.zarr", "pack none.zarr -o x.vgm", "unpack cells.vgm -o x.ome.zarr"],
+)  # fmt: skip
+def test_what_fails_prints_nothing_on_stdout(
+    vgm: Callable[..., Any], file: Path, tmp_path: Path, args: str
+) -> None:
+    np.save(tmp_path / "v.npy", np.ones((4, 5, 6), np.uint16))
+    for flags in ([], ["--json"]):
+        ran = vgm(*args.split(), *flags)
+        assert ran.code > 1
+        assert ran.out == ""
+        assert ran.err.count("\n") == 1
+
+
+def test_what_a_test_finds_is_its_result_and_several_files_are_one_list(
+    vgm: Callable[..., Any], file: Path
+) -> None:
+    ran = vgm("test", "none.vgm", "--json")
+    assert (ran.code, json.loads(ran.out)["ok"]) == (3, False)
+    ran = vgm("info", "none.vgm", "cells.vgm", "--json")
+    assert (ran.code, json.loads(ran.out)[0]) == (3, {"file": "none.vgm", "error": "none.vgm: no such file"})
 
 
 def test_test_passes_a_sound_file(vgm: Callable[..., Any], file: Path) -> None:

@@ -177,6 +177,88 @@ def test_other_settings_do_not_go_on_with_it(
         assert "was begun for slope 3" in capsys.readouterr().err
 
 
+def test_what_is_kept_is_said_only_where_the_command_goes_on_with_it(
+    stack: str,
+    bricks: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, hidden, other = str(tmp_path / "a.vgm"), tmp_path / ".a.vgm.bricks", str(tmp_path / "b.npy")
+    shutil.copytree(bricks, hidden)
+    np.save(other, np.load(stack)[..., ::-1])
+    said = OPTIONS[:-1]  # without -q
+    for arguments, code, why in (
+        ([other, *said], 5, "was begun of another volume"),
+        ([stack, *said, "--slope", "4"], 5, "was begun for slope 3"),
+        ([stack, *said, "--max-primitives", "9"], 2, "is of whole volumes"),
+    ):
+        assert run(["encode", *arguments, "-o", out, "--packed"]) == code
+        (line,) = capsys.readouterr().err.splitlines()
+        assert why in line
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("volmicro_codec.store.pack.pack_as_it_is", killed)
+    assert run(["encode", stack, *said, "-o", out, "--packed"]) == 130
+    assert f"what is done of {out} is kept in {hidden}: the same command goes on" in capsys.readouterr().err
+
+
+def test_of_a_file_that_is_not_finished_commands_say_so(
+    stack: str, bricks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "a.vgm")
+    shutil.copytree(bricks, tmp_path / ".a.vgm.bricks")
+    assert run(["info", out]) == 0
+    assert "3 of 3 of 112^3 voxels are there" in capsys.readouterr().out
+    assert run(["info", out, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["file"], said["finished"], said["bricks_there"]) == (out, False, 3)
+    for arguments in (
+        ["decode", out, "-o", str(tmp_path / "b.npy")],
+        ["decode", out, "-o", str(tmp_path / "b.npy"), "--budget", "64k"],
+        ["roi", out, "-o", str(tmp_path / "b.npy")],
+        ["test", out],
+        ["verify", stack, out],
+    ):
+        assert run(arguments) == 9
+        assert capsys.readouterr().err.startswith(f"vgm: error: {out}: is not finished ('vgm info' says")
+    assert names(tmp_path) == [".a.vgm.bricks"]
+    assert run(["info", str(tmp_path / "b.vgm")]) == 3
+
+
+@pytest.mark.parametrize("name", ["a.vgm", "a.ome.zarr"])
+def test_where_only_noise_is_left_it_says_so(
+    stack: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    smooth, (z, y, x) = str(tmp_path / "smooth.npy"), np.ogrid[:8, :40, :200]
+    np.save(
+        smooth, np.rint(100 + 500 * np.exp(-(((y - 20) ** 2 + (x - 70) ** 2) / 80 + z / 9))).astype(np.uint16)
+    )
+    common = ["--brick", "112", "--effort", "fast", "--threads", "1"]
+    for volume, target, expected in (
+        (stack, ["--ratio", "6"], True),
+        (stack, ["--size", "9k"], True),
+        (stack, ["--slope", "11.1"], False),
+        (smooth, ["--ratio", "9"], False),  # what is left is of rounding
+    ):
+        out = str(tmp_path / f"{len(names(tmp_path))} {name}")
+        more = ["--packed"] if name == "a.vgm" else []
+        assert run(["encode", volume, "-o", out, *target, *common, *more, "--json"]) == 0
+        said = capsys.readouterr()
+        document = json.loads(said.out)
+        if not expected:
+            assert document["remark"] is None
+            assert "noise from" not in said.err
+            continue
+        remark = f"residual is noise from ratio {document['ratio']:,.0f} on"
+        if more:
+            remark += "; --no-packed --objective voxels would spend the rest"
+        assert document["remark"] == remark
+        assert remark in said.err.splitlines()
+
+
 def test_of_a_large_image_it_is_what_is_made_by_itself(
     stack: str, expected: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,10 +296,15 @@ def test_bricks_are_the_largest_that_with_their_halo_take_so_much_memory(
     assert edge_of_file(info) == edge
 
 
-def test_options_that_mean_nothing_are_refused(stack: str, tmp_path: Path) -> None:
-    out = str(tmp_path / "a.vgm")
+def test_options_that_mean_nothing_are_refused(
+    stack: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, store = str(tmp_path / "a.vgm"), str(tmp_path / "a.ome.zarr")
+    for flag in ("--packed", "--no-packed"):
+        assert run(["encode", stack, "-o", store, flag]) == 2
+        said = f"{store}: a store knows no {flag}, which is of one file: -o a.vgm {flag}"
+        assert capsys.readouterr().err == f"vgm: error: {said}\n"
     for arguments in (
-        ["-o", str(tmp_path / "a.ome.zarr"), "--packed"],
         ["-o", "-", "--packed"],
         ["-o", out, "--packed", "--save-params", str(tmp_path / "a.npz")],
         ["-o", out, "--workers", "2"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -272,6 +273,23 @@ def test_an_input_or_a_file_that_is_there_is_not_replaced(finished: Path, tmp_pa
     assert run(["pack", str(finished), "-o", str(finished / "0/c/0/0/0"), "--force"]) == 5
     assert run(["pack", str(finished), "-o", str(tmp_path / "a.vgm"), "--force"]) == 0
     assert run(["test", str(tmp_path / "a.vgm")]) == 0
+
+
+def test_what_is_said_of_a_level_or_a_budget_names_the_file(
+    store: str, one: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("v.npy", np.ones((4, 5, 6), np.uint16))
+    assert run(["encode", "v.npy", "-o", "v.vgm", "-q"]) == 0
+    capsys.readouterr()
+    for command in (["decode", "-o", "a.npy"], ["roi", "-o", "a.npy"], ["preview", "-o", "a.png"]):
+        for file in (store, one):
+            assert run([*command, file, "--level", "9"]) == 2
+            assert capsys.readouterr().err.startswith(f"vgm: error: {file}: level 9: there are levels 0 to ")
+        for file, budget in ((one, "64k"), (one, "9"), ("v.vgm", "9"), ("v.vgm", "40")):
+            assert run([*command, file, "--budget", budget]) == 2
+            assert capsys.readouterr().err.startswith(f"vgm: error: {file}: ")
+    assert sorted(os.listdir()) == ["v.npy", "v.vgm"]
 
 
 def test_packed_twice_it_is_the_same_file(store: str, one: str, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +19,7 @@ import volmicro_codec as vgm
 from tests.store.conftest import SHAPE
 from volmicro_codec.cli.app import run
 from volmicro_codec.errors import FormatError, UsageError
-from volmicro_codec.io import read_volume
+from volmicro_codec.io import read_volume, write_volume
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.store.array import open_store
 from volmicro_codec.store.finish import finish
@@ -48,6 +50,14 @@ def voxels(store: str, begun: Path) -> np.ndarray:
         brick = job.grid.brick(n)
         out[brick.box] = vgm.open(Path(store) / job.grid.key(brick, 0))[...]
     return out
+
+
+@pytest.fixture(scope="module")
+def single(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A single file of the same shape."""
+    path = tmp_path_factory.mktemp("single") / "a.vgm"
+    assert run(["encode", str(original), "-o", str(path), "--effort", "fast", "--ratio", "2000", "-q"]) == 0
+    return path
 
 
 def test_zarr_dask_and_the_command_read_the_same_voxels(
@@ -104,15 +114,23 @@ def test_a_damaged_chunk_is_told_and_leaves_no_output(
     assert [p.name for p in tmp_path.iterdir()] == ["a.ome.zarr"]
 
 
-def test_info_tells_it_from_its_metadata(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_tells_it_from_its_metadata(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["info", store, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     sizes = [p.stat().st_size for p in Path(store).rglob("c/*/*/*")]
     assert said["store_bytes"] == sum(sizes)
     assert (said["shape"], said["bricks"], said["left_out"]) == ([16, 48, 288], 3, 1)
     assert said["channels"] == [{"name": "DAPI", "color": "#0000ff"}]
-    assert run(["info", store]) == 0
-    assert "3 of 128^3 voxels, 1 left out" in capsys.readouterr().out
+    packed = str(tmp_path / "a.vgm")
+    assert run(["pack", store, "-o", packed, "-q"]) == 0
+    capsys.readouterr()
+    for name, bricks in ((store, "3 of 128^3 voxels, 1 left out"), (packed, "")):
+        assert run(["info", name]) == 0
+        out = capsys.readouterr().out
+        assert bricks in out
+        assert "settings     slope=11.09 fast\n" in out
 
 
 def test_info_tells_how_far_a_store_is(begun: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,13 +174,93 @@ def test_what_a_store_does_not_have_is_refused(store: str, begun: Path, tmp_path
         array.level(2)
     with pytest.raises(UsageError, match="noise models"):
         array.with_grain()
-    plain = zarr.create_group(str(tmp_path / "plain.ome.zarr"))
-    assert plain is not None
-    for other in (str(tmp_path / "plain.ome.zarr"),):
-        with pytest.raises(FormatError, match="no store"):
-            open_store(other)
     for flags in (["--budget", "64k"], ["--grain"]):
         assert run(["decode", store, "-o", str(tmp_path / "a.tif"), *flags]) == 2
+
+
+@pytest.mark.parametrize("name", ["a.ome.zarr", "b.ome.zarr", "c.zarr", "d.zarr", "a directory", "e.zarr"])
+def test_other_zarr_is_told_from_a_store(
+    original: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    volume = read_volume(original)
+    if name == "e.zarr":
+        zarr.create_group(name)
+    elif name.startswith(("c", "d")):
+        zarr.save_array(name, volume.data[0, 0], zarr_format=2 if name == "c.zarr" else 3)
+    else:
+        write_volume("x.zarr", volume.data, volume.info, zarr_version="0.5" if name[0] == "b" else "0.4")
+        os.rename("x.zarr", name)
+    volume_too = "" if name == "e.zarr" else "; a volume, which 'vgm encode' takes"
+    said = f"{name}: Zarr, but no store of .vgm bricks{volume_too}"
+    for args in (
+        ["info"], ["decode", "-o", "o.npy"], ["roi", "-o", "o.npy"], ["verify", str(original)], ["preview"],
+        ["report", str(original)], ["export", "--format", "csv"], ["pack", "-o", "o.vgm"],
+    ):  # fmt: skip
+        assert run([*args, name]) == 4
+        assert capsys.readouterr().err == f"vgm: error: {said}\n"
+    with pytest.raises(FormatError, match=re.escape(said)):
+        vgm.open(name)
+    assert os.listdir() == [name]
+
+
+def test_a_store_may_have_any_name(store: str, voxels: np.ndarray, tmp_path: Path) -> None:
+    shutil.copytree(store, tmp_path / "a")
+    assert run(["decode", str(tmp_path / "a"), "-o", str(tmp_path / "b.npy")]) == 0
+    assert np.array_equal(np.load(tmp_path / "b.npy"), voxels)
+    assert run(["export", str(tmp_path / "a"), "--format", "csv"]) == 2
+
+
+KEYS = [
+    np.s_[::-1], np.s_[..., ::-3], np.s_[2, 5, 7], np.s_[-1, ..., -288], np.s_[2, 5, 7, ...],
+    np.s_[:, 40:5:-7, 9], np.s_[5:5], np.s_[:, 20:90, 250:-9:2], np.s_[99:], np.s_[::-1, 5:5, 3],
+    np.s_[np.int64(3), np.uint8(4)], (),
+]  # fmt: skip
+WRONG = [
+    np.s_[16], np.s_[0, -49], np.s_[0, 0, 0, 0], np.s_[..., ...], np.s_[None], np.s_[1.5], np.s_[True],
+    np.s_[[1, 2]], np.s_["a"], np.s_[::0], np.s_[1.5:], np.s_[..., 1 << 70],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["store", "packed"])
+def test_it_is_indexed_as_a_single_file_is(
+    store: str, voxels: np.ndarray, single: Path, tmp_path: Path, packed: bool
+) -> None:
+    name = store
+    if packed:
+        name = str(tmp_path / "a.vgm")
+        assert run(["pack", store, "-o", name, "-q"]) == 0
+    array, level = vgm.open(name), vgm.open(name).level(1)
+    coarse = level[...]
+    one = vgm.open(single)
+    for key in KEYS:
+        found = array[key]
+        np.testing.assert_array_equal(found, voxels[key])
+        assert type(found) is type(one[key]) is type(voxels[key])
+    for key in (np.s_[::-1, 3, ::-5], np.s_[-1, -24, 143], np.s_[...]):
+        np.testing.assert_array_equal(level[key], coarse[key])
+    for key in WRONG:
+        with pytest.raises(UsageError) as expected:
+            one[key]
+        with pytest.raises(type(expected.value)) as raised:
+            array[key]
+        assert str(raised.value) == str(expected.value)
+
+
+@pytest.mark.parametrize("view", [lambda a: a, lambda a: a.level(1), lambda a: a.as_float32()])
+def test_what_was_closed_cannot_be_read(store: str, single: Path, view: Callable[[Any], Any]) -> None:
+    for name in (store, single):
+        array = vgm.open(name)
+        other = view(array)
+        assert other[0, 0, 0] == other[0, 0, 0]
+        array.close()
+        for reads in (lambda a: a[0], lambda a: a.read(), np.asarray):
+            with pytest.raises(UsageError, match=r"^the file is closed$"):
+                reads(other)
 
 
 def test_of_a_store_that_is_not_finished_every_command_says_so(
@@ -176,6 +274,7 @@ def test_of_a_store_that_is_not_finished_every_command_says_so(
         ["verify", str(original), str(begun)],
         ["report", str(original), str(begun), "-o", str(tmp_path / "a.html")],
         ["pack", str(begun), "-o", str(tmp_path / "a.vgm")],
+        ["test", str(begun)],
     ):
         assert run(args) == 9
         assert "is not finished" in capsys.readouterr().err
@@ -228,6 +327,34 @@ def test_a_brick_that_was_lost_is_not_taken_for_one_that_was_left_out(
     err = capsys.readouterr().err
     assert ("the chunk 0/c/0/0/1 is missing" in err) == (code == 9)
     assert len(list(tmp_path.iterdir())) == (1 if code or name == "finish" else 2)
+
+
+def test_all_of_a_store_is_tested_as_a_file_is(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed, damaged = str(tmp_path / "a.vgm"), tmp_path / "b.ome.zarr"
+    assert run(["pack", store, "-o", packed, "-q"]) == 0
+    capsys.readouterr()
+    assert run(["test", store, packed]) == 0
+    of_store, of_packed = (
+        line.split(": ")[1].split(" primitives")[0] for line in capsys.readouterr().out.splitlines()
+    )
+    assert of_store == of_packed
+    shutil.copytree(store, damaged)
+    (damaged / "0/c/0/0/1").unlink()
+    assert run(["test", str(damaged)]) == 9
+    assert capsys.readouterr().err == f"vgm: error: {damaged}: the chunk 0/c/0/0/1 is missing\n"
+    chunk = damaged / "0/c/0/0/0"
+    data = bytearray(chunk.read_bytes())
+    data[-5] ^= 255
+    chunk.write_bytes(bytes(data))
+    assert run(["test", str(damaged), store, "--json"]) == 4
+    out, err = capsys.readouterr()
+    assert err.startswith(f"vgm: error: {damaged}: 0/c/0/0/0: ")
+    found, sound = json.loads(out)
+    assert (found["ok"], found["chunks_damaged"], found["chunks_missing"], sound["ok"]) == (False, 1, 1, True)
+    sizes = [p.stat().st_size for p in Path(store).rglob("c/*/*/*")]
+    assert sound["file_size"] == sum(sizes)
 
 
 def test_a_store_that_lost_a_brick_is_not_verified(

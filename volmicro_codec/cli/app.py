@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "decode": ("decode", "Decode a .vgm file into a volume."),
     "roi": ("decode", "Decode a region of a .vgm file."),
     "info": ("info", "Say what .vgm files hold; reads their heads only."),
-    "test": ("test", "Check the structure and all checksums of .vgm files."),
+    "test": ("test", "Check the structure and all checksums of .vgm files and stores."),
     "preview": ("preview", "Draw a .vgm file: maximum projections as one picture."),
     "verify": ("verify", "Compare a .vgm file with its original."),
     "report": ("report", "Show what a .vgm file kept of its original, as one HTML page."),

@@ -12,7 +12,7 @@ import click
 
 from ..encoder.settings import parse_size
 from ..errors import UsageError
-from ..urls import is_zarr
+from ..urls import holds_zarr, is_zarr
 from .app import Command
 from .options import (
     Bounds,
@@ -148,7 +148,7 @@ def _write(
     spread: Spread = ALONE,
 ) -> None:
     budget = parse_size(wanted.budget, "budget") if wanted.budget is not None else None
-    source = None if is_zarr(file) else vgm_source(file, budget)
+    source = None if holds_zarr(file) else vgm_source(file, budget)
     from ..io import check_volume_output, format_of, write_volume
 
     if wanted.grain_seed is not None and not wanted.grain:
@@ -175,7 +175,8 @@ def _write(
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(name))
         bar = stack.enter_context(progress())
-        reader = stack.enter_context(open_reader(source, budget))
+        with about(name, UsageError):
+            reader = stack.enter_context(open_reader(source, budget))
         array = open_vgm(reader, threads=wanted.threads, device=wanted.device)
         if wanted.grain:
             array = array.with_grain(wanted.grain_seed or 0)

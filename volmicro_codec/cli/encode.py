@@ -125,7 +125,11 @@ class EncodeCommand(Command):
     help="Instead of -o: the directory to write <name>.vgm of each VOLUME into; made if it is not there.",
 )
 @settings_options()
-@click.option("--config", type=click.Path(), help="TOML file with settings; options given here win over it.")
+@click.option(
+    "--config",
+    type=click.Path(),
+    help="TOML file with settings, named as the options of all other groups; options given here win.",
+)
 @channel_option
 @time_option
 @original_options
@@ -196,7 +200,12 @@ def encode(
         return Input(absolute(volume), reading.channel, reading.time, reading.axes, reading.series)
 
     if output is not None and is_zarr(output):
-        refuse_options(f"{output}: a store", {"--packed": packed is not None, "--force": force, **saved})
+        if packed is not None:
+            flag = "--packed" if packed else "--no-packed"
+            raise UsageError(
+                f"{output}: a store knows no {flag}, which is of one file: -o {_stem(output)}.vgm {flag}"
+            )
+        refuse_options(f"{output}: a store", {"--force": force, **saved})
         if volumes[0] == STREAM:
             raise UsageError("-: a pipe is read once, the bricks of a store need a file")
         refuse_inputs(output, [config, *volumes, *_paths_in(settings)])

@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..beside import PART, bricks_name, name_beside
+from ..beside import PART, bricks_beside, name_beside
 from ..encoder.settings import usual_bytes
 from ..errors import FormatError, InputError, MissingFileError, RemoteError, VgmError, lacks
 from ..urls import is_zarr
@@ -49,17 +49,10 @@ class Encoded:
 
 def encode_store(source: Input, dest: str, settings: EncodeSettings, spread: Spread) -> Report:
     """Encode what is not there yet of a store, as far as this run is to; finish it where that was all."""
-    from ..store.job import find_job
-
     began = time.monotonic()
-    try:
-        with progress() as bar:
-            encoded = _encode(source, dest, settings, spread, bar, dest, packed=False)
-    except KeyboardInterrupt:
-        with contextlib.suppress(VgmError):
-            if find_job(dest) is not None:
-                remark(f"the bricks that are done are kept in {dest}: the same command goes on with it")
-        raise
+    kept = _kept_told(dest, "the bricks that are done are", KeyboardInterrupt)
+    with progress() as bar:
+        encoded = _encode(source, dest, settings, spread, bar, dest, kept, packed=False)
     if not isinstance(encoded, Encoded):
         return encoded
     rows = ("store", dest, time.monotonic() - began, encoded.there)
@@ -111,30 +104,36 @@ def encode_packed(
     from ..store.grid import Grid
 
     began = time.monotonic()
-    hidden = _bricks_of(output)
+    hidden = bricks_beside(output)
     info = source.open().info
     edge = settings.brick or edge_of_file(info)
     settings = replace(settings, brick=edge)
     if not settings.has_target:
         beside = least_bytes(Grid(info, edge))
         settings = replace(settings, size=usual_bytes(info.nbytes, beside))
-    try:
-        with progress() as bar:
-            encoded = _encode(source, hidden, settings, spread, bar, output, packed=True)
-            if not isinstance(encoded, Encoded):
-                return encoded
+    kept = partial(_kept_told, hidden, f"what is done of {output} is", BaseException)
+    with progress() as bar:
+        encoded = _encode(source, hidden, settings, spread, bar, output, kept(), packed=True)
+        if not isinstance(encoded, Encoded):
+            return encoded
+        with kept():
             size = _pack(hidden, output, force, bar)
-    except BaseException:
-        if os.path.exists(hidden):
-            remark(f"what is done of {output} is kept in {hidden}: the same command goes on with it")
-        raise
     rows = ("file", output, time.monotonic() - began, encoded.there)
     return _finished(encoded.job, encoded.finished, *rows, size)
 
 
-def _bricks_of(output: str) -> str:
-    """The store beside a file that is to be packed of it."""
-    return str(bricks_name(Path(os.path.realpath(output))))
+@contextlib.contextmanager
+def _kept_told(dest: str, what: str, *ends: type[BaseException]) -> Iterator[None]:
+    """Say where what is done lies that the same command goes on with, where work on it ends early."""
+    from ..store.job import find_job
+
+    try:
+        yield
+    except ends:
+        with contextlib.suppress(VgmError):
+            if find_job(dest) is not None:
+                remark(f"{what} kept in {dest}: the same command goes on with it")
+        raise
 
 
 def _pack(hidden: str, output: str, force: bool, bar: Progress) -> int:
@@ -156,10 +155,14 @@ def _encode(
     spread: Spread,
     bar: Progress,
     shown: str,
+    kept: contextlib.AbstractContextManager[None],
     *,
     packed: bool,
 ) -> Encoded | Report:
-    """Encode into a store, which is called ``shown``; of a plan, and of a share, what there is to say."""
+    """Encode into a store, which is called ``shown``; of a plan, and of a share, what there is to say.
+
+    Work on bricks is done within ``kept``.
+    """
     from ..store import encode as bricks
     from ..store.finish import finish, listed
 
@@ -179,6 +182,7 @@ def _encode(
             bar.finish()
             return _plan(job, foreseen, shown)
         job = bricks.planned_job(source, dest, settings, runner, remark, spread.here, packed)
+        stack.enter_context(kept)
         numbers = range(len(job.grid)) if share is None else bricks.share_of_task(job, *share)
         bar.start("encoding bricks", len(numbers))
         worked = bricks.encode_bricks(job, runner, numbers, bar.advance)
@@ -220,7 +224,7 @@ def finish(store: str, force: bool, as_json: bool) -> None:
     packed = not is_zarr(dest)
     if not packed:
         refuse_options(f"{store}: a store", {"--force": force})
-    job = find_job(_bricks_of(dest) if packed else dest)
+    job = find_job(bricks_beside(dest) if packed else dest)
     if job is None and (not packed or os.path.isfile(dest)):
         document, rows = _already(dest)
         emit_report(Report(document, rows, width=WIDTH), as_json)
@@ -271,7 +275,14 @@ def _finished(
     there: int,
     packed_size: int | None = None,
 ) -> Report:
+    from ..store.encode import ended_at_noise
+
     size = finished.size if packed_size is None else packed_size
+    said = None
+    if ended_at_noise(job, size, finished.mse):
+        said = f"residual is noise from ratio {job.info.nbytes / max(size, 1):,.0f} on"
+        if packed_size is not None:
+            said += "; --no-packed --objective voxels would spend the rest"
     document: dict[str, Any] = {
         "output": output,
         "shape": list(job.info.squeezed_shape),
@@ -284,6 +295,7 @@ def _finished(
         "there_before": there,
         "slope": job.settings.slope,
         "psnr": finished.psnr,
+        "remark": said,
         "seconds": seconds,
     }
     pyramid = finished.size - finished.full_size
@@ -297,7 +309,7 @@ def _finished(
         ("quality", f"PSNR {finished.psnr:.2f} dB, RMS error {finished.mse**0.5:.4g}, noise included"),
         ("time", str(Seconds(seconds))),
     ]
-    return Report(document, rows, width=WIDTH)
+    return Report(document, rows, [] if said is None else [said], width=WIDTH)
 
 
 def _plan(job: Job, foreseen: Foreseen, output: str) -> Report:

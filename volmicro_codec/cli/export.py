@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ..urls import holds_zarr
 from .app import Command
 from .options import channel_option, default_output, file_argument, force_option, output_option, time_option
 from .output import about, remark
@@ -79,6 +80,11 @@ def export(
     output = output or default_output(file, f".{kind}")
     check_file_output(output, force, [file])
     name = shown(file)
+    if holds_zarr(file):
+        from ..store.array import open_store
+
+        open_store(file).close()
+        raise UsageError(f"{name}: a store of many files; each chunk of it is one")
     source = vgm_source(file)
     if holds_levels(source):
         raise UsageError(f"{name}: packed of many files; vgm unpack it, each chunk of its store is one")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import VgmError
-from ..urls import is_zarr
+from ..urls import holds_zarr
 from .app import Command
 from .options import file_argument, json_option
 from .output import (
@@ -21,7 +21,7 @@ from .output import (
     voxel_size_text,
 )
 from .several import Failures, expand
-from .streams import shown, vgm_source
+from .streams import begun_file, shown, vgm_source
 from .terminal import say
 
 if TYPE_CHECKING:
@@ -45,13 +45,18 @@ def info(files: tuple[str, ...], as_json: bool) -> None:
     failures = Failures()
     for file in names:
         try:
-            source = None if is_zarr(file) else vgm_source(file)
+            begun = begun_file(file)
+            source = None if begun is not None or holds_zarr(file) else vgm_source(file)
             if source is None or is_packed(source):
-                from .read_store import info_of_packed, info_of_store
+                from .read_store import info_of_begun, info_of_packed, info_of_store
 
                 with about(shown(file)):
-                    found = info_of_store(file) if source is None else info_of_packed(shown(file), source)
-                document, rows = found
+                    if begun is not None:
+                        document, rows = info_of_begun("file", file, begun)
+                    elif source is None:
+                        document, rows = info_of_store(file)
+                    else:
+                        document, rows = info_of_packed(shown(file), source)
                 if not as_json:
                     if documents:
                         say()

@@ -44,8 +44,11 @@ def parse_box(ctx: click.Context, param: click.Parameter, value: str | None) -> 
         return None
     parts = [re.fullmatch(r"\s*(-?\d+)?\s*:\s*(-?\d+)?\s*", part) for part in value.split(",")]
     ends = [(m[1], m[2]) for m in parts if m is not None]
-    if len(parts) != 3 or len(ends) != 3 or any(e and whole_number(e) is None for pair in ends for e in pair):
+    if len(parts) != 3 or len(ends) != 3:
         raise click.BadParameter(f"{value!r}: expected z0:z1,y0:y1,x0:x1, as in 0:50,100:300,200:400")
+    for end in (e for pair in ends for e in pair):
+        if end and whole_number(end) is None:
+            raise click.BadParameter(f"a number of {len(end.lstrip('-'))} digits, beyond all voxels")
     return tuple((whole_number(lo or ""), whole_number(hi or "")) for lo, hi in ends)
 
 

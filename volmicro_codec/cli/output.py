@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..errors import FormatError
+from ..errors import FormatError, VgmError
 from ..text import size_text
 from ..volume import VolumeInfo
 from .app import State
@@ -113,11 +113,11 @@ def info_document(info: VolumeInfo) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def about(path: str) -> Iterator[None]:
-    """Put the file's name before what a `FormatError` says."""
+def about(path: str, kind: type[VgmError] = FormatError) -> Iterator[None]:
+    """Put the file's name before what errors of a kind say."""
     try:
         yield
-    except FormatError as e:
+    except kind as e:
         if path in str(e):
             raise
         raise type(e)(f"{path}: {e}") from e

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ..urls import is_zarr
+from ..urls import holds_zarr
 from .app import Command
 from .options import (
     channel_option,
@@ -81,7 +81,9 @@ def preview(
     points the first is drawn unless --time says otherwise.
     """
     from ..decoder.opening import open as open_vgm
+    from ..decoder.prefix import open_reader
     from ..encoder.settings import parse_size
+    from ..errors import UsageError
     from ..report.preview import preview as draw
     from ..report.preview_drawing import pillow
     from .region import Region
@@ -92,15 +94,19 @@ def preview(
     limit = parse_size(budget, "budget") if budget is not None else None
     name = shown(file)
     with about(name), progress() as bar:
-        if is_zarr(file):
+        if holds_zarr(file):
             from ..store.array import open_levels
 
             refuse_options(f"{file}: a store", {"--budget": budget})
             opened: Any = open_levels(file, device=device, threads=threads)
         else:
-            opened = open_vgm(vgm_source(file, limit), threads=threads, device=device, budget=limit)
+            source = vgm_source(file, limit)
+            if limit is not None:
+                with about(name, UsageError):
+                    source = open_reader(source, limit)
+            opened = open_vgm(source, threads=threads, device=device)
         with opened as array:
-            at = Region.of(name, array, None, 0, channel, time).at
+            at = Region.of(name, array, None, level or 0, channel, time).at
             channels = [at["C"]] if "C" in at else list(range(array.info.shape[1]))
             bar.start(f"drawing {name}", None)
             picture = draw(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FormatError, IncompleteError, QualityError, UsageError
-from ..urls import is_zarr
+from ..urls import holds_zarr
 from .options import Bounds, Wanted
 from .output import about, bytes_text, info_document, remark, shape_text, time_interval_text, voxel_size_text
 from .pair import matched
@@ -29,7 +29,7 @@ WIDTH = 11
 
 def called(file: str) -> str:
     """What to call a store or a packed file in a message: its name, and which it is."""
-    return f"{shown(file)}: a {'store' if is_zarr(file) else 'packed file'}"
+    return f"{shown(file)}: a {'store' if holds_zarr(file) else 'packed file'}"
 
 
 def write_region(
@@ -65,7 +65,7 @@ def write_region(
         stack.callback(opened.cache_clear)
         array: Any = stack.enter_context(opened(view))
         region = Region.of(store, array, box, level, wanted.channel, wanted.time)
-        if is_zarr(store):
+        if holds_zarr(store):
             check_chunks(store.rstrip("/"), level, region.box)
         runner = spread.runner()
         if hasattr(runner, "close"):
@@ -120,7 +120,7 @@ def info_of_store(name: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         job = find_job(name.rstrip("/"))
         if job is None:
             raise
-        return _begun(name, job)
+        return info_of_begun("store", name, job)
     record, info = array.record, array.info
     size = int(record["bytes"])
     document: dict[str, Any] = {
@@ -154,6 +154,7 @@ def info_of_store(name: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         ("quality", _quality_text(record)),
         ("slope", f"{record['slope']:.5g}"),
         ("software", record["software"]),
+        ("settings", _settings_text(record)),
     ]
     return document, rows
 
@@ -203,6 +204,8 @@ def info_of_packed(name: str, source: Any) -> tuple[dict[str, Any], list[tuple[s
         rows.append(("slope", f"{record['slope']:.5g}"))
     if reader.root.software:
         rows.append(("software", reader.root.software))
+    if "settings" in record:
+        rows.append(("settings", _settings_text(record)))
     return document, rows
 
 
@@ -212,8 +215,16 @@ def _quality_text(record: Mapping[str, Any]) -> str:
     return f"PSNR {record['psnr']:.2f} dB, {said}" if record.get("psnr") is not None else said
 
 
-def _begun(name: str, job: Job) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """The same of a store that is not finished: how far it is."""
+def _settings_text(record: Mapping[str, Any]) -> str:
+    """What bricks were encoded with, as the text of single files has it."""
+    others = dict(record["settings"])
+    words = [f"slope={record['slope']:.5g}"] if "slope" in record else []
+    words.append(str(others.pop("effort", "balanced")))
+    return " ".join([*words, *(f"{key}={value}" for key, value in others.items())])
+
+
+def info_of_begun(what: str, name: str, job: Job) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """The same of a store or a file that is not finished: how far it is."""
     from ..store.job import DONE
 
     there = len(job.place.names(DONE))
@@ -229,7 +240,7 @@ def _begun(name: str, job: Job) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         "original": job.source.path,
     }
     rows = [
-        ("store", name),
+        (what, name),
         ("volume", shape_text(job.info)),
         ("bricks", f"{there:,} of {len(job.grid):,} of {job.edge}^3 voxels are there"),
         ("made from", job.source.path),
@@ -261,7 +272,7 @@ def verify_store(
     from ..store.verify import CONFIDENCE, verify
 
     with levels_name(file, source) as store, progress() as bar:
-        if is_zarr(store):
+        if holds_zarr(store):
             check_chunks(store.rstrip("/"), 0)
         volume = open_volume(original, choice.channel, choice.time, axes=choice.axes, series=choice.series)
         with open_levels(store, device=device, threads=threads) as array:
@@ -297,7 +308,7 @@ def verify_store(
     worst = max(found.samples, key=lambda s: s.mse)
     rows = [
         ("original", original),
-        ("store" if is_zarr(file) else "file", file),
+        ("store" if holds_zarr(file) else "file", file),
         ("compared", f"{found.compared:,} of {found.bricks:,} bricks"),
         ("PSNR", f"{found.psnr:.2f} dB, {sure}"),
         ("bias", f"{found.bias:+.4g} grey values"),

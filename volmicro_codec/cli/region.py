@@ -14,6 +14,7 @@ from ..io.arrange import Stored, chosen
 from ..io.metadata import Described
 from ..volume import VolumeInfo, slabs
 from .options import Bounds
+from .output import about
 
 if TYPE_CHECKING:
     from ..decoder import VgmArray
@@ -61,10 +62,11 @@ class Region:
         UsageError
             Where it holds no voxel, or the file has no such channel or time point.
         """
-        grid = array.level(level) if level else array
+        with about(name, UsageError):
+            grid = array.level(level) if level else array
         info = grid.info
-        about = Described(channels=info.channels)
-        at = chosen(Stored(name, info.axes, info.squeezed_shape, info.dtype, about), channel, time)
+        described = Described(channels=info.channels)
+        at = chosen(Stored(name, info.axes, info.squeezed_shape, info.dtype, described), channel, time)
         bounds = box if box is not None else ((None, None),) * 3
         slices = []
         for axis, (lo, hi), length in zip("zyx", bounds, grid.shape[-3:], strict=True):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..pool import default_threads
-from ..urls import is_zarr
+from ..urls import holds_zarr
 from .app import Command
 from .options import (
     channel_option,
@@ -70,7 +70,7 @@ def report(
     check_file_output(output, force, [original, file], ".html", ".htm")
     pillow()
     images: list[ImageReport] = []
-    source = None if is_zarr(file) else vgm_source(file)
+    source = None if holds_zarr(file) else vgm_source(file)
     if source is None or holds_levels(source):
         with about(shown(file)):
             page = _of_store(original, file, source, choice, device, threads or default_threads())

@@ -6,9 +6,14 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from ..errors import InputError, UsageError, VgmError
+from ..beside import bricks_beside
+from ..errors import InputError, UsageError, VgmError, not_finished
+from ..urls import local_path
+
+if TYPE_CHECKING:
+    from ..store.job import Job
 
 STREAM = "-"
 
@@ -34,14 +39,31 @@ def vgm_source(file: str, budget: int | None = None) -> Any:
     ------
     UsageError
         Where stdin is a terminal.
+    IncompleteError
+        Where the file is not there yet, but some of its bricks.
     InputError, RemoteError
         Where it cannot be opened.
     """
+    if begun_file(file) is not None:
+        raise not_finished(file)
     if budget is not None:
         return file if file != STREAM else _from_stdin(budget)
     from ..format.packed_reader import peek
 
     return peek(file if file != STREAM else _from_stdin(None))
+
+
+def begun_file(file: str) -> Job | None:
+    """The job of a packed file that is being made; None of one that is there, or was not begun."""
+    path = local_path(file)
+    if file == STREAM or path is None or os.path.lexists(path):
+        return None
+    bricks = bricks_beside(path)
+    if not os.path.isdir(bricks):
+        return None
+    from ..store.job import find_job
+
+    return find_job(bricks)
 
 
 def holds_levels(source: Any) -> bool:

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from ..errors import FormatError, VgmError
+from ..errors import FormatError, IncompleteError, VgmError
+from ..urls import holds_zarr
 from .app import Command
 from .options import file_argument, json_option
 from .output import about, bytes_text, emit_json
@@ -20,10 +21,10 @@ from .terminal import say
 @file_argument("files", "FILE...", several=True)
 @json_option
 def test(files: tuple[str, ...], as_json: bool) -> None:
-    """Check the structure and every checksum of .vgm files, and that every chunk decodes.
+    """Check the structure and every checksum of .vgm files and stores, and that every chunk decodes.
 
-    FILE is a path, a pattern, a URL, or - for stdin. Goes on to the next FILE where one is damaged; each
-    damage is a line on stderr, and the exit code says whether there was any.
+    FILE is a path, a pattern, a URL, or - for stdin; a store of bricks, too. Goes on to the next FILE where
+    one is damaged; each damage is a line on stderr, and the exit code says whether there was any.
     """
     from ..format.check import check_file
 
@@ -35,14 +36,20 @@ def test(files: tuple[str, ...], as_json: bool) -> None:
             bar.start(f"testing {name}")
             try:
                 with about(name):
-                    report = check_file(vgm_source(file), counted(bar))
+                    if holds_zarr(file):
+                        from ..store.check import check_store
+
+                        report = check_store(file, counted(bar))
+                    else:
+                        report = check_file(vgm_source(file), counted(bar))
             except VgmError as e:
                 failures.add(e)
                 reports.append({"file": name, "ok": False, "errors": [str(e)]})
                 continue
             reports.append({"file": name, **report})
+            lost = report.get("chunks_missing") and not report["chunks_damaged"]
             for error in report["errors"]:
-                failures.add(FormatError(f"{name}: {error}"))
+                failures.add((IncompleteError if lost else FormatError)(f"{name}: {error}"))
             if report["ok"] and not as_json:
                 say(
                     f"{name}: OK, {report['chunks']:,} chunks, {report['primitives']:,} primitives, "

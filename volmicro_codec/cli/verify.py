@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..errors import QualityError
-from ..urls import is_zarr
+from ..urls import holds_zarr
 from .app import Command
 from .options import (
     Count,
@@ -82,7 +82,7 @@ def verify(
     """
     from ..io.axes import Choice
 
-    source = None if is_zarr(file) else vgm_source(file)
+    source = None if holds_zarr(file) else vgm_source(file)
     choice = Choice(channel, time, axes, series)
     if source is None or holds_levels(source):
         from .read_store import called, check_quality, verify_store

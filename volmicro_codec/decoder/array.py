@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..errors import UsageError
 from ..format import FileMeta, VgmReader, metadata
-from ..indexing import AxisRange, BoundsError, check_out, parse_box, parse_index, whole
+from ..indexing import AxisRange, BoundsError, check_out, parse_box, parse_index, turned, whole
 from ..native import TILE
 from ..volume import Described, VolumeInfo, VoxelSize, channel_number, slabs
 from .backend import checked_options, get_backend
@@ -151,12 +151,7 @@ class VgmArray(Described):
 
     def __getitem__(self, key: Any) -> Any:
         ranges = dict(zip(self.axes, parse_index(key, self.shape), strict=True))
-        out = self._evaluate(ranges, None)
-        dotted = any(k is Ellipsis for k in (key if isinstance(key, tuple) else (key,)))
-        view: list[Any] = [slice(None, None, -1 if r.reverse else 1) for r in ranges.values() if r.keep]
-        if dotted:
-            view.append(...)  # as in numpy, what keeps a 0-d array from becoming a scalar
-        return out[tuple(view)]
+        return turned(self._evaluate(ranges, None), ranges.values(), key)
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Voxels:
         if copy is False:

@@ -6,30 +6,58 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError
-from ..indexing import BoundsError, check_out, parse_box, whole
+from ..indexing import AxisRange, BoundsError, check_out, parse_box, parse_index, turned, whole
 from ..volume import Described, VolumeInfo, VoxelSize, channel_number
 
 Voxels = npt.NDArray[Any]
 SLAB_BYTES = 128 << 20
 
 
+class Opened(Protocol):
+    """What the views of a volume share."""
+
+    def check_open(self) -> None:
+        """Raise `UsageError` after `close`."""
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+
+
+class StoredLevel(Protocol):
+    """One level as it is stored.
+
+    Attributes
+    ----------
+    shape, chunks : tuple of int
+        In the order of the volume's axes.
+    dtype : numpy.dtype
+    """
+
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def read(self, ranges: Sequence[AxisRange]) -> Voxels:
+        """The voxels over a range of each axis, ascending, without the axes that are not kept."""
+
+
 class Levels:
     """The arrays of a volume's levels, each opened when it is first asked for."""
 
-    def __init__(self, openers: Sequence[Callable[[], Any]]) -> None:
+    def __init__(self, openers: Sequence[Callable[[], StoredLevel]]) -> None:
         self._openers = openers
-        self._opened: dict[int, Any] = {}
+        self._opened: dict[int, StoredLevel] = {}
 
     def __len__(self) -> int:
         return len(self._openers)
 
-    def __getitem__(self, n: int) -> Any:
+    def __getitem__(self, n: int) -> StoredLevel:
         if n not in self._opened:
             self._opened[n] = self._openers[n]()
         return self._opened[n]
@@ -58,12 +86,12 @@ class MultiscaleArray(Described):
         info: VolumeInfo,
         record: Callable[[], Mapping[str, Any]],
         token: str,
-        close: Callable[[], None] | None = None,
+        opened: Opened,
         level: int = 0,
         *,
         unrounded: Levels,
     ) -> None:
-        self._levels, self.whole, self._record, self._close = levels, info, record, close
+        self._levels, self.whole, self._record, self._opened = levels, info, record, opened
         self._token, self.grid_level, self._unrounded = token, level, unrounded
         step = 1 << level
         z, y, x = (-(-n // step) for n in info.shape[2:])
@@ -110,8 +138,8 @@ class MultiscaleArray(Described):
         return self.levels - 1 - self.grid_level
 
     @property
-    def stored(self) -> Any:
-        """This level's array as it is stored; ``chunks`` is the shape of a chunk."""
+    def stored(self) -> StoredLevel:
+        """This level as it is stored."""
         return self._levels[self.grid_level]
 
     def __len__(self) -> int:
@@ -134,7 +162,7 @@ class MultiscaleArray(Described):
         return self._view(self._levels, self.whole, self._token, wanted)
 
     def _view(self, levels: Levels, whole: VolumeInfo, token: str, level: int) -> MultiscaleArray:
-        more = self._record, token, self._close, level
+        more = self._record, token, self._opened, level
         return MultiscaleArray(levels, whole, *more, unrounded=self._unrounded)
 
     def as_float32(self) -> MultiscaleArray:
@@ -157,7 +185,9 @@ class MultiscaleArray(Described):
         raise UsageError("grain: bricks have noise models of their own, those that are left out have none")
 
     def __getitem__(self, key: Any) -> Any:
-        return np.asarray(self.stored[key], self.dtype)
+        ranges = parse_index(key, self.shape)
+        self._opened.check_open()
+        return turned(np.asarray(self.stored.read(ranges), self.dtype), ranges, key)
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Voxels:
         if copy is False:
@@ -248,8 +278,7 @@ class MultiscaleArray(Described):
 
     def close(self) -> None:
         """Close what was opened, for all levels."""
-        if self._close is not None:
-            self._close()
+        self._opened.close()
 
     def __enter__(self) -> MultiscaleArray:
         return self

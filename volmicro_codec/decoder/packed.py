@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from ..errors import FormatError
 from ..format.packed import CODINGS, FILES, Level, check_brick, chunk_name, plain_voxels
 from ..format.packed_reader import PackedReader, Places, checked
 from ..format.reader import FIRST_READ
-from ..indexing import AxisRange, parse_index
+from ..indexing import AxisRange
 from ..volume import VolumeInfo
 from .array import open as open_vgm
 from .backend import checked_options
@@ -34,7 +34,7 @@ Piece = tuple[tuple[slice, ...], tuple[slice, ...]]
 
 
 class PackedLevel:
-    """One level of a packed file, indexed as numpy arrays are, by ints and slices.
+    """One level of a packed file.
 
     Attributes
     ----------
@@ -56,14 +56,14 @@ class PackedLevel:
         self.shape = tuple(self._whole[k] for k in kept)
         self.chunks = tuple((1, 1, *self.level.chunk)[k] for k in kept)
 
-    def __getitem__(self, key: Any) -> Voxels:
-        self._reader.check_open()
-        given = dict(zip(self._axes, parse_index(key, self.shape), strict=True))
-        ranges = [given.get(a, AxisRange(0, 1, 1, keep=False)) for a in "TCZYX"]
-        out = np.full([r.count for r in ranges], self.level.fill, self.dtype)
+    def read(self, ranges: Sequence[AxisRange]) -> Voxels:
+        """The voxels over a range of each axis, ascending, without the axes that are not kept."""
+        given = dict(zip(self._axes, ranges, strict=True))
+        every = [given.get(a, AxisRange(0, 1, 1, keep=False)) for a in "TCZYX"]
+        out = np.full([r.count for r in every], self.level.fill, self.dtype)
         if out.size:
-            self._read(ranges, out)
-        return out[tuple(slice(None, None, -1 if r.reverse else 1) if r.keep else 0 for r in ranges)]
+            self._read(every, out)
+        return out.reshape([r.count for r in every if r.keep])
 
     def places(self, chunks: Any) -> Places:
         """Where chunks lie in the file.
@@ -193,7 +193,7 @@ def open_packed(source: object, *, threads: int | None = None, device: str = "au
         for f in (False, True)
     )
     info: VolumeInfo = reader.root.info
-    return MultiscaleArray(rounded, info, _Record(reader), reader.token, reader.close, unrounded=unrounded)
+    return MultiscaleArray(rounded, info, _Record(reader), reader.token, reader, unrounded=unrounded)
 
 
 class _Record:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
 from ..errors import FormatError
 from ..primitives import Records
+from ..volume import VolumeInfo
 from . import codings
 from .chunk import ChunkEntry
 from .metadata import FileMeta
-from .packed import CODINGS, FILES, Root, check_brick, chunk_name, plain_voxels
+from .packed import CODINGS, FILES, Level, check_brick, chunk_name, plain_voxels
 from .packed_reader import PackedReader, checked, is_packed, peek
 from .reader import VgmReader
 from .support import MARGIN, support_box
@@ -40,15 +41,7 @@ def check_file(source: object, progress: Callable[[int, int], None] | None = Non
     InputError, RemoteError
         The bytes cannot be had.
     """
-    report: dict[str, Any] = {
-        "ok": False,
-        "errors": [],
-        "file_size": 0,
-        "chunks": 0,
-        "chunks_damaged": 0,
-        "primitives": 0,
-        "codings": {},
-    }
+    report = empty_report()
     try:
         peeked = peek(source)
         if is_packed(peeked):
@@ -81,6 +74,19 @@ def check_file(source: object, progress: Callable[[int, int], None] | None = Non
     return report
 
 
+def empty_report() -> dict[str, Any]:
+    """What `check_file` returns, of a file of which nothing is known."""
+    return {
+        "ok": False,
+        "errors": [],
+        "file_size": 0,
+        "chunks": 0,
+        "chunks_damaged": 0,
+        "primitives": 0,
+        "codings": {},
+    }
+
+
 def _check_packed(
     reader: PackedReader, report: dict[str, Any], progress: Callable[[int, int], None] | None
 ) -> dict[str, Any]:
@@ -109,7 +115,10 @@ def _check_packed(
                     ranges = [(int(places.offset[k]), int(places.length[k])) for k in there]
                     for k, data in zip(there, reader.fetch(ranges), strict=True):
                         try:
-                            _check_chunk(root, n, chunks[k], data, int(places.crc32[k]), report)
+                            image, *at = chunks[k]
+                            where = chunk_name(n, *divmod(image, root.info.shape[1]), *at)
+                            checked(data, int(places.crc32[k]), where)
+                            check_chunk(root.info, level, where, at, data, report)
                         except FormatError as exc:
                             told(exc)
                 except FormatError as exc:
@@ -121,16 +130,34 @@ def _check_packed(
     return report
 
 
-def _check_chunk(
-    root: Root, n: int, chunk: tuple[int, int, int, int], data: bytes, crc: int, report: dict[str, Any]
+def check_chunk(
+    info: VolumeInfo, level: Level, where: str, at: Sequence[int], data: bytes, report: dict[str, Any]
 ) -> None:
-    level, (image, z, y, x) = root.levels[n], chunk
-    where = chunk_name(n, *divmod(image, root.info.shape[1]), z, y, x)
-    checked(data, crc, where)
+    """Check a chunk of a packed file or a store, and all that is in it.
+
+    Parameters
+    ----------
+    info : VolumeInfo
+        Of the whole.
+    level : Level
+    where : str
+        What to call it.
+    at : z, y, x
+        Of the chunk in its level.
+    data : bytes
+    report : dict
+        That counts it.
+
+    Raises
+    ------
+    FormatError
+        Where it is damaged.
+    """
+    z, y, x = at
     coding = CODINGS[level.coding]
     report["codings"][coding] = report["codings"].get(coding, 0) + 1
     if level.coding != FILES:
-        plain_voxels(data, level, root.info.dtype, where)
+        plain_voxels(data, level, info.dtype, where)
         return
     found = check_file(data)
     report["primitives"] += found["primitives"]
@@ -138,7 +165,7 @@ def _check_chunk(
         if found["errors"]:
             raise FormatError(found["errors"][0])
         with VgmReader.open(data) as reader:
-            check_brick(reader.meta.info, root.info, level, (z, y, x))
+            check_brick(reader.meta.info, info, level, (z, y, x))
     except FormatError as exc:
         raise type(exc)(f"{where}: {exc}") from exc
 

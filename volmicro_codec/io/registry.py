@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import lacks
+from ..urls import ZARR_MARKS, is_zarr_directory
 from ..volume import Volume, VolumeInfo
 from .axes import Choice
 
@@ -146,7 +147,7 @@ def without_suffix(path: str) -> str:
 def format_by_content(path: str) -> VolumeFormat | None:
     """The format of a file or directory that is there, by how it begins or what lies in it; or None."""
     if os.path.isdir(path):
-        return ZARR if any(os.path.exists(os.path.join(path, mark)) for mark in ZARR_MARKS) else None
+        return ZARR if is_zarr_directory(path) else None
     if not os.path.isfile(path):  # a pipe would be emptied by looking into it
         return None
     with open(path, "rb") as f:
@@ -160,7 +161,6 @@ def format_by_content(path: str) -> VolumeFormat | None:
     return COMPANION if text.startswith((b"<?xml", b"<OME")) and b"<OME" in text else None
 
 
-ZARR_MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 MAGICS = (
     (b"II*\0", TIFF),
     (b"MM\0*", TIFF),

@@ -12,9 +12,9 @@ import zarr
 from zarr.storage import ZipStore
 
 from ..errors import InputError
+from ..urls import ZARR_MARKS
 from .axes import Choice
 from .metadata import Described
-from .registry import ZARR_MARKS
 from .zarr_metadata import OmeImage, parse
 from .zarr_store import refusals_told, store_of
 

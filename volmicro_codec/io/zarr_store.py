@@ -12,8 +12,7 @@ from zarr.storage import FsspecStore, WrapperStore
 
 from ..errors import RemoteError
 from ..text import reason
-from ..urls import file_system, is_s3, is_web
-from .registry import ZARR_MARKS
+from ..urls import ZARR_MARKS, file_system, is_s3, is_web
 
 
 class _Remote(WrapperStore[FsspecStore]):

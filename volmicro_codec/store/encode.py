@@ -129,6 +129,36 @@ def asked_of(settings: EncodeSettings) -> str:
     )
 
 
+def bytes_asked(job: Job) -> float | None:
+    """Bytes that were asked for, of the store or of the file that it becomes; None where none were."""
+    name, _, value = job.asked.partition(" ")
+    if name == "ratio":
+        return job.info.nbytes / float(value)
+    return float(value) if name == "size" else None
+
+
+def ended_at_noise(job: Job, size: int, mse: float) -> bool:
+    """Whether bytes were left over because only noise is, and more of it than rounding leaves.
+
+    Parameters
+    ----------
+    job : Job
+    size : int
+        Bytes of the store, or of the file that it became.
+    mse : float
+        Mean squared error of the full grid.
+    """
+    from ..encoder.choices import JUST_ROUNDING
+    from ..encoder.pipeline import UNSPENT
+    from ..encoder.rate.slope import FLOOR
+
+    asked, slope = bytes_asked(job), job.settings.slope
+    if asked is None or slope is None or slope > 1.001 * FLOOR:
+        return False
+    noisy = job.info.dtype.kind == "f" or mse > JUST_ROUNDING**2
+    return noisy and size < UNSPENT * asked
+
+
 def whole_only(settings: EncodeSettings) -> str | None:
     """The option that was given and that only an encode of a whole volume has; None where there is none."""
     name, _ = settings.target

@@ -96,7 +96,7 @@ def pack_as_it_is(
     """The same of a store that still holds the job by which it was made."""
     place = place_of(store)
     array = open_store(store)
-    levels, documents = _levels_of(store, place, array.whole)
+    levels, documents = levels_of(store, place, array.whole)
     _refuse_others(store, place, len(levels))
     info = _named(array.whole, documents[0])
     begin(sum(level.chunks for level in levels))
@@ -104,8 +104,8 @@ def pack_as_it_is(
     with atomic_output(output, force) as temp, open(temp, "r+b") as file:
         writer = PackedWriter(file, info, f"volmicro-codec {__version__}", levels, documents)
         for n in reversed(range(len(levels))):
-            left_out = _left_out(array.record, n)
-            for number, key, data in _chunks(place, info, levels[n], n):
+            left_out = left_out_of(array.record, n)
+            for number, key, data in chunks_of(place, info, levels[n], n):
                 if data is None and left_out is not None and not left_out(number):
                     raise IncompleteError(f"{store}: the chunk {key} is missing")
                 if data is not None and levels[n].coding == FILES:
@@ -139,8 +139,8 @@ def check_chunks(store: str, level: int, box: tuple[slice, slice, slice] | None 
     if not isinstance(place, Directory):
         return
     array = open_store(store)
-    left_out = _left_out(array.record, level)
-    levels, _ = _levels_of(store, place, array.whole)
+    left_out = left_out_of(array.record, level)
+    levels, _ = levels_of(store, place, array.whole)
     if left_out is None or level >= len(levels):
         return
     here = levels[level]
@@ -232,7 +232,7 @@ def _named(info: VolumeInfo, group: bytes) -> VolumeInfo:
     return replace(info, source_name=name)
 
 
-def _levels_of(store: str, place: Place, info: VolumeInfo) -> tuple[list[Level], list[bytes]]:
+def levels_of(store: str, place: Place, info: VolumeInfo) -> tuple[list[Level], list[bytes]]:
     """The levels of a store and its metadata, as they are."""
     group = place.get(DOCUMENT)
     if group is None:
@@ -295,7 +295,7 @@ def _refuse_others(store: str, place: Place, levels: int) -> None:
         raise FormatError(f"{store}: holds {sorted(others)[0]!r}, which a packed file has no place for")
 
 
-def _left_out(record: Any, n: int) -> Callable[[int], bool] | None:
+def left_out_of(record: Any, n: int) -> Callable[[int], bool] | None:
     """Whether a brick of a level is known to be left out; None for levels of which that is not known."""
     if n >= len(record["left_out"]):
         return None
@@ -327,7 +327,9 @@ def _keys(
         yield ((image * nz + z) * ny + y) * nx + x, key
 
 
-def _chunks(place: Place, info: VolumeInfo, level: Level, n: int) -> Iterator[tuple[int, str, bytes | None]]:
+def chunks_of(
+    place: Place, info: VolumeInfo, level: Level, n: int
+) -> Iterator[tuple[int, str, bytes | None]]:
     """Number, key and bytes of each chunk; of a remote store several are under way."""
     if isinstance(place, Directory):
         for number, key in _keys(info, level, n):
