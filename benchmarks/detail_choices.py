@@ -7,7 +7,7 @@ Without noise, or with ``--objective voxels``, which knows of none, `quantise.re
 (what a bit of a residual sample may cost) stands on it; with little of it, how long the last refit goes on
 (`fit.method.EFFORTS`, `fit.method.LEAST_EXCESS`) and how long those between roundings do
 (`rate.to_bytes.REFITS_WITHOUT_NOISE`, `rate.to_bytes.MOSTLY_NOISE`); and how steeply the error of a
-converged fit may be taken to fall with the count (`rate.growth.STEEPEST`). PSNR is against the voxels;
+converged fit may be taken to fall with the count (`rate.balance.STEEPEST`). PSNR is against the voxels;
 ``over_chosen`` is in dB, bytes and seconds are over those of the encoder as it is. Stacks of more than
 `LARGEST` voxels are left out.
 """
@@ -38,7 +38,7 @@ from volmicro_codec.volume import Volume
 EFFORT = "balanced"
 RATIOS = (100.0, 400.0)
 LARGEST = 8 << 20
-MULTIPLIERS = (0.1155, 0.13, 0.2)
+MULTIPLIERS = (0.13, 0.2)
 THREADS = 2
 
 

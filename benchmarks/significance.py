@@ -38,7 +38,7 @@ from volmicro_codec import encoder
 from volmicro_codec.encoder import job, significance
 from volmicro_codec.encoder.fit import candidates
 from volmicro_codec.encoder.fit.method import EFFORTS
-from volmicro_codec.encoder.rate import allocation, growth, point_layer
+from volmicro_codec.encoder.rate import allocation, balance, growth, point_layer
 from volmicro_codec.evaluate import Reference, compare
 from volmicro_codec.phantom import KINDS, make_phantom
 
@@ -85,7 +85,7 @@ TRIED: dict[str, tuple[float, ...]] = {
 """Values beside the constant's own."""
 OWNERS = {
     "FIRST_SHARE": growth,
-    "MANY": growth,
+    "MANY": balance,
     "SCALE_RATIO": candidates,
     "STEP": point_layer,
     "DEFAULT_RADIUS": job,

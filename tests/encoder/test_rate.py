@@ -11,7 +11,7 @@ import volmicro_codec
 from tests.encoder.fits import gaussians, other_processor, rendered
 from volmicro_codec import evaluate
 from volmicro_codec.encoder.pipeline import EncodeResult, encode_volume
-from volmicro_codec.encoder.rate import growth
+from volmicro_codec.encoder.rate import balance, growth
 from volmicro_codec.encoder.settings import LEAST_BYTES, EncodeSettings
 from volmicro_codec.errors import UsageError
 from volmicro_codec.phantom import make_phantom
@@ -163,7 +163,7 @@ def test_where_far_more_were_grown_than_the_bytes_hold_they_are_grown_again(tmp_
     voxels = np.rint(truth).astype(np.uint16)
     usual = {"size": 300, "objective": "signal", "effort": "balanced", "gate": "learned", "iterations": None}
     again, _ = encode(tmp_path, voxels, **usual)
-    monkeypatch.setattr(growth, "MANY", 0.0)
+    monkeypatch.setattr(balance, "MANY", 0.0)
     pruned, _ = encode(tmp_path, voxels, **usual)
     assert again.bytes <= 300
     assert again.psnr > pruned.psnr + 3.0
@@ -176,7 +176,7 @@ def test_separate_spots_are_rounded_coarsely_so_that_there_are_bytes_for_all(tmp
     voxels = np.rint(100 + 800 * rendered(spots, (16, 64, 64))).astype(np.uint16)
     usual = {"size": 560, "effort": "balanced", "iterations": None, "points": False}
     all_of_them, _ = encode(tmp_path, voxels, **usual)
-    monkeypatch.setattr(growth, "STEEPEST", growth.STEEP)
+    monkeypatch.setattr(balance, "STEEPEST", growth.STEEP)
     finely, _ = encode(tmp_path, voxels, **usual)
     assert all_of_them.primitives > finely.primitives
     assert all_of_them.psnr > finely.psnr + 0.2

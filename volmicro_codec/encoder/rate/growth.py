@@ -19,7 +19,7 @@ import numpy as np
 from ...format import EncodedChunk
 from ..fit.gaussians import Model
 from ..fit.image_fit import ImageFit
-from ..fit.method import Schedule, spare_time
+from ..fit.method import Schedule
 from ..fit.worth import worth
 from ..quantise.coder import Layout, Rounded, plain_rounding
 from ..quantise.lattice import Lattice
@@ -57,16 +57,8 @@ LARGE_IMAGE = 32 << 20  # voxels
 LEVELS_OFF = 0.3
 """dB a doubling of the count is to take off the loss, else a large image with points is grown no more: of
 what its rounds, short as they are, gain there, converging brings most to fewer Gaussians too."""
-TOO_MANY = 0.95, 0.8
-"""Part of the Gaussians that the bytes hold, under which the others go, at first and once more: of a fit that
-has converged better each is to be finer rounded, which a coarser step undoes for less than others cost."""
-MANY = 0.95
-"""Part of the Gaussians that bytes which are short hold, under which small images are grown again to so many:
-added many at a time, each has taken what another would (`benchmarks/significance.py`)."""
 WORSE = 0.05  # dB over the least loss so far at which a round with more Gaussians is one too many
-STEEP, STEEPEST = 1.2, 3.0
-"""Of the error's fall with the count: while growing, and of a converged fit. Structures of which each takes
-one Gaussian are rounded coarsely then, so that bytes are left for all (`benchmarks/detail_choices.py`)."""
+STEEP = 1.2  # the most that the error falls with the count while growing, as far as believed
 STILL_TO_CONVERGE = 0.8  # error after the last refit over the error right after a round
 
 
@@ -381,32 +373,6 @@ def prune_noise(fit: ImageFit, plan: Plan, budget: float) -> None:
         added = fit.grow(room, *more, shapes=again > 0) if room > 0 else 0
         if added < 0.01 * count and len(kept) >= 0.99 * count:
             break
-
-
-def balance(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan, exhausted: bool) -> None:
-    """Prune, regrow or grow a converged fit until, rounded at the step worth its bytes, it fills the budget.
-
-    One that is ``exhausted``, which has all that is significant, is not grown.
-    """
-    floor = 0.0 if fit.noise is None else step_at_noise(fit.noise, fit.model)
-    for too_many in TOO_MANY:
-        count = len(fit.model)
-        step = max(step_for(curve.gain(fit.sse, count, STEEPEST)), floor)
-        size = foreseen_bytes(plain_rounding(fit.model, Lattice(step), layout_of(fit, plan)))
-        goal = limited(max(1, int(count * (budget / max(size, 1)) ** 0.8)), plan)
-        if goal < too_many * count:
-            prune(fit, goal, plan, "pruned")
-            if goal < MANY * count and spare_time(fit.voxel_count) > 1.0:
-                pruned = fit.state
-                regrow(fit, goal, plan)
-                plan.refine(fit)
-                if fit.sse > pruned.sse:
-                    fit.state = pruned
-        elif goal > (1.05 if step > floor else 1.01) * count and not exhausted:
-            if not fit.grow(goal - count, 2 * plan.schedule.inner, "grown"):
-                return
-        else:
-            return
 
 
 def _count_for(fit: ImageFit, curve: GrowthCurve, budget: float, plan: Plan) -> int:

@@ -13,6 +13,7 @@ from ..fit.image_fit import ImageFit
 from ..quantise.coder import Coded
 from ..significance import BIT
 from .allocation import foreground_weight_of
+from .balance import least_step
 from .growth import (
     FEW_ADDED,
     FEW_OF,
@@ -24,7 +25,7 @@ from .growth import (
     prune_noise,
 )
 from .point_layer import layer, noise_step
-from .to_bytes import code_with_step, least_step, with_points
+from .to_bytes import code_with_step, with_points
 
 FLOOR = 8.0 * BIT
 """Noise variances of squared error that a byte must take off lest it describe the noise: 16 ln 2 = 11.09."""

@@ -13,7 +13,6 @@ import numpy as np
 
 from ...errors import UsageError
 from ...format import EncodedChunk
-from ..fit.gaussians import Model
 from ..fit.image_fit import ImageFit
 from ..fit.method import spare_time
 from ..quantise.coder import (
@@ -28,9 +27,9 @@ from ..quantise.coder import (
     rounding_with_refits,
 )
 from ..quantise.lattice import Lattice
-from ..significance import step_at_noise
 from ..window import to_be_stored
 from .allocation import FOREGROUND, Allocation, fill, loss_of
+from .balance import LEAST_OF_FIRST, RATE_SLACK, balance, first_step, least_step, solve_step
 from .growth import (
     WORSE,
     Growth,
@@ -38,7 +37,6 @@ from .growth import (
     Plan,
     adjust_count,
     allocation_of,
-    balance,
     foreseen_bytes,
     grow_to_bytes,
     layout_by_level,
@@ -57,9 +55,7 @@ REFITS_WITHOUT_NOISE = REFITS | {"balanced": Refits(3, 8, 6, 4)}
 """Where little of the error is noise."""
 MOSTLY_NOISE = 0.5
 """Of the squared error, from which on it is not (what both are worth: `benchmarks/detail_choices.py`)."""
-RATE_SLACK = 0.994
 FILLED = 0.985  # of the bytes, that need not be filled further
-LARGEST_WEIGHT = 3e4  # in a record; float16 ends at 65504, and refits between roundings move weights
 MOST_ROUNDS = 4  # times those of a schedule, where candidates are few
 STILL_POSSIBLE = 1.25
 """Bytes over those that are to be beaten, up to which a grown fit that loses nothing with points may come to
@@ -80,41 +76,6 @@ def size_of(coded: Coded, plan: Plan) -> int:
     return coded.payload + plan.index_bytes(coded.chunks)
 
 
-def least_step(fit: ImageFit) -> float:
-    """The smallest step that a fit's amplitudes may have.
-
-    With which float16 holds every weight (in units of the step, `FILE_STEP` stored), and which does not
-    describe noise.
-    """
-    model = fit.model
-    stored = float(np.abs(model.w).max()) * FILE_STEP / LARGEST_WEIGHT if len(model) else 0.0
-    return stored if fit.noise is None else max(stored, step_at_noise(fit.noise, model))
-
-
-def solve_step(model: Model, layout: Layout, plan: Plan, budget: float, start: float, floor: float) -> float:
-    """The smallest step from ``floor`` whose plainly rounded symbols fit ``budget`` bytes (to 0.3 %)."""
-    if foreseen_bytes(plain_rounding(model, Lattice(floor), layout)) <= budget:
-        return floor  # bytes are not short
-    low, high, step = 0.0, math.inf, start
-    for _ in range(12):
-        size = foreseen_bytes(plain_rounding(model, Lattice(step), layout))
-        if size > budget:
-            low = step
-        else:
-            high = step
-            if size > 0.997 * budget:
-                break
-        guess = step * (max(size, 1) / budget) ** 1.6
-        if low > 0 and high < math.inf:
-            inside = low * 1.002 < guess < high * 0.998
-            step = guess if inside else math.sqrt(low * high)
-        else:
-            step = min(max(guess, step / 8), step * 8)
-        if step < start * 1e-4:
-            break
-    return max(step if high == math.inf else high, floor)
-
-
 def code_to_bytes(fit: ImageFit, budget: float, plan: Plan, exhausted: bool) -> Coded:
     """Code a fitted image in at most ``budget`` bytes of payload and index.
 
@@ -125,9 +86,8 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan, exhausted: bool) -> 
         return _float16_to_bytes(fit, budget, plan)
     fitted = fit.state
     layout = layout_by_level(fit, plan)
-    start = math.sqrt(max(fit.sse, 1e-12) / max(1, len(fitted.model))) * 0.35
-    slack = RATE_SLACK
-    floor = max(start * 0.02, least_step(fit))
+    start, slack = first_step(fit), RATE_SLACK
+    floor = max(LEAST_OF_FIRST * start, least_step(fit))
     step = solve_step(fitted.model, layout, plan, budget * slack, start, floor)
     best: tuple[int, Coded] | None = None
     whole = exhausted or fit.noise is None

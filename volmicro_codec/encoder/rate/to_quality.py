@@ -13,6 +13,7 @@ from ..fit.gaussians import Model
 from ..fit.image_fit import ImageFit
 from ..quantise.coder import Coded, Rounded
 from .allocation import Allocation, coarsest
+from .balance import least_step
 from .growth import (
     FEWER,
     MANY_POINTS,
@@ -27,7 +28,7 @@ from .growth import (
 )
 from .slope import encode_at_slope
 from .surplus import give_back
-from .to_bytes import code_with_step, encode_to_bytes, least_step, rounded_with_step, size_of, with_points
+from .to_bytes import code_with_step, encode_to_bytes, rounded_with_step, size_of, with_points
 
 ROUNDING_SHARE = 0.33
 """Of the error's fall with the count: what rounding at the best step adds to the squared error."""
