@@ -39,9 +39,10 @@ MOST_ROUNDS, MOST_BALANCES, MOST_STEPS, MOST_AIMS = 60, 8, 9, 8
 MOSTLY_POINTS = 0.6  # share of the bytes that says as much although more Gaussians still save some
 WORSE_SIZE = 1.05  # bytes over the fewest so far with which a round has too many Gaussians
 _LEAST_FALL = 0.3
-MOST_SIZES, FEWER_BYTES, NEAR = 5, 0.7, 0.1
-"""Files that are made to find the smallest that is good enough where counting Gaussians has missed it, the
-first bytes over those of one that is, and dB above what was asked that need not be given back there."""
+MOST_SIZES, FEWER_BYTES, FEWEST_LESS, NEAR = 4, 0.7, 0.98, 0.1
+"""Files that are made to find the smallest that is good enough where counting Gaussians has missed it; bytes
+over those of one that is, where none that is not is known; over the same, those of one that is not from which
+on there is nothing to be had; and dB above what was asked that need not be given back there."""
 MOST_EXCESS_TRIES, EXCESS_WINDOW, EXCESS_AIM = 5, 0.9, 0.95
 LEAST_BEYOND = 1e-3  # of the noise's squared error
 MISSED = 1.05  # times the error that was asked for: as good as it gets
@@ -124,7 +125,7 @@ def encode_to_error(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> 
     missed = fit.residuals.decoded_sse()
     if missed <= wanted or fit.noise is None or plan.coding != "lattice":
         return coded
-    fitted = fit.state
+    fitted, least = fit.state, (size_of(coded, plan), missed)
     plan.on_restart()
     fit.restart()
     everything = encode_at_slope(fit, plan)
@@ -132,17 +133,22 @@ def encode_to_error(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> 
     if reached > missed:
         fit.state = fitted
         return coded
-    return everything if reached > wanted else _in_fewer_bytes(fit, wanted, plan, everything, reached)
+    return everything if reached > wanted else _in_fewer_bytes(fit, wanted, plan, everything, reached, least)
 
 
-def _in_fewer_bytes(fit: ImageFit, wanted: float, plan: Plan, coded: Coded, reached: float) -> Coded:
-    """The smallest found of files whose squared error is at most ``wanted``, from one with ``reached``."""
-    good, most, least = (coded, fit.state), (size_of(coded, plan), reached), (0, math.inf)
+def _in_fewer_bytes(
+    fit: ImageFit, wanted: float, plan: Plan, coded: Coded, reached: float, least: tuple[int, float]
+) -> Coded:
+    """The smallest found of files whose squared error is at most ``wanted``.
+
+    One has ``reached`` what was wanted; of another, that has not, bytes and error are known.
+    """
+    good, most = (coded, fit.state), (size_of(coded, plan), reached)
     for _ in range(MOST_SIZES):
         if most[1] >= wanted * 10 ** (-NEAR / 10):
             break
         size = FEWER_BYTES * most[0]
-        if least[0]:  # between the two, along the line through them in logarithms
+        if 0 < least[0] < most[0]:  # between the two, along the line through them in logarithms
             share = math.log(least[1] / wanted) / math.log(least[1] / most[1])
             size = least[0] * (most[0] / least[0]) ** min(max(share, 0.15), 0.85)
         plan.on_restart()
@@ -153,7 +159,8 @@ def _in_fewer_bytes(fit: ImageFit, wanted: float, plan: Plan, coded: Coded, reac
             least = max(least, here)
         elif here[0] < most[0]:
             good, most = (coded, fit.state), here
-        if not least[0] < most[0]:
+            least = least if least[0] < most[0] else (0, math.inf)
+        if not least[0] < FEWEST_LESS * most[0]:
             break
     coded, fit.state = good
     return coded
