@@ -16,7 +16,7 @@ from ..volume import ChannelInfo, Volume, VolumeInfo
 from .grid import Grid
 from .places import Place, place_of
 
-VERSION = 3
+VERSION = 4
 FOLDER = "vgm-job"
 """Of the store, while it is being made."""
 RECORD = f"{FOLDER}/job.json"

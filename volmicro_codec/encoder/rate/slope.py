@@ -55,7 +55,7 @@ def encode_at_slope(fit: ImageFit, plan: Plan) -> Coded:
         if added >= wanted:
             few = 0
             continue
-        few = FEW_ADDED if added < last_few else few + 1
+        few = FEW_ADDED if added < last_few else 0
         if few >= FEW_ADDED:
             if everywhere:
                 break

@@ -39,7 +39,7 @@ MOST_ROUNDS, MOST_BALANCES, MOST_STEPS, MOST_AIMS = 60, 8, 9, 8
 MOSTLY_POINTS = 0.6  # share of the bytes that says as much although more Gaussians still save some
 WORSE_SIZE = 1.05  # bytes over the fewest so far with which a round has too many Gaussians
 _LEAST_FALL = 0.3
-MOST_SIZES, FEWER_BYTES, FEWEST_LESS, NEAR = 4, 0.7, 0.98, 0.1
+MOST_SIZES, FEWER_BYTES, FEWEST_LESS, NEAR = 4, 0.7, 0.98, 0.05
 """Files that are made to find the smallest that is good enough where counting Gaussians has missed it; bytes
 over those of one that is, where none that is not is known; over the same, those of one that is not from which
 on there is nothing to be had; and dB above what was asked that need not be given back there."""
@@ -51,7 +51,8 @@ MISSED = 1.05  # times the error that was asked for: as good as it gets
 def encode_to_psnr(fit: ImageFit, psnr: float, plan: Plan, smallest: int) -> Coded:
     """Fit and code one image in the smallest file found whose PSNR reaches ``psnr``.
 
-    Where no number of Gaussians that is worth storing reaches it, the result is the best that was found.
+    Where the search misses it amid noise, all that is more than noise is coded, as constant quality has it;
+    and where that is enough and to spare, fewer bytes of it. The result is the best that was found.
 
     Parameters
     ----------
@@ -62,7 +63,20 @@ def encode_to_psnr(fit: ImageFit, psnr: float, plan: Plan, smallest: int) -> Cod
     smallest : int
         Gaussians to start with.
     """
-    return encode_to_error(fit, fit.voxel_count * 10 ** (-psnr / 10), plan, smallest)
+    wanted = fit.voxel_count * 10 ** (-psnr / 10)
+    coded = _smallest(fit, wanted, plan, smallest)
+    missed = fit.residuals.decoded_sse()
+    if missed <= wanted or fit.noise is None or plan.coding != "lattice":
+        return coded
+    fitted, least = fit.state, (size_of(coded, plan), missed)
+    plan.on_restart()
+    fit.restart()
+    everything = encode_at_slope(fit, plan)
+    reached = fit.residuals.decoded_sse()
+    if reached > missed:
+        fit.state = fitted
+        return coded
+    return everything if reached > wanted else _in_fewer_bytes(fit, wanted, plan, everything, reached, least)
 
 
 def encode_within_noise(fit: ImageFit, sigmas: float, plan: Plan, smallest: int) -> Coded:
@@ -87,7 +101,7 @@ def encode_within_noise(fit: ImageFit, sigmas: float, plan: Plan, smallest: int)
     nearest: tuple[float, Coded, Model] | None = None
     for _ in range(MOST_EXCESS_TRIES):
         fit.restart()
-        coded = encode_to_error(fit, wanted, plan, smallest)
+        coded = _smallest(fit, wanted, plan, smallest)
         found = fit.residuals.excess()
         if found <= sigmas and (good is None or coded.payload < good[0].payload):
             good = coded, fit.model
@@ -106,36 +120,6 @@ def encode_within_noise(fit: ImageFit, sigmas: float, plan: Plan, smallest: int)
     return coded
 
 
-def encode_to_error(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> Coded:
-    """Fit and code one image in the smallest file found whose squared error is at most ``wanted``.
-
-    Where the search misses that amid noise, all that is more than noise is coded, as constant quality has it;
-    and where that is enough and to spare, fewer bytes of it.
-
-    Parameters
-    ----------
-    fit : ImageFit
-    wanted : float
-        Of decoded voxels, in normalised intensity squared, summed.
-    plan : Plan
-    smallest : int
-        Gaussians to start with.
-    """
-    coded = _smallest(fit, wanted, plan, smallest)
-    missed = fit.residuals.decoded_sse()
-    if missed <= wanted or fit.noise is None or plan.coding != "lattice":
-        return coded
-    fitted, least = fit.state, (size_of(coded, plan), missed)
-    plan.on_restart()
-    fit.restart()
-    everything = encode_at_slope(fit, plan)
-    reached = fit.residuals.decoded_sse()
-    if reached > missed:
-        fit.state = fitted
-        return coded
-    return everything if reached > wanted else _in_fewer_bytes(fit, wanted, plan, everything, reached, least)
-
-
 def _in_fewer_bytes(
     fit: ImageFit, wanted: float, plan: Plan, coded: Coded, reached: float, least: tuple[int, float]
 ) -> Coded:
@@ -149,7 +133,7 @@ def _in_fewer_bytes(
             break
         size = FEWER_BYTES * most[0]
         if 0 < least[0] < most[0]:  # between the two, along the line through them in logarithms
-            share = math.log(least[1] / wanted) / math.log(least[1] / most[1])
+            share = math.log(least[1] / wanted) / math.log(least[1] / max(most[1], 1e-9 * wanted))
             size = least[0] * (most[0] / least[0]) ** min(max(share, 0.15), 0.85)
         plan.on_restart()
         fit.restart()
