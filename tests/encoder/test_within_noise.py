@@ -67,6 +67,18 @@ def test_what_cannot_be_reached_is_said_and_the_nearest_given(encoded):
     assert found <= encoded(1.0)[1]
 
 
+def test_where_none_is_within_all_signal_is_coded(stack, tmp_path):
+    usual = {"effort": "fast", "gate": "none", "iterations": 6}
+    found = {}
+    for target in ({"within_noise": 0.25}, {"slope": 11.1}):
+        path = tmp_path / "a.vgm"
+        settings = EncodeSettings(**usual, **target)
+        encode_volume(Volume.from_array(stack), path, settings, force=True)
+        decoded = np.asarray(volmicro_codec.open(path))
+        found[next(iter(target))] = excess(stack, decoded, estimate_noise(stack)).within
+    assert found["within_noise"] <= found["slope"] + 0.01
+
+
 def test_it_is_no_target_where_every_voxel_is_to_be_as_it_is():
     with pytest.raises(UsageError, match="within_noise is a target of the objective signal"):
         EncodeSettings(within_noise=1.0, objective="voxels")

@@ -83,7 +83,8 @@ def encode_within_noise(fit: ImageFit, sigmas: float, plan: Plan, smallest: int)
     """Fit and code one image in the smallest file found whose estimated error is within the noise.
 
     The squared error that leaves 99 % of the blocks with an excess of at most ``sigmas`` is searched for,
-    since how the error is spread over blocks shows only once they are coded.
+    since how the error is spread over blocks shows only once they are coded. Where none does, all that is
+    more than noise is coded, if that is nearer.
 
     Parameters
     ----------
@@ -115,6 +116,11 @@ def encode_within_noise(fit: ImageFit, sigmas: float, plan: Plan, smallest: int)
         beyond = max(fit.sse / noise - 1.0, LEAST_BEYOND)
         wanted = noise * (1.0 + beyond * (EXCESS_AIM * sigmas / max(found, 0.25 * sigmas)) ** 2)
     assert nearest is not None
+    if good is None and plan.coding == "lattice":
+        plan.on_restart()
+        fit.restart()
+        coded = encode_at_slope(fit, plan)
+        nearest = min(nearest, (fit.residuals.excess(), coded, fit.model), key=lambda one: one[0])
     coded, fit.model = good or nearest[1:]
     fit.refit(0, stage="coded")
     return coded
