@@ -49,9 +49,10 @@ def square(directory: Path, item: int) -> int:
 
 
 def check(runner: Runner, directory: Path, killed: int = 0) -> None:
-    """Of ``killed`` processes all that is handed out then counts as tried, begun or not."""
+    """Of ``killed`` processes all that is handed out then counts as tried, begun or not: the last time, too."""
     found = dict(runner.run(partial(square, directory), range(7)))
-    assert found.pop(5) == Failure(5, "a damaged plane")
+    failures = [Failure(5, "a damaged plane")] + [Failure(5, "its process died")] * killed
+    assert found.pop(5) in failures
     assert found == {n: n * n for n in range(7) if n != 5}
     assert RETRIES + 1 - killed <= len(list(directory.glob("5-*"))) <= RETRIES + 1
 
