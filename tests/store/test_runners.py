@@ -49,7 +49,7 @@ def square(directory: Path, item: int) -> int:
 
 
 def check(runner: Runner, directory: Path, killed: int = 0) -> None:
-    """Of ``killed`` processes all that is handed out then counts as tried, begun or not: the last time, too."""
+    """Of ``killed`` processes all that is handed out then counts as tried, begun or not, a last try too."""
     found = dict(runner.run(partial(square, directory), range(7)))
     failures = [Failure(5, "a damaged plane")] + [Failure(5, "its process died")] * killed
     assert found.pop(5) in failures
