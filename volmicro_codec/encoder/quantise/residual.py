@@ -29,9 +29,9 @@ SCALE = float(np.float16(0.4))
 """Standard deviation in voxels: a point then has about the integral of a voxel of its height."""
 EDGE = 128
 LAGRANGE_MULTIPLIER = 0.16
-"""Squared steps that a bit may cost. More than the slope of uniform rounding at high rates, 2 ln 2 / 12: that
-is 0.03 dB better over 18 encodes and 0.3 worse in the foreground, and 0.2 up to 1 dB worse on beads
-(`benchmarks/detail_choices.py`)."""
+"""Squared steps that a bit may cost. More than the slope of uniform rounding at high rates, 2 ln 2 / 12. At
+100x 0.13 is 0.01 dB better and 0.27 worse in the foreground, 0.2 is 0.05 worse and 0.25 better there
+(`benchmarks/detail_choices.py`, `results/detail_choices_points.json`)."""
 SWEEPS, SWEEPS_TO_THE_END = 4, 12
 """In which points come to make up for what they spill into one another, and where nothing is to be left."""
 
