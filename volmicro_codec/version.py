@@ -1,3 +1,5 @@
-"""The version of this release; pyproject.toml takes it from here."""
+"""The version of this release, which pyproject.toml takes from here, and that of what encoders make."""
 
 __version__ = "0.1.0"
+ENCODER_VERSION = 5
+"""Grows whenever the same settings make another file: what an encoder of another one began is not gone on with."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..beside import bricks_beside
-from ..errors import InputError, UsageError, VgmError, not_finished
+from ..errors import InputError, UsageError, VgmError
 from ..urls import local_path
 
 if TYPE_CHECKING:
@@ -44,8 +44,6 @@ def vgm_source(file: str, budget: int | None = None) -> Any:
     InputError, RemoteError
         Where it cannot be opened.
     """
-    if begun_file(file) is not None:
-        raise not_finished(file)
     if budget is not None:
         return file if file != STREAM else _from_stdin(budget)
     from ..format.packed_reader import peek

@@ -16,7 +16,7 @@ from ..errors import DependencyError
 from ..format import codings
 from ..noise_model import NoiseModel
 from ..progress import Progress, checked_progress
-from ..version import __version__
+from ..version import ENCODER_VERSION, __version__
 from ..volume import Volume
 from . import torch_build
 from .fit.choice import block_voxels, rasteriser_on
@@ -118,7 +118,7 @@ def _key(volume: Volume, settings: EncodeSettings, window: Box | None) -> bytes:
     """What tells encodes apart: version, settings, blocks, description and a sample of the voxels."""
     same = replace(settings, threads=None)
     at_once = block_voxels(rasteriser_on(settings.device, 1.0, settings.threads))
-    about = f"{__version__}\n{same}\n{at_once}\n{volume.info}\n{window}"
+    about = f"{__version__} {ENCODER_VERSION}\n{same}\n{at_once}\n{volume.info}\n{window}"
     key = hashlib.blake2b(about.encode(), digest_size=KEY_BYTES)
     step = [max(1, n // most) for n, most in zip(volume.info.shape[2:], SAMPLED, strict=True)]
     for t, c in np.ndindex(*volume.info.shape[:2]):

@@ -84,12 +84,15 @@ class NoiseField:
         Voxel units of 0, and of a normalised intensity of 1.
     level : float32 [Z', Y', X']
         Smoothed voxels on cells of `CELL` voxels a side, normalised, above the background.
+    scale : float
+        Times the noise's variance that its own are: the slope over the least that spares the noise.
     """
 
     model: NoiseModel
     background: float
     gain: float
     level: F32
+    scale: float = 1.0
 
     @classmethod
     def of(cls, voxels: npt.NDArray[Any], model: NoiseModel, gain: float, scale: float = 1.0) -> NoiseField:
@@ -106,7 +109,8 @@ class NoiseField:
             level[k] = _pairs(_pairs(slab.mean(axis=0), 0), 1)
         sigma, slope = model.sigma * math.sqrt(scale) / gain, (model.gain or 0.0) * scale / gain
         unit = NoiseModel(0.0, sigma, slope or None, model.correlation)
-        return cls(unit, model.background, gain, gaussian_filter(level, LEVEL_SIGMA, mode="nearest"))
+        smooth = gaussian_filter(level, LEVEL_SIGMA, mode="nearest")
+        return cls(unit, model.background, gain, smooth, scale)
 
     @cached_property
     def _least(self) -> dict[tuple[tuple[int, int], ...], float]:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
+from ..beside import bricks_beside
 from ..errors import (
     DependencyError,
     FormatError,
@@ -16,6 +17,7 @@ from ..errors import (
     RemoteError,
     UsageError,
     VgmError,
+    not_finished,
 )
 from ..text import reason
 from ..urls import file_system
@@ -75,6 +77,8 @@ class PathSource:
         try:
             self._fd = os.open(self._path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except FileNotFoundError:
+            if os.path.isdir(bricks_beside(self._path)):
+                raise not_finished(str(path)) from None
             raise MissingFileError(f"{path}: no such file") from None
         except OSError as exc:
             raise InputError(f"{path}: {exc.strerror}") from exc

@@ -12,11 +12,11 @@ import numpy as np
 
 from ..encoder.settings import EncodeSettings
 from ..errors import FormatError, InputError
+from ..version import ENCODER_VERSION
 from ..volume import ChannelInfo, Volume, VolumeInfo
 from .grid import Grid
 from .places import Place, place_of
 
-VERSION = 4
 FOLDER = "vgm-job"
 """Of the store, while it is being made."""
 RECORD = f"{FOLDER}/job.json"
@@ -76,7 +76,7 @@ class Job:
     fill: int | float
     looked: str = ""
     asked: str = ""
-    version: int = field(default=VERSION)
+    version: int = field(default=ENCODER_VERSION)
 
     @cached_property
     def grid(self) -> Grid:
@@ -121,9 +121,9 @@ class Job:
         """
         try:
             found = json.loads(text)
-            if found["version"] != VERSION:
+            if found["version"] != ENCODER_VERSION:
                 raise FormatError(
-                    f"{RECORD}: version {found['version']}, expected {VERSION}; remove it to begin anew"
+                    f"{RECORD}: version {found['version']}, expected {ENCODER_VERSION}; remove it to begin anew"
                 )
             info = dict(found["info"])
             info["dtype"] = np.dtype(info["dtype"])

@@ -244,9 +244,9 @@ class Blocks:
 
     def noise_error(self, part: Part) -> float:
         """Half the squared error that the noise leaves in a block's domain; 0 where none is known."""
-        return (
-            0.0 if self.noise is None else 0.5 * float(self.noise.variance(part.domain).sum(dtype=np.float64))
-        )
+        if self.noise is None:
+            return 0.0
+        return 0.5 * float(self.noise.variance(part.domain).sum(dtype=np.float64)) / self.noise.scale
 
     @cached_property
     def noise_sse(self) -> float:
@@ -255,7 +255,7 @@ class Blocks:
         total = 0.0
         for part in self.parts:
             total += float(self.noise.variance(part.core).sum(dtype=np.float64))
-        return total
+        return total / self.noise.scale
 
     @cached_property
     def byte_worth(self) -> float:

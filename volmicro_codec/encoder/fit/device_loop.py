@@ -39,7 +39,7 @@ import torch
 
 from .conjugate_gradient import Extra
 from .gaussians import STEP
-from .method import LEAST_EXCESS
+from .method import LEAST_EXCESS, WHOLE_EXCESS
 from .tensors import TensorModel
 
 if TYPE_CHECKING:
@@ -207,8 +207,11 @@ class Stepper:
         refused = live & ~accepted
         tries = torch.where(refused, s.tries + 1, torch.where(accepted, 0, s.tries))
         spent = tries >= TRIES
-        excess = torch.maximum(total - self.noise, LEAST_EXCESS * total)
-        little = s.total - total < self.tolerance * excess
+        # The tolerance of `excess_of`, in as few kernels as it takes.
+        share = self.tolerance / WHOLE_EXCESS
+        excess = torch.rsub(total, -share * self.noise, alpha=-share)
+        excess = torch.clamp(excess, self.tolerance * LEAST_EXCESS * total, self.tolerance * total)
+        little = s.total - total < excess
         stalled = torch.where(accepted, torch.where(little, s.stalled + 1, 0), s.stalled)
         count = s.count + (accepted | spent).to(torch.int64)
         done = s.done | flat | (spent & steepest) | (stalled >= 2) | (count >= self.iterations)

@@ -65,9 +65,13 @@ LEAST_EXCESS = 0.1
 """Of the loss, that at least counts as more than noise (`benchmarks/detail_choices.py`)."""
 
 
+WHOLE_EXCESS = 0.3
+"""Of the loss, beyond the noise's, from which on all of it counts (`benchmarks/detail_choices.py`)."""
+
+
 def excess_of(loss: float, noise: float) -> float:
-    """What of a loss may be more than noise, which leaves so much of it."""
-    return max(loss - noise, LEAST_EXCESS * loss)
+    """What of a loss counts as more than noise, which leaves so much of it."""
+    return min(loss, max((loss - noise) / WHOLE_EXCESS, LEAST_EXCESS * loss))
 
 
 @dataclass

@@ -2,13 +2,15 @@
 
 The count is brought to where the fit, rounded at the step that is worth its bytes, is as good as asked;
 then the step alone is solved for the rest. Where points make a smaller file (see `allocation`), there are
-fewer Gaussians, and the points are solved for the rest.
+fewer Gaussians, and the points are solved for the rest. Then files of fewer bytes are tried.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+from ...errors import UsageError
 from ..fit.gaussians import Model
 from ..fit.image_fit import ImageFit
 from ..quantise.coder import Coded, Rounded
@@ -27,6 +29,7 @@ from .growth import (
     step_for,
 )
 from .slope import encode_at_slope
+from .step_search import StepSearch
 from .surplus import give_back
 from .to_bytes import code_with_step, encode_to_bytes, rounded_with_step, size_of, with_points
 
@@ -37,12 +40,19 @@ WINDOW = 0.05
 GROWTH = 1.25
 MOST_ROUNDS, MOST_BALANCES, MOST_STEPS, MOST_AIMS = 60, 8, 9, 8
 MOSTLY_POINTS = 0.6  # share of the bytes that says as much although more Gaussians still save some
+REACHES = 1.02  # times the squared error that was asked for, up to which points are foreseen to reach it
 WORSE_SIZE = 1.05  # bytes over the fewest so far with which a round has too many Gaussians
 _LEAST_FALL = 0.3
-MOST_SIZES, FEWER_BYTES, FEWEST_LESS, NEAR = 4, 0.7, 0.98, 0.05
-"""Files that are made to find the smallest that is good enough where counting Gaussians has missed it; bytes
-over those of one that is, where none that is not is known; over the same, those of one that is not from which
-on there is nothing to be had; and dB above what was asked that need not be given back there."""
+FEWER_FILES = {"fast": 0, "balanced": 3, "best": 5}
+"""Files that are made of fewer bytes than counting has led to, at most (`benchmarks/quality_search.py`)."""
+FILES_IF_MISSED = 4
+"""As many where counting has missed it, and all that is more than noise is better."""
+FIRST_FEWER, FIRST_IF_MISSED = 0.95, 0.7
+"""Bytes of the first of these over those of what is good enough."""
+FEWEST_LESS = 0.96
+"""Of the bytes of what is good enough: more are not tried."""
+FLOOR_SHARE = 0.9
+"""Of the noise's squared error, or of that asked for: does not fall with the bytes, as far as is known."""
 MOST_EXCESS_TRIES, EXCESS_WINDOW, EXCESS_AIM = 5, 0.9, 0.95
 LEAST_BEYOND = 1e-3  # of the noise's squared error
 MISSED = 1.05  # times the error that was asked for: as good as it gets
@@ -66,9 +76,18 @@ def encode_to_psnr(fit: ImageFit, psnr: float, plan: Plan, smallest: int) -> Cod
     wanted = fit.voxel_count * 10 ** (-psnr / 10)
     coded = _smallest(fit, wanted, plan, smallest)
     missed = fit.residuals.decoded_sse()
-    if missed <= wanted or fit.noise is None or plan.coding != "lattice":
+    if missed > wanted and (fit.noise is None or plan.coding != "lattice"):
         return coded
-    fitted, least = fit.state, (size_of(coded, plan), missed)
+    floor = 0.0 if fit.noise is None else FLOOR_SHARE * min(fit.blocks.noise_sse, wanted)
+
+    def over() -> float:
+        return (fit.residuals.decoded_sse() - floor) / (wanted - floor)
+
+    near = (wanted * 10 ** (-WINDOW / 10) - floor) / (wanted - floor)
+    if missed <= wanted:
+        return _in_fewer_bytes(fit, plan, coded, over, near, StepSearch())
+    fitted, search = fit.state, StepSearch()
+    search.next(size_of(coded, plan), over())
     plan.on_restart()
     fit.restart()
     everything = encode_at_slope(fit, plan)
@@ -76,7 +95,7 @@ def encode_to_psnr(fit: ImageFit, psnr: float, plan: Plan, smallest: int) -> Cod
     if reached > missed:
         fit.state = fitted
         return coded
-    return everything if reached > wanted else _in_fewer_bytes(fit, wanted, plan, everything, reached, least)
+    return everything if reached > wanted else _in_fewer_bytes(fit, plan, everything, over, near, search, True)
 
 
 def encode_within_noise(fit: ImageFit, sigmas: float, plan: Plan, smallest: int) -> Coded:
@@ -123,35 +142,60 @@ def encode_within_noise(fit: ImageFit, sigmas: float, plan: Plan, smallest: int)
         nearest = min(nearest, (fit.residuals.excess(), coded, fit.model), key=lambda one: one[0])
     coded, fit.model = good or nearest[1:]
     fit.refit(0, stage="coded")
-    return coded
+    if good is None:
+        return coded
+    return _in_fewer_bytes(
+        fit, plan, coded, lambda: (fit.residuals.excess() / sigmas) ** 2, EXCESS_WINDOW**2, StepSearch()
+    )
 
 
 def _in_fewer_bytes(
-    fit: ImageFit, wanted: float, plan: Plan, coded: Coded, reached: float, least: tuple[int, float]
+    fit: ImageFit,
+    plan: Plan,
+    coded: Coded,
+    over: Callable[[], float],
+    near: float,
+    search: StepSearch,
+    missed: bool = False,
 ) -> Coded:
-    """The smallest found of files whose squared error is at most ``wanted``.
+    """The smallest found of files that are good enough, of which one is known.
 
-    One has ``reached`` what was wanted; of another, that has not, bytes and error are known.
+    Parameters
+    ----------
+    fit, plan : ImageFit, Plan
+    coded : Coded
+        One that is good enough; the fit is as it left it.
+    over : callable
+        How large the error of the fit's model is over the largest that is good enough.
+    near : float
+        What of that need not be given back.
+    search : StepSearch
+        Knows files that are not good enough, if any is known.
+    missed : bool
+        Whether what is good enough may be so by far.
     """
-    good, most = (coded, fit.state), (size_of(coded, plan), reached)
-    for _ in range(MOST_SIZES):
-        if most[1] >= wanted * 10 ** (-NEAR / 10):
+    if plan.coding != "lattice" or not len(fit.model):
+        return coded
+    good, most = (coded, fit.state), size_of(coded, plan)
+    if missed:
+        size = max(search.next(most, over()), FIRST_IF_MISSED * most)
+    else:
+        size = FIRST_FEWER * most
+    for _ in range(FILES_IF_MISSED if missed else FEWER_FILES[plan.effort]):
+        if size > FEWEST_LESS * most:
             break
-        size = FEWER_BYTES * most[0]
-        if 0 < least[0] < most[0]:  # between the two, along the line through them in logarithms
-            share = math.log(least[1] / wanted) / math.log(least[1] / max(most[1], 1e-9 * wanted))
-            size = least[0] * (most[0] / least[0]) ** min(max(share, 0.15), 0.85)
         plan.on_restart()
         fit.restart()
-        coded = encode_to_bytes(fit, size, plan)
-        here = size_of(coded, plan), fit.residuals.decoded_sse()
-        if here[1] > wanted:
-            least = max(least, here)
-        elif here[0] < most[0]:
+        try:
+            coded = encode_to_bytes(fit, size, plan)
+        except UsageError:
+            break  # too few for a single Gaussian
+        here, left = max(1, size_of(coded, plan)), over()
+        if left <= 1.0 and here < most:
             good, most = (coded, fit.state), here
-            least = least if least[0] < most[0] else (0, math.inf)
-        if not least[0] < FEWEST_LESS * most[0]:
-            break
+            if left >= near:
+                break
+        size = search.next(here, left)
     coded, fit.state = good
     return coded
 
@@ -160,13 +204,19 @@ def _smallest(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> Coded:
     """The smallest file found whose squared error is at most ``wanted``, or one that misses it."""
     curve, fewer = _grow(fit, wanted, plan, smallest)
     if fewer:
+        grown, growth = fit.state, curve
         curve = regrow(fit, fewer, plan)
+        plan.refine(fit)
+        prune_noise(fit, plan, 0.0)
+        if len(fit.model):
+            allocation = allocation_of(fit, curve, plan, wanted=wanted)
+            if allocation.worthwhile:
+                coded = _with_points(fit, allocation, wanted, plan)
+                if fit.residuals.decoded_sse() <= wanted:
+                    return coded
+        fit.state, curve = grown, growth  # points do not reach it
     plan.refine(fit)
     prune_noise(fit, plan, 0.0)
-    if fewer and len(fit.model):
-        allocation = allocation_of(fit, curve, plan, wanted=wanted)
-        if allocation.worthwhile:
-            return _with_points(fit, allocation, wanted, plan)
     _balance(fit, curve, wanted, plan)
     if plan.coding == "lattice":
         return _with_solved_step(fit, curve, wanted, plan)
@@ -196,7 +246,9 @@ def _grow(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> tuple[Grow
         if plan.points and len(fit.model):
             here = allocation_of(fit, curve, plan, wanted=wanted, guess=step)
             step = here.step
-            if best is None or here.size < best[0].size:
+            if here.sse > REACHES * wanted:
+                pass  # no points that are worth storing make it good enough
+            elif best is None or here.size < best[0].size:
                 best, worse = (here, len(fit.model)), 0
             elif here.size > WORSE_SIZE * best[0].size:
                 worse += 1
