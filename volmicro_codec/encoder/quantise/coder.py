@@ -14,6 +14,7 @@ from ...format.metadata import MAX_GRID
 from ...primitives import Primitives, Records, primitives_to_records, records_to_primitives
 from ..fit.gaussians import STEP, Model
 from ..fit.image_fit import ImageFit
+from ..fit.worth import shrinkage
 from ..parts import Box
 from .bricks import Brick, divide
 from .lattice import (
@@ -261,17 +262,19 @@ def rounding_with_refits(
 ) -> Rounded:
     """Round group after group, refitting after each what is not rounded yet: shapes, centres, weights.
 
-    What is refitted makes up for the records' float16, too. Leaves the fit at the rounded model. With
+    What is refitted makes up for the records' float16, too, and what is rounded is no more overfitted. Leaves the fit at the rounded model. With
     ``keep_all`` no amplitude is rounded to nothing.
     """
     n = len(fit.model)
     group = _groups(fit.model, refits.groups)
     free = np.ones((n, STEP), bool)
-    shapes = quantise_shape(fit.model.B, fit.model.w, lattice)
+    wider, weaker = shrinkage(fit)
+    wider = wider[:, None, None]
+    shapes = quantise_shape(fit.model.B * wider, fit.model.w, lattice)
     for k in range(refits.groups):
         now = np.flatnonzero(group == k)
         if k:
-            part = quantise_shape(fit.model.B[now], fit.model.w[now], lattice)
+            part = quantise_shape(fit.model.B[now] * wider[now], fit.model.w[now], lattice)
             for name in shapes.__dataclass_fields__:
                 getattr(shapes, name)[now] = getattr(part, name)
         b = fit.model.B.copy()
@@ -292,7 +295,7 @@ def rounding_with_refits(
     amplitudes = np.zeros(n, np.int64)
     for k in range(refits.groups):
         now = np.flatnonzero(group == k)
-        rounded_w, w = quantise_weights(fit.model.w, shapes, lattice, keep_all)
+        rounded_w, w = quantise_weights(fit.model.w * weaker, shapes, lattice, keep_all)
         amplitudes[now] = rounded_w[now]
         weights = fit.model.w.copy()
         weights[now] = _stored_weights(w[now], lattice)
