@@ -68,6 +68,7 @@ TRIED: dict[str, tuple[float, ...]] = {
     "LEVEL_SIGMA": (0.5, 2.0),
     "BITS_A_CLASS": (3.0, 9.5),
     "FITTED": (0.0, 10.0, 40.0),
+    "OVERFIT": (0.0, 10.0, 40.0),
     "LEAST_BITS": (16.0, 30.0),
     "LEAST_SEEN": (0.005, 0.08),
     "ADMITTED": (18.0, 36.0),
@@ -93,8 +94,8 @@ OWNERS = {
 }
 """Where a constant is, if not in `significance`; "cleanings" is a field of the effort's schedule."""
 CLOSELY = (
-    AS_IT_IS, "BIT", "ROUNDING_STEP", "LEVEL_SIGMA", "FITTED", "ADMITTED", "BY_CHANCE", "SCALE_RATIO",
-    "FIRST_SHARE", "MANY", "cleanings", "DEFAULT_RADIUS", "gate otsu", "gate none",
+    AS_IT_IS, "BIT", "ROUNDING_STEP", "LEVEL_SIGMA", "FITTED", "OVERFIT", "ADMITTED", "BY_CHANCE",
+    "SCALE_RATIO", "FIRST_SHARE", "MANY", "cleanings", "DEFAULT_RADIUS", "gate otsu", "gate none",
 )  # fmt: skip
 """Measured on all stacks: what these are worth is less than it varies from stack to stack."""
 ADMITTING = (AS_IT_IS, "LEAST_BITS", "ADMITTED", "BY_CHANCE", "SCALE_RATIO", "cleanings", "DEFAULT_RADIUS")

@@ -2,4 +2,4 @@
 
 __version__ = "0.1.0"
 ENCODER_VERSION = 5
-"""Grows whenever the same settings make another file: what an encoder of another one began is not gone on with."""
+"""Grows whenever the same settings make another file: what another encoder began is not gone on with."""

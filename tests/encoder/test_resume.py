@@ -98,9 +98,19 @@ def test_another_input_or_other_settings_begin_anew_and_say_so(tmp_path, caplog,
     killed(path, 9)
     with caplog.at_level(logging.INFO, "volmicro_codec"):
         encode_volume(volume(4), path, SETTINGS)
-    assert "other input or settings: begun anew" in caplog.text
+    assert "other input, settings or version: begun anew" in caplog.text
     assert path.read_bytes() != whole[0]
     assert not (tmp_path / LEFT).exists()
+
+
+def test_what_another_encoder_began_is_begun_anew(tmp_path, caplog, monkeypatch, whole):
+    path = tmp_path / "a.vgm"
+    killed(path, 9)
+    monkeypatch.setattr("volmicro_codec.encoder.pipeline.ENCODER_VERSION", 0)
+    with caplog.at_level(logging.INFO, "volmicro_codec"):
+        encode_volume(volume(), path, SETTINGS)
+    assert "begun anew" in caplog.text
+    assert path.read_bytes() == whole[0]
 
 
 def test_a_run_that_fails_leaves_nothing(tmp_path, monkeypatch):

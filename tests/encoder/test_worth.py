@@ -8,7 +8,8 @@ from tests.encoder.fits import fit_of, gaussians, rendered
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
 from volmicro_codec.encoder import parts
 from volmicro_codec.encoder.fit.gaussians import Model
-from volmicro_codec.encoder.fit.worth import worth
+from volmicro_codec.encoder.fit.worth import shrinkage, worth
+from volmicro_codec.encoder.significance import OVERFIT, NoiseField
 from volmicro_codec.noise_model import NoiseModel
 
 SHAPE = (24, 40, 48)
@@ -96,3 +97,30 @@ def test_what_is_added_without_its_shape_keeps_it():
     shapes = fit.model.B[4:]
     assert np.array_equal(shapes, shapes * np.eye(3))
     assert not np.array_equal(fit.model.B[:4], before)
+
+
+def test_what_takes_off_little_is_coded_weaker_and_wider():
+    fit = scene()
+    wider, weaker = shrinkage(fit)
+    share = OVERFIT / np.maximum(worth(fit), 2.0 * OVERFIT)
+    assert share.min() < 0.1
+    assert share.max() == 0.5
+    np.testing.assert_allclose(weaker, 1.0 - share)
+    np.testing.assert_allclose(wider**2, 1.0 + share)
+
+
+def test_without_a_noise_nothing_is_taken_for_it():
+    plain = fit_of(np.zeros(SHAPE, np.uint16))
+    plain.model = gaussians(8, SHAPE, seed=3)
+    for factor in shrinkage(plain):
+        np.testing.assert_array_equal(factor, np.ones(8))
+
+
+def test_a_slope_above_the_noises_does_not_make_it_more_noise():
+    fit, twice = scene(), scene()
+    field = NoiseField.of(fit.image.voxels, NOISE, fit.image.gain, 4.0)
+    twice.noise = twice.blocks.noise = field
+    np.testing.assert_allclose(shrinkage(twice)[1], shrinkage(fit)[1], rtol=1e-5)
+    assert twice.blocks.noise_sse == pytest.approx(fit.blocks.noise_sse, rel=1e-5)
+    part = fit.blocks.parts[0]
+    assert twice.blocks.noise_error(part) == pytest.approx(fit.blocks.noise_error(part), rel=1e-5)

@@ -153,7 +153,7 @@ def open_journal(real: Path, key: bytes) -> Iterator[Journal | None]:
         try:
             found = Journal(file, key)
             if found.other:
-                tell(f"{real.name}: a run that was killed had other input or settings: begun anew")
+                tell(f"{real.name}: a run that was killed had other input, settings or version: begun anew")
             elif found.found:
                 tell(f"{real.name}: goes on where a run that was killed had ended ({found.found} steps kept)")
             yield found

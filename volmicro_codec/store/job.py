@@ -123,7 +123,8 @@ class Job:
             found = json.loads(text)
             if found["version"] != ENCODER_VERSION:
                 raise FormatError(
-                    f"{RECORD}: version {found['version']}, expected {ENCODER_VERSION}; remove it to begin anew"
+                    f"{RECORD}: version {found['version']}, expected {ENCODER_VERSION};"
+                    " remove it to begin anew"
                 )
             info = dict(found["info"])
             info["dtype"] = np.dtype(info["dtype"])

@@ -14,15 +14,11 @@ import numpy.typing as npt
 
 from ...raster import kernels
 from ..parts import Box, Part
-from ..significance import covariances
+from ..significance import OVERFIT, covariances
 from .choice import rasteriser_like
 from .image_fit import ImageFit
 
 F64 = npt.NDArray[np.float64]
-
-OVERFIT = 20.0
-"""Variances of those that a Gaussian takes off, by which noise has made it what it is, as a share of them: of
-its weight too much, and too little of its covariance (`benchmarks/shrinkage.py`)."""
 
 
 def worth(fit: ImageFit, box: Box | None = None) -> F64:

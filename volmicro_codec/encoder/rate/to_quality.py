@@ -49,8 +49,9 @@ FILES_IF_MISSED = 4
 """As many where counting has missed it, and all that is more than noise is better."""
 FIRST_FEWER, FIRST_IF_MISSED = 0.95, 0.7
 """Bytes of the first of these over those of what is good enough."""
-FEWEST_LESS = 0.96
-"""Of the bytes of what is good enough: more are not tried."""
+FEWEST_LESS, FAR_FEWER, MOST_FILES = 0.96, 0.8, 8
+"""Of the bytes of what is good enough: more are not tried; nor are more than this once so many files were
+made, nor ever more files."""
 FLOOR_SHARE = 0.9
 """Of the noise's squared error, or of that asked for: does not fall with the bytes, as far as is known."""
 MOST_EXCESS_TRIES, EXCESS_WINDOW, EXCESS_AIM = 5, 0.9, 0.95
@@ -95,7 +96,9 @@ def encode_to_psnr(fit: ImageFit, psnr: float, plan: Plan, smallest: int) -> Cod
     if reached > missed:
         fit.state = fitted
         return coded
-    return everything if reached > wanted else _in_fewer_bytes(fit, plan, everything, over, near, search, True)
+    return (
+        everything if reached > wanted else _in_fewer_bytes(fit, plan, everything, over, near, search, True)
+    )
 
 
 def encode_within_noise(fit: ImageFit, sigmas: float, plan: Plan, smallest: int) -> Coded:
@@ -181,8 +184,9 @@ def _in_fewer_bytes(
         size = max(search.next(most, over()), FIRST_IF_MISSED * most)
     else:
         size = FIRST_FEWER * most
-    for _ in range(FILES_IF_MISSED if missed else FEWER_FILES[plan.effort]):
-        if size > FEWEST_LESS * most:
+    files = FILES_IF_MISSED if missed else FEWER_FILES[plan.effort]
+    for k in range(MOST_FILES):
+        if size > (FEWEST_LESS if k < files else FAR_FEWER) * most:
             break
         plan.on_restart()
         fit.restart()
