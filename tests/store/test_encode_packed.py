@@ -18,7 +18,7 @@ import volmicro_codec as vgm
 from tests.store.conftest import SETTINGS
 from volmicro_codec.cli.app import run
 from volmicro_codec.encoder.settings import LEAST_BYTES, MOST_SLOPE, usual_bytes
-from volmicro_codec.errors import UsageError
+from volmicro_codec.errors import IncompleteError, UsageError
 from volmicro_codec.format.packed_reader import PackedReader
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.store.encode import budget_of, draft, encode_bricks, planned_job
@@ -40,7 +40,7 @@ import os, signal, sys
 from importlib import import_module
 from volmicro_codec.cli.app import run
 from volmicro_codec.encoder.settings import MOST_SLOPE
-from volmicro_codec.errors import UsageError
+from volmicro_codec.errors import IncompleteError, UsageError
 module, name, at, *arguments = sys.argv[1:]
 home, *names = name.split(".")
 owner = import_module(module)
@@ -221,9 +221,14 @@ def test_of_a_file_that_is_not_finished_commands_say_so(
         ["roi", out, "-o", str(tmp_path / "b.npy")],
         ["test", out],
         ["verify", stack, out],
+        ["unpack", out, "-o", str(tmp_path / "b.ome.zarr")],
+        ["export", out, "-o", str(tmp_path / "b.npz")],
     ):
         assert run(arguments) == 9
         assert capsys.readouterr().err.startswith(f"vgm: error: {out}: is not finished ('vgm info' says")
+    for read in (vgm.open, vgm.imread):
+        with pytest.raises(IncompleteError, match="is not finished"):
+            read(out)
     assert names(tmp_path) == [".a.vgm.bricks"]
     assert run(["info", str(tmp_path / "b.vgm")]) == 3
 
