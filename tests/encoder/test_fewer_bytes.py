@@ -1,4 +1,4 @@
-"""A PSNR that is asked for is reached in as few bytes as are found, whichever way the search went at first."""
+"""A PSNR that is asked for is reached in as few bytes as are found, whichever way the search went first."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def plain(denoised):
     return encoded(denoised, psnr=PSNR)
 
 
-def test_where_residual_samples_are_sought_in_vain_the_file_is_small_all_the_same(denoised, plain, monkeypatch):
+def test_where_residual_samples_are_sought_in_vain_the_file_is_small(denoised, plain, monkeypatch):
     grow = to_quality._grow
     monkeypatch.setattr(to_quality, "_grow", lambda *given: (grow(*given)[0], 5))
     found = encoded(denoised, psnr=PSNR)

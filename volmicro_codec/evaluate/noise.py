@@ -28,6 +28,7 @@ from .noise_windows import (
     inner_of,
     measure,
     window_means,
+    without_hot_pixels,
 )
 
 __all__ = ["NoiseModel", "estimate_noise"]
@@ -97,6 +98,7 @@ def estimate_noise(volume: Array) -> NoiseModel:
         sample = [np.clip(v / np.float32(unit), -FARTHEST, FARTHEST) for v in sample]
     rounding = 1 / 12 if volume.dtype.kind in "bui" else 0.0
     ends = cut_offs(np.concatenate([v.ravel() for v in sample]), volume.dtype)
+    sample = [without_hot_pixels(v, ends) for v in sample]
     parts = [measure(v, ends) for v in sample]
     seen = Windows(
         np.concatenate([p.level for p in parts]),
@@ -149,7 +151,7 @@ def _without_fill(seen: Windows, sample: list[F32], rounding: float) -> Windows:
     A clean image has windows of one value too, but then also such as hold next to nothing.
     """
     varies = seen.variance[max(seen.variance, key=len)]
-    flat = (varies == 0) & (seen.piled <= 0.02)
+    flat = seen.flat & (seen.piled <= 0.02)
     values, counts = np.unique(seen.level[flat], return_counts=True)
     if not len(values):
         return seen
@@ -169,7 +171,7 @@ def _without_dark_fill(seen: Windows, sample: list[F32], rounding: float) -> Win
     What a camera clips has other values right above it; a clean image has windows of next to nothing.
     """
     varies = seen.variance[max(seen.variance, key=len)]
-    flat = (varies == 0) & (seen.piled > 0.02)
+    flat = seen.flat & (seen.piled > 0.02)
     if not flat.any():
         return seen
     darkest = np.float32(seen.level[flat].min())

@@ -20,6 +20,10 @@ MAX_BOXES = 128
 WINDOW = 4
 """Voxels a side of the windows whose variance is taken: small, for level and structure to be of one kind."""
 
+HOT, HOT_PLANES = 6.0, 5
+"""Standard deviations of a pixel over those around it, on the mean of so many planes or more, that no noise
+has."""
+
 LEVELS = 24
 LEVEL_WINDOWS = 60
 
@@ -38,6 +42,11 @@ class Windows:
     piled: F64
     variance: dict[Axes, F64]
     lagged: dict[int, F64]
+
+    @property
+    def flat(self) -> npt.NDArray[np.bool_]:
+        """Which hold one value, whatever lies beside them, bool [windows]."""
+        return np.asarray(self.variance[()] == 0)
 
     def of(self, which: Array) -> Windows:
         """Some of them."""
@@ -78,6 +87,33 @@ def cut_offs(values: F32, dtype: np.dtype[Any]) -> tuple[float, float]:
         piled = at_low > 1e-3 * values.size, at_high > 1e-3 * values.size
     few = 1e-5 * values.size + 2
     return low if piled[0] and at_low > few else -np.inf, high if piled[1] and at_high > few else np.inf
+
+
+def without_hot_pixels(v: F32, ends: tuple[float, float]) -> F32:
+    """A box without what single pixels of the camera add to all planes alike.
+
+    A pixel that is brighter than all others around it by far, on the mean of the planes, is brought to their
+    middle; how it varies from plane to plane stays. Else windows of dark noise would count as of a higher
+    level. What reaches a value where the stack is cut off stays as it is.
+    """
+    nz, ny, nx = v.shape
+    if nz < HOT_PLANES or ny < 5 or nx < 5:
+        return v
+    mean = v.mean(axis=0, dtype=np.float64)
+    shifts = [(a, b) for a in range(3) for b in range(3) if (a, b) != (1, 1)]
+    around = np.stack([mean[a : ny - 2 + a, b : nx - 2 + b] for a, b in shifts])
+    middle, inner = np.median(around, axis=0), mean[1:-1, 1:-1]
+    beyond = inner - middle
+    width = 1.4826 * float(np.median(np.abs(beyond - np.median(beyond))))
+    # Of a spot that is wider than a pixel, those next to it are as bright as half of it.
+    hot = (beyond > HOT * width) & (inner - around.max(axis=0) > 0.5 * beyond)
+    core = v[:, 1:-1, 1:-1]
+    hot &= ~((core <= ends[0]) | (core >= ends[1])).any(axis=0)
+    if not hot.any():
+        return v
+    out = v.copy()
+    out[:, 1:-1, 1:-1] -= np.where(hot, beyond, 0.0).astype(np.float32)
+    return out
 
 
 def measure(v: F32, ends: tuple[float, float]) -> Windows:

@@ -262,8 +262,9 @@ def rounding_with_refits(
 ) -> Rounded:
     """Round group after group, refitting after each what is not rounded yet: shapes, centres, weights.
 
-    What is refitted makes up for the records' float16, too, and what is rounded is no more overfitted. Leaves the fit at the rounded model. With
-    ``keep_all`` no amplitude is rounded to nothing.
+    What is refitted makes up for the records' float16, too. What noise has made of the Gaussians is taken
+    back as they are rounded (`shrinkage`). Leaves the fit at the rounded model. With ``keep_all`` no
+    amplitude is rounded to nothing.
     """
     n = len(fit.model)
     group = _groups(fit.model, refits.groups)

@@ -15,6 +15,7 @@ from ...errors import UsageError
 from ...format import EncodedChunk
 from ..fit.image_fit import ImageFit
 from ..fit.method import spare_time
+from ..fit.worth import shrinkage
 from ..quantise.coder import (
     FILE_STEP,
     POINTS_PLACE,
@@ -171,7 +172,7 @@ def _trimmed(fit: ImageFit, rounded: Rounded, budget: float, plan: Plan) -> Code
 
 def _float16_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     """Drop the least energetic primitives until the records fit."""
-    model = fit.model
+    model = replace(fit.model, w=fit.model.w * shrinkage(fit)[1])
     levels = plan.resolution.levels(model)
     for _ in range(12):
         coded = code_float16(
@@ -312,7 +313,7 @@ def code_with_step(fit: ImageFit, step: float, plan: Plan, keep_all: bool = Fals
     """
     if plan.coding != "lattice":
         coded = code_float16(
-            fit.model,
+            replace(fit.model, w=fit.model.w * shrinkage(fit)[1]),
             layout_by_level(fit, plan),
             fit.image.shape,
             fit.raster.cutoff,
