@@ -64,7 +64,7 @@ FEW = (
 TRIED: dict[str, tuple[float, ...]] = {
     "BIT": (1.0, 2.0),
     "STEP": (2.4, 4.9),
-    "ROUNDING_STEP": (1.4, 2.8),
+    "ROUNDING_STEP": (1.0, 2.0, 2.8),
     "LEVEL_SIGMA": (0.5, 2.0),
     "BITS_A_CLASS": (3.0, 9.5),
     "FITTED": (0.0, 10.0, 40.0),
