@@ -158,6 +158,25 @@ def test_hot_voxels_are_no_noise():
     assert got.background == pytest.approx(140, abs=2)
 
 
+@pytest.mark.parametrize("share", [5e-4, 2e-3, 5e-3])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_hot_pixels_of_all_planes_do_not_flatten_the_noise(share, seed):
+    stack, truth = make_phantom((24, 112, 112), seed, "mixed", photons=300, truth=True)
+    rng = np.random.default_rng(seed)
+    hot = np.where(rng.random(stack.shape[1:]) < share, rng.integers(30, 800, stack.shape[1:]), 0)
+    assert_noise_is_known(estimate_noise(stack + hot.astype(np.uint16)), stack.astype(np.float64), truth, 0.15)
+
+
+@pytest.mark.parametrize("planes", [2, 5, 7])
+def test_a_fill_that_is_a_few_planes_thin_is_told_from_the_image(planes):
+    stack = make_phantom((20, 96, 96), 2, photons=300)
+    whole = estimate_noise(stack)
+    stack[:planes] = 0
+    got = estimate_noise(stack)
+    assert got.sigma == pytest.approx(whole.sigma, rel=0.15)
+    assert got.gain == pytest.approx(whole.gain, rel=0.25)
+
+
 @pytest.mark.parametrize("width", [1.1, 1.5, 2.0])
 def test_a_smoothed_or_noiseless_stack_has_next_to_no_noise(width):
     raw, _ = exposed(500 * dense_tissue())

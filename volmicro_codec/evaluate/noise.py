@@ -151,7 +151,7 @@ def _without_fill(seen: Windows, sample: list[F32], rounding: float) -> Windows:
     A clean image has windows of one value too, but then also such as hold next to nothing.
     """
     varies = seen.variance[max(seen.variance, key=len)]
-    flat = seen.flat & (seen.piled <= 0.02)
+    flat = (varies == 0) & (seen.piled <= 0.02)
     values, counts = np.unique(seen.level[flat], return_counts=True)
     if not len(values):
         return seen
@@ -170,11 +170,10 @@ def _without_dark_fill(seen: Windows, sample: list[F32], rounding: float) -> Win
 
     What a camera clips has other values right above it; a clean image has windows of next to nothing.
     """
-    varies = seen.variance[max(seen.variance, key=len)]
-    flat = seen.flat & (seen.piled > 0.02)
-    if not flat.any():
+    if not (seen.piled > 0.02).any():
         return seen
-    darkest = np.float32(seen.level[flat].min())
+    varies = seen.variance[max(seen.variance, key=len)]
+    darkest = np.float32(min(float(v.min()) for v in sample))
     held = np.concatenate([window_means((inner_of(v) == darkest).astype(np.float32)) for v in sample])
     rest = held == 0
     if len(held) != len(seen.level) or rest.sum() < LEVEL_WINDOWS:

@@ -43,11 +43,6 @@ class Windows:
     variance: dict[Axes, F64]
     lagged: dict[int, F64]
 
-    @property
-    def flat(self) -> npt.NDArray[np.bool_]:
-        """Which hold one value, whatever lies beside them, bool [windows]."""
-        return np.asarray(self.variance[()] == 0)
-
     def of(self, which: Array) -> Windows:
         """Some of them."""
         return Windows(
