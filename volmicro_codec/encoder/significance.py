@@ -30,7 +30,7 @@ Box = tuple[slice, slice, slice]
 
 BIT = 2.0 * math.log(2.0)
 """Noise variances of squared error that a bit must take off."""
-ROUNDING_STEP = 1.5
+ROUNDING_STEP = 1.7
 """Standard deviations of the noise: the finest step of Gaussians' amplitudes. That of a uniform quantiser
 whose slope is `BIT`, the root of 12, would make the error against the truth twice that of the estimate from
 noisy voxels (1 variance a number); this adds a third to it. 1.4: +0.05 dB for 6 % more bytes;
