@@ -247,8 +247,9 @@ class EncodeSettings:
             other, idle = f.metadata.get("idle", ("target", ()))
             value = self.target[0] if other == "target" else getattr(self, other)
             if value in idle and getattr(self, f.name) != f.default:
+                called = f"{f.metadata['also']} ({f.name})" if "also" in f.metadata else f.name
                 raise UsageError(
-                    f"{f.name}: has no effect where {other} is {'off' if value is False else value}"
+                    f"{called}: has no effect where {other} is {'off' if value is False else value}"
                 )
         parse_device(self.device)
 
