@@ -13,8 +13,10 @@ from collections.abc import Callable
 from ...errors import UsageError
 from ..fit.gaussians import Model
 from ..fit.image_fit import ImageFit
-from ..quantise.coder import Coded, Rounded
-from .allocation import Allocation, coarsest
+from ..fit.method import spare_time
+from ..quantise.coder import Coded, Rounded, plain_rounding
+from ..quantise.lattice import Lattice
+from .allocation import ROUNDING, Allocation, coarsest
 from .balance import least_step
 from .growth import (
     FEWER,
@@ -22,6 +24,8 @@ from .growth import (
     GrowthCurve,
     Plan,
     allocation_of,
+    foreseen_bytes,
+    layout_of,
     most_gaussians,
     prune,
     prune_noise,
@@ -43,6 +47,8 @@ MOSTLY_POINTS = 0.6  # share of the bytes that says as much although more Gaussi
 REACHES = 1.02  # times the squared error that was asked for, up to which points are foreseen to reach it
 WORSE_SIZE = 1.05  # bytes over the fewest so far with which a round has too many Gaussians
 _LEAST_FALL = 0.3
+GROWN_AGAIN, MOST_GROWN = 0.85, 4
+"""Of the Gaussians, to how many small images are grown again, and how often (`benchmarks/quality_search.py`)."""
 FEWER_FILES = {"fast": 0, "balanced": 3, "best": 5}
 """Files that are made of fewer bytes than counting has led to, at most (`benchmarks/quality_search.py`)."""
 FILES_IF_MISSED = 4
@@ -223,6 +229,7 @@ def _smallest(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> Coded:
     prune_noise(fit, plan, 0.0)
     _balance(fit, curve, wanted, plan)
     if plan.coding == "lattice":
+        _grow_again(fit, wanted, plan)
         return _with_solved_step(fit, curve, wanted, plan)
     coded = code_with_step(fit, 1.0, plan)
     fit.refit(0, stage="coded")
@@ -330,6 +337,34 @@ def _balance(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Plan) -> No
     if good is not None and _needed(fit, curve, plan) > wanted:
         fit.model = good
         fit.refit(0, stage="reset")
+
+
+def _grow_again(fit: ImageFit, wanted: float, plan: Plan) -> None:
+    """Grow small images again, to fewer Gaussians, as long as these are foreseen to take fewer bytes.
+
+    Slowly grown and converged, few fit as well as more of which some were taken out.
+    """
+    if spare_time(fit.voxel_count) == 1.0 or plan.effort == "fast":
+        return
+    fewest = _foreseen_size(fit, wanted, plan)
+    for _ in range(MOST_GROWN):
+        before = fit.state
+        regrow(fit, math.ceil(GROWN_AGAIN * len(fit.model)), plan)
+        plan.refine(fit)
+        size = _foreseen_size(fit, wanted, plan)
+        if size >= fewest:
+            fit.state = before
+            return
+        fewest = size
+
+
+def _foreseen_size(fit: ImageFit, wanted: float, plan: Plan) -> float:
+    """Bytes of a fit, rounded as coarsely as is good enough; infinite where it is not, however finely."""
+    room = wanted - fit.residuals.decoded_sse()
+    if room <= 0.0 or not len(fit.model):
+        return math.inf
+    step = max(math.sqrt(room / (ROUNDING * len(fit.model))), least_step(fit))
+    return foreseen_bytes(plain_rounding(fit.model, Lattice(step), layout_of(fit, plan)))
 
 
 def _with_solved_step(fit: ImageFit, curve: GrowthCurve, wanted: float, plan: Plan) -> Coded:
