@@ -32,32 +32,33 @@ def plain(denoised):
     return encoded(denoised, psnr=PSNR)
 
 
-def test_where_residual_samples_are_sought_in_vain_the_file_is_small(denoised, plain, monkeypatch):
-    grow = to_quality._grow
+def test_where_residual_samples_cannot_reach_it_gaussians_go_on(denoised, plain, monkeypatch):
+    grow, code = to_quality._grow, to_quality._with_points
+    tried = []
+
+    def short_of(fit, allocation, wanted, plan):
+        tried.append(wanted)
+        return code(fit, allocation, 4.0 * wanted, plan)
+
     monkeypatch.setattr(to_quality, "_grow", lambda *given: (grow(*given)[0], 5))
+    monkeypatch.setattr(to_quality, "_with_points", short_of)
     found = encoded(denoised, psnr=PSNR)
+    assert tried
     assert found.psnr >= PSNR - 0.01
-    assert found.bytes <= 1.25 * plain.bytes
+    assert found.bytes <= 1.03 * plain.bytes
 
 
-def test_fewer_bytes_are_tried_and_kept_where_they_are_enough(denoised, plain, monkeypatch):
-    monkeypatch.setitem(to_quality.FEWER_FILES, "balanced", 0)
+def test_small_images_are_grown_again_to_fewer_gaussians_in_fewer_bytes(denoised, plain, monkeypatch):
+    monkeypatch.setattr(to_quality, "MOST_GROWN", 0)
     first = encoded(denoised, psnr=PSNR)
-    assert plain.bytes < 0.97 * first.bytes
+    assert plain.bytes < 0.95 * first.bytes
+    assert plain.primitives < first.primitives
     assert plain.psnr >= PSNR - 0.01
 
 
-def test_within_noise_tries_fewer_bytes_too(monkeypatch):
-    light = gaussian_filter(np.random.default_rng(1).normal(size=(16, 32, 32)), (2.0, 4.0, 4.0))
-    light = 60.0 + 400.0 * np.maximum(light / np.abs(light).max(), 0.0)
-    voxels = (np.random.default_rng(2).poisson(light) + 100).astype(np.uint16)
-    tried = []
-    plain = to_quality.encode_to_bytes
-    monkeypatch.setattr(to_quality, "encode_to_bytes", lambda *a: (tried.append(a[1]), plain(*a))[1])
-    fewer = encoded(voxels, within_noise=1.0)
-    assert tried
-    monkeypatch.setitem(to_quality.FEWER_FILES, "balanced", 0)
-    assert fewer.bytes <= encoded(voxels, within_noise=1.0).bytes
+def test_effort_fast_does_not_grow_again(denoised, monkeypatch):
+    monkeypatch.setattr(to_quality, "regrow", None)
+    assert encoded(denoised, psnr=PSNR, effort="fast").psnr >= PSNR - 0.01
 
 
 def test_the_fewest_bytes_of_a_few_voxels_end_the_search():

@@ -2,13 +2,12 @@
 
 The count is brought to where the fit, rounded at the step that is worth its bytes, is as good as asked;
 then the step alone is solved for the rest. Where points make a smaller file (see `allocation`), there are
-fewer Gaussians, and the points are solved for the rest. Then files of fewer bytes are tried.
+fewer Gaussians, and the points are solved for the rest.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from ...errors import UsageError
 from ..fit.gaussians import Model
@@ -48,16 +47,12 @@ REACHES = 1.02  # times the squared error that was asked for, up to which points
 WORSE_SIZE = 1.05  # bytes over the fewest so far with which a round has too many Gaussians
 _LEAST_FALL = 0.3
 GROWN_AGAIN, MOST_GROWN = 0.85, 4
-"""Of the Gaussians, to how many small images are grown again, and how often (`benchmarks/quality_search.py`)."""
-FEWER_FILES = {"fast": 0, "balanced": 3, "best": 5}
-"""Files that are made of fewer bytes than counting has led to, at most (`benchmarks/quality_search.py`)."""
-FILES_IF_MISSED = 4
-"""As many where counting has missed it, and all that is more than noise is better."""
-FIRST_FEWER, FIRST_IF_MISSED = 0.95, 0.7
-"""Bytes of the first of these over those of what is good enough."""
-FEWEST_LESS, FAR_FEWER, MOST_FILES = 0.96, 0.8, 8
-"""Of the bytes of what is good enough: more are not tried; nor are more than this once so many files were
-made, nor ever more files."""
+"""Of the Gaussians, to how many small images are grown again, and how often at most
+(`benchmarks/quality_search.py`)."""
+MOST_FILES, FEWEST_FIRST, FEWEST_LESS = 4, 0.7, 0.96
+"""Files that are made of fewer bytes than all that is more than noise takes, where counting has missed what
+was asked; of those bytes, the fewest that the first is given; and over those of what is good enough, the
+most."""
 FLOOR_SHARE = 0.9
 """Of the noise's squared error, or of that asked for: does not fall with the bytes, as far as is known."""
 MOST_EXCESS_TRIES, EXCESS_WINDOW, EXCESS_AIM = 5, 0.9, 0.95
@@ -83,18 +78,9 @@ def encode_to_psnr(fit: ImageFit, psnr: float, plan: Plan, smallest: int) -> Cod
     wanted = fit.voxel_count * 10 ** (-psnr / 10)
     coded = _smallest(fit, wanted, plan, smallest)
     missed = fit.residuals.decoded_sse()
-    if missed > wanted and (fit.noise is None or plan.coding != "lattice"):
+    if missed <= wanted or fit.noise is None or plan.coding != "lattice":
         return coded
-    floor = 0.0 if fit.noise is None else FLOOR_SHARE * min(fit.blocks.noise_sse, wanted)
-
-    def over() -> float:
-        return (fit.residuals.decoded_sse() - floor) / (wanted - floor)
-
-    near = (wanted * 10 ** (-WINDOW / 10) - floor) / (wanted - floor)
-    if missed <= wanted:
-        return _in_fewer_bytes(fit, plan, coded, over, near, StepSearch())
-    fitted, search = fit.state, StepSearch()
-    search.next(size_of(coded, plan), over())
+    fitted, least = fit.state, size_of(coded, plan)
     plan.on_restart()
     fit.restart()
     everything = encode_at_slope(fit, plan)
@@ -102,9 +88,7 @@ def encode_to_psnr(fit: ImageFit, psnr: float, plan: Plan, smallest: int) -> Cod
     if reached > missed:
         fit.state = fitted
         return coded
-    return (
-        everything if reached > wanted else _in_fewer_bytes(fit, plan, everything, over, near, search, True)
-    )
+    return everything if reached > wanted else _in_fewer_bytes(fit, wanted, plan, everything, least, missed)
 
 
 def encode_within_noise(fit: ImageFit, sigmas: float, plan: Plan, smallest: int) -> Coded:
@@ -151,48 +135,27 @@ def encode_within_noise(fit: ImageFit, sigmas: float, plan: Plan, smallest: int)
         nearest = min(nearest, (fit.residuals.excess(), coded, fit.model), key=lambda one: one[0])
     coded, fit.model = good or nearest[1:]
     fit.refit(0, stage="coded")
-    if good is None:
-        return coded
-    return _in_fewer_bytes(
-        fit, plan, coded, lambda: (fit.residuals.excess() / sigmas) ** 2, EXCESS_WINDOW**2, StepSearch()
-    )
+    return coded
 
 
 def _in_fewer_bytes(
-    fit: ImageFit,
-    plan: Plan,
-    coded: Coded,
-    over: Callable[[], float],
-    near: float,
-    search: StepSearch,
-    missed: bool = False,
+    fit: ImageFit, wanted: float, plan: Plan, coded: Coded, least: int, missed: float
 ) -> Coded:
-    """The smallest found of files that are good enough, of which one is known.
+    """The smallest found of files whose squared error is at most ``wanted``.
 
-    Parameters
-    ----------
-    fit, plan : ImageFit, Plan
-    coded : Coded
-        One that is good enough; the fit is as it left it.
-    over : callable
-        How large the error of the fit's model is over the largest that is good enough.
-    near : float
-        What of that need not be given back.
-    search : StepSearch
-        Knows files that are not good enough, if any is known.
-    missed : bool
-        Whether what is good enough may be so by far.
+    One is known, as which the fit is; and of another, that has ``missed`` it, bytes and error.
     """
-    if plan.coding != "lattice" or not len(fit.model):
-        return coded
+    floor = 0.0 if fit.noise is None else FLOOR_SHARE * min(fit.blocks.noise_sse, wanted)
+    near, search = wanted * 10 ** (-WINDOW / 10), StepSearch()
+
+    def after(size: int, sse: float) -> float:
+        return search.next(max(1, size), (sse - floor) / (wanted - floor))
+
     good, most = (coded, fit.state), size_of(coded, plan)
-    if missed:
-        size = max(search.next(most, over()), FIRST_IF_MISSED * most)
-    else:
-        size = FIRST_FEWER * most
-    files = FILES_IF_MISSED if missed else FEWER_FILES[plan.effort]
-    for k in range(MOST_FILES):
-        if size > (FEWEST_LESS if k < files else FAR_FEWER) * most:
+    after(least, missed)
+    size = max(after(most, fit.residuals.decoded_sse()), FEWEST_FIRST * most)
+    for _ in range(MOST_FILES):
+        if size > FEWEST_LESS * most:
             break
         plan.on_restart()
         fit.restart()
@@ -200,12 +163,12 @@ def _in_fewer_bytes(
             coded = encode_to_bytes(fit, size, plan)
         except UsageError:
             break  # too few for a single Gaussian
-        here, left = max(1, size_of(coded, plan)), over()
-        if left <= 1.0 and here < most:
+        here, sse = size_of(coded, plan), fit.residuals.decoded_sse()
+        if sse <= wanted and here < most:
             good, most = (coded, fit.state), here
-            if left >= near:
+            if sse >= near:
                 break
-        size = search.next(here, left)
+        size = after(here, sse)
     coded, fit.state = good
     return coded
 
