@@ -26,9 +26,9 @@ import numpy as np
 import numpy.typing as npt
 from block_choices import set_to
 from scipy.ndimage import gaussian_filter
-from volumes import ROOT
 
 import volmicro_codec as vgm
+from volmicro_codec.encoder.rate import to_quality
 from volmicro_codec.evaluate import Reference
 
 SHAPE, SEED, PHOTONS = (16, 80, 80), 3, 300.0
@@ -94,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                     print(rows[-1], flush=True)
     result = {
         "shape": SHAPE,
+        "grown_again": to_quality.GROWN_AGAIN,
+        "most_grown": to_quality.MOST_GROWN,
         "over_chosen": [over_chosen(rows, choice) for choice in choices if choice != "chosen"],
         "rows": rows,
     }

@@ -33,46 +33,46 @@ BIT = 2.0 * math.log(2.0)
 ROUNDING_STEP = 1.7
 """Standard deviations of the noise: the finest step of Gaussians' amplitudes. That of a uniform quantiser
 whose slope is `BIT`, the root of 12, would make the error against the truth twice that of the estimate from
-noisy voxels (1 variance a number); this adds a third to it. 1.4: +0.05 dB for 6 % more bytes;
-2.8: -0.13 dB for 5.5 % fewer."""
+noisy voxels (1 variance a number); this adds a quarter to it. 1: +0.07 dB for 8 % more bytes;
+2: -0.05 dB for 2.7 % fewer; 2.8: -0.16 dB for 8.5 % fewer (`benchmarks/significance.py`, as all here)."""
 LEAST_VARIANCE = 1e-20
 """Of normalised intensity: float32 tells values apart that are 1e-7 apart where they are 1."""
 CELL = 2
 LEVEL_SIGMA = 1.0
-"""Cells over which the level is smoothed that gives a voxel its variance. 0.5: +0.03 dB (-0.2 to +0.5 a
-stack) for 0.7 % more bytes; 2: -0.19."""
+"""Cells over which the level is smoothed that gives a voxel its variance. 0.5: -0.07 dB (-0.8 to +0.4 a
+stack); 2: -0.5."""
 BITS_A_CLASS = 6.0
 """What a Gaussian costs more for each class: less than nine numbers one bit finer each, for those of strong
-Gaussians are alike. 9.5: 0.8 % more bytes and -0.01 dB; 3: +0.03 dB (-0.05 to +0.35 a stack)."""
+Gaussians are alike. With 9.5 and with 3 bytes change by less than 1 %, and nothing by 0.01 dB."""
 FITTED = 20.0
 """Variances that a Gaussian must take off beyond those of its bits: ten numbers fitted to noisy voxels take
-off ten variances of noise, and add as many to the error against the truth. 0: 2 % more bytes, -0.08 dB
-(-0.9 to +0.1 a stack) and -0.15 in the foreground; 40: +0.01 dB, 1.3 % fewer."""
+off ten variances of noise, and add as many to the error against the truth. 0: 2 % more bytes, -0.07 dB
+(-0.6 to +0.4 a stack) and -0.15 in the foreground; 40: -0.01 dB, 1.6 % fewer."""
 OVERFIT = 20.0
 """Variances, of those that a Gaussian takes off, to which the share of its weight that is too much is equal,
-and the share of its covariance that is too little: noise makes what is found brighter and narrower."""
+and the share of its covariance that is too little: noise makes what is found brighter and narrower. In as
+many bytes within 0.6 % 0 is 0.16 dB worse (-0.5 to +0.04 a stack), 10 is 0.05 and 40 is 0.13."""
 LEAST_BITS = 22.0
 """That any Gaussian costs. With 16 and with 30 no file of eight changes."""
 LEAST_SEEN = 0.02
-"""Correlation of neighbours under which the noise is taken to be white. 0.005: +0.03 dB, 0.08: +0.05 (0.2 in
-one stack of eight)."""
+"""Correlation of neighbours under which the noise is taken to be white. 0.005: +0.02 dB, 0.08: +0.03 (0.15
+in one stack of eight)."""
 ADMITTED = 25.0
 """Variances that a candidate must take off by itself; less than its bits are worth, since it gains when its
-shape is fitted. Those that do not are taken out after the refit (`rate.growth.prune_noise`). 18: -0.02 dB
-(-1.0 to +0.9 a stack) for 3 % more bytes; 36: -0.06 dB (-0.8 to +1.2) and 6 % fewer; either keeps fewer faint
+shape is fitted. Those that do not are taken out after the refit (`rate.growth.prune_noise`). 18: -0.07 dB
+(-0.9 to +0.5 a stack) for 3 % more bytes; 36: -0.17 dB (-1.0 to +0.3) and 5 % fewer; either keeps fewer faint
 spots."""
 CLOSED = 36.0
 """The same where the gate is closed, of a candidate that stands alone: six sigmas, which noise has twice in a
-gigavoxel. With 30 one file of eight changes, by 0.02 dB, with 49 none."""
+gigavoxel. With 30 and with 49 no file of eight changes."""
 BY_CHANCE = 0.1
 """Of the weaker candidates there, how many may be peaks of the noise, by their expected number. 0 would
-take off 2.3 % of the bytes and add 0.01 dB, and keep 16 % instead of 40 % of the spots that a matched filter
-sees at 4 and 5 sigma (`benchmarks/faint.py`). 0.5: 0.1 % more bytes, and no more spots."""
+take off 2.5 % of the bytes and 0.03 dB, and keep 10 % instead of 40 % of the spots that a matched filter
+sees at 4 and 5 sigma (`benchmarks/faint.py`). 0.5: as many bytes, and no more spots."""
 WINDOW, SUPPORT = 5, 4.0
 """Voxels a side of the neighbourhood that a residual sample needs the support of, and standard deviations of
 the mean of its squares, over the noise's, that count as support. Of the benchmark's stacks one has such: a
-window of 3 takes off 0.5 dB and 15 % of its bytes, 7 adds 0.16 dB for 7 %; support of 3 adds 0.08 dB, 6
-takes off 0.22."""
+window of 3 takes off 0.5 dB, 7 adds 0.19; support of 3 adds 0.1 dB, 6 takes off 0.28."""
 
 
 @dataclass

@@ -31,7 +31,7 @@ LARGEST_FOREGROUND_WEIGHT = 4.0
 MOST_TRIES = 8
 COARSER_TRIED = 1.5
 """Ratio of the steps that are tried where bytes are not short. Of eight stacks one depends on it, and
-is 0.16 dB worse with 1.25, 0.21 with 2 (`benchmarks/significance.py`)."""
+is 0.12 dB worse with 1.25, 0.19 with 2 (`benchmarks/significance.py`)."""
 MOST_WORSE = 2
 """Of those running, that are worth no more than the best before, at which the search ends: at the finest
 steps next to no point is worth its bytes."""
