@@ -69,6 +69,7 @@ TRIED: dict[str, tuple[float, ...]] = {
     "BITS_A_CLASS": (3.0, 9.5),
     "FITTED": (0.0, 10.0, 40.0),
     "OVERFIT": (0.0, 10.0, 40.0),
+    "MOST_OVERFIT": (0.1, 0.5),
     "LEAST_BITS": (16.0, 30.0),
     "LEAST_SEEN": (0.005, 0.08),
     "ADMITTED": (18.0, 36.0),
@@ -94,11 +95,14 @@ OWNERS = {
 }
 """Where a constant is, if not in `significance`; "cleanings" is a field of the effort's schedule."""
 CLOSELY = (
-    AS_IT_IS, "BIT", "ROUNDING_STEP", "LEVEL_SIGMA", "FITTED", "OVERFIT", "ADMITTED", "BY_CHANCE",
-    "SCALE_RATIO", "FIRST_SHARE", "MANY", "cleanings", "DEFAULT_RADIUS", "gate otsu", "gate none",
+    AS_IT_IS, "BIT", "ROUNDING_STEP", "LEVEL_SIGMA", "FITTED", "OVERFIT", "MOST_OVERFIT", "ADMITTED",
+    "BY_CHANCE", "SCALE_RATIO", "FIRST_SHARE", "MANY", "cleanings", "DEFAULT_RADIUS", "gate otsu", "gate none",
 )  # fmt: skip
 """Measured on all stacks: what these are worth is less than it varies from stack to stack."""
-ADMITTING = (AS_IT_IS, "LEAST_BITS", "ADMITTED", "BY_CHANCE", "SCALE_RATIO", "cleanings", "DEFAULT_RADIUS")
+ADMITTING = (
+    AS_IT_IS, "LEAST_BITS", "MOST_OVERFIT", "ADMITTED", "BY_CHANCE", "SCALE_RATIO", "cleanings",
+    "DEFAULT_RADIUS",
+)  # fmt: skip
 """For which faint structures are looked for, too; of the gates `faint.py` has more to say."""
 GATES = ("otsu", "none")
 """With the constants as they are, beside the gate that is the default."""

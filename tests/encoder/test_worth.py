@@ -9,7 +9,7 @@ from volmicro_codec.cuda.rasteriser import CudaRasteriser
 from volmicro_codec.encoder import parts
 from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.fit.worth import shrinkage, worth
-from volmicro_codec.encoder.significance import OVERFIT, NoiseField
+from volmicro_codec.encoder.significance import MOST_OVERFIT, OVERFIT, NoiseField
 from volmicro_codec.noise_model import NoiseModel
 
 SHAPE = (24, 40, 48)
@@ -102,9 +102,9 @@ def test_what_is_added_without_its_shape_keeps_it():
 def test_what_takes_off_little_is_coded_weaker_and_wider():
     fit = scene()
     wider, weaker = shrinkage(fit)
-    share = OVERFIT / np.maximum(worth(fit), 2.0 * OVERFIT)
+    share = np.minimum(OVERFIT / np.maximum(worth(fit), 1e-9), MOST_OVERFIT)
     assert share.min() < 0.1
-    assert share.max() == 0.5
+    assert share.max() == MOST_OVERFIT
     np.testing.assert_allclose(weaker, 1.0 - share)
     np.testing.assert_allclose(wider**2, 1.0 + share)
 

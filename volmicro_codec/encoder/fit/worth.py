@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ...raster import kernels
 from ..parts import Box, Part
-from ..significance import OVERFIT, covariances
+from ..significance import MOST_OVERFIT, OVERFIT, covariances
 from .choice import rasteriser_like
 from .image_fit import ImageFit
 
@@ -71,7 +71,8 @@ def shrinkage(fit: ImageFit) -> tuple[F64, F64]:
     """
     if fit.noise is None or not len(fit.model):
         return np.ones(len(fit.model)), np.ones(len(fit.model))
-    overfit = OVERFIT / np.maximum(fit.noise.scale * worth(fit), 2.0 * OVERFIT)
+    variances = np.maximum(fit.noise.scale * worth(fit), 1e-300)
+    overfit = np.minimum(OVERFIT / variances, MOST_OVERFIT)
     return np.sqrt(1.0 + overfit), 1.0 - overfit
 
 
