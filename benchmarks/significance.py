@@ -96,7 +96,8 @@ OWNERS = {
 """Where a constant is, if not in `significance`; "cleanings" is a field of the effort's schedule."""
 CLOSELY = (
     AS_IT_IS, "BIT", "ROUNDING_STEP", "LEVEL_SIGMA", "FITTED", "OVERFIT", "MOST_OVERFIT", "ADMITTED",
-    "BY_CHANCE", "SCALE_RATIO", "FIRST_SHARE", "MANY", "cleanings", "DEFAULT_RADIUS", "gate otsu", "gate none",
+    "BY_CHANCE", "SCALE_RATIO", "FIRST_SHARE", "MANY", "cleanings", "DEFAULT_RADIUS", "gate otsu",
+    "gate none",
 )  # fmt: skip
 """Measured on all stacks: what these are worth is less than it varies from stack to stack."""
 ADMITTING = (
