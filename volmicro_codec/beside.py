@@ -39,6 +39,10 @@ def resume_name(real: Path) -> Path:
     return real.with_name(f".{_stem(real)}.resume")
 
 
+JOB = "vgm-job/job.json"
+"""Of a store that is being made: what is to be done."""
+
+
 def bricks_beside(target: str) -> str:
     """The store of the bricks of a packed file, which lies beside it until it is there."""
     real = Path(os.path.realpath(target))

@@ -66,3 +66,18 @@ def test_the_fewest_bytes_of_a_few_voxels_end_the_search():
         voxels = np.random.default_rng(seed).integers(0, 255, (2, 4, 4)).astype(np.uint8)
         for psnr in (33.98, 40.0, 60.0):
             assert encoded(voxels, psnr=psnr).bytes > 0
+
+
+def test_where_nothing_is_found_the_search_ends():
+    noise = np.random.default_rng(0).normal(100.0, 5.0, (12, 32, 32)).round().astype(np.uint16)
+    found = encoded(noise, psnr=40.0)
+    assert found.bytes < 300
+    assert "the signal alone" in found.remark
+
+
+@pytest.mark.parametrize("psnr", [64.0, 65.5, 100.0])
+def test_integers_lose_nothing_where_the_psnr_asked_for_is_as_high(denoised, psnr):
+    counts = np.rint(denoised).astype(np.uint16)
+    found = encoded(counts, psnr=psnr, objective="voxels")
+    assert found.psnr >= psnr
+    assert found.bytes <= 1.05 * encoded(counts, psnr=150.0, objective="voxels").bytes

@@ -168,6 +168,28 @@ def test_hot_pixels_of_all_planes_do_not_flatten_the_noise(share, seed):
     assert_noise_is_known(found, stack.astype(np.float64), truth, 0.15)
 
 
+@pytest.mark.parametrize("blur", [0.3, 0.45, 0.8])
+def test_beads_of_a_pixel_leave_no_shadows(blur):
+    rng, shape = np.random.default_rng(1), (24, 96, 96)
+    light = np.zeros(shape)
+    light[tuple(rng.integers(2, n - 2, 200) for n in shape)] = rng.uniform(500, 5000, 200)
+    truth = 100.0 + 50.0 + gaussian_filter(light, blur)
+    stack = np.rint(rng.poisson(truth - 100.0) + rng.normal(100.0, 2.0, shape)).astype(np.uint16)
+    got = estimate_noise(stack)
+    assert got.background == pytest.approx(150.0, abs=2)
+    assert got.sigma == pytest.approx(np.sqrt(54.0), rel=0.1)
+
+
+@pytest.mark.parametrize(("blur", "level"), [(0.7, 300), (1.0, 2000), (2.5, 300)])
+def test_cells_on_a_background_that_was_subtracted_are_no_filled_image(blur, level):
+    rng, shape = np.random.default_rng(2), (20, 96, 96)
+    light = gaussian_filter((gaussian_filter(rng.normal(size=shape), 4.0) > 0.02).astype(float), blur)
+    stack = np.rint(rng.poisson(level * light) + rng.normal(0.0, 3.0, shape)).clip(0).astype(np.uint16)
+    got = estimate_noise(stack)
+    assert got.background < 10
+    assert got.sigma < 3.5
+
+
 @pytest.mark.parametrize("planes", [2, 5, 7])
 def test_a_fill_that_is_a_few_planes_thin_is_told_from_the_image(planes):
     stack = make_phantom((20, 96, 96), 2, photons=300)

@@ -230,7 +230,9 @@ def test_of_a_file_that_is_not_finished_commands_say_so(
         with pytest.raises(IncompleteError, match="is not finished"):
             read(out)
     assert names(tmp_path) == [".a.vgm.bricks"]
+    (tmp_path / ".b.vgm.bricks").mkdir()
     assert run(["info", str(tmp_path / "b.vgm")]) == 3
+    assert "no such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["a.vgm", "a.ome.zarr"])

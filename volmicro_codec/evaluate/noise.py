@@ -58,6 +58,8 @@ window varies by a fifth; smooth clean images have windows of next to nothing)."
 
 DARK_GAP = 6.0
 """Standard deviations of the darkest other windows above the darkest value, from which on that is a fill."""
+MOST_ABOVE_FILL = 0.1
+"""Voxels in the lower half of what lies between, over those of the fill."""
 MOST_FILLS = 3
 FILL_HELD = 0.1
 """Share of a window's voxels at such a value, from which on it is left out: noise of 4 and more has less."""
@@ -184,7 +186,12 @@ def _without_dark_fill(seen: Windows, sample: list[F32], rounding: float) -> Win
     fill = low - darkest > DARK_GAP * np.sqrt(noise) and quietest > max(
         FILL_GAP * rounding, FILL_SHARE * usual
     )
-    return seen.of(rest) if fill else seen
+    if not fill:
+        return seen
+    # What was clipped has values right above it, a fill has none.
+    at = sum(int(np.count_nonzero(v == darkest)) for v in sample)
+    above = sum(int(np.count_nonzero((v > darkest) & (v < 0.5 * (darkest + low)))) for v in sample)
+    return seen.of(rest) if above < MOST_ABOVE_FILL * at else seen
 
 
 def _unit(values: F32) -> float:

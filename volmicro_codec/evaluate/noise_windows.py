@@ -103,6 +103,8 @@ def without_hot_pixels(v: F32, ends: tuple[float, float]) -> F32:
     # Of a spot that is wider than a pixel, those next to it are as bright as half of it.
     hot = (beyond > HOT * width) & (inner - around.max(axis=0) > 0.5 * beyond)
     core = v[:, 1:-1, 1:-1]
+    # What is bright in few planes is a spot: taken off all of them it would leave a shadow in the others.
+    hot &= np.median(core, axis=0) - middle > 0.5 * beyond
     hot &= ~((core <= ends[0]) | (core >= ends[1])).any(axis=0)
     if not hot.any():
         return v

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
-from ..beside import bricks_beside
+from ..beside import JOB, bricks_beside
 from ..errors import (
     DependencyError,
     FormatError,
@@ -77,7 +77,7 @@ class PathSource:
         try:
             self._fd = os.open(self._path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except FileNotFoundError:
-            if os.path.isdir(bricks_beside(self._path)):
+            if os.path.isfile(os.path.join(bricks_beside(self._path), JOB)):
                 raise not_finished(str(path)) from None
             raise MissingFileError(f"{path}: no such file") from None
         except OSError as exc:

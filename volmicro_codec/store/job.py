@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..beside import JOB
 from ..encoder.settings import EncodeSettings
 from ..errors import FormatError, InputError
 from ..version import ENCODER_VERSION
@@ -17,9 +18,9 @@ from ..volume import ChannelInfo, Volume, VolumeInfo
 from .grid import Grid
 from .places import Place, place_of
 
-FOLDER = "vgm-job"
+RECORD = JOB
+FOLDER = RECORD.partition("/")[0]
 """Of the store, while it is being made."""
-RECORD = f"{FOLDER}/job.json"
 DONE = f"{FOLDER}/done"
 
 

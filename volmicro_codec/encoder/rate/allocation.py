@@ -149,7 +149,7 @@ def solve_allocation(
             octaves = math.log2(start / max(coarser * step, least))
             return max(known + BYTES_AN_OCTAVE * count * octaves, 0.3 * known)
 
-        if budget and step <= finest and exact(fit, finest) and fit.image.voxels.dtype.kind != "f":
+        if step <= finest and exact(fit, finest) and fit.image.voxels.dtype.kind != "f":
             # Nothing is lost once decoded to integers, whatever fractions of a grey value are left.
             return Allocation(step, 1.0, gaussians(1.0), found.size, 0.0, 0.0, worth)
         share = found.size / max(found.size + gaussians(1.0), 1.0)

@@ -44,6 +44,7 @@ GROWTH = 1.25
 MOST_ROUNDS, MOST_BALANCES, MOST_STEPS, MOST_AIMS = 60, 8, 9, 8
 MOSTLY_POINTS = 0.6  # share of the bytes that says as much although more Gaussians still save some
 REACHES = 1.02  # times the squared error that was asked for, up to which points are foreseen to reach it
+COARSEST_AIM = 4.0  # times the error of points that the next may have: some lose nothing once decoded
 WORSE_SIZE = 1.05  # bytes over the fewest so far with which a round has too many Gaussians
 _LEAST_FALL = 0.3
 GROWN_AGAIN, MOST_GROWN = 0.85, 4
@@ -258,7 +259,7 @@ def _with_points(fit: ImageFit, allocation: Allocation, wanted: float, plan: Pla
             too_much = min(too_much, found.sse)
         if found.sse > aim:
             break  # the finest step that makes sense
-        aim *= 0.998 * wanted / max(sse, 1e-30)
+        aim *= min(0.998 * wanted / max(sse, 1e-30), COARSEST_AIM)
         if not enough < aim < too_much:
             # Decoding rounds, and what that adds is no smooth function of the step: take the middle.
             high = too_much if too_much < math.inf else 1.004 * enough
