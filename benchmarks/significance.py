@@ -69,7 +69,7 @@ TRIED: dict[str, tuple[float, ...]] = {
     "BITS_A_CLASS": (3.0, 9.5),
     "FITTED": (0.0, 10.0, 40.0),
     "OVERFIT": (0.0, 10.0, 40.0),
-    "MOST_OVERFIT": (0.1, 0.5),
+    "MOST_OVERFIT": (0.05, 0.25, 0.5),
     "LEAST_BITS": (16.0, 30.0),
     "LEAST_SEEN": (0.005, 0.08),
     "ADMITTED": (18.0, 36.0),
