@@ -4,6 +4,7 @@
     python benchmarks/significance.py --constant BY_CHANCE  # one constant
     python benchmarks/significance.py --again              # measure again, after a change of the encoder
     python benchmarks/significance.py --effort fast --constant DEFAULT_RADIUS   # significance_fast.md
+    python benchmarks/significance.py --constant OVERFIT,MOST_OVERFIT --output significance_overfit.csv
 
 Small phantoms of all kinds at 2000 to 30 photons, crops of real stacks seen by a made-up camera, and, for the
 constants that decide what is admitted, the scenes of ``faint.py``: how many of the spots and lines planted at

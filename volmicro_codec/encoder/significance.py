@@ -51,10 +51,12 @@ off ten variances of noise, and add as many to the error against the truth. 0: 2
 OVERFIT = 20.0
 """Variances, of those that a Gaussian takes off, to which the share of its weight that is too much is equal,
 and the share of its covariance that is too little: noise makes what is found brighter and narrower. In as
-many bytes within 0.6 % 0 is 0.16 dB worse (-0.5 to +0.04 a stack), 10 is 0.05 and 40 is 0.13."""
+many bytes within 0.4 % 0 is 0.17 dB worse (-0.5 to +0.03 a stack), 10 and 40 are 0.06
+(`results/significance_overfit.md`)."""
 MOST_OVERFIT = 0.15
 """Of those shares: faint spots that stand alone, of which fewer numbers are fitted, would fade. 0.25 and more
-add 0.01 dB, and leave one in ten spots of 7 sigma less than half their height."""
+are no nearer to the truth, and leave one in ten spots of 7 sigma less than half their height; 0.05 is
+0.04 dB worse."""
 LEAST_BITS = 22.0
 """That any Gaussian costs. With 16 and with 30 no file of eight changes."""
 LEAST_SEEN = 0.02
