@@ -8,7 +8,7 @@ from tests.encoder.fits import fit_of, gaussians, rendered
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
 from volmicro_codec.encoder import parts
 from volmicro_codec.encoder.fit.gaussians import Model
-from volmicro_codec.encoder.fit.worth import shrinkage, worth
+from volmicro_codec.encoder.fit.worth import as_coded, shrinkage, worth
 from volmicro_codec.encoder.significance import MOST_OVERFIT, OVERFIT, NoiseField
 from volmicro_codec.noise_model import NoiseModel
 
@@ -124,3 +124,16 @@ def test_a_slope_above_the_noises_does_not_make_it_more_noise():
     assert twice.blocks.noise_sse == pytest.approx(fit.blocks.noise_sse, rel=1e-5)
     part = fit.blocks.parts[0]
     assert twice.blocks.noise_error(part) == pytest.approx(fit.blocks.noise_error(part), rel=1e-5)
+
+
+def test_levels_are_of_what_is_coded():
+    fit = scene()
+    wider, weaker = shrinkage(fit)
+    model = as_coded(fit)
+    np.testing.assert_allclose(model.det(), fit.model.det() * wider**3)
+    # Least squares give a spot that is a little wider a weight that is smaller by three quarters of that.
+    share = 1.0 - weaker
+    np.testing.assert_allclose(model.w / fit.model.w, (1.0 - share) * (1.0 - 0.75 * share), atol=0.02)
+    plain = fit_of(np.zeros(SHAPE, np.uint16))
+    plain.model = gaussians(8, SHAPE, seed=3)
+    np.testing.assert_array_equal(as_coded(plain).w, plain.model.w)

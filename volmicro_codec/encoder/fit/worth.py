@@ -16,6 +16,7 @@ from ...raster import kernels
 from ..parts import Box, Part
 from ..significance import MOST_OVERFIT, OVERFIT, covariances
 from .choice import rasteriser_like
+from .gaussians import Model
 from .image_fit import ImageFit
 
 F64 = npt.NDArray[np.float64]
@@ -74,6 +75,16 @@ def shrinkage(fit: ImageFit) -> tuple[F64, F64]:
     variances = np.maximum(fit.noise.scale * worth(fit), 1e-300)
     overfit = np.minimum(OVERFIT / variances, MOST_OVERFIT)
     return np.sqrt(1.0 + overfit), 1.0 - overfit
+
+
+def as_coded(fit: ImageFit) -> Model:
+    """A fit's Gaussians without what noise has added to them (`shrinkage`), before they are rounded.
+
+    The wider ones have the weights that least squares give them, isotropic ones in their own stead.
+    """
+    wider, weaker = shrinkage(fit)
+    fitting = (2.0 / (1.0 + wider**2)) ** 1.5
+    return Model(fit.model.mu, fit.model.B * wider[:, None, None], fit.model.w * weaker * fitting)
 
 
 def _inside(part: Part, box: Box) -> npt.NDArray[np.float32]:

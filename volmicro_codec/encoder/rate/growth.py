@@ -20,7 +20,7 @@ from ...format import EncodedChunk
 from ..fit.gaussians import Model
 from ..fit.image_fit import ImageFit
 from ..fit.method import Schedule
-from ..fit.worth import worth
+from ..fit.worth import as_coded, worth
 from ..quantise.coder import Layout, Rounded, plain_rounding
 from ..quantise.lattice import Lattice
 from ..quantise.resolution import Resolution
@@ -110,7 +110,7 @@ def layout_of(fit: ImageFit, plan: Plan) -> Layout:
 
 def layout_by_level(fit: ImageFit, plan: Plan) -> Layout:
     """Bricks of a converged fit's Gaussians by level of resolution."""
-    return Layout.of(fit.model, fit.image.coded, plan.max_edge, plan.resolution.levels(fit.model))
+    return Layout.of(fit.model, fit.image.coded, plan.max_edge, plan.resolution.levels(as_coded(fit)))
 
 
 def limited(count: int, plan: Plan) -> int:
