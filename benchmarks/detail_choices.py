@@ -5,8 +5,8 @@
 
 Without noise, or with ``--objective voxels``, which knows of none, `quantise.residual.LAGRANGE_MULTIPLIER`
 (what a bit of a residual sample may cost) stands on it; with little of it, how long the last refit goes on
-(`fit.method.EFFORTS`, `fit.method.LEAST_EXCESS`) and how long those between roundings do
-(`rate.to_bytes.REFITS_WITHOUT_NOISE`, `rate.to_bytes.MOSTLY_NOISE`); and how steeply the error of a
+(`fit.method.EFFORTS`, `fit.method.LEAST_EXCESS`, `fit.method.WHOLE_EXCESS`: `detail_choices_excess.json`, of
+three stacks) and how long those between roundings do (`rate.to_bytes.REFITS_WITHOUT_NOISE`, `rate.to_bytes.MOSTLY_NOISE`); and how steeply the error of a
 converged fit may be taken to fall with the count (`rate.balance.STEEPEST`). PSNR is against the voxels;
 ``over_chosen`` is in dB, bytes and seconds are over those of the encoder as it is. Stacks of more than
 `LARGEST` voxels are left out.
@@ -67,6 +67,7 @@ CHOICES: dict[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {
     "last refit by all of the loss": lambda: scheduled(of_excess=False),
     "least excess 0.03": lambda: set_to("LEAST_EXCESS", 0.03),
     "least excess 0.3": lambda: set_to("LEAST_EXCESS", 0.3),
+    "whole excess 1": lambda: set_to("WHOLE_EXCESS", 1.0),
     "steepest 1.2": lambda: set_to("STEEPEST", 1.2),
     "steepest 6": lambda: set_to("STEEPEST", 6.0),
     "rounding as amid noise": lambda: as_given(to_bytes.REFITS_WITHOUT_NOISE, to_bytes.REFITS[EFFORT]),
