@@ -6,7 +6,8 @@
 Without noise, or with ``--objective voxels``, which knows of none, `quantise.residual.LAGRANGE_MULTIPLIER`
 (what a bit of a residual sample may cost) stands on it; with little of it, how long the last refit goes on
 (`fit.method.EFFORTS`, `fit.method.LEAST_EXCESS`, `fit.method.WHOLE_EXCESS`: `detail_choices_excess.json`, of
-three stacks) and how long those between roundings do (`rate.to_bytes.REFITS_WITHOUT_NOISE`, `rate.to_bytes.MOSTLY_NOISE`); and how steeply the error of a
+three stacks) and how long those between roundings do (`rate.to_bytes.REFITS_WITHOUT_NOISE`,
+`rate.to_bytes.MOSTLY_NOISE`); and how steeply the error of a
 converged fit may be taken to fall with the count (`rate.balance.STEEPEST`). PSNR is against the voxels;
 ``over_chosen`` is in dB, bytes and seconds are over those of the encoder as it is. Stacks of more than
 `LARGEST` voxels are left out.
