@@ -22,10 +22,10 @@ from gpu_device import about, require_cuda, write_result
 import volmicro_codec
 from volmicro_codec import EncodeSettings
 from volmicro_codec.cuda.rasteriser import CudaRasteriser
-from volmicro_codec.encoder.fit.conjugate_gradient import Block
 from volmicro_codec.encoder.fit.device import DeviceRefiner
 from volmicro_codec.encoder.fit.device_loop import State, Stepper
 from volmicro_codec.encoder.fit.gaussians import Model
+from volmicro_codec.encoder.fit.refiner import Block
 from volmicro_codec.encoder.fit.tensors import TensorModel
 from volmicro_codec.encoder.quantise.coder import model_of
 from volmicro_codec.format import VgmReader, codings

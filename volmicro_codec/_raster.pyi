@@ -38,6 +38,7 @@ def residual(
     room: Any,
     out: Any,
     squares: Any,
+    parts: Any,
     /,
 ) -> None: ...
 def subtract(box: Box, first: int, last: int, coarse: Any, room: Any, field: Any, /) -> None: ...

@@ -219,9 +219,9 @@ def _():
     import torch
     from torch.utils.dlpack import from_dlpack
 
-    from volmicro_codec.encoder.fit.conjugate_gradient import MAX_SIGMA
     from volmicro_codec.encoder.fit.device_block import torch_device
     from volmicro_codec.encoder.fit.device_steps import DeviceSteps
+    from volmicro_codec.encoder.fit.refiner import MAX_SIGMA
     from volmicro_codec.encoder.fit.tensors import TensorModel
 
     where = torch_device(raster)
@@ -252,9 +252,9 @@ def _():
 def _():
     import torch
 
-    from volmicro_codec.encoder.fit.conjugate_gradient import Block
     from volmicro_codec.encoder.fit.device import DeviceRefiner
     from volmicro_codec.encoder.fit.device_loop import State, Stepper
+    from volmicro_codec.encoder.fit.refiner import Block
     from volmicro_codec.encoder.fit.tensors import TensorModel
 
     model = model_of_file()
@@ -315,8 +315,8 @@ def _():
         return {}
     import torch
 
-    from volmicro_codec.encoder.fit.conjugate_gradient import Block
     from volmicro_codec.encoder.fit.device import DeviceRefiner
+    from volmicro_codec.encoder.fit.refiner import Block
 
     model = model_of_file()
     refiner = DeviceRefiner(

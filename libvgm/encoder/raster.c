@@ -15,7 +15,7 @@ static const float RANGE_LIMIT = -80.0f; /* smallest exponent that a walk by rat
 static const float STEEP = 40.0f;        /* largest exponent that a column may climb by ratios */
 static const float SLACK = 1e-3f;        /* rows that a plane is taken to reach further, against rounding */
 static const float NEAR = 150.0f / 256.0f, MIDDLE = -25.0f / 256.0f, FAR = 3.0f / 256.0f;
-enum { RENDER, JVP, MOMENTS, MAX_PLANES = VGM_FIT_MAX_PLANES, ROWS_AHEAD = 16 };
+enum { RENDER, JVP, MOMENTS, MAX_PLANES = VGM_FIT_MAX_PLANES, ROWS_AHEAD = 16, COLUMNS = 16, LEAST_PLANES = 8 };
 
 /* Where a tile lies, and what all its Gaussians share. */
 typedef struct {
@@ -57,6 +57,20 @@ INLINE int walkable(const vgm_fit_gaussian *g, float za, float zb, float y, floa
 {
     return exponent(g, za, y, xa) >= RANGE_LIMIT && exponent(g, za, y, xb) >= RANGE_LIMIT && exponent(g, zb, y, xa) >= RANGE_LIMIT &&
            exponent(g, zb, y, xb) >= RANGE_LIMIT;
+}
+
+/* How far one coordinate of a support reaches where another is from a to b: at v, slope v -+ width sqrt(cutoff - inverse v^2), which is highest at
+ * `highest` and lowest at -highest. Rows, or planes, of [from, to) that are `start` and more from the centre: those within, with SLACK. */
+INLINE void narrow(float slope, float width, float inverse, float highest, float cutoff, float a, float b, float start, int *from, int *to)
+{
+    float up = highest < a ? a : highest > b ? b : highest, down = -highest < a ? a : -highest > b ? b : -highest;
+    float above = cutoff - inverse * up * up, below = cutoff - inverse * down * down;
+    float high = slope * up + width * sqrtf(above > 0.0f ? above : 0.0f) + SLACK - start;
+    float low = slope * down - width * sqrtf(below > 0.0f ? below : 0.0f) - SLACK - start;
+    if (high < (float)(*to - 1))
+        *to = high < (float)*from ? *from : (int)high + 1;
+    if (low > (float)*from)
+        *from = low > (float)*to ? *to : ceiling(low);
 }
 
 /* Whether one of some bytes is not 0. */
@@ -200,6 +214,14 @@ void vgm_fit_pack(const double *means, const double *covariances, const double *
         g->jyx = (float)(-ayx / ayy);
         g->yz = (float)(zy / zz);
         g->y = (float)sqrt(yy - zy * zy / zz);
+        g->ix = (float)(1.0 / xx);
+        g->zx = (float)(zx / xx);
+        g->z = (float)sqrt(zz - zx * zx / xx);
+        g->yx = (float)(yx / xx);
+        g->w = (float)sqrt(yy - yx * yx / xx);
+        g->highest[0] = (float)(zx * sqrt(cutoff / zz));
+        g->highest[1] = (float)(yx * sqrt(cutoff / yy));
+        g->highest[2] = (float)(zy * sqrt(cutoff / yy));
     }
 }
 
@@ -275,9 +297,9 @@ void vgm_fit_jvp(const vgm_fit_box *box, int64_t first, int64_t last, const floa
 }
 
 void vgm_fit_residual(const vgm_fit_box *box, int64_t first, int64_t last, const float *coarse, const float *target,
-                      const uint8_t *saturated, float *room, float *out, double *squares)
+                      const uint8_t *saturated, float *room, float *out, double *squares, float *parts)
 {
-    tile_work work = {.coarse = coarse, .target = target, .saturated = saturated, .room = room, .out = out, .squares = squares};
+    tile_work work = {.coarse = coarse, .target = target, .saturated = saturated, .room = room, .out = out, .squares = squares, .parts = parts};
     best_functions()->render(box, first, last, &work);
 }
 

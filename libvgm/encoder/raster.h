@@ -26,6 +26,8 @@ typedef struct {
     float czz, cyy, czy;                               /* exp(-azz), exp(-ayy), exp(-azy): ratios of ratios of neighbouring rows */
     float iz, jx, jxz, jyz, jyx;                       /* q = iz z^2 + jx (x - jxz z)^2 + ayy (y - jyz z - jyx x)^2 */
     float yz, y;                                       /* rows of a plane: (y - yz z)^2 <= y^2 (cutoff - iz z^2) */
+    float ix, zx, z, yx, w;                            /* at an x: (z - zx x)^2 <= z^2 (cutoff - ix x^2), (y - yx x)^2 <= w^2 (cutoff - ix x^2) */
+    float highest[3];                                  /* the x at which z, the x at which y, and the z at which y reaches furthest */
 } vgm_fit_gaussian;
 
 /* A box, its tiles, and the lists of the tiles: ids[offsets[t]] to ids[offsets[t + 1] - 1], ascending. */
@@ -58,9 +60,10 @@ void vgm_fit_jvp(const vgm_fit_box *box, int64_t first, int64_t last, const floa
 
 /* As vgm_fit_render, less `target`, and 0 where decoding clamps (`saturated`, or NULL); the sum of the squares of each tile into squares [tiles].
  * With `coarse`, of a grid twice as coarse along y and x (see vgm_prolong_yx), on top of its interpolation: tiles are then of even rows and
- * columns. Room: a tile with its pad and (rows / 2 + 7) columns. */
+ * columns. Room: a tile with its pad and (rows / 2 + 7) columns. With `parts`, the moments of what is written to `out`, as of vgm_fit_moments, while
+ * it is at hand. */
 void vgm_fit_residual(const vgm_fit_box *box, int64_t first, int64_t last, const float *coarse, const float *target, const uint8_t *saturated,
-                      float *room, float *out, double *squares);
+                      float *room, float *out, double *squares, float *parts);
 
 /* Takes the sum off a field; `coarse` and the room as for vgm_fit_residual. */
 void vgm_fit_subtract(const vgm_fit_box *box, int64_t first, int64_t last, const float *coarse, float *room, float *field);

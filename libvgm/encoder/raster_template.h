@@ -96,11 +96,33 @@ PART void NAME(apply)(const int op, const vgm_fit_gaussian *g, const float *v, c
     }
     if (op == JVP)
         d = direction_of(v, g->weight, t->norm);
-    float dz = (float)(t->at[0] + from[0] - g->m[0]), dy = (float)(t->at[1] + from[1] - g->m[1]);
-    if (walkable(g, dz, dz + (float)(to[0] - from[0] - 1), dy, (float)(t->at[2] + from[2] - g->m[2]), (float)(t->at[2] + to[2] - 1 - g->m[2])))
-        WALK(op, g, &d, t, from, to, tile, moments);
-    else
-        NAME(begin_anew)(op, g, &d, t, from, to, tile, moments);
+    /* Columns are taken in the same sixteens whatever the lanes, and of them the planes and rows that the support reaches; planes are halved until
+     * ratios can carry it over what is left. */
+    float dz = (float)(t->at[0] - g->m[0]), dy = (float)(t->at[1] - g->m[1]);
+    for (int x = from[2]; x < to[2]; x += COLUMNS) {
+        int stop = x + COLUMNS < to[2] ? x + COLUMNS : to[2], first = from[0], last = to[0];
+        float xa = (float)(t->at[2] + x - g->m[2]), xb = (float)(t->at[2] + stop - 1 - g->m[2]);
+        narrow(g->zx, g->z, g->ix, g->highest[0], t->cutoff, xa, xb, dz, &first, &last);
+        for (int end = last; first < last; end = last)
+            for (;; end = first + (end - first + 1) / 2) {
+                int a = from[1], b = to[1];
+                float za = dz + (float)first, zb = dz + (float)(end - 1);
+                narrow(g->yx, g->w, g->ix, g->highest[1], t->cutoff, xa, xb, dy, &a, &b);
+                narrow(g->yz, g->y, g->iz, g->highest[2], t->cutoff, za, zb, dy, &a, &b);
+                int walks = a < b && walkable(g, za, zb, dy + (float)a, xa, xb);
+                if (a < b && !walks && end - first > LEAST_PLANES)
+                    continue;
+                if (a < b) {
+                    int low[3] = {first, a, x}, high[3] = {end, b, stop};
+                    if (walks)
+                        WALK(op, g, &d, t, low, high, tile, moments);
+                    else
+                        NAME(begin_anew)(op, g, &d, t, low, high, tile, moments);
+                }
+                first = end;
+                break;
+            }
+    }
 }
 
 /* out[x] (+)= near (a + b) + middle (c + d) + far (e + f) over a row. */
@@ -288,8 +310,11 @@ static TARGET void NAME(tiles)(const int op, const vgm_fit_box *b, int64_t first
                     for (int64_t x = 0; x < n[2]; x++)
                         work->field[from + x] -= row[x];
                 } else if (op == RENDER && work->target != NULL) {
-                    sum = NAME(differences)(row, work->target + from, work->saturated == NULL ? NULL : work->saturated + from, n[2],
-                                            work->out + from, sum);
+                    const uint8_t *saturated = work->saturated == NULL ? NULL : work->saturated + from;
+                    float *out = work->out + from;
+                    sum = NAME(differences)(row, work->target + from, saturated, n[2], work->parts == NULL ? out : row, sum);
+                    if (work->parts != NULL)
+                        memcpy(out, row, (size_t)n[2] * sizeof(float));
                 } else {
                     if (op == JVP && work->saturated != NULL && any(work->saturated + from, n[2]))
                         for (int64_t x = 0; x < n[2]; x++)
@@ -306,6 +331,9 @@ static TARGET void NAME(tiles)(const int op, const vgm_fit_box *b, int64_t first
             }
         if (work->squares != NULL)
             work->squares[tile] = total;
+        if (op == RENDER && work->parts != NULL)
+            for (int64_t e = begin; e < end; e++)
+                NAME(apply)(MOMENTS, b->gaussians + b->ids[e], NULL, &t, work->room, work->parts + VGM_FIT_MOMENTS * e);
     }
 }
 

@@ -28,38 +28,77 @@ typedef struct {
 PART void NAME(rows)(const int op, float *row, int64_t stride, int a, int b, vec k, vec r, vec cyy, vec cut, vec w, vec poly, vec step,
                      vec bend, vec less, float dy, float dz, NAME(sums) * s)
 {
-    vec zero = NAME(splat)(0.0f);
+    vec zero = NAME(splat)(0.0f), next = k * r, q = r * cyy, four = cyy * cyy;
+    /* Each second row follows from the one before the last: two chains, so that neither waits for the other. */
+    r = r * q;
+    q = q * q * cyy;
+    four = four * four;
     if (op == RENDER) {
-        for (int y = a; y < b; y++, row += stride) {
+        for (; a + 1 < b; a += 2, row += 2 * stride) {
             NAME(store)(row, NAME(load)(row) + w * NAME(larger)(k - cut, zero));
+            NAME(store)(row + stride, NAME(load)(row + stride) + w * NAME(larger)(next - cut, zero));
             k = k * r;
-            r = r * cyy;
+            next = next * q;
+            r = r * four;
+            q = q * four;
         }
+        if (a < b)
+            NAME(store)(row, NAME(load)(row) + w * NAME(larger)(k - cut, zero));
     } else if (op == JVP) {
-        for (int y = a; y < b; y++, row += stride) {
+        for (; a + 1 < b; a += 2, row += 2 * stride) {
             NAME(store)(row, NAME(load)(row) + NAME(keep)(k > cut, k * poly - less));
-            k = k * r;
-            r = r * cyy;
             poly = poly + step;
             step = step + bend;
+            NAME(store)(row + stride, NAME(load)(row + stride) + NAME(keep)(next > cut, next * poly - less));
+            poly = poly + step;
+            step = step + bend;
+            k = k * r;
+            next = next * q;
+            r = r * four;
+            q = q * four;
         }
+        if (a < b)
+            NAME(store)(row, NAME(load)(row) + NAME(keep)(k > cut, k * poly - less));
     } else {
-        vec q0 = zero, a0 = zero, a1 = zero, a2 = zero, off = NAME(splat)(dy), one = NAME(splat)(1.0f), d = NAME(splat)(dz), td;
-        for (int y = a; y < b; y++, row += stride) {
-            vec rho = NAME(keep)(k > cut, NAME(load)(row)), t = k * rho;
+        vec q0 = zero, a0 = zero, a1 = zero, a2 = zero, p0 = zero, b0 = zero, b1 = zero, b2 = zero, d = NAME(splat)(dz);
+        vec off = NAME(splat)(dy), two = NAME(splat)(2.0f), after = off + NAME(splat)(1.0f), rho, t, td;
+        for (; a + 1 < b; a += 2, row += 2 * stride) {
+            rho = NAME(keep)(k > cut, NAME(load)(row));
+            t = k * rho;
             q0 = q0 + rho;
             a0 = a0 + t;
             td = t * off;
             a1 = a1 + td;
             a2 = a2 + td * off;
+            rho = NAME(keep)(next > cut, NAME(load)(row + stride));
+            t = next * rho;
+            p0 = p0 + rho;
+            b0 = b0 + t;
+            td = t * after;
+            b1 = b1 + td;
+            b2 = b2 + td * after;
             k = k * r;
-            r = r * cyy;
-            off = off + one;
+            next = next * q;
+            r = r * four;
+            q = q * four;
+            off = off + two;
+            after = after + two;
         }
-        s->edge = s->edge + q0;
+        if (a < b) {
+            rho = NAME(keep)(k > cut, NAME(load)(row));
+            t = k * rho;
+            q0 = q0 + rho;
+            a0 = a0 + t;
+            td = t * off;
+            a1 = a1 + td;
+            a2 = a2 + td * off;
+        }
+        a0 = a0 + b0;
+        a1 = a1 + b1;
+        s->edge = s->edge + (q0 + p0);
         s->t = s->t + a0;
         s->ty = s->ty + a1;
-        s->tyy = s->tyy + a2;
+        s->tyy = s->tyy + (a2 + b2);
         td = a0 * d;
         s->tz = s->tz + td;
         s->tzz = s->tzz + td * d;

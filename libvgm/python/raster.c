@@ -205,15 +205,15 @@ static PyObject *residual(PyObject *module, PyObject *arguments)
 {
     arrays b = {.taken = 0};
     vgm_fit_box box;
-    PyObject *packed, *below, *goal, *cut, *scratch, *result, *sums;
+    PyObject *packed, *below, *goal, *cut, *scratch, *result, *sums, *moments;
     const float *coarse, *target;
     const uint8_t *saturated;
-    float *room, *out;
+    float *room, *out, *parts;
     double *squares;
     long long first, last;
     int done = 0;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "OLLOOOOOO", &packed, &first, &last, &below, &goal, &cut, &scratch, &result, &sums))
+    if (!PyArg_ParseTuple(arguments, "OLLOOOOOOO", &packed, &first, &last, &below, &goal, &cut, &scratch, &result, &sums, &moments))
         return NULL;
     if (parse_box(packed, &b, &box) && in_box(&box, first, last) &&
         (coarse = take_coarse(&b, below, &box)) != NULL &&
@@ -221,11 +221,13 @@ static PyObject *residual(PyObject *module, PyObject *arguments)
         (saturated = take_items(&b, cut, product(box.shape), 1, OPTIONAL, "saturated")) != NULL &&
         (room = take_items(&b, scratch, room_of(&box), sizeof(float), WRITTEN, "room")) != NULL &&
         (out = take_items(&b, result, product(box.shape), sizeof(float), WRITTEN, "out")) != NULL &&
-        (squares = take_items(&b, sums, product(box.grid), sizeof(double), WRITTEN, "squares")) != NULL) {
+        (squares = take_items(&b, sums, product(box.grid), sizeof(double), WRITTEN, "squares")) != NULL &&
+        (parts = take_items(&b, moments, VGM_FIT_MOMENTS * box.offsets[product(box.grid)], sizeof(float), OPTIONAL | WRITTEN, "parts")) != NULL) {
         coarse = below == Py_None ? NULL : coarse;
         saturated = cut == Py_None ? NULL : saturated;
+        parts = moments == Py_None ? NULL : parts;
         Py_BEGIN_ALLOW_THREADS
-        vgm_fit_residual(&box, first, last, coarse, target, saturated, room, out, squares);
+        vgm_fit_residual(&box, first, last, coarse, target, saturated, room, out, squares, parts);
         Py_END_ALLOW_THREADS
         done = 1;
     }

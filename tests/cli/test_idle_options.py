@@ -16,7 +16,7 @@ IDLE = [
     ([*ENCODE, "--gate-file", "g.npz", "--gate", "otsu"], "gate_file: has no effect where gate is otsu"),
     ([*ENCODE, "--gate-file", "g.npz", "--gate", "none"], "gate_file: has no effect where gate is none"),
     ([*ENCODE, "--gate-tau", "0.5", "--gate", "none"], "gate_tau: has no effect where gate is none"),
-    ([*ENCODE, "--lr", "0.3"], "lr: has no effect where optimizer is cg"),
+    ([*ENCODE, "--lr", "0.3"], "lr: has no effect where optimizer is lbfgs"),
     ([*ENCODE, "--grad-threshold", "1"], "grad_threshold: has no effect where densify is off"),
     ([*ENCODE, "--init", "grid", "--psnr", "40"], "init: has no effect where target is psnr"),
     ([*ENCODE, "--init", "grid", "--slope", "20"], "init: has no effect where target is slope"),
@@ -69,7 +69,7 @@ def test_what_the_command_line_leaves_without_effect_of_a_config_file_is_left_ou
     path.write_text(
         'ratio = 50\ninit = "grid"\ngate-file = "g.npz"\ngate-tau = 0.3\noptimizer = "adam"\nlr = 0.3\n'
     )
-    assert EncodeSettings.from_toml(path, psnr=40.0, gate="none", optimizer="cg") == EncodeSettings(
+    assert EncodeSettings.from_toml(path, psnr=40.0, gate="none", optimizer="lbfgs") == EncodeSettings(
         psnr=40.0, gate="none"
     )
     assert EncodeSettings.from_toml(path, gate_tau=0.2).gate_tau == 0.2

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tests.encoder.fits import gaussians, rendered
-from volmicro_codec.encoder.fit.conjugate_gradient import MAX_SIGMA, Block
 from volmicro_codec.encoder.fit.gaussians import STEP, Model
+from volmicro_codec.encoder.fit.refiner import MAX_SIGMA, Block
 from volmicro_codec.encoder.fit.steps import moved
 
 SHAPE = (14, 16, 18)

@@ -7,9 +7,9 @@ import pytest
 
 from tests.encoder.fits import CUTOFF, fit_of, gaussians, rendered
 from volmicro_codec.encoder.fit.adam import PATIENCE, refine
-from volmicro_codec.encoder.fit.conjugate_gradient import MAX_SIGMA, Block, Refiner
 from volmicro_codec.encoder.fit.gaussians import MIN_SIGMA, STEP, Model
 from volmicro_codec.encoder.fit.method import Regularisers
+from volmicro_codec.encoder.fit.refiner import MAX_SIGMA, Block, Refiner
 from volmicro_codec.encoder.fit.steps import moved
 from volmicro_codec.raster.rasteriser import CpuRasteriser
 
@@ -102,7 +102,7 @@ def test_nothing_to_fit_is_no_trouble(n):
 def test_a_fit_that_is_asked_for_adam_is_driven_by_it():
     truth = gaussians(4, SHAPE, seed=2)
     found = {}
-    for optimizer in ("cg", "adam"):
+    for optimizer in ("lbfgs", "adam"):
         fit = fit_of(rendered(truth, SHAPE), optimizer=optimizer)
         fit.model = Model(truth.mu + 0.5, truth.B.copy(), truth.w * 0.9)
         fit.refit(0)
@@ -110,4 +110,4 @@ def test_a_fit_that_is_asked_for_adam_is_driven_by_it():
         fit.refit(10)
         assert fit.psnr > before + 3
         found[optimizer] = fit.model.mu
-    assert not np.array_equal(found["cg"], found["adam"])
+    assert not np.array_equal(found["lbfgs"], found["adam"])

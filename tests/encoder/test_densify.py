@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.encoder.fits import CUTOFF, fit_of, gaussians, rendered
-from volmicro_codec.encoder.fit.conjugate_gradient import Block, Refiner
 from volmicro_codec.encoder.fit.density_control import densify, position_gradients, split_and_clone, step
 from volmicro_codec.encoder.fit.gaussians import Model
+from volmicro_codec.encoder.fit.refiner import Block, Refiner
 from volmicro_codec.raster.rasteriser import CpuRasteriser
 
 SHAPE = (20, 24, 28)

@@ -20,13 +20,13 @@ from volmicro_codec.cuda.rasteriser import CudaRasteriser
 from volmicro_codec.encoder.fit import adam, device_block, penalties
 from volmicro_codec.encoder.fit import steps as host_steps
 from volmicro_codec.encoder.fit.choice import adam_of, refiner_of
-from volmicro_codec.encoder.fit.conjugate_gradient import MAX_SIGMA, Block, Refiner
 from volmicro_codec.encoder.fit.device import DeviceRefiner
 from volmicro_codec.encoder.fit.device_adam import AdamState, AdamStepper
 from volmicro_codec.encoder.fit.device_block import DeviceBlock
 from volmicro_codec.encoder.fit.device_loop import Looks, State, Stepper, run
 from volmicro_codec.encoder.fit.gaussians import MIN_SIGMA, STEP, Model
 from volmicro_codec.encoder.fit.method import Regularisers
+from volmicro_codec.encoder.fit.refiner import MAX_SIGMA, Block, Refiner
 from volmicro_codec.encoder.fit.tensors import TensorModel
 from volmicro_codec.raster.rasteriser import CpuRasteriser
 
@@ -144,7 +144,7 @@ def _begun(kind: Any, model: Model, voxels: OnHost, extra: Any) -> Any:
 
 
 class Rash(CpuRasteriser):
-    """Says that the loss is flatter than it is, so that steps are too long and are refused."""
+    """Says that the loss is flatter than it is, so that the first step is too long and is refused."""
 
     flatter = 0.3
 
@@ -152,6 +152,17 @@ class Rash(CpuRasteriser):
         out = super().jvp(packed, direction, out)
         out *= self.flatter
         return out
+
+
+class Moody(Refiner):
+    """Refuses what it is shown at these looks, the first being of the model that a refit begins with."""
+
+    refused: Any = ()
+    looks = 0
+
+    def evaluate(self, packed: Any, into: Any) -> float:
+        self.looks += 1
+        return super().evaluate(packed, into) * (9.0 if self.looks in self.refused else 1.0)
 
 
 def sparks() -> tuple[Any, Model]:
@@ -175,10 +186,12 @@ WAYS: dict[str, tuple[Callable[[], tuple[Any, Model]], dict[str, Any]]] = {
     "until it stalls": (scene, {"iterations": 60, "tolerance": 1e-2}),
     "until it stalls amid noise": (scene, {"iterations": 60, "tolerance": 1e-2, "noise": 0.15}),
     "with penalties": (scene, {"penalties": Regularisers(1e-4, 1e-3, 1e-4, 1e-4)}),
-    "refused at times": (scene, {"flatter": 0.6, "iterations": 12}),
-    "refused often": (scene, {"flatter": 0.25, "iterations": 7}),
-    "refused to the end": (scene, {"flatter": 1e-4, "iterations": 9}),
-    "refused at the bounds": (sparks, {"flatter": 0.3, "iterations": 5}),
+    "too long a first step": (scene, {"flatter": 0.25, "iterations": 7}),
+    "refused at times": (scene, {"refused": {2, 5, 6, 9, 12}, "iterations": 12}),
+    "refused to the end": (scene, {"refused": range(2, 99), "iterations": 9}),
+    "refused to the end of a way": (scene, {"refused": range(6, 11), "iterations": 9}),
+    "refused to the end, late": (scene, {"refused": range(6, 99), "iterations": 9}),
+    "refused at the bounds": (sparks, {"refused": {2, 4}, "iterations": 4}),
 }
 
 
@@ -191,7 +204,8 @@ def test_the_loop_without_branches_takes_the_steps_of_the_loop_with_them(name: s
     block = Block(
         np.zeros(3), target, np.random.default_rng(0).uniform(0.5, 2, target.shape).astype(np.float32)
     )
-    a, b = (Refiner(block, raster, noise_floor=FLOOR) for _ in range(2))
+    a, b = (Moody(block, raster, noise_floor=FLOOR) for _ in range(2))
+    a.refused = b.refused = given.get("refused", ())
     iterations = given.get("iterations", 10)
     options, extra = {k: given[k] for k in ("free", "tolerance", "noise") if k in given}, None
     if "penalties" in given:
@@ -204,8 +218,8 @@ def test_the_loop_without_branches_takes_the_steps_of_the_loop_with_them(name: s
         assert np.allclose(getattr(got, field), getattr(want, field), rtol=1e-6, atol=1e-8)
     assert got_loss == pytest.approx(want_loss, rel=1e-9)
     np.testing.assert_allclose(b.residual, a.residual, atol=1e-6)
-    if "flatter" in given:
-        assert voxels.refusals > 2
+    if "flatter" in given or "refused" in given:
+        assert voxels.refusals >= min(5, len(given.get("refused", (1,))))
 
 
 @pytest.mark.parametrize("flatter", [1.0, 0.3])

@@ -13,10 +13,10 @@ from volmicro_codec.encoder import parts, significance
 from volmicro_codec.encoder.choices import schedule_of
 from volmicro_codec.encoder.fit import image_fit, proposals, voxels
 from volmicro_codec.encoder.fit.blocks import MOST_REACHED, Blocks, edge_map
-from volmicro_codec.encoder.fit.conjugate_gradient import Refiner
 from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.fit.method import EFFORTS, Regularisers, Schedule, Weighting
 from volmicro_codec.encoder.fit.overlap import overlapping
+from volmicro_codec.encoder.fit.refiner import Refiner
 from volmicro_codec.encoder.image import Image
 from volmicro_codec.encoder.mask.gate import no_gate, otsu_gate, seen_by
 from volmicro_codec.encoder.quantise.coder import Layout, Refits, rounding_with_refits

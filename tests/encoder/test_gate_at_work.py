@@ -17,8 +17,8 @@ SHAPE = (24, 64, 64)
 WIDE = (40, 200, 200)
 NOISE = 10.0
 WIDTH = 1.4
-DRAWS = range(7, 13)
-"""Of noise: one spot in thirty is hidden by what chance puts beside it."""
+DRAWS = range(7, 31)
+"""Of noise: one spot in twenty is hidden by what chance puts beside it."""
 PLACES = [(z, y, x) for z in (6, 17) for y in (12, 25, 38, 51) for x in (28, 41, 54)]
 
 

@@ -10,8 +10,8 @@ import pytest
 from tests.encoder.fits import fit_of, rendered
 from volmicro_codec.encoder import parts
 from volmicro_codec.encoder.fit import image_fit, proposals
-from volmicro_codec.encoder.fit.conjugate_gradient import Refiner
 from volmicro_codec.encoder.fit.gaussians import Model
+from volmicro_codec.encoder.fit.refiner import Refiner
 from volmicro_codec.encoder.journal import KEY_BYTES, Journal
 from volmicro_codec.encoder.mask.gate import Gate
 from volmicro_codec.noise_model import NoiseModel

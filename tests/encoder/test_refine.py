@@ -7,9 +7,9 @@ import pytest
 
 from tests.encoder.fits import CUTOFF, gaussians, rendered
 from volmicro_codec.encoder.fit import voxels
-from volmicro_codec.encoder.fit.conjugate_gradient import MAX_SIGMA, Block, Refiner
 from volmicro_codec.encoder.fit.gaussians import MIN_SIGMA, STEP, Model
 from volmicro_codec.encoder.fit.method import Regularisers
+from volmicro_codec.encoder.fit.refiner import MAX_SIGMA, Block, Refiner
 from volmicro_codec.encoder.fit.steps import (
     direction_table,
     dot,

@@ -35,7 +35,7 @@ class Fields:
     ) -> Any:
         """<r, metric of r> for r = ``field`` - ``target`` (None for 0), float64 [] of the device: one pass.
 
-        r is 0 where ``saturated`` (uint8 [Z, Y, X], None for nowhere; as in `conjugate_gradient.Block`) says
+        r is 0 where ``saturated`` (uint8 [Z, Y, X], None for nowhere; as in `refiner.Block`) says
         that decoding cuts it off. ``weights`` and ``lam`` as in `metric`. ``out`` takes r; it may be
         ``field`` where ``lam`` is 0.
         """

@@ -19,7 +19,7 @@ from .significance import NoiseField
 
 JUST_ROUNDING = 0.3  # grey values: the standard deviation of rounding to integers is 0.289
 ADAM_STEPS = 4
-"""Steps of adam for each of the conjugate gradients that an effort stands for."""
+"""Steps of adam for each one of L-BFGS that an effort stands for."""
 
 
 def gate_of(

@@ -172,7 +172,7 @@ class EncodeSettings:
     )
     lr: float = _option(
         0.1, "Learning rate of adam; it falls along a cosine.", low=1e-9, high=10.0,
-        idle=("optimizer", ("cg",)), group="fit",
+        idle=("optimizer", ("lbfgs",)), group="fit",
     )  # fmt: skip
     init: str = _option(
         "greedy",
@@ -182,7 +182,7 @@ class EncodeSettings:
         idle=("target", ("psnr", "within_noise", "slope")),
         group="fit",
     )
-    optimizer: str = _option("cg", "What drives the fit.", choices=("cg", "adam"), group="fit")
+    optimizer: str = _option("lbfgs", "What drives the fit.", choices=("lbfgs", "adam"), group="fit")
     seed: int = _option(0, "Seed of all that is random.", low=0, high=2**63 - 1, group="fit")
 
     # Coding.

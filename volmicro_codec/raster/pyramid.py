@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import grids, kernels
-from .rasteriser import F32, F64, U8, CpuRasteriser, Packed
+from .rasteriser import F32, F64, U8, CpuRasteriser, Packed, gathered
 
 WIDTHS_A_STEP = 2.5
 """Conditional standard deviations of a primitive along an axis for each step of its grid there: where the
@@ -168,7 +168,16 @@ class PyramidRasteriser(CpuRasteriser):
         self, packed: PackedPyramid, target: F32, saturated: U8 | None, out: F32
     ) -> float:
         """As `CpuRasteriser.residual`."""
-        return super()._residual(packed.finest, target, saturated, out, self._coarse(packed, super().render))
+        coarse = self._coarse(packed, super().render)
+        return super()._residual(packed.finest, target, saturated, out, coarse, None)
+
+    def residual_and_moments(  # type: ignore[override]
+        self, packed: PackedPyramid, target: F32, saturated: U8 | None, out: F32
+    ) -> tuple[float, F64]:
+        """As `CpuRasteriser.residual_and_moments`."""
+        coarse, parts = self._coarse(packed, super().render), self._parts(packed.finest)
+        squares = super()._residual(packed.finest, target, saturated, out, coarse, parts)
+        return squares, self._moments(packed, out, gathered(packed.finest, parts))
 
     def subtract(self, packed: PackedPyramid, field: F32) -> None:  # type: ignore[override]
         """As `CpuRasteriser.subtract`."""
@@ -213,14 +222,19 @@ class PyramidRasteriser(CpuRasteriser):
 
     def vjp_moments(self, packed: PackedPyramid, residual: F32) -> F64:  # type: ignore[override]
         """As `CpuRasteriser.vjp_moments`."""
+        return self._moments(packed, residual, super().vjp_moments(packed.finest, residual))
+
+    def _moments(self, packed: PackedPyramid, residual: F32, finest: F64) -> F64:
+        """Moments of all, those of the finest grid being known."""
         out = np.zeros((packed.count, kernels.MOMENTS), np.float64)
         fields: dict[int, F32] = {0: residual}
+        if packed.parts[0] is not None:
+            out[packed.parts[0][0]] = finest
         for k, grid in enumerate(TREE):
-            if not packed.used[k]:
+            if not k or not packed.used[k]:
                 continue
-            if k:
-                onto = self.scratch.of(("down", k), packed.shapes[k])
-                fields[k] = grids.restrict(fields[grid.parent], grid.z, self.threads, onto)
+            onto = self.scratch.of(("down", k), packed.shapes[k])
+            fields[k] = grids.restrict(fields[grid.parent], grid.z, self.threads, onto)
             part = packed.parts[k]
             if part is not None:
                 z, y, x = grid.step

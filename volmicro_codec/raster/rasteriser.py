@@ -189,19 +189,36 @@ class CpuRasteriser:
         float
             The sum of its squares.
         """
-        return self._residual(packed, target, saturated, out, None)
+        return self._residual(packed, target, saturated, out, None, None)
+
+    def residual_and_moments(
+        self, packed: Packed, target: F32, saturated: U8 | None, out: F32
+    ) -> tuple[float, F64]:
+        """`residual`, and the `vjp_moments` of what it leaves, tile by tile while that is at hand."""
+        parts = self._parts(packed)
+        return self._residual(packed, target, saturated, out, None, parts), gathered(packed, parts)
 
     def _residual(
-        self, packed: Packed, target: F32, saturated: U8 | None, out: F32, coarse: F32 | None
+        self,
+        packed: Packed,
+        target: F32,
+        saturated: U8 | None,
+        out: F32,
+        coarse: F32 | None,
+        parts: F32 | None,
     ) -> float:
         squares = np.empty(packed.tiles, np.float64)
         self._run(
             packed,
             lambda a, b, room: kernels.residual(
-                packed.box, a, b, coarse, target, saturated, room, out, squares
+                packed.box, a, b, coarse, target, saturated, room, out, squares, parts
             ),
         )
         return float(squares.sum())
+
+    def _parts(self, packed: Packed) -> F32:
+        """Room for the moments of each entry of the lists."""
+        return self.scratch.of("parts", (len(packed.ids), kernels.MOMENTS))
 
     def subtract(self, packed: Packed, field: F32) -> None:
         """Take the sum of the primitives off a field [Z, Y, X]."""
@@ -238,11 +255,16 @@ class CpuRasteriser:
 
     def vjp_moments(self, packed: Packed, residual: F32) -> F64:
         """Moments of ``residual`` [Z, Y, X] under each primitive, float64 [N, kernels.MOMENTS]."""
-        parts = self.scratch.of("parts", (len(packed.ids), kernels.MOMENTS))
+        parts = self._parts(packed)
         self._run(packed, lambda a, b, room: kernels.moments(packed.box, a, b, residual, room, parts))
-        out = np.zeros((len(packed.gaussians), kernels.MOMENTS), np.float64)
-        kernels.gather(packed.ids, len(out), parts, out)
-        return out
+        return gathered(packed, parts)
+
+
+def gathered(packed: Packed, parts: F32) -> F64:
+    """The moments of each entry of the lists, summed for each primitive."""
+    out = np.zeros((len(packed.gaussians), kernels.MOMENTS), np.float64)
+    kernels.gather(packed.ids, len(out), parts, out)
+    return out
 
 
 def _doubles(values: npt.NDArray[Any]) -> F64:

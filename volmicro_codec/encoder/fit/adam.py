@@ -1,4 +1,4 @@
-"""Adam (Kingma and Ba, ICLR 2015) in whitened frames: on the kernels of the conjugate gradients.
+"""Adam (Kingma and Ba, ICLR 2015) in whitened frames: on the kernels of `refiner`.
 
 A step is the same arithmetic on arrays of numpy and on tensors of torch (`device_adam`): ``xp`` is which.
 """
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .conjugate_gradient import Extra, Mask, Refiner
 from .gaussians import STEP, Model
+from .refiner import Extra, Mask, Refiner
 from .steps import gradient_of, moved
 
 BETAS = (0.9, 0.99)

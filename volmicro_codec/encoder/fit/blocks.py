@@ -19,9 +19,9 @@ from ..parts import Box, Part, on_all_axes
 from ..significance import BIT, NoiseField
 from . import voxels
 from .choice import refiner_of
-from .conjugate_gradient import Block, Refiner
 from .gaussians import Model
 from .method import Weighting
+from .refiner import Block, Refiner
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]

@@ -15,8 +15,8 @@ from ...raster.choice import get_rasteriser
 from ...raster.pyramid import PyramidRasteriser
 from .. import torch_build
 from . import adam
-from .conjugate_gradient import Refiner
 from .gaussians import Model
+from .refiner import Refiner
 
 DEVICE_BLOCK = 64 << 20
 """Voxels of a block at most: at 52 million a step takes the device twice as long as the host takes to ask for

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...raster import kernels
-from .conjugate_gradient import Refiner
 from .gaussians import PAIRS, PI32, Model
 from .image_fit import ImageFit
+from .refiner import Refiner
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]

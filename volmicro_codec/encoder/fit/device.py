@@ -13,12 +13,12 @@ import numpy.typing as npt
 from ...cuda.fields import Fields
 from . import candidates as matched
 from . import penalties, voxels
-from .conjugate_gradient import Block, Extra, Mask, Refiner
 from .device_block import DeviceBlock, axes_on, on_stream
 from .device_loop import Looks, State, Stepper, run
 from .device_steps import DeviceSteps
 from .gaussians import Model
 from .method import Regularisers
+from .refiner import Block, Extra, Mask, Refiner
 from .tensors import TensorModel
 
 if TYPE_CHECKING:

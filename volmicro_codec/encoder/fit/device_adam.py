@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from .adam import PATIENCE, pace_at, step_of
-from .conjugate_gradient import Extra, Mask
 from .device_loop import Looks, Steps, Voxels, numbers_of, run
 from .gaussians import STEP, Model
+from .refiner import Extra, Mask
 from .tensors import TensorModel
 
 if TYPE_CHECKING:

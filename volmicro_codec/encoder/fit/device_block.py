@@ -18,7 +18,7 @@ from .tensors import TensorModel
 if TYPE_CHECKING:
     from ...cuda.packing import Packed
     from ...cuda.rasteriser import CudaRasteriser
-    from .conjugate_gradient import Block
+    from .refiner import Block
 
 Tensor = torch.Tensor
 

@@ -1,16 +1,17 @@
-"""The loop of `conjugate_gradient`, every decision taken on the device, so that no step waits for an answer.
+"""The loop of `refiner`, every decision taken on the device, so that no step waits for an answer.
 
 A GPU works through what the host has asked for while the host asks for more. A host that reads one number
-stops that: it waits until all is done, and then the GPU waits for the host. The loop of `refine` reads six
+stops that: it waits until all is done, and then the GPU waits for the host. The loop of `refine` reads ten
 or more numbers an iteration, so here they are tensors [] of the device, and what was an ``if`` is a
 ``torch.where`` between both outcomes:
 
-- Conjugate direction or steepest descent: both are there already; a flag chooses.
-- The line search: the exact curvature along the direction makes the first try succeed nearly always. To make
-  all five tries and choose would cost four renders an iteration for nothing. So a *pass* makes one try. A
-  refused one leaves the model, its residual and its lists as they are (`DeviceBlock.keep`), and the next pass
-  tries the same direction with a shorter step: the tries, and so the models, are those of `refine`, and the
-  loss never rises. Only the gradient is computed again for each refusal.
+- What steps have told of the curvature: all pairs are there from the beginning, with weight 0 until they
+  tell.
+- The line search: the first try succeeds nearly always. To make all five and choose would cost four renders
+  an iteration for nothing. So a *pass* makes one try. A refused one leaves the model, its residual and its
+  lists as they are (`DeviceBlock.keep`), and the next pass tries the same direction with a shorter step: the
+  tries, and so the models, are those of `refine`, and the loss never rises. Only the gradient is computed
+  again for each refusal.
 - Stops: a flag, after which trips change nothing.
 - Room for tile lists: `DeviceBlock` has a fixed one; a pass that found it too small changes nothing.
 
@@ -23,8 +24,9 @@ So the host waits for the device: once on entering (`DeviceBlock.enter`: how muc
 end for the result. `tests/encoder/test_device_waits.py` counts them.
 
 No CUDA graph: a pass is some hundred launches, by torch and by CuPy, whose arrays come from a pool that a
-capture would have to hold fixed, and the host asks for them in the time in which the device works through the
-voxels of the pass before (`benchmarks/results/gpu_probe.json`: 2.6 and 5.3 ms for 52 Mvoxel).
+capture would have to hold fixed, and the host asks for them in the time in which the device works through
+the voxels of the pass before (`benchmarks/results/gpu_probe.json`: 2.6 and 5.3 ms for 52 Mvoxel, when a pass
+was one of conjugate gradients: fewer launches, and the derivative along the step more).
 """
 
 from __future__ import annotations
@@ -37,9 +39,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .conjugate_gradient import Extra
 from .gaussians import STEP
+from .lbfgs import LEAST_CURVATURE, PAIRS, Pair, newton_step
 from .method import LEAST_EXCESS, WHOLE_EXCESS
+from .refiner import SHORTER, TRIES, Extra
 from .tensors import TensorModel
 
 if TYPE_CHECKING:
@@ -50,9 +53,6 @@ Tensor = torch.Tensor
 
 LOOK_EVERY = 4
 """Trips from one look of the host at the device to the next."""
-TRIES = 5
-SHORTER = 0.35
-"""Of a step that was refused: the next."""
 
 
 class Voxels(Protocol):
@@ -99,9 +99,56 @@ class Progress(Protocol):
 S = TypeVar("S", bound=Progress)
 
 
+@dataclass(frozen=True)
+class Memory:
+    """What the last steps told.
+
+    Attributes
+    ----------
+    pairs : float64 [2, PAIRS, N, STEP]
+        Steps and changes of `lbfgs.Pair`, the oldest first.
+    inverses : float64 [PAIRS]
+        Theirs; 0 where there is none.
+    scales : float64 [PAIRS]
+        Logarithms of what each of the last steps told of the scale; 0 before the first.
+    told : int64 []
+        How many have.
+    """
+
+    pairs: Tensor
+    inverses: Tensor
+    scales: Tensor
+    told: Tensor
+
+    @classmethod
+    def empty(cls, model: TensorModel) -> Memory:
+        """Before the first step."""
+        none = model.w.new_zeros(PAIRS)
+        told = torch.zeros((), dtype=torch.int64, device=model.w.device)
+        return cls(model.w.new_zeros((2, PAIRS, len(model), STEP)), none, none, told)
+
+    def with_step(self, good: Tensor, step: Tensor, change: Tensor, along: Tensor, curved: Tensor) -> Memory:
+        """With one step more, if that is ``good`` (bool []); ``curved`` is what `change` is by the start."""
+
+        def pushed(old: Tensor, new: Tensor, dim: int = 0) -> Tensor:
+            kept = old.narrow(dim, 1, PAIRS - 1)
+            return torch.where(good, torch.cat([kept, new.unsqueeze(dim)], dim), old)
+
+        return Memory(
+            pushed(self.pairs, torch.stack([step, change]), 1),
+            pushed(self.inverses, 1.0 / along),
+            pushed(self.scales, torch.log(along / curved.clamp(min=1e-300))),
+            (self.told + good.to(torch.int64)).clamp(max=PAIRS),
+        )
+
+    def list(self) -> list[Pair]:
+        """As `lbfgs` takes them."""
+        return [Pair(self.pairs[0, k], self.pairs[1, k], self.inverses[k]) for k in range(PAIRS)]
+
+
 @dataclass
 class State:
-    """Where a refit by conjugate gradients is. Tensors are the device's.
+    """Where a refit is. Tensors are the device's.
 
     Attributes
     ----------
@@ -111,14 +158,17 @@ class State:
         Half the weighted squared error, without and with the penalty.
     pull : float64 [N, STEP] or None
         Gradient of the penalty.
-    direction, last_z, last_g : float64 [N, STEP]
-        Of the last pass: direction, preconditioned gradient, gradient.
-    steepest : bool []
-        Whether that direction was steepest descent.
-    paired : bool []
-        Whether the next direction may be conjugate to it.
+    memory : Memory
+    far : float64 [] or None
+        What steepest descent is scaled by until steps have told; None before the first pass.
+    way, before : float64 [N, STEP]
+        Of the last pass: the whole step, and the gradient before it.
+    step : float64 [N, STEP]
+        What of it was tried.
+    taken : bool []
+        Whether it was taken.
     tries : int64 []
-        Steps along the direction that were refused.
+        Steps along the way that were refused.
     stalled, count : int64 []
         Iterations that brought too little, running; iterations made.
     done : bool []
@@ -133,11 +183,12 @@ class State:
     loss: Tensor
     total: Tensor
     pull: Tensor | None
-    direction: Tensor
-    last_z: Tensor
-    last_g: Tensor
-    steepest: Tensor
-    paired: Tensor
+    memory: Memory
+    far: Tensor | None
+    way: Tensor
+    before: Tensor
+    step: Tensor
+    taken: Tensor
     tries: Tensor
     stalled: Tensor
     count: Tensor
@@ -153,7 +204,7 @@ class State:
         flag = torch.zeros((), dtype=torch.bool, device=model.w.device)
         number = torch.zeros((), dtype=torch.int64, device=model.w.device)
         value, pull = penalty or (torch.zeros_like(loss), None)
-        return cls(model, loss, loss + value, pull, step, step, step, flag, flag,
+        return cls(model, loss, loss + value, pull, Memory.empty(model), None, step, step, step, flag,
                    number, number, number, flag, flag, number, number)  # fmt: skip
 
     def numbers(self) -> Tensor:
@@ -190,12 +241,24 @@ class Stepper:
         """One try of one iteration; as `refine`'s loop has it, refusals being later trips' affair."""
         moments, items = self.voxels.moments()
         g = self.steps.gradient(s.model, moments, s.pull)
-        z = self.steps.precondition(s.model, g)
-        direction, steepest = self._direction(s, g, z)
-        slope = (g * direction).sum()
-        curve = self.voxels.curvature(self.steps.table(s.model, direction))
-        alpha = torch.where(curve > 0, -slope / curve, 1.0) * torch.pow(SHORTER, s.tries.to(torch.float64))
-        trial = self.steps.moved(s.model, direction, alpha)
+        memory = self._learned(s, g)
+        scale = torch.exp(memory.scales.sum() / memory.told.clamp(min=1))
+        if s.far is not None:
+            scale = torch.where(memory.told > 0, scale, s.far)
+
+        def start(gradient: Tensor) -> Tensor:
+            return self.steps.precondition(s.model, gradient) * scale
+
+        way = self.steps.held(s.model, -newton_step(g, memory.list(), start, _dot, _added))
+        slope, far = _dot(g, way), s.far
+        if far is None:
+            curve = self.voxels.curvature(self.steps.table(s.model, way))
+            far = torch.where(curve > 0, -slope / curve, 1.0)
+            way = way * far
+        again = s.tries > 0
+        way = torch.where(again, s.way, way)
+        alpha = torch.pow(SHORTER, s.tries.to(torch.float64))
+        trial = self.steps.moved(s.model, way, alpha)
         loss, entries = self.voxels.attempt(trial)
         value, pull = self.extra(trial) if self.extra else (0.0, None)
         total = loss + value
@@ -213,8 +276,10 @@ class Stepper:
         excess = torch.clamp(excess, self.tolerance * LEAST_EXCESS * total, self.tolerance * total)
         little = s.total - total < excess
         stalled = torch.where(accepted, torch.where(little, s.stalled + 1, 0), s.stalled)
-        count = s.count + (accepted | spent).to(torch.int64)
-        done = s.done | flat | (spent & steepest) | (stalled >= 2) | (count >= self.iterations)
+        count = s.count + (accepted | spent | flat).to(torch.int64)
+        lost = flat | spent  # the way, and with it what told of it
+        nothing = lost & ~(memory.inverses > 0).any()
+        done = s.done | nothing | (stalled >= 2) | (count >= self.iterations)
         self.voxels.keep(accepted)
 
         def take(new: Tensor, old: Tensor) -> Tensor:
@@ -226,11 +291,17 @@ class Stepper:
             total=take(total, s.total),
             pull=None if pull is None or s.pull is None else take(pull, s.pull),
             # A pass without room is made again, from the same numbers.
-            direction=torch.where(short, s.direction, direction),
-            last_z=torch.where(short, s.last_z, z),
-            last_g=torch.where(short, s.last_g, g),
-            steepest=torch.where(short, s.steepest, steepest),
-            paired=torch.where(accepted, s.tries == 0, s.paired & ~refused),
+            memory=Memory(
+                torch.where(short, s.memory.pairs, memory.pairs),
+                torch.where(short, s.memory.inverses, torch.where(lost, 0.0, memory.inverses)),
+                torch.where(short, s.memory.scales, memory.scales),
+                torch.where(short, s.memory.told, memory.told),
+            ),
+            far=far,
+            way=torch.where(short, s.way, way),
+            before=torch.where(short, s.before, g),
+            step=torch.where(short, s.step, way * alpha),
+            taken=torch.where(short, s.taken, accepted),
             tries=torch.where(spent, 0, tries),
             stalled=stalled,
             count=count,
@@ -240,14 +311,21 @@ class Stepper:
             items=items,
         )
 
-    def _direction(self, s: State, g: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Where to go, [N, STEP], and whether that is steepest descent; after a refusal, as before."""
-        beta = (z * (g - s.last_g)).sum() / (s.last_z * s.last_g).sum().clamp(min=1e-300)
-        way = self.steps.held(s.model, torch.where(beta > 0, beta, 0.0) * s.direction - z)
-        steepest = ~(s.paired & ((g * way).sum() < 0.1 * (g * -z).sum()))
-        again = s.tries > 0
-        direction = torch.where(again, s.direction, torch.where(steepest, -z, way))
-        return direction, torch.where(again, s.steepest, steepest)
+    def _learned(self, s: State, g: Tensor) -> Memory:
+        """What is known once the gradient after a step is."""
+        change = g - s.before
+        along = _dot(s.step, change)
+        good = s.taken & (along > -LEAST_CURVATURE * _dot(s.step, s.before))
+        curved = _dot(change, self.steps.precondition(s.model, change))
+        return s.memory.with_step(good, s.step, change, along, curved)
+
+
+def _dot(one: Tensor, other: Tensor) -> Tensor:
+    return torch.dot(one.reshape(-1), other.reshape(-1))
+
+
+def _added(one: Tensor, times: Tensor, other: Tensor) -> Tensor:
+    return torch.addcmul(one, times, other)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from torch.utils.dlpack import from_dlpack
 
 from ...cuda.steps import Steps
 from ...native_encoder import steps as native
-from .conjugate_gradient import Mask
 from .gaussians import MIN_SIGMA
+from .refiner import Mask
 from .tensors import TensorModel
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from ..parts import Part
 from ..significance import NoiseField
 from .blocks import MOST_REACHED, Blocks, core_in_domain, digest
 from .choice import adam_of
-from .conjugate_gradient import Refiner
 from .gaussians import STEP, Model
 from .method import Method, Step, Weighting
 from .overlap import overlapping
 from .proposals import Proposals
+from .refiner import Refiner
 from .residuals import Residuals
 from .state import FitState, psnr_of
 
@@ -63,6 +63,7 @@ class ImageFit:
         self._empty: dict[int, tuple[bytes, float]] = {}  # blocks without Gaussians: what reaches in, error
         self._beyond: dict[int, tuple[bytes, float]] = {}  # blocks with few: what else is there, error
         self._bare: dict[int, float] = {}  # blocks: the error of no Gaussians
+        self.worth: tuple[Model, npt.NDArray[np.float64]] | None = None  # `worth.worth` of a model
 
     @property
     def voxel_count(self) -> int:

@@ -58,9 +58,9 @@ def spare_time(voxel_count: int) -> float:
 # One cleaning instead of two: 0.8 % more bytes and -0.07 dB; three: +0.03 dB, and 35 instead of 40 % of the
 # faint spots (`benchmarks/significance.py`).
 EFFORTS = {
-    "fast": Schedule(4, 4, 16, 1e-3, growth=2.56, cleanings=1),
-    "balanced": Schedule(8, 6, 160, 6e-4, of_excess=True),
-    "best": Schedule(12, 8, 160, 5e-5, cleanings=3),
+    "fast": Schedule(4, 5, 16, 1e-3, growth=2.56, cleanings=1),
+    "balanced": Schedule(8, 8, 160, 6e-4, of_excess=True),
+    "best": Schedule(12, 10, 160, 5e-5, cleanings=3),
 }
 LEAST_EXCESS = 0.1
 """Of the loss, that at least counts as more than noise (`benchmarks/detail_choices.py`)."""
@@ -141,8 +141,8 @@ class Method:
     ----------
     init : {"greedy", "random", "grid", "intensity", "kmeans"}
         Where new Gaussians come from.
-    optimizer : {"cg", "adam"}
-        Of refits in which everything may move; the refits between roundings are always cg's.
+    optimizer : {"lbfgs", "adam"}
+        Of refits in which everything may move; the refits between roundings are always by lbfgs.
     rate : float
         Learning rate of adam.
     penalties : Regularisers
@@ -153,7 +153,7 @@ class Method:
     """
 
     init: str = "greedy"
-    optimizer: str = "cg"
+    optimizer: str = "lbfgs"
     rate: float = 0.1
     penalties: Regularisers = field(default_factory=Regularisers)
     seed: int = 0

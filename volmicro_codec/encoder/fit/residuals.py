@@ -13,8 +13,8 @@ from ..parts import Part
 from ..significance import supported
 from . import voxels
 from .blocks import Blocks, Left, core_in_domain, digest
-from .conjugate_gradient import Refiner
 from .gaussians import Model
+from .refiner import Refiner
 
 F32 = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]

@@ -32,6 +32,8 @@ def worth(fit: ImageFit, box: Box | None = None) -> F64:
     box : three slices, optional
         Of the image: the voxels that count; None is all.
     """
+    if box is None and fit.worth is not None and fit.worth[0] is fit.model:
+        return fit.worth[1]
     noise = fit.noise
     assert noise is not None
     out = np.zeros(len(fit.model))
@@ -55,7 +57,11 @@ def worth(fit: ImageFit, box: Box | None = None) -> F64:
 
     for own, values in fit.blocks.each(of):
         out[own] = values
-    return out / noise.correlated(covariances(fit.model))
+    out /= noise.correlated(covariances(fit.model))
+    if box is None:
+        out.flags.writeable = False
+        fit.worth = fit.model, out
+    return out
 
 
 def shrinkage(fit: ImageFit) -> tuple[F64, F64]:

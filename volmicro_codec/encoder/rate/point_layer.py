@@ -14,9 +14,9 @@ from ...format import EncodedChunk, codings, support_box
 from ...pool import run_in_pool
 from ..fit import voxels
 from ..fit.blocks import core_in_domain
-from ..fit.conjugate_gradient import Refiner
 from ..fit.gaussians import Model
 from ..fit.image_fit import ImageFit
+from ..fit.refiner import Refiner
 from ..parts import Part
 from ..quantise.residual import (
     LAGRANGE_MULTIPLIER,

@@ -1,10 +1,9 @@
-"""Joint refit of Gaussians to a block of voxels: nonlinear conjugate gradients in whitened frames.
-
-Directions are those of Polak and Ribiere (1969), preconditioned, begun anew where they would turn back.
-"""
+"""Joint refit of Gaussians to a block of voxels, in whitened frames, by the steps of `lbfgs`."""
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from ...raster.rasteriser import CpuRasteriser, Packed
 from . import candidates as matched
 from . import voxels
 from .gaussians import Model
+from .lbfgs import LEAST_CURVATURE, PAIRS, Pair, newton_step
 from .method import Regularisers, excess_of
 from .steps import direction_table, dot, gradient_of, hold_bounds, moved, precondition
 
@@ -26,7 +26,14 @@ Extra = Callable[[Any], tuple[Any, Any]]
 """A regulariser on parameters: a model's value [] and gradient [N, STEP] in whitened frames. Numbers of a
 `Model` on the host, tensors of a `TensorModel` on a device."""
 
+TRIES = 5
+SHORTER = 0.35
+"""Of a step that was refused: the next."""
 MAX_SIGMA = 24.0  # wider ones cost as much time as thousands of others and bring little
+
+
+def _added(one: Any, times: float, other: Any) -> Any:
+    return one + times * other
 
 
 @dataclass
@@ -129,6 +136,14 @@ class Refiner:
         squares = self.raster.residual(packed, self.block.target, self.block.saturated, into)
         return 0.5 * (squares if self._metric is None else self.dot(into, self.metric(into)))
 
+    def attempt(self, packed: Packed, into: F32, last: bool) -> tuple[float, F64 | None]:
+        """As `evaluate`; and the moments of `pull`, unless this is the ``last`` or they take a pass more."""
+        if last or self._metric is not None:
+            return self.evaluate(packed, into), None
+        block = self.block
+        squares, moments = self.raster.residual_and_moments(packed, block.target, block.saturated, into)
+        return 0.5 * squares, moments
+
     def see(self, model: Model) -> float:
         """The loss of a model; `residual` becomes its own."""
         return self.evaluate(self.pack(model), self.residual)
@@ -181,7 +196,7 @@ class Refiner:
         ----------
         model : Model
         iterations : int
-            Most iterations; each is one backward and about two forward passes.
+            Most iterations; each is one backward and one forward pass, the first one more.
         free : bool [N, STEP], optional
             Which columns of which Gaussians' steps may move; what may not stays as it is to the bit.
         tolerance : float
@@ -200,59 +215,72 @@ class Refiner:
             The loss is half the weighted squared error, without ``extra``; `residual` belongs to the model.
         """
         packed = self.pack(model)
-        loss = self.evaluate(packed, self.residual)
         if len(model) == 0 or iterations <= 0:
-            return model, loss
+            return model, self.evaluate(packed, self.residual)
+        loss, moments = self.attempt(packed, self.residual, False)
         penalty = extra(model)[0] if extra else 0.0
-        direction: F64 | None = None
-        last_z: F64 | None = None
-        last_g: F64 | None = None
+        pairs: deque[Pair] = deque(maxlen=PAIRS)
+        scales: deque[float] = deque(maxlen=PAIRS)
+        far = 1.0  # what steepest descent is scaled by, until steps have told
+        taken: tuple[F64, F64] | None = None  # the last step, and the gradient before it
         stalled = 0
         movable = None if free is None else np.ascontiguousarray(free)
         shapes = movable is None or bool(movable[:, 4:].any())
+
+        def start(gradient: F64) -> F64:
+            z = precondition(model, gradient, self.floor, self.max_sigma if shapes else None)
+            return z if movable is None else z * movable
+
+        def scaled(gradient: F64) -> F64:
+            return start(gradient) * (math.exp(sum(scales) / len(scales)) if scales else far)
+
         for it in range(iterations):
-            g = gradient_of(model, self.raster.vjp_moments(packed, self.pull()), self.raster.cutoff)
+            if moments is None:
+                moments = self.raster.vjp_moments(packed, self.pull())
+            g = gradient_of(model, moments, self.raster.cutoff)
             if extra:
                 g += extra(model)[1]
             if movable is not None:
                 g *= movable
-            z = precondition(model, g, self.floor, self.max_sigma if shapes else None)
-            if movable is not None:
-                z *= movable
-            steepest = True
-            if direction is not None and last_z is not None and last_g is not None:
-                beta = dot(z, g - last_g) / max(dot(last_z, last_g), 1e-300)
-                way = max(0.0, beta) * direction - z
-                if shapes:
-                    way = hold_bounds(model, way, self.max_sigma)
-                    if movable is not None:
-                        way *= movable
-                steepest = dot(g, way) >= 0.1 * -dot(g, z)
-            direction = -z if steepest else way
-            last_z, last_g = z, g
-            slope = dot(g, direction)
+            if taken is not None:
+                change = g - taken[1]
+                along = dot(taken[0], change)
+                if along > LEAST_CURVATURE * -dot(taken[0], taken[1]):
+                    pairs.append(Pair(taken[0], change, 1.0 / along))
+                    scales.append(math.log(along / max(dot(change, start(change)), 1e-300)))
+            way = -newton_step(g, pairs, scaled, dot, _added)
+            if shapes:
+                way = hold_bounds(model, way, self.max_sigma)
+                if movable is not None:
+                    way *= movable
+            slope = dot(g, way)
             if slope >= 0:
-                break
-            curve = self.curvature(packed, direction_table(model, direction))
-            alpha = -slope / curve if curve > 0 else 1.0
-            accepted = False
-            for _ in range(5):
-                trial = moved(model, direction, alpha, self.max_sigma, shapes=shapes, free=movable)
+                if not pairs:
+                    break
+                pairs.clear()
+                taken = None
+                continue
+            if it == 0:
+                curve = self.curvature(packed, direction_table(model, way))
+                far = -slope / curve if curve > 0 else 1.0
+                way *= far
+            for k in range(TRIES):
+                trial = moved(model, way, SHORTER**k, self.max_sigma, shapes=shapes, free=movable)
                 trial_packed = self.pack(trial)
-                trial_loss = self.evaluate(trial_packed, self._trial)
+                trial_loss, trial_moments = self.attempt(trial_packed, self._trial, it + 1 == iterations)
                 trial_penalty = extra(trial)[0] if extra else 0.0
                 if trial_loss + trial_penalty <= loss + penalty:
-                    accepted = True
                     break
-                alpha *= 0.35
-                last_z = None
-            if not accepted:
-                if steepest:
+            else:
+                if not pairs:
                     break
-                direction = None
+                pairs.clear()
+                taken = None
                 continue
             gain = (loss + penalty) - (trial_loss + trial_penalty)
-            model, packed, loss, penalty = trial, trial_packed, trial_loss, trial_penalty
+            model, packed, moments = trial, trial_packed, trial_moments
+            loss, penalty = trial_loss, trial_penalty
+            taken = SHORTER**k * way, g
             self.residual, self._trial = self._trial, self.residual
             if report:
                 report(it, loss)
