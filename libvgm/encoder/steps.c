@@ -151,6 +151,7 @@ static void solve_held(const double *b, const double *gradient, double amp, doub
 {
     double lengths[3], axes[9], back[9], g[9], six[6], scales[3], diagonal[3];
     double wide = 2.0 / (unit * (1.0 + VGM_DAMPING));
+    double nothing;
     int moves[3];
     for (int k = 0; k < 6; k++)
         six[k] = FIRST[k] == SECOND[k] ? gradient[4 + k] : gradient[4 + k] / 2.0;
@@ -158,8 +159,12 @@ static void solve_held(const double *b, const double *gradient, double amp, doub
     symmetric(six, g);
     sandwich(axes, g, six);
     diagonal[0] = six[0], diagonal[1] = six[3], diagonal[2] = six[5];
+    nothing = fabs(gradient[0] * amp);
+    for (int k = 4; k < VGM_STEP; k++)
+        nothing += fabs(gradient[k]);
+    nothing *= VGM_NOTHING; /* what clearing an axis leaves by rounding: as if it would be crossed */
     for (int k = 0; k < 3; k++)
-        moves[k] = !((at_least(lengths[k], widths) && diagonal[k] > 0.0) || (at_most(lengths[k], widths) && diagonal[k] < 0.0));
+        moves[k] = !((at_least(lengths[k], widths) && diagonal[k] > -nothing) || (at_most(lengths[k], widths) && diagonal[k] < nothing));
     step[0] = solve(gradient[0], diagonal, moves, amp, unit, scales);
     for (int k = 0; k < 6; k++)
         six[k] = FIRST[k] == SECOND[k] ? scales[FIRST[k]] : six[k] * wide;
@@ -210,6 +215,71 @@ void vgm_hold_bounds(int64_t n, const double *b, const double *direction, const 
         }
         for (int k = 0; k < 6; k++)
             held[4 + k] = s[3 * FIRST[k] + SECOND[k]];
+    }
+}
+
+int64_t vgm_bounded(int64_t n, const double *b, const vgm_widths *widths, int64_t *rows, double *axes)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++, b += 9) {
+        double inverse[9], lengths[3], all[9];
+        int some = 0;
+        invert(b, inverse);
+        if (!near_bounds(b, inverse, widths))
+            continue;
+        vgm_principal_axes(1, b, lengths, all);
+        for (int k = 0; k < 3; k++) {
+            int there = at_least(lengths[k], widths) || at_most(lengths[k], widths);
+            some |= there;
+            for (int r = 0; r < 3; r++)
+                axes[9 * count + 3 * k + r] = there ? all[3 * k + r] : 0.0;
+        }
+        if (some)
+            rows[count++] = i;
+    }
+    return count;
+}
+
+void vgm_clear_bounded(int64_t count, const int64_t *rows, const double *axes, int gradients, double *steps)
+{
+    for (int64_t c = 0; c < count; c++, axes += 9) {
+        double *row = steps + rows[c] * VGM_STEP + 4, s[9], six[6];
+        for (int k = 0; k < 6; k++)
+            six[k] = gradients && FIRST[k] != SECOND[k] ? row[k] / 2.0 : row[k];
+        symmetric(six, s);
+        for (int k = 0; k < 3; k++) {
+            const double *v = axes + 3 * k;
+            double along = 0.0;
+            for (int r = 0; r < 3; r++)
+                along += v[r] * (s[3 * r] * v[0] + s[3 * r + 1] * v[1] + s[3 * r + 2] * v[2]);
+            for (int r = 0; r < 9; r++)
+                s[r] -= along * v[r / 3] * v[r % 3];
+        }
+        for (int k = 0; k < 6; k++)
+            row[k] = s[3 * FIRST[k] + SECOND[k]] * (gradients && FIRST[k] != SECOND[k] ? 2.0 : 1.0);
+    }
+}
+
+void vgm_step_between(int64_t n, const double *mu, const double *b, const double *w, const double *new_mu, const double *new_b,
+                      const double *new_w, double *step)
+{
+    for (int64_t i = 0; i < n; i++, mu += 3, b += 9, new_mu += 3, new_b += 9, step += VGM_STEP) {
+        double inverse[9], growth[9], back[9], d[3];
+        invert(b, inverse);
+        for (int k = 0; k < 3; k++)
+            d[k] = new_mu[k] - mu[k];
+        step[0] = new_w[i] - w[i];
+        for (int k = 0; k < 3; k++)
+            step[1 + k] = inverse[3 * k] * d[0] + inverse[3 * k + 1] * d[1] + inverse[3 * k + 2] * d[2];
+        memset(step + 4, 0, 6 * sizeof *step);
+        if (memcmp(b, new_b, 9 * sizeof *b) == 0)
+            continue;
+        multiply(inverse, new_b, growth);
+        invert(growth, back);
+        for (int k = 0; k < 6; k++) {
+            int i0 = 3 * FIRST[k] + SECOND[k], i1 = 3 * SECOND[k] + FIRST[k];
+            step[4 + k] = ((growth[i0] + growth[i1]) - (back[i0] + back[i1])) / 4.0;
+        }
     }
 }
 

@@ -15,6 +15,7 @@ enum { VGM_STEP = 10, VGM_STEP_MOMENTS = 11 };
 #define VGM_AT_MOST 0.98         /* or to the most, is at it */
 #define VGM_MAYBE_AT_BOUND 0.99  /* of a bound: what a matrix's norm must reach before its axes are looked at */
 #define VGM_WORST_CONDITION 1e6
+#define VGM_NOTHING 1e-9         /* of a gradient: what is rounding */
 
 /* Bounds of the standard deviations along a Gaussian's axes. */
 typedef struct {
@@ -35,11 +36,21 @@ double vgm_dot_steps(int64_t n, const double *one, const double *other);
 void vgm_step_gradient(int64_t n, const double *b, const double *w, const double *moments, double norm, double *gradient);
 
 /* The gradient times the inverse of each Gaussian's own Gauss-Newton block. `floor` is the amplitude that keeps the step of a Gaussian of
- * nearly no weight finite. Axes that are at a bound, and that the gradient would take past it, stay (widths NULL: there are none). */
+ * nearly no weight finite. Axes that are at a bound, and that the gradient does not take away from it, stay (widths NULL: there are none). */
 void vgm_precondition(int64_t n, const double *b, const double *w, const double *gradient, double floor, const vgm_widths *widths, double *step);
 
 /* The direction without what would take an axis past a bound that it is at. */
 void vgm_hold_bounds(int64_t n, const double *b, const double *direction, const vgm_widths *widths, double *held);
+
+/* Which Gaussians have an axis at a bound, rows [n], and these axes, [n][3][3], 0 for those that are at none; returns how many. */
+int64_t vgm_bounded(int64_t n, const double *b, const vgm_widths *widths, int64_t *rows, double *axes);
+
+/* Takes off steps what changes the width of such axes, either way; or off `gradients`, whose numbers off the diagonal are of both entries of E. */
+void vgm_clear_bounded(int64_t count, const int64_t *rows, const double *axes, int gradients, double *steps);
+
+/* The step that leads from Gaussians to others, to the second order of E. */
+void vgm_step_between(int64_t n, const double *mu, const double *b, const double *w, const double *new_mu, const double *new_b,
+                      const double *new_w, double *step);
 
 /* A step as the table that the derivative of a sum takes (VGM_FIT_DIRECTION columns). */
 void vgm_step_directions(int64_t n, const double *b, const double *step, float *directions);

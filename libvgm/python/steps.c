@@ -173,6 +173,76 @@ static PyObject *hold_bounds(PyObject *module, PyObject *arguments)
     return answer(&a, done);
 }
 
+static PyObject *bounded(PyObject *module, PyObject *arguments)
+{
+    PyObject *o[3];
+    arrays a = {.taken = 0};
+    const Py_buffer *b, *rows, *axes;
+    vgm_widths widths;
+    int64_t count = 0;
+    int done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OddOO", &o[0], &widths.least, &widths.most, &o[1], &o[2]))
+        return NULL;
+    if ((b = take_matrices(&a, o[0])) && (rows = take(&a, o[1], "rows", 'i', 8, 1, WHOLE | WRITTEN)) &&
+        has_shape(rows, "rows", b->shape[0], 0, 0) && (axes = take_more_matrices(&a, o[2], "axes", b))) {
+        Py_BEGIN_ALLOW_THREADS
+        count = vgm_bounded(b->shape[0], b->buf, &widths, rows->buf, axes->buf);
+        Py_END_ALLOW_THREADS
+        done = 1;
+    }
+    release(&a);
+    return done ? PyLong_FromLongLong(count) : NULL;
+}
+
+static PyObject *clear_bounded(PyObject *module, PyObject *arguments)
+{
+    PyObject *o[3];
+    arrays a = {.taken = 0};
+    const Py_buffer *rows, *axes, *table;
+    int gradients, done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OOpO", &o[0], &o[1], &gradients, &o[2]))
+        return NULL;
+    if ((axes = take_matrices(&a, o[1])) && (rows = take(&a, o[0], "rows", 'i', 8, 1, WHOLE)) &&
+        has_shape(rows, "rows", axes->shape[0], 0, 0) && (table = take(&a, o[2], "steps", 'f', 8, 2, WHOLE | WRITTEN)) &&
+        has_shape(table, "steps", table->shape[0], VGM_STEP, 0)) {
+        const int64_t *row = rows->buf;
+        done = 1;
+        for (Py_ssize_t k = 0; k < rows->shape[0]; k++)
+            done = done && 0 <= row[k] && row[k] < table->shape[0];
+        if (!done)
+            PyErr_SetString(PyExc_ValueError, "rows that the steps do not have");
+        else {
+            Py_BEGIN_ALLOW_THREADS
+            vgm_clear_bounded(rows->shape[0], row, axes->buf, gradients, table->buf);
+            Py_END_ALLOW_THREADS
+        }
+    }
+    return answer(&a, done);
+}
+
+static PyObject *between(PyObject *module, PyObject *arguments)
+{
+    PyObject *o[7];
+    arrays a = {.taken = 0};
+    const Py_buffer *b, *mu, *w, *new_mu, *new_b, *new_w, *out;
+    int done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OOOOOOO", &o[0], &o[1], &o[2], &o[3], &o[4], &o[5], &o[6]))
+        return NULL;
+    if ((b = take_matrices(&a, o[1])) && (mu = take_table(&a, o[0], "mu", b->shape[0], 3, 0)) &&
+        (w = take_numbers(&a, o[2], "w", b->shape[0], 0)) && (new_mu = take_table(&a, o[3], "new mu", b->shape[0], 3, 0)) &&
+        (new_b = take_matrices(&a, o[4])) && alike(new_b, "new B", b) && (new_w = take_numbers(&a, o[5], "new w", b->shape[0], 0)) &&
+        (out = take_table(&a, o[6], "step", b->shape[0], VGM_STEP, WRITTEN))) {
+        Py_BEGIN_ALLOW_THREADS
+        vgm_step_between(b->shape[0], mu->buf, b->buf, w->buf, new_mu->buf, new_b->buf, new_w->buf, out->buf);
+        Py_END_ALLOW_THREADS
+        done = 1;
+    }
+    return answer(&a, done);
+}
+
 static PyObject *directions(PyObject *module, PyObject *arguments)
 {
     PyObject *o[3];
@@ -243,6 +313,8 @@ static PyMethodDef methods[] = {
     {"gradient", gradient, METH_VARARGS, NULL},             {"precondition", precondition, METH_VARARGS, NULL},
     {"hold_bounds", hold_bounds, METH_VARARGS, NULL},       {"directions", directions, METH_VARARGS, NULL},
     {"move", move, METH_VARARGS, NULL},                     {"clamp_widths", clamp_widths, METH_VARARGS, NULL},
+    {"bounded", bounded, METH_VARARGS, NULL},               {"clear_bounded", clear_bounded, METH_VARARGS, NULL},
+    {"between", between, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -259,7 +331,7 @@ static int start(PyObject *module)
     return PyModule_AddIntConstant(module, "STEP", VGM_STEP) || PyModule_AddIntConstant(module, "MOMENTS", VGM_STEP_MOMENTS) ||
            add_number(module, "DAMPING", VGM_DAMPING) || add_number(module, "AT_LEAST", VGM_AT_LEAST) ||
            add_number(module, "AT_MOST", VGM_AT_MOST) || add_number(module, "MAYBE", VGM_MAYBE_AT_BOUND) ||
-           add_number(module, "WORST_CONDITION", VGM_WORST_CONDITION);
+           add_number(module, "WORST_CONDITION", VGM_WORST_CONDITION) || add_number(module, "NOTHING", VGM_NOTHING);
 }
 
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, start}, {0, NULL}};

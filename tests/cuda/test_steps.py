@@ -13,7 +13,9 @@ from volmicro_codec.cuda.fields import Fields
 from volmicro_codec.cuda.steps import Steps, covariances, principal_axes
 from volmicro_codec.native_encoder import steps as native
 
-CONSTANTS = native.DAMPING, native.AT_LEAST, native.AT_MOST, native.MAYBE, native.WORST_CONDITION
+CONSTANTS = (
+    native.DAMPING, native.AT_LEAST, native.AT_MOST, native.MAYBE, native.WORST_CONDITION, native.NOTHING,
+)  # fmt: skip
 COUNT = 83
 
 
@@ -104,6 +106,31 @@ def test_directions_are_held_and_tabled_as_on_the_host(device: Any, some: bool) 
     assert table.dtype == np.float32
     close(device, table, made((COUNT, 10), lambda o: native.directions(b, d, o), np.float32))
     close(device, covariances(device, there), made((COUNT, 6), lambda o: native.covariances(b, o)))
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_tables_are_cleared_at_the_bounds_as_on_the_host(device: Any, gradients: bool) -> None:
+    _, b, _ = gaussians(COUNT)
+    rows, axes = np.empty(COUNT, np.int64), np.empty((COUNT, 3, 3))
+    count = native.bounded(b, LEAST, MOST, rows, axes)
+    want = np.stack([steps(COUNT, k) for k in range(3)])
+    given = device.array(want.copy(), np.float64)
+    for table in want:
+        native.clear_bounded(rows[:count], axes[:count], gradients, table)
+    got = Steps(device, (LEAST, MOST), CONSTANTS).clear(device.array(b, np.float64), given, gradients)
+    close(device, got, want)
+
+
+@pytest.mark.parametrize("shapes", ["all", "some", "none"])
+def test_the_step_between_is_the_hosts(device: Any, shapes: str) -> None:
+    old, free = gaussians(COUNT), random_free(shapes == "some")
+    new = [np.empty_like(a) for a in old]
+    native.move(*old, steps(COUNT, scale=0.1), 0.7, shapes != "none", LEAST, MOST, free, *new)
+    want = made((COUNT, 10), lambda o: native.between(*old, *new, o))
+    there = [tuple(device.array(v, np.float64) for v in m) for m in (old, new)]
+    free_there = None if free is None else device.array(free, np.uint8)
+    got = Steps(device, (LEAST, MOST), CONSTANTS).between(*there, free_there)
+    np.testing.assert_allclose(device.host(got), want * (1.0 if free is None else free), rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("shapes", ["all", "some", "none"])

@@ -125,6 +125,8 @@ const std::map<std::string, Kernel> KERNELS = {
     {"step_gradient", kernel(steps::step_gradient)},
     {"step_precondition", kernel(steps::step_precondition)},
     {"step_hold", kernel(steps::step_hold)},
+    {"step_clear", kernel(steps::step_clear)},
+    {"step_between", kernel(steps::step_between)},
     {"step_table", kernel(steps::step_table)},
     {"step_move", kernel(steps::step_move)},
 };

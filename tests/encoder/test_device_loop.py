@@ -87,6 +87,17 @@ class HostSteps:
             return direction
         return self._freed(host_steps.hold_bounds(model.host(), direction.numpy(), self.max_sigma))
 
+    def cleared(self, model: TensorModel, tables: Any, gradients: bool) -> Any:
+        if not self.shapes:
+            return tables
+        bounded = host_steps.Bounded.of(model.host(), self.max_sigma)
+        return torch.stack(
+            [torch.from_numpy(bounded.clear(t.numpy().copy(), gradients=gradients)) for t in tables]
+        )
+
+    def between(self, old: TensorModel, new: TensorModel) -> Any:
+        return self._freed(host_steps.between(old.host(), new.host()))
+
     def table(self, model: TensorModel, direction: Any) -> Any:
         return host_steps.direction_table(model.host(), direction.numpy())
 
@@ -182,7 +193,7 @@ WAYS: dict[str, tuple[Callable[[], tuple[Any, Model]], dict[str, Any]]] = {
     "one step": (scene, {"iterations": 1}),
     "weights alone": (scene, {"free": free_of(8, slice(0, 1))}),
     "some shapes held": (scene, {"free": free_of(8, slice(0, STEP))}),
-    "at the bounds": (sparks, {"iterations": 5}),
+    "at the bounds": (sparks, {"iterations": 3}),
     "until it stalls": (scene, {"iterations": 60, "tolerance": 1e-2}),
     "until it stalls amid noise": (scene, {"iterations": 60, "tolerance": 1e-2, "noise": 0.15}),
     "with penalties": (scene, {"penalties": Regularisers(1e-4, 1e-3, 1e-4, 1e-4)}),

@@ -215,6 +215,13 @@ class NoSteps:
     def held(self, model: TensorModel, direction: Any) -> Any:
         return torch.empty_like(direction) if self.shapes else direction
 
+    def cleared(self, model: TensorModel, tables: Any, gradients: bool) -> Any:
+        assert tables.shape[1:] == (len(model), STEP)
+        return torch.empty_like(tables) if self.shapes else tables
+
+    def between(self, old: TensorModel, new: TensorModel) -> Any:
+        return torch.empty((len(old), STEP), dtype=torch.float64, device="meta")
+
     def table(self, model: TensorModel, direction: Any) -> Any:
         return torch.empty((len(model), STEP), dtype=torch.float32, device="meta")
 
@@ -281,7 +288,7 @@ def test_a_trip_reads_no_number_of_any_device(columns: slice | None, penalties: 
         numbers = state.numbers()
     assert numbers.shape == (6,)
     # Each costs the host microseconds (`device_loop` says how many there are).
-    assert operations.launches.total() <= 3 * (335 if penalties else 165)
+    assert operations.launches.total() <= 3 * (350 if penalties else 180)
 
 
 @pytest.mark.parametrize(

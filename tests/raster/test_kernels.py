@@ -92,6 +92,18 @@ def test_the_residual_is_the_sum_less_the_target_and_its_squares(scene, raster, 
 
 
 @pytest.mark.parametrize("saturated", [None, saturated_of()], ids=["open", "clamped"])
+def test_moments_of_a_residual_at_hand_are_those_of_a_pass_of_their_own(scene, raster, saturated):
+    packed, target = raster.pack(*scene, SHAPE), field(6)
+    expected, found = np.empty(SHAPE, np.float32), np.empty(SHAPE, np.float32)
+    squares = raster.residual(packed, target, saturated, expected)
+    moments = raster.vjp_moments(packed, expected)
+    also, at_hand = raster.residual_and_moments(packed, target, saturated, found)
+    assert also == squares
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(at_hand, moments)
+
+
+@pytest.mark.parametrize("saturated", [None, saturated_of()], ids=["open", "clamped"])
 def test_the_curvature_is_the_derivatives_squares(scene, raster, saturated):
     packed, table, residual = raster.pack(*scene, SHAPE), directions(25, 4), clamped(field(7), saturated_of())
     expected = raster.jvp(packed, table).astype(np.float64)

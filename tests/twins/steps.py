@@ -152,8 +152,12 @@ def solved_at_bounds(
     halves = [v if i == j else v / 2.0 for v, (i, j) in zip(g[4:], PAIRS, strict=True)]
     six = sandwich(turn, symmetric(halves))
     diagonal = [six[0], six[3], six[5]]
+    nothing = abs(g[0] * amp)
+    for v in g[4:]:
+        nothing += abs(v)
+    nothing *= 1e-9
     moves = [
-        not ((s < 1.02 * least and d > 0) or (s > 0.98 * most and d < 0))
+        not ((s < 1.02 * least and d > -nothing) or (s > 0.98 * most and d < nothing))
         for s, d in zip(lengths.tolist(), diagonal, strict=True)
     ]
     weight, scales = solve(g[0], diagonal, moves, amp, unit)
@@ -176,6 +180,39 @@ def hold_bounds(b: F64, direction: F64, least: float, most: float) -> F64:
             if (length < 1.02 * least and along < 0) or (length > 0.98 * most and along > 0):
                 s = [[s[i][j] - along * v[i] * v[j] for j in range(3)] for i in range(3)]
         out[n, 4:] = [s[i][j] for i, j in PAIRS]
+    return out
+
+
+def cleared(b: F64, table: F64, gradients: bool, least: float, most: float) -> F64:
+    out = table.copy()
+    for n in range(len(b)):
+        if not near_bounds(rows_of(b[n]), least, most):
+            continue
+        lengths, axes = principal_axes(b[n])
+        both = [2.0 if gradients and i != j else 1.0 for i, j in PAIRS]
+        s = symmetric([v / k for v, k in zip(table[n, 4:].tolist(), both, strict=True)])
+        for length, v in zip(lengths.tolist(), rows_of(axes), strict=True):
+            if not (length < 1.02 * least or length > 0.98 * most):
+                continue
+            along = 0.0
+            for r in range(3):
+                along += v[r] * (s[r][0] * v[0] + s[r][1] * v[1] + s[r][2] * v[2])
+            s = [[s[i][j] - along * v[i] * v[j] for j in range(3)] for i in range(3)]
+        out[n, 4:] = [s[i][j] * k for (i, j), k in zip(PAIRS, both, strict=True)]
+    return out
+
+
+def between(mu: F64, b: F64, w: F64, new_mu: F64, new_b: F64, new_w: F64) -> F64:
+    out = np.zeros((len(b), 10))
+    for n in range(len(b)):
+        one, other = rows_of(b[n]), rows_of(new_b[n])
+        turn, d = inverse(one), (new_mu[n] - mu[n]).tolist()
+        out[n, 0] = new_w[n] - w[n]
+        out[n, 1:4] = [row[0] * d[0] + row[1] * d[1] + row[2] * d[2] for row in turn]
+        if one != other:
+            x = product(turn, other)
+            y = inverse(x)
+            out[n, 4:] = [((x[i][j] + x[j][i]) - (y[i][j] + y[j][i])) / 4.0 for i, j in PAIRS]
     return out
 
 

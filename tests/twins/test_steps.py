@@ -74,6 +74,57 @@ def test_what_is_held_at_the_bounds_is_what_the_twin_holds() -> None:
     assert (got == steps(n)).all(axis=1).any()
 
 
+def cleared(b: F64, table: F64, gradients: bool) -> F64:
+    rows, axes, out = np.empty(len(b), np.int64), np.empty((len(b), 3, 3)), table.copy()
+    count = native.bounded(b, LEAST, MOST, rows, axes)
+    native.clear_bounded(rows[:count], axes[:count], gradients, out)
+    return out
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_what_is_cleared_at_the_bounds_is_what_the_twin_clears(gradients: bool) -> None:
+    n = 83
+    _, b, _ = gaussians(n)
+    got = cleared(b, steps(n), gradients)
+    np.testing.assert_array_equal(got, twin.cleared(b, steps(n), gradients, LEAST, MOST))
+    assert (got != steps(n)).any()
+    assert (got == steps(n)).all(axis=1).any()
+
+
+def test_clearing_steps_is_the_transpose_of_clearing_gradients_and_once_is_enough() -> None:
+    n = 83
+    _, b, _ = gaussians(n)
+    s, g = steps(n, 1), steps(n, 2)
+    once = cleared(b, s, False)
+    assert (once * g).sum() == pytest.approx((s * cleared(b, g, True)).sum(), rel=1e-9)
+    np.testing.assert_allclose(cleared(b, once, False), once, atol=1e-12)
+    held = made((n, 10), lambda o: native.hold_bounds(b, once, LEAST, MOST, o))
+    np.testing.assert_allclose(held, once, atol=1e-12)
+
+
+def test_rows_that_steps_do_not_have_are_refused() -> None:
+    with pytest.raises(ValueError, match="rows that the steps do not have"):
+        native.clear_bounded(np.array([5]), np.zeros((1, 3, 3)), False, steps(5))
+
+
+@pytest.mark.parametrize("moved", ["all", "some", "none"])
+def test_the_step_between_is_that_of_the_twin_and_the_one_that_was_taken(moved: str) -> None:
+    n = 83
+    r = np.random.default_rng(0)
+    old = r.normal(0, 20, (n, 3)), r.normal(size=(n, 3, 3)) + 3.0 * np.eye(3), r.normal(0, 0.3, n)
+    free = r.uniform(size=(n, 10)) < 0.5 if moved == "some" else None
+    new = [np.empty_like(a) for a in old]
+    native.move(*old, steps(n, scale=0.05), 1.0, moved != "none", 0.0, 1e9, free, *new)
+    got = made((n, 10), lambda o: native.between(*old, *new, o))
+    np.testing.assert_array_equal(got, twin.between(*old, *new))
+    wanted = steps(n, scale=0.05)
+    if moved == "none":
+        wanted[:, 4:] = 0.0
+    elif free is not None:
+        wanted[~free[:, 4], 4:] = 0.0
+    np.testing.assert_allclose(got, wanted, atol=2e-3)
+
+
 @pytest.mark.parametrize("shapes", ["all", "some", "none"])
 @pytest.mark.parametrize("scale", [0.05, 2.0])
 def test_moves_are_those_of_the_twin(shapes: str, scale: float) -> None:

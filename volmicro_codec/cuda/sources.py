@@ -18,6 +18,8 @@ KERNELS: dict[str, tuple[str, ...]] = {
         "step_gradient",
         "step_precondition",
         "step_hold",
+        "step_clear",
+        "step_between",
         "step_table",
         "step_move",
     ),

@@ -6,7 +6,7 @@
 #include "primitive.cuh"
 
 enum { STEP = 10, STEP_MOMENTS = 11 };
-enum { LEAST, MOST, R_DAMPING, R_AT_LEAST, R_AT_MOST, R_MAYBE, R_WORST, RULES };
+enum { LEAST, MOST, R_DAMPING, R_AT_LEAST, R_AT_MOST, R_MAYBE, R_WORST, R_NOTHING, RULES };
 #define PI32 5.568327996831708  // pi^1.5
 
 // Row and column of the k-th of six.
@@ -208,7 +208,7 @@ __device__ __forceinline__ double solve(double weight, const double* scales, con
 }
 
 // The gradient times the inverse of each Gaussian's own Gauss-Newton block. Where `bounded`, axes at a bound that the gradient
-// would cross are held: their block is solved without them, in the frame of the Gaussian's own axes.
+// does not take away from it are held: their block is solved without them, in the frame of the Gaussian's own axes.
 extern "C" __global__ void __launch_bounds__(128)
 step_precondition(const double* __restrict__ b, const double* __restrict__ w, const double* __restrict__ gradient, i64 n, double floor,
                   int bounded, const double* __restrict__ rules, const unsigned char* __restrict__ free, double* __restrict__ steps) {
@@ -232,10 +232,13 @@ step_precondition(const double* __restrict__ b, const double* __restrict__ w, co
         for (int k = 0; k < 6; k++) six[k] = first_of(k) == second_of(k) ? g[4 + k] : g[4 + k] / 2.0;
         symmetric(six, turned);
         sandwich(axes, turned, six);
-        double diagonal[3] = {six[0], six[3], six[5]};
+        double diagonal[3] = {six[0], six[3], six[5]}, nothing = fabs(g[0] * amp);
+#pragma unroll
+        for (int k = 4; k < STEP; k++) nothing += fabs(g[k]);
+        nothing *= rules[R_NOTHING];
 #pragma unroll
         for (int k = 0; k < 3; k++)
-            moves[k] = !((at_least(widths[k], rules) && diagonal[k] > 0.0) || (at_most(widths[k], rules) && diagonal[k] < 0.0));
+            moves[k] = !((at_least(widths[k], rules) && diagonal[k] > -nothing) || (at_most(widths[k], rules) && diagonal[k] < nothing));
         out[0] = solve(g[0], diagonal, moves, amp, unit, damping, scales);
 #pragma unroll
         for (int k = 0; k < 6; k++) six[k] = first_of(k) == second_of(k) ? scales[first_of(k)] : six[k] * (2.0 * scale);
@@ -284,6 +287,76 @@ step_hold(const double* __restrict__ b, const double* __restrict__ steps, i64 n,
     }
 #pragma unroll
     for (int k = 0; k < STEP; k++) held[STEP * i + k] = free && !free[STEP * i + k] ? 0.0 : out[k];
+}
+
+// `count` tables [count, n, STEP] of steps without what changes the width of an axis that is at a bound, either way; or of
+// `gradients`, whose numbers off the diagonal are of both entries of E.
+extern "C" __global__ void __launch_bounds__(128)
+step_clear(const double* __restrict__ b, const double* __restrict__ tables, i64 n, i64 count, int gradients,
+           const double* __restrict__ rules, double* __restrict__ cleared) {
+    i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n) return;
+    double matrix[9], inverse[9], widths[3], axes[9];
+#pragma unroll
+    for (int k = 0; k < 9; k++) matrix[k] = b[9 * i + k];
+    invert(matrix, inverse);
+    bool near = near_bounds(matrix, inverse, rules);
+    if (near) axes_of(matrix, widths, axes);
+    for (i64 c = 0; c < count; c++) {
+        i64 at = (c * n + i) * STEP;
+        double out[STEP], s[9];
+#pragma unroll
+        for (int k = 0; k < STEP; k++) out[k] = tables[at + k];
+        if (near) {
+#pragma unroll
+            for (int k = 0; k < 6; k++)
+                if (gradients && first_of(k) != second_of(k)) out[4 + k] /= 2.0;
+            symmetric(out + 4, s);
+#pragma unroll
+            for (int k = 0; k < 3; k++) {
+                const double* v = axes + 3 * k;
+                double along = 0.0;
+#pragma unroll
+                for (int r = 0; r < 3; r++) along += v[r] * (s[3 * r] * v[0] + s[3 * r + 1] * v[1] + s[3 * r + 2] * v[2]);
+                if (!(at_least(widths[k], rules) || at_most(widths[k], rules))) along = 0.0;
+#pragma unroll
+                for (int r = 0; r < 9; r++) s[r] -= along * v[r / 3] * v[r % 3];
+            }
+#pragma unroll
+            for (int k = 0; k < 6; k++)
+                out[4 + k] = s[3 * first_of(k) + second_of(k)] * (gradients && first_of(k) != second_of(k) ? 2.0 : 1.0);
+        }
+#pragma unroll
+        for (int k = 0; k < STEP; k++) cleared[at + k] = out[k];
+    }
+}
+
+// The step that leads from Gaussians to others, to the second order of E.
+extern "C" __global__ void __launch_bounds__(128)
+step_between(const double* __restrict__ mu, const double* __restrict__ b, const double* __restrict__ w,
+             const double* __restrict__ new_mu, const double* __restrict__ new_b, const double* __restrict__ new_w, i64 n,
+             const unsigned char* __restrict__ free, double* __restrict__ steps) {
+    i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n) return;
+    double inverse[9], growth[9], back[9], d[3], out[STEP];
+    bool same = true;
+    invert(b + 9 * i, inverse);
+#pragma unroll
+    for (int k = 0; k < 3; k++) d[k] = new_mu[3 * i + k] - mu[3 * i + k];
+    out[0] = new_w[i] - w[i];
+#pragma unroll
+    for (int k = 0; k < 3; k++) out[1 + k] = inverse[3 * k] * d[0] + inverse[3 * k + 1] * d[1] + inverse[3 * k + 2] * d[2];
+#pragma unroll
+    for (int k = 0; k < 9; k++) same = same && b[9 * i + k] == new_b[9 * i + k];
+    multiply(inverse, new_b + 9 * i, growth);
+    invert(growth, back);
+#pragma unroll
+    for (int k = 0; k < 6; k++) {
+        const int one = 3 * first_of(k) + second_of(k), other = 3 * second_of(k) + first_of(k);
+        out[4 + k] = same ? 0.0 : ((growth[one] + growth[other]) - (back[one] + back[other])) / 4.0;
+    }
+#pragma unroll
+    for (int k = 0; k < STEP; k++) steps[STEP * i + k] = free && !free[STEP * i + k] ? 0.0 : out[k];
 }
 
 // A step as the table that `slope` takes, float32 [n, STEP].

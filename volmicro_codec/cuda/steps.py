@@ -26,7 +26,7 @@ class Steps:
         Least and most that an axis may have.
     constants : sequence of float
         Damping; of a bound, what is at the least, what is at the most, what may be at either; the worst
-        condition of a matrix: libvgm's (`libvgm/encoder/steps.h`).
+        condition of a matrix; of a gradient, what is rounding: libvgm's (`libvgm/encoder/steps.h`).
     """
 
     def __init__(self, device: Device, widths: tuple[float, float], constants: tuple[float, ...]) -> None:
@@ -49,6 +49,26 @@ class Steps:
         """Steps without what would take an axis past a bound that it is at already."""
         free = self._or_none(free, np.uint8)
         return self._launch("step_hold", self._all(b, steps), self._rules, free)
+
+    def clear(self, b: Any, tables: Any, gradients: bool) -> Any:
+        """Steps [K, N, STEP], or gradients, without what changes the width of an axis that is at a bound."""
+        d = self.device
+        b, tables = self._all(b, tables)
+        count, n = int(tables.shape[0]), int(b.shape[0])
+        with d.active():
+            out = d.xp.empty((count, n, STEP), np.float64)
+            more = np.int64(n), np.int64(count), np.int32(gradients), self._rules, out
+            d.launch("step_clear", -(-n // _THREADS), _THREADS, b, tables, *more)
+            return out
+
+    def between(self, old: tuple[Any, Any, Any], new: tuple[Any, Any, Any], free: Any = None) -> Any:
+        """The step from (mu, b, w) to another, to the second order of E."""
+        given, d = self._all(*old, *new), self.device
+        n, free = int(given[1].shape[0]), self._or_none(free, np.uint8)
+        with d.active():
+            out = d.xp.empty((n, STEP), np.float64)
+            d.launch("step_between", -(-n // _THREADS), _THREADS, *given, np.int64(n), free, out)
+            return out
 
     def table(self, b: Any, steps: Any) -> Any:
         """A step as the table that `CudaRasteriser.jvp` takes, float32 [N, STEP]."""

@@ -40,7 +40,7 @@ import numpy.typing as npt
 import torch
 
 from .gaussians import STEP
-from .lbfgs import LEAST_CURVATURE, PAIRS, Pair, newton_step
+from .lbfgs import LEAST_CURVATURE, LEAST_LEFT, PAIRS, Pair, newton_step
 from .method import LEAST_EXCESS, WHOLE_EXCESS
 from .refiner import SHORTER, TRIES, Extra
 from .tensors import TensorModel
@@ -78,6 +78,10 @@ class Steps(Protocol):
 
     def held(self, model: TensorModel, direction: Tensor) -> Tensor: ...
 
+    def cleared(self, model: TensorModel, tables: Tensor, gradients: bool) -> Tensor: ...
+
+    def between(self, old: TensorModel, new: TensorModel) -> Tensor: ...
+
     def table(self, model: TensorModel, direction: Tensor) -> Tensor: ...
 
     def moved(self, model: TensorModel, step: Tensor, alpha: Tensor | None = None) -> TensorModel: ...
@@ -107,8 +111,8 @@ class Memory:
     ----------
     pairs : float64 [2, PAIRS, N, STEP]
         Steps and changes of `lbfgs.Pair`, the oldest first.
-    inverses : float64 [PAIRS]
-        Theirs; 0 where there is none.
+    products : float64 [PAIRS]
+        Of each step and its change; 0 where there is none.
     scales : float64 [PAIRS]
         Logarithms of what each of the last steps told of the scale; 0 before the first.
     told : int64 []
@@ -116,7 +120,7 @@ class Memory:
     """
 
     pairs: Tensor
-    inverses: Tensor
+    products: Tensor
     scales: Tensor
     told: Tensor
 
@@ -136,14 +140,19 @@ class Memory:
 
         return Memory(
             pushed(self.pairs, torch.stack([step, change]), 1),
-            pushed(self.inverses, 1.0 / along),
+            pushed(self.products, along),
             pushed(self.scales, torch.log(along / curved.clamp(min=1e-300))),
             (self.told + good.to(torch.int64)).clamp(max=PAIRS),
         )
 
-    def list(self) -> list[Pair]:
-        """As `lbfgs` takes them."""
-        return [Pair(self.pairs[0, k], self.pairs[1, k], self.inverses[k]) for k in range(PAIRS)]
+    def without_bounds(self, steps: Steps, model: TensorModel) -> list[Pair]:
+        """As `lbfgs` takes them, without axes at their bounds."""
+        one = steps.cleared(model, self.pairs[0], False)
+        other = steps.cleared(model, self.pairs[1], True)
+        left = (one * other).sum((1, 2))
+        told = (self.products > 0) & (left > LEAST_LEFT * self.products)
+        inverses = torch.where(told, 1.0 / left, 0.0)
+        return [Pair(one[k], other[k], inverses[k]) for k in range(PAIRS)]
 
 
 @dataclass
@@ -164,7 +173,7 @@ class State:
     way, before : float64 [N, STEP]
         Of the last pass: the whole step, and the gradient before it.
     step : float64 [N, STEP]
-        What of it was tried.
+        What the move was: these are capped, and widths bounded.
     taken : bool []
         Whether it was taken.
     tries : int64 []
@@ -249,7 +258,13 @@ class Stepper:
         def start(gradient: Tensor) -> Tensor:
             return self.steps.precondition(s.model, gradient) * scale
 
-        way = self.steps.held(s.model, -newton_step(g, memory.list(), start, _dot, _added))
+        def inside(gradient: Tensor) -> Tensor:
+            return self.steps.cleared(s.model, start(gradient).unsqueeze(0), False)[0]
+
+        inner = self.steps.cleared(s.model, g.unsqueeze(0), True)[0]
+        pairs = memory.without_bounds(self.steps, s.model)
+        way = -newton_step(inner, pairs, inside, _dot, _added, _added) - start(g - inner)
+        way = self.steps.held(s.model, way)
         slope, far = _dot(g, way), s.far
         if far is None:
             curve = self.voxels.curvature(self.steps.table(s.model, way))
@@ -278,7 +293,7 @@ class Stepper:
         stalled = torch.where(accepted, torch.where(little, s.stalled + 1, 0), s.stalled)
         count = s.count + (accepted | spent | flat).to(torch.int64)
         lost = flat | spent  # the way, and with it what told of it
-        nothing = lost & ~(memory.inverses > 0).any()
+        nothing = lost & ~(memory.products > 0).any()
         done = s.done | nothing | (stalled >= 2) | (count >= self.iterations)
         self.voxels.keep(accepted)
 
@@ -293,14 +308,14 @@ class Stepper:
             # A pass without room is made again, from the same numbers.
             memory=Memory(
                 torch.where(short, s.memory.pairs, memory.pairs),
-                torch.where(short, s.memory.inverses, torch.where(lost, 0.0, memory.inverses)),
+                torch.where(short, s.memory.products, torch.where(lost, 0.0, memory.products)),
                 torch.where(short, s.memory.scales, memory.scales),
                 torch.where(short, s.memory.told, memory.told),
             ),
             far=far,
             way=torch.where(short, s.way, way),
             before=torch.where(short, s.before, g),
-            step=torch.where(short, s.step, way * alpha),
+            step=torch.where(short, s.step, self.steps.between(s.model, trial)),
             taken=torch.where(short, s.taken, accepted),
             tries=torch.where(spent, 0, tries),
             stalled=stalled,

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 Tensor = torch.Tensor
 
-_CONSTANTS = native.DAMPING, native.AT_LEAST, native.AT_MOST, native.MAYBE, native.WORST_CONDITION
+_CONSTANTS = (
+    native.DAMPING, native.AT_LEAST, native.AT_MOST, native.MAYBE, native.WORST_CONDITION, native.NOTHING,
+)  # fmt: skip
 
 
 class DeviceSteps:
@@ -68,6 +70,17 @@ class DeviceSteps:
         if not self._shapes:
             return direction
         return from_dlpack(self._kernels.hold(model.B, direction, self._free))
+
+    def cleared(self, model: TensorModel, tables: Tensor, gradients: bool) -> Tensor:
+        """Steps or gradients [K, N, STEP] as `steps.Bounded.clear` leaves them; all where shapes stay."""
+        if not self._shapes:
+            return tables
+        return from_dlpack(self._kernels.clear(model.B, tables, gradients))
+
+    def between(self, old: TensorModel, new: TensorModel) -> Tensor:
+        """As in `steps`, of what may move."""
+        one, other = ((m.mu, m.B, m.w) for m in (old, new))
+        return from_dlpack(self._kernels.between(one, other, self._free))
 
     def table(self, model: TensorModel, direction: Tensor) -> Tensor:
         """As `steps.direction_table`, float32 [N, STEP]."""

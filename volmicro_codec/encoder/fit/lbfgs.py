@@ -3,20 +3,35 @@
 Nocedal, Math. Comp. 35, 773 (1980). What it starts from is the inverse of each Gaussian's own Gauss-Newton
 block (`steps.precondition`) times one number, the geometric mean of what the kept steps say that it should
 be. To the same loss it takes 0.7 to 0.8 of the time of nonlinear conjugate gradients, which needs the
-curvature along each step, a pass over all voxels. The same lines work on arrays of numpy and on tensors of
-torch, on which no decision is read back: a pair that tells nothing counts with weight 0.
+curvature along each step, a pass over all voxels. Axes that are at a bound of their width have no part in it,
+as in the projected methods of Bertsekas (SIAM J. Control Optim. 20, 221, 1982): of what they would add to a
+step, that which would cross the bound is cut off, and what is left is no step that leads down well.
+
+The same lines work on arrays of numpy and on tensors of torch, on which no decision is read back: a pair that
+tells nothing counts with weight 0.
 """
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .steps import Bounded, dot
+
+F64 = npt.NDArray[np.float64]
 
 PAIRS = 6
 """Steps that are kept (`benchmarks/refits.py`)."""
 LEAST_CURVATURE = 1e-8
 """Of the slope along a step: what of it must have gone at its end for the step to tell of the curvature."""
+LEAST_LEFT = 1e-3
+"""Of what a step told: what must be left of it without axes at their bounds for it to count there."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +56,8 @@ def newton_step(
     pairs: Sequence[Pair],
     start: Callable[[Any], Any],
     dot: Callable[[Any, Any], Any],
-    add: Callable[[Any, Any, Any], Any],
+    add_gradient: Callable[[Any, Any, Any], Any],
+    add_step: Callable[[Any, Any, Any], Any],
 ) -> Any:
     """The inverse of the curvature times the gradient, [N, STEP]: to be gone against.
 
@@ -53,14 +69,66 @@ def newton_step(
     start : callable
         What the inverse of the curvature is taken for without them, times [N, STEP].
     dot : callable
-    add : callable
-        (a, k, b): a + k b, for a number k.
+    add_gradient, add_step : callable
+        (a, k, b): a + k b for a number k, of gradients and of steps.
     """
     way, met = gradient, []
     for pair in reversed(pairs):
-        met.append(-pair.inverse * dot(pair.step, way))
-        way = add(way, met[-1], pair.change)
+        met.append(pair.inverse * dot(pair.step, way))
+        way = add_gradient(way, -met[-1], pair.change)
     way = start(way)
     for pair in pairs:
-        way = add(way, -add(met.pop(), pair.inverse, dot(pair.change, way)), pair.step)
+        way = add_step(way, met.pop() - pair.inverse * dot(pair.change, way), pair.step)
     return way
+
+
+class Memory:
+    """What the last steps of a refit on the host told."""
+
+    def __init__(self) -> None:
+        self._kept: deque[tuple[F64, F64, float]] = deque(maxlen=PAIRS)  # step, change, their product
+        self._scales: deque[float] = deque(maxlen=PAIRS)
+        self.first = 1.0  # what steepest descent is scaled by, until steps have told
+
+    def __bool__(self) -> bool:
+        return bool(self._kept)
+
+    def forget(self) -> None:
+        """All steps, but not by what steepest descent is to be scaled."""
+        self._kept.clear()
+
+    def learn(self, step: F64, before: F64, after: F64, start: Callable[[F64], F64]) -> None:
+        """A step that was taken, and the gradients at its beginning and its end."""
+        change = after - before
+        along = dot(step, change)
+        if along > LEAST_CURVATURE * -dot(step, before):
+            self._kept.append((step, change, along))
+            self._scales.append(math.log(along / max(dot(change, start(change)), 1e-300)))
+
+    def way(self, gradient: F64, start: Callable[[F64], F64], bounded: Bounded) -> F64:
+        """Where to go, [N, STEP].
+
+        What is projected off the axes at bounds is never the pairs themselves, of which there are many, but
+        what they are added to: products with that are those of what is left of the pairs.
+        """
+        scale = math.exp(sum(self._scales) / len(self._scales)) if self._scales else self.first
+
+        def add_gradient(one: F64, times: float, other: F64) -> F64:
+            return bounded.clear(one + times * other, gradients=True)
+
+        def add_step(one: F64, times: float, other: F64) -> F64:
+            return bounded.clear(one + times * other)
+
+        pairs, rows = [], bounded.rows
+        for step, change, along in self._kept:
+            left = along
+            if len(rows):
+                gone = change[rows]
+                gone -= bounded.clear(change.copy(), gradients=True)[rows]
+                left -= dot(np.ascontiguousarray(step[rows]), gone)
+            pairs.append(Pair(step, change, 1.0 / left if left > LEAST_LEFT * along else 0.0))
+        inner = bounded.clear(gradient.copy(), gradients=True)
+        found: F64 = newton_step(
+            inner, pairs, lambda v: bounded.clear(start(v) * scale), dot, add_gradient, add_step
+        )
+        return -found - start(gradient - inner) * scale

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +13,19 @@ from ...raster.rasteriser import CpuRasteriser, Packed
 from . import candidates as matched
 from . import voxels
 from .gaussians import Model
-from .lbfgs import LEAST_CURVATURE, PAIRS, Pair, newton_step
+from .lbfgs import Memory
 from .method import Regularisers, excess_of
-from .steps import direction_table, dot, gradient_of, hold_bounds, moved, precondition
+from .steps import (
+    NONE_BOUNDED,
+    Bounded,
+    between,
+    direction_table,
+    dot,
+    gradient_of,
+    hold_bounds,
+    moved,
+    precondition,
+)
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -30,10 +38,6 @@ TRIES = 5
 SHORTER = 0.35
 """Of a step that was refused: the next."""
 MAX_SIGMA = 24.0  # wider ones cost as much time as thousands of others and bring little
-
-
-def _added(one: Any, times: float, other: Any) -> Any:
-    return one + times * other
 
 
 @dataclass
@@ -219,9 +223,7 @@ class Refiner:
             return model, self.evaluate(packed, self.residual)
         loss, moments = self.attempt(packed, self.residual, False)
         penalty = extra(model)[0] if extra else 0.0
-        pairs: deque[Pair] = deque(maxlen=PAIRS)
-        scales: deque[float] = deque(maxlen=PAIRS)
-        far = 1.0  # what steepest descent is scaled by, until steps have told
+        memory = Memory()
         taken: tuple[F64, F64] | None = None  # the last step, and the gradient before it
         stalled = 0
         movable = None if free is None else np.ascontiguousarray(free)
@@ -230,9 +232,6 @@ class Refiner:
         def start(gradient: F64) -> F64:
             z = precondition(model, gradient, self.floor, self.max_sigma if shapes else None)
             return z if movable is None else z * movable
-
-        def scaled(gradient: F64) -> F64:
-            return start(gradient) * (math.exp(sum(scales) / len(scales)) if scales else far)
 
         for it in range(iterations):
             if moments is None:
@@ -243,27 +242,23 @@ class Refiner:
             if movable is not None:
                 g *= movable
             if taken is not None:
-                change = g - taken[1]
-                along = dot(taken[0], change)
-                if along > LEAST_CURVATURE * -dot(taken[0], taken[1]):
-                    pairs.append(Pair(taken[0], change, 1.0 / along))
-                    scales.append(math.log(along / max(dot(change, start(change)), 1e-300)))
-            way = -newton_step(g, pairs, scaled, dot, _added)
+                memory.learn(taken[0], taken[1], g, start)
+            way = memory.way(g, start, Bounded.of(model, self.max_sigma) if shapes else NONE_BOUNDED)
             if shapes:
                 way = hold_bounds(model, way, self.max_sigma)
                 if movable is not None:
                     way *= movable
             slope = dot(g, way)
             if slope >= 0:
-                if not pairs:
+                if not memory:
                     break
-                pairs.clear()
+                memory.forget()
                 taken = None
                 continue
             if it == 0:
                 curve = self.curvature(packed, direction_table(model, way))
-                far = -slope / curve if curve > 0 else 1.0
-                way *= far
+                memory.first = -slope / curve if curve > 0 else 1.0
+                way *= memory.first
             for k in range(TRIES):
                 trial = moved(model, way, SHORTER**k, self.max_sigma, shapes=shapes, free=movable)
                 trial_packed = self.pack(trial)
@@ -272,15 +267,16 @@ class Refiner:
                 if trial_loss + trial_penalty <= loss + penalty:
                     break
             else:
-                if not pairs:
+                if not memory:
                     break
-                pairs.clear()
+                memory.forget()
                 taken = None
                 continue
             gain = (loss + penalty) - (trial_loss + trial_penalty)
+            step = between(model, trial)  # not what was asked for: moves are capped, and widths bounded
+            taken = step if movable is None else step * movable, g
             model, packed, moments = trial, trial_packed, trial_moments
             loss, penalty = trial_loss, trial_penalty
-            taken = SHORTER**k * way, g
             self.residual, self._trial = self._trial, self.residual
             if report:
                 report(it, loss)

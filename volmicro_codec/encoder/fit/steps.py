@@ -7,6 +7,7 @@ way. Steps are float64 [N, STEP] (see `gaussians`).
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,7 @@ def precondition(model: Model, gradient: F64, floor: float, max_sigma: float | N
     """Gradient times the inverse of the closed-form Gauss-Newton blocks.
 
     ``floor`` (an amplitude) keeps the step of Gaussians of nearly no weight finite. With ``max_sigma``,
-    axes at a bound that the gradient would cross are held: their block is solved without them.
+    axes at a bound are held that the gradient does not take away from it: their block is solved without them.
     """
     out = np.empty((len(model), STEP))
     _, b, w = model.arrays()
@@ -47,6 +48,47 @@ def hold_bounds(model: Model, direction: F64, max_sigma: float) -> F64:
     """
     out = np.empty((len(model), STEP))
     native.hold_bounds(model.arrays()[1], direction, MIN_SIGMA, max_sigma, out)
+    return out
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """Axes of Gaussians that are at a bound of their width.
+
+    Attributes
+    ----------
+    rows : int64 [M]
+        Of which Gaussians.
+    axes : float64 [M, 3, 3]
+        Their axes, as rows; 0 for those that are at none.
+    """
+
+    rows: npt.NDArray[np.int64]
+    axes: F64
+
+    @classmethod
+    def of(cls, model: Model, max_sigma: float) -> Bounded:
+        """Of a model."""
+        rows, axes = np.empty(len(model), np.int64), np.empty((len(model), 3, 3))
+        count = native.bounded(model.arrays()[1], MIN_SIGMA, max_sigma, rows, axes)
+        return cls(rows[:count], axes[:count])
+
+    def clear(self, steps: F64, *, gradients: bool = False) -> F64:
+        """Takes off steps [N, STEP] what changes the width of such axes, either way; the same array.
+
+        Or off gradients, of which what is off E's diagonal counts for both entries.
+        """
+        native.clear_bounded(self.rows, self.axes, gradients, steps)
+        return steps
+
+
+NONE_BOUNDED = Bounded(np.zeros(0, np.int64), np.zeros((0, 3, 3)))
+
+
+def between(old: Model, new: Model) -> F64:
+    """The step that leads from a model to another, to the second order of E."""
+    out = np.empty((len(old), STEP))
+    native.between(*old.arrays(), *new.arrays(), out)
     return out
 
 
