@@ -258,13 +258,17 @@ class Stepper:
         def start(gradient: Tensor) -> Tensor:
             return self.steps.precondition(s.model, gradient) * scale
 
-        def inside(gradient: Tensor) -> Tensor:
-            return self.steps.cleared(s.model, start(gradient).unsqueeze(0), False)[0]
+        inner, away = self.steps.cleared(s.model, g.unsqueeze(0), True)[0], []
 
-        inner = self.steps.cleared(s.model, g.unsqueeze(0), True)[0]
+        def started(gradient: Tensor) -> Tensor:
+            whole = start(gradient + (g - inner))
+            inside = self.steps.cleared(s.model, whole.unsqueeze(0), False)[0]
+            away.append(whole - inside)
+            return inside
+
         pairs = memory.without_bounds(self.steps, s.model)
-        way = -newton_step(inner, pairs, inside, _dot, _added, _added) - start(g - inner)
-        way = self.steps.held(s.model, way)
+        found = newton_step(inner, pairs, started, _dot, _added, _added)
+        way = self.steps.held(s.model, -(found + away[0]))
         slope, far = _dot(g, way), s.far
         if far is None:
             curve = self.voxels.curvature(self.steps.table(s.model, way))

@@ -109,26 +109,40 @@ class Memory:
         """Where to go, [N, STEP].
 
         What is projected off the axes at bounds is never the pairs themselves, of which there are many, but
-        what they are added to: products with that are those of what is left of the pairs.
+        what they are added to: products with that are those of what is left of the pairs. Along such axes the
+        step is the start's.
         """
         scale = math.exp(sum(self._scales) / len(self._scales)) if self._scales else self.first
 
+        room = np.empty_like(gradient)
+
         def add_gradient(one: F64, times: float, other: F64) -> F64:
-            return bounded.clear(one + times * other, gradients=True)
+            one += np.multiply(other, times, out=room)
+            return bounded.clear(one, gradients=True)
 
         def add_step(one: F64, times: float, other: F64) -> F64:
-            return bounded.clear(one + times * other)
+            one += np.multiply(other, times, out=room)
+            return bounded.clear(one)
 
-        pairs, rows = [], bounded.rows
+        pairs, rows, alone = [], bounded.rows, bounded.alone()
         for step, change, along in self._kept:
             left = along
             if len(rows):
-                gone = change[rows]
-                gone -= bounded.clear(change.copy(), gradients=True)[rows]
-                left -= dot(np.ascontiguousarray(step[rows]), gone)
+                whole = change[rows]
+                left -= dot(step[rows], whole - alone.clear(whole.copy(), gradients=True))
             pairs.append(Pair(step, change, 1.0 / left if left > LEAST_LEFT * along else 0.0))
         inner = bounded.clear(gradient.copy(), gradients=True)
-        found: F64 = newton_step(
-            inner, pairs, lambda v: bounded.clear(start(v) * scale), dot, add_gradient, add_step
-        )
-        return -found - start(gradient - inner) * scale
+        beside = gradient - inner
+        away = np.zeros((len(rows), gradient.shape[1]))
+
+        def started(one: F64) -> F64:
+            one += beside
+            whole = start(one) * scale
+            away[...] = whole[rows]
+            bounded.clear(whole)
+            away[...] -= whole[rows]
+            return whole
+
+        found: F64 = newton_step(inner, pairs, started, dot, add_gradient, add_step)
+        found[rows] += away
+        return -found

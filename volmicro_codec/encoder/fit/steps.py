@@ -73,6 +73,10 @@ class Bounded:
         count = native.bounded(model.arrays()[1], MIN_SIGMA, max_sigma, rows, axes)
         return cls(rows[:count], axes[:count])
 
+    def alone(self) -> Bounded:
+        """The same of these Gaussians by themselves, [M]."""
+        return Bounded(np.arange(len(self.rows)), self.axes)
+
     def clear(self, steps: F64, *, gradients: bool = False) -> F64:
         """Takes off steps [N, STEP] what changes the width of such axes, either way; the same array.
 
