@@ -31,6 +31,7 @@ was one of conjugate gradients: fewer launches, and the derivative along the ste
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -42,7 +43,7 @@ import torch
 from .gaussians import STEP
 from .lbfgs import LEAST_CURVATURE, LEAST_LEFT, PAIRS, Pair, newton_step
 from .method import LEAST_EXCESS, WHOLE_EXCESS
-from .refiner import SHORTER, TRIES, Extra
+from .refiner import PATIENCE, SHORTER, TRIES, Extra
 from .tensors import TensorModel
 
 if TYPE_CHECKING:
@@ -178,8 +179,10 @@ class State:
         Whether it was taken.
     tries : int64 []
         Steps along the way that were refused.
-    stalled, count : int64 []
-        Iterations that brought too little, running; iterations made.
+    seen : float64 [PATIENCE + 1]
+        Loss with the penalty after each of the last iterations; infinite before the first.
+    count : int64 []
+        Iterations made.
     done : bool []
         Whether there is nothing left to do.
     short : bool []
@@ -199,7 +202,7 @@ class State:
     step: Tensor
     taken: Tensor
     tries: Tensor
-    stalled: Tensor
+    seen: Tensor
     count: Tensor
     done: Tensor
     short: Tensor
@@ -213,8 +216,11 @@ class State:
         flag = torch.zeros((), dtype=torch.bool, device=model.w.device)
         number = torch.zeros((), dtype=torch.int64, device=model.w.device)
         value, pull = penalty or (torch.zeros_like(loss), None)
-        return cls(model, loss, loss + value, pull, Memory.empty(model), None, step, step, step, flag,
-                   number, number, number, flag, flag, number, number)  # fmt: skip
+        total = loss + value
+        never = torch.full((PATIENCE,), math.inf, dtype=torch.float64, device=model.w.device)
+        seen = torch.cat([never, total.reshape(1)])
+        return cls(model, loss, total, pull, Memory.empty(model), None, step, step, step, flag,
+                   number, seen, number, flag, flag, number, number)  # fmt: skip
 
     def numbers(self) -> Tensor:
         """As in `Progress`."""
@@ -290,15 +296,16 @@ class Stepper:
         tries = torch.where(refused, s.tries + 1, torch.where(accepted, 0, s.tries))
         spent = tries >= TRIES
         # The tolerance of `excess_of`, in as few kernels as it takes.
-        share = self.tolerance / WHOLE_EXCESS
+        most = PATIENCE * self.tolerance
+        share = most / WHOLE_EXCESS
         excess = torch.rsub(total, -share * self.noise, alpha=-share)
-        excess = torch.clamp(excess, self.tolerance * LEAST_EXCESS * total, self.tolerance * total)
-        little = s.total - total < excess
-        stalled = torch.where(accepted, torch.where(little, s.stalled + 1, 0), s.stalled)
+        excess = torch.clamp(excess, most * LEAST_EXCESS * total, most * total)
+        seen = torch.where(accepted, torch.cat([s.seen[1:], total.reshape(1)]), s.seen)
+        stalled = accepted & (seen[0] - total < excess)
         count = s.count + (accepted | spent | flat).to(torch.int64)
         lost = flat | spent  # the way, and with it what told of it
         nothing = lost & ~(memory.products > 0).any()
-        done = s.done | nothing | (stalled >= 2) | (count >= self.iterations)
+        done = s.done | nothing | stalled | (count >= self.iterations)
         self.voxels.keep(accepted)
 
         def take(new: Tensor, old: Tensor) -> Tensor:
@@ -322,7 +329,7 @@ class Stepper:
             step=torch.where(short, s.step, self.steps.between(s.model, trial)),
             taken=torch.where(short, s.taken, accepted),
             tries=torch.where(spent, 0, tries),
-            stalled=stalled,
+            seen=seen,
             count=count,
             done=done,
             short=short,

@@ -59,8 +59,8 @@ def spare_time(voxel_count: int) -> float:
 # faint spots (`benchmarks/significance.py`).
 EFFORTS = {
     "fast": Schedule(4, 5, 16, 1e-3, growth=2.56, cleanings=1),
-    "balanced": Schedule(8, 8, 200, 6e-4, of_excess=True),
-    "best": Schedule(12, 10, 200, 5e-5, cleanings=3),
+    "balanced": Schedule(8, 8, 260, 6e-4, of_excess=True),
+    "best": Schedule(12, 10, 260, 5e-5, cleanings=3),
 }
 LEAST_EXCESS = 0.1
 """Of the loss, that at least counts as more than noise (`benchmarks/detail_choices.py`)."""

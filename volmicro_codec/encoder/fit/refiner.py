@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,8 @@ Extra = Callable[[Any], tuple[Any, Any]]
 TRIES = 5
 SHORTER = 0.35
 """Of a step that was refused: the next."""
+PATIENCE = 5
+"""Iterations over which what they take off is averaged: one by one, some take off little by chance."""
 MAX_SIGMA = 24.0  # wider ones cost as much time as thousands of others and bring little
 
 
@@ -204,8 +207,8 @@ class Refiner:
         free : bool [N, STEP], optional
             Which columns of which Gaussians' steps may move; what may not stays as it is to the bit.
         tolerance : float
-            Stop when an iteration takes off less than this share of what can be taken off the loss, twice
-            running.
+            Stop when the last `PATIENCE` iterations took off less than this share each, on average, of what
+            can be taken off the loss.
         noise : float
             Half the squared error of the noise, which cannot be, as far as that leaves `LEAST_EXCESS`.
         extra : callable, optional
@@ -225,7 +228,7 @@ class Refiner:
         penalty = extra(model)[0] if extra else 0.0
         memory = Memory()
         taken: tuple[F64, F64] | None = None  # the last step, and the gradient before it
-        stalled = 0
+        seen = deque([loss + penalty], maxlen=PATIENCE + 1)
         movable = None if free is None else np.ascontiguousarray(free)
         shapes = movable is None or bool(movable[:, 4:].any())
 
@@ -243,9 +246,10 @@ class Refiner:
                 g *= movable
             if taken is not None:
                 memory.learn(taken[0], taken[1], g, start)
-            way = memory.way(g, start, Bounded.of(model, self.max_sigma) if shapes else NONE_BOUNDED)
-            if shapes:
-                way = hold_bounds(model, way, self.max_sigma)
+            bounded = Bounded.of(model, self.max_sigma) if shapes else NONE_BOUNDED
+            way = memory.way(g, start, bounded)
+            if len(bounded.rows):  # nothing else is at a bound
+                way[bounded.rows] = hold_bounds(model.take(bounded.rows), way[bounded.rows], self.max_sigma)
                 if movable is not None:
                     way *= movable
             slope = dot(g, way)
@@ -272,7 +276,6 @@ class Refiner:
                 memory.forget()
                 taken = None
                 continue
-            gain = (loss + penalty) - (trial_loss + trial_penalty)
             step = between(model, trial)  # not what was asked for: moves are capped, and widths bounded
             taken = step if movable is None else step * movable, g
             model, packed, moments = trial, trial_packed, trial_moments
@@ -280,7 +283,8 @@ class Refiner:
             self.residual, self._trial = self._trial, self.residual
             if report:
                 report(it, loss)
-            stalled = stalled + 1 if gain < tolerance * excess_of(loss + penalty, noise) else 0
-            if stalled >= 2:
+            seen.append(loss + penalty)
+            least = PATIENCE * tolerance * excess_of(seen[-1], noise)
+            if len(seen) > PATIENCE and seen[0] - seen[-1] < least:
                 break
         return model, loss
