@@ -17,7 +17,7 @@ from volmicro_codec.volume import Volume
 
 SHAPE = (14, 40, 44)
 BASE = {"ratio": 40.0, "effort": "fast", "iterations": 3, "gate": "otsu"}
-TARGETS = {"size": 900, "psnr": 30.0, "within_noise": 3.0, "slope": 40.0, "primitives": 9}
+TARGETS = {"size": 500, "psnr": 30.0, "within_noise": 3.0, "slope": 40.0, "primitives": 9}
 CHANGED = {
     # field: the value, and what else is set for it to be able to act
     "ratio": (90.0, {}),
