@@ -221,7 +221,7 @@ def _():
 
     from volmicro_codec.encoder.fit.device_block import torch_device
     from volmicro_codec.encoder.fit.device_steps import DeviceSteps
-    from volmicro_codec.encoder.fit.lbfgs import PAIRS
+    from volmicro_codec.encoder.fit.lbfgs import KEPT_STEPS
     from volmicro_codec.encoder.fit.refiner import MAX_SIGMA
     from volmicro_codec.encoder.fit.tensors import TensorModel
 
@@ -240,7 +240,7 @@ def _():
         "gradient": ms(lambda: steps.gradient(model, moments, None)),
         "precondition": ms(lambda: steps.precondition(model, gradient)),
         "held": ms(lambda: steps.held(model, gradient)),
-        "cleared_pairs": ms(lambda: steps.cleared(model, torch.stack([gradient] * PAIRS), False)),
+        "cleared_pairs": ms(lambda: steps.cleared(model, torch.stack([gradient] * KEPT_STEPS), False)),
         "between": ms(lambda: steps.between(model, model)),
         "table": ms(lambda: steps.table(model, gradient)),
         "moved": ms(lambda: steps.moved(model, gradient)),

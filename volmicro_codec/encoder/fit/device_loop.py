@@ -41,7 +41,7 @@ import numpy.typing as npt
 import torch
 
 from .gaussians import STEP
-from .lbfgs import LEAST_CURVATURE, LEAST_LEFT, PAIRS, Pair, newton_step
+from .lbfgs import KEPT_STEPS, LEAST_CURVATURE, LEAST_LEFT, Pair, newton_step
 from .method import LEAST_EXCESS, WHOLE_EXCESS
 from .refiner import PATIENCE, SHORTER, TRIES, Extra
 from .tensors import TensorModel
@@ -110,11 +110,11 @@ class Memory:
 
     Attributes
     ----------
-    pairs : float64 [2, PAIRS, N, STEP]
+    pairs : float64 [2, KEPT_STEPS, N, STEP]
         Steps and changes of `lbfgs.Pair`, the oldest first.
-    products : float64 [PAIRS]
+    products : float64 [KEPT_STEPS]
         Of each step and its change; 0 where there is none.
-    scales : float64 [PAIRS]
+    scales : float64 [KEPT_STEPS]
         Logarithms of what each of the last steps told of the scale; 0 before the first.
     told : int64 []
         How many have.
@@ -128,22 +128,22 @@ class Memory:
     @classmethod
     def empty(cls, model: TensorModel) -> Memory:
         """Before the first step."""
-        none = model.w.new_zeros(PAIRS)
+        none = model.w.new_zeros(KEPT_STEPS)
         told = torch.zeros((), dtype=torch.int64, device=model.w.device)
-        return cls(model.w.new_zeros((2, PAIRS, len(model), STEP)), none, none, told)
+        return cls(model.w.new_zeros((2, KEPT_STEPS, len(model), STEP)), none, none, told)
 
     def with_step(self, good: Tensor, step: Tensor, change: Tensor, along: Tensor, curved: Tensor) -> Memory:
         """With one step more, if that is ``good`` (bool []); ``curved`` is what `change` is by the start."""
 
         def pushed(old: Tensor, new: Tensor, dim: int = 0) -> Tensor:
-            kept = old.narrow(dim, 1, PAIRS - 1)
+            kept = old.narrow(dim, 1, KEPT_STEPS - 1)
             return torch.where(good, torch.cat([kept, new.unsqueeze(dim)], dim), old)
 
         return Memory(
             pushed(self.pairs, torch.stack([step, change]), 1),
             pushed(self.products, along),
             pushed(self.scales, torch.log(along / curved.clamp(min=1e-300))),
-            (self.told + good.to(torch.int64)).clamp(max=PAIRS),
+            (self.told + good.to(torch.int64)).clamp(max=KEPT_STEPS),
         )
 
     def without_bounds(self, steps: Steps, model: TensorModel) -> list[Pair]:
@@ -153,7 +153,7 @@ class Memory:
         left = (one * other).sum((1, 2))
         told = (self.products > 0) & (left > LEAST_LEFT * self.products)
         inverses = torch.where(told, 1.0 / left, 0.0)
-        return [Pair(one[k], other[k], inverses[k]) for k in range(PAIRS)]
+        return [Pair(one[k], other[k], inverses[k]) for k in range(KEPT_STEPS)]
 
 
 @dataclass

@@ -2,10 +2,11 @@
 
 Nocedal, Math. Comp. 35, 773 (1980). What it starts from is the inverse of each Gaussian's own Gauss-Newton
 block (`steps.precondition`) times one number, the geometric mean of what the kept steps say that it should
-be. To the same loss it takes 0.7 to 0.8 of the time of nonlinear conjugate gradients, which needs the
-curvature along each step, a pass over all voxels. Axes that are at a bound of their width have no part in it,
-as in the projected methods of Bertsekas (SIAM J. Control Optim. 20, 221, 1982): of what they would add to a
-step, that which would cross the bound is cut off, and what is left is no step that leads down well.
+be. To the same loss it takes 0.73 to 0.8 of the time of nonlinear conjugate gradients (of beads 0.93 to 0.98;
+`benchmarks/refits.py`), which need the curvature along each step, a pass over all voxels. Axes that are at a
+bound of their width have no part in it, as in the projected methods of Bertsekas (SIAM J. Control Optim. 20,
+221, 1982): of what they would add to a step, that which would cross the bound is cut off, and what is left is
+no step that leads down well.
 
 The same lines work on arrays of numpy and on tensors of torch, on which no decision is read back: a pair that
 tells nothing counts with weight 0.
@@ -26,7 +27,7 @@ from .steps import Bounded, dot
 
 F64 = npt.NDArray[np.float64]
 
-PAIRS = 6
+KEPT_STEPS = 6
 """Steps that are kept (`benchmarks/refits.py`)."""
 LEAST_CURVATURE = 1e-8
 """Of the slope along a step: what of it must have gone at its end for the step to tell of the curvature."""
@@ -86,8 +87,8 @@ class Memory:
     """What the last steps of a refit on the host told."""
 
     def __init__(self) -> None:
-        self._kept: deque[tuple[F64, F64, float]] = deque(maxlen=PAIRS)  # step, change, their product
-        self._scales: deque[float] = deque(maxlen=PAIRS)
+        self._kept: deque[tuple[F64, F64, float]] = deque(maxlen=KEPT_STEPS)  # step, change, their product
+        self._scales: deque[float] = deque(maxlen=KEPT_STEPS)
         self.first = 1.0  # what steepest descent is scaled by, until steps have told
 
     def __bool__(self) -> bool:
