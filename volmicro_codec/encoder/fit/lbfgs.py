@@ -2,7 +2,7 @@
 
 Nocedal, Math. Comp. 35, 773 (1980). What it starts from is the inverse of each Gaussian's own Gauss-Newton
 block (`steps.precondition`) times one number, the geometric mean of what the kept steps say that it should
-be. To the same loss it takes 0.73 to 0.8 of the time of nonlinear conjugate gradients (of beads 0.93 to 0.98;
+be. To the same loss it takes 0.69 to 0.85 of the time of conjugate gradients (of beads 0.91 to 0.99;
 `benchmarks/refits.py`), which need the curvature along each step, a pass over all voxels. Axes that are at a
 bound of their width have no part in it, as in the projected methods of Bertsekas (SIAM J. Control Optim. 20,
 221, 1982): of what they would add to a step, that which would cross the bound is cut off, and what is left is
