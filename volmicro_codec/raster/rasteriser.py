@@ -21,8 +21,8 @@ U8 = npt.NDArray[np.uint8]
 Shape = tuple[int, int, int]
 
 TILE = (32, 32, 64)
-"""Most Gaussians lie in one tile, and a tile in the second cache. On one processor with 1 MB of it larger ones
-take 0.85 to 0.93 of the time (`benchmarks/fit_kernels.py`); on those with less that is not known."""
+"""Most Gaussians lie in one tile, and a tile in the second cache. On one processor with 1 MB of it larger
+tiles take 0.85 to 0.93 of the time (`benchmarks/fit_kernels.py`); on those with less that is not known."""
 
 
 @dataclass(frozen=True)
