@@ -15,7 +15,8 @@ static const float RANGE_LIMIT = -80.0f; /* smallest exponent that a walk by rat
 static const float STEEP = 40.0f;        /* largest exponent that a column may climb by ratios */
 static const float SLACK = 1e-3f;        /* rows that a plane is taken to reach further, against rounding */
 static const float NEAR = 150.0f / 256.0f, MIDDLE = -25.0f / 256.0f, FAR = 3.0f / 256.0f;
-enum { RENDER, JVP, MOMENTS, MAX_PLANES = VGM_FIT_MAX_PLANES, ROWS_AHEAD = 16, COLUMNS = 16, LEAST_PLANES = 8 };
+enum { RENDER, JVP, MOMENTS, MAX_PLANES = VGM_FIT_MAX_PLANES, ROWS_AHEAD = 16 };
+enum { COLUMNS = 16, LEAST_PLANES = 8 }; /* of a piece that ratios carry at once; so few planes are each begun anew rather than halved once more */
 
 /* Where a tile lies, and what all its Gaussians share. */
 typedef struct {

@@ -292,12 +292,12 @@ def test_a_fit_is_on_the_device_that_was_asked_for_and_that_torch_can_use(
 
 
 @pytest.mark.slow
-def test_an_encode_on_a_device_is_most_often_within_a_tenth_of_a_decibel_of_the_cpus(
+def test_an_encode_on_a_device_is_within_a_tenth_of_a_decibel_of_the_cpus(
     device: Any,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Any,
 ) -> None:
-    """Most often: of a few Gaussians the rounding of sums decides which are more than noise."""
+    """On average: of a few Gaussians the rounding of sums decides which are more than noise."""
     differences = []
     for seed in (1, 9, 11):
         volume, found = Volume.from_array(make_phantom((10, 40, 40), seed=seed)), []
@@ -307,7 +307,7 @@ def test_an_encode_on_a_device_is_most_often_within_a_tenth_of_a_decibel_of_the_
             target = tmp_path / f"{seed}-{len(found)}.vgm"
             found.append(pipeline.encode_volume(volume, target, settings).psnr)
         differences.append(found[1] - found[0])
-    assert np.median(differences) == pytest.approx(0.0, abs=0.1)
+    assert np.mean(differences) == pytest.approx(0.0, abs=0.1)
 
 
 def test_a_devices_blocks_are_as_large_as_its_memory_lets_them_be(

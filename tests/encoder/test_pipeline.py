@@ -232,7 +232,8 @@ def test_every_switch_of_the_fit_acts_and_spoils_nothing(tmp_path, settings):
     plain, _, before = encode(tmp_path / "a.vgm", voxels, objective="voxels")
     other, _, after = encode(tmp_path / "b.vgm", voxels, objective="voxels", **settings)
     assert (before != after).any()
-    assert other.psnr > plain.psnr - 4.5  # of Gaussians that begin on a grid, most in places where nothing is
+    most = 4.5 if settings.get("init") == "grid" else 4.0  # most begin in places where nothing is
+    assert other.psnr > plain.psnr - most
 
 
 def test_the_cpu_can_be_asked_for(tmp_path):

@@ -40,8 +40,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from .device_lbfgs import Memory, added, dot
 from .gaussians import STEP
-from .lbfgs import KEPT_STEPS, LEAST_CURVATURE, LEAST_LEFT, Pair, newton_step
+from .lbfgs import LEAST_CURVATURE, newton_step
 from .method import LEAST_EXCESS, WHOLE_EXCESS
 from .refiner import PATIENCE, SHORTER, TRIES, Extra
 from .tensors import TensorModel
@@ -102,58 +103,6 @@ class Progress(Protocol):
 
 
 S = TypeVar("S", bound=Progress)
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What the last steps told.
-
-    Attributes
-    ----------
-    pairs : float64 [2, KEPT_STEPS, N, STEP]
-        Steps and changes of `lbfgs.Pair`, the oldest first.
-    products : float64 [KEPT_STEPS]
-        Of each step and its change; 0 where there is none.
-    scales : float64 [KEPT_STEPS]
-        Logarithms of what each of the last steps told of the scale; 0 before the first.
-    told : int64 []
-        How many have.
-    """
-
-    pairs: Tensor
-    products: Tensor
-    scales: Tensor
-    told: Tensor
-
-    @classmethod
-    def empty(cls, model: TensorModel) -> Memory:
-        """Before the first step."""
-        none = model.w.new_zeros(KEPT_STEPS)
-        told = torch.zeros((), dtype=torch.int64, device=model.w.device)
-        return cls(model.w.new_zeros((2, KEPT_STEPS, len(model), STEP)), none, none, told)
-
-    def with_step(self, good: Tensor, step: Tensor, change: Tensor, along: Tensor, curved: Tensor) -> Memory:
-        """With one step more, if that is ``good`` (bool []); ``curved`` is what `change` is by the start."""
-
-        def pushed(old: Tensor, new: Tensor, dim: int = 0) -> Tensor:
-            kept = old.narrow(dim, 1, KEPT_STEPS - 1)
-            return torch.where(good, torch.cat([kept, new.unsqueeze(dim)], dim), old)
-
-        return Memory(
-            pushed(self.pairs, torch.stack([step, change]), 1),
-            pushed(self.products, along),
-            pushed(self.scales, torch.log(along / curved.clamp(min=1e-300))),
-            (self.told + good.to(torch.int64)).clamp(max=KEPT_STEPS),
-        )
-
-    def without_bounds(self, steps: Steps, model: TensorModel) -> list[Pair]:
-        """As `lbfgs` takes them, without axes at their bounds."""
-        one = steps.cleared(model, self.pairs[0], False)
-        other = steps.cleared(model, self.pairs[1], True)
-        left = (one * other).sum((1, 2))
-        told = (self.products > 0) & (left > LEAST_LEFT * self.products)
-        inverses = torch.where(told, 1.0 / left, 0.0)
-        return [Pair(one[k], other[k], inverses[k]) for k in range(KEPT_STEPS)]
 
 
 @dataclass
@@ -273,9 +222,9 @@ class Stepper:
             return inside
 
         pairs = memory.without_bounds(self.steps, s.model)
-        found = newton_step(inner, pairs, started, _dot, _added, _added)
+        found = newton_step(inner, pairs, started, dot, added, added)
         way = self.steps.held(s.model, -(found + away[0]))
-        slope, far = _dot(g, way), s.far
+        slope, far = dot(g, way), s.far
         if far is None:
             curve = self.voxels.curvature(self.steps.table(s.model, way))
             far = torch.where(curve > 0, -slope / curve, 1.0)
@@ -340,18 +289,10 @@ class Stepper:
     def _learned(self, s: State, g: Tensor) -> Memory:
         """What is known once the gradient after a step is."""
         change = g - s.before
-        along = _dot(s.step, change)
-        good = s.taken & (along > -LEAST_CURVATURE * _dot(s.step, s.before))
-        curved = _dot(change, self.steps.precondition(s.model, change))
+        along = dot(s.step, change)
+        good = s.taken & (along > -LEAST_CURVATURE * dot(s.step, s.before))
+        curved = dot(change, self.steps.precondition(s.model, change))
         return s.memory.with_step(good, s.step, change, along, curved)
-
-
-def _dot(one: Tensor, other: Tensor) -> Tensor:
-    return torch.dot(one.reshape(-1), other.reshape(-1))
-
-
-def _added(one: Tensor, times: Tensor, other: Tensor) -> Tensor:
-    return torch.addcmul(one, times, other)
 
 
 @dataclass(frozen=True)
