@@ -24,6 +24,23 @@ typedef struct {
     vec edge, t, tz, ty, tzz, tzy, tyy;
 } NAME(sums);
 
+/* Adds a row of lanes of a Gaussian k, or of its derivative. */
+LANES void NAME(draw)(const int op, float *row, vec k, vec cut, vec w, vec poly, vec less)
+{
+    vec value = op == RENDER ? w * NAME(larger)(k - cut, NAME(splat)(0.0f)) : NAME(keep)(k > cut, k * poly - less);
+    NAME(store)(row, NAME(load)(row) + value);
+}
+
+/* Adds a row's r, k r, k r y, k r y^2 within the support. */
+LANES void NAME(gather)(const float *row, vec k, vec cut, vec y, vec sums[4])
+{
+    vec r = NAME(keep)(k > cut, NAME(load)(row)), t = k * r, ty = t * y;
+    sums[0] = sums[0] + r;
+    sums[1] = sums[1] + t;
+    sums[2] = sums[2] + ty;
+    sums[3] = sums[3] + ty * y;
+}
+
 /* Rows [a, b) of a plane of lanes, of which `k` is the first one's Gaussian and `r` the ratio of the next to it. */
 PART void NAME(rows)(const int op, float *row, int64_t stride, int a, int b, vec k, vec r, vec cyy, vec cut, vec w, vec poly, vec step,
                      vec bend, vec less, float dy, float dz, NAME(sums) * s)
@@ -33,23 +50,12 @@ PART void NAME(rows)(const int op, float *row, int64_t stride, int a, int b, vec
     r = r * q;
     q = q * q * cyy;
     four = four * four;
-    if (op == RENDER) {
+    if (op != MOMENTS) {
         for (; a + 1 < b; a += 2, row += 2 * stride) {
-            NAME(store)(row, NAME(load)(row) + w * NAME(larger)(k - cut, zero));
-            NAME(store)(row + stride, NAME(load)(row + stride) + w * NAME(larger)(next - cut, zero));
-            k = k * r;
-            next = next * q;
-            r = r * four;
-            q = q * four;
-        }
-        if (a < b)
-            NAME(store)(row, NAME(load)(row) + w * NAME(larger)(k - cut, zero));
-    } else if (op == JVP) {
-        for (; a + 1 < b; a += 2, row += 2 * stride) {
-            NAME(store)(row, NAME(load)(row) + NAME(keep)(k > cut, k * poly - less));
+            NAME(draw)(op, row, k, cut, w, poly, less);
             poly = poly + step;
             step = step + bend;
-            NAME(store)(row + stride, NAME(load)(row + stride) + NAME(keep)(next > cut, next * poly - less));
+            NAME(draw)(op, row + stride, next, cut, w, poly, less);
             poly = poly + step;
             step = step + bend;
             k = k * r;
@@ -58,25 +64,13 @@ PART void NAME(rows)(const int op, float *row, int64_t stride, int a, int b, vec
             q = q * four;
         }
         if (a < b)
-            NAME(store)(row, NAME(load)(row) + NAME(keep)(k > cut, k * poly - less));
+            NAME(draw)(op, row, k, cut, w, poly, less);
     } else {
-        vec q0 = zero, a0 = zero, a1 = zero, a2 = zero, p0 = zero, b0 = zero, b1 = zero, b2 = zero, d = NAME(splat)(dz);
-        vec off = NAME(splat)(dy), two = NAME(splat)(2.0f), after = off + NAME(splat)(1.0f), rho, t, td;
+        vec even[4] = {zero, zero, zero, zero}, odd[4] = {zero, zero, zero, zero}, two = NAME(splat)(2.0f), d = NAME(splat)(dz);
+        vec off = NAME(splat)(dy), after = off + NAME(splat)(1.0f), a0, a1, td;
         for (; a + 1 < b; a += 2, row += 2 * stride) {
-            rho = NAME(keep)(k > cut, NAME(load)(row));
-            t = k * rho;
-            q0 = q0 + rho;
-            a0 = a0 + t;
-            td = t * off;
-            a1 = a1 + td;
-            a2 = a2 + td * off;
-            rho = NAME(keep)(next > cut, NAME(load)(row + stride));
-            t = next * rho;
-            p0 = p0 + rho;
-            b0 = b0 + t;
-            td = t * after;
-            b1 = b1 + td;
-            b2 = b2 + td * after;
+            NAME(gather)(row, k, cut, off, even);
+            NAME(gather)(row + stride, next, cut, after, odd);
             k = k * r;
             next = next * q;
             r = r * four;
@@ -84,21 +78,14 @@ PART void NAME(rows)(const int op, float *row, int64_t stride, int a, int b, vec
             off = off + two;
             after = after + two;
         }
-        if (a < b) {
-            rho = NAME(keep)(k > cut, NAME(load)(row));
-            t = k * rho;
-            q0 = q0 + rho;
-            a0 = a0 + t;
-            td = t * off;
-            a1 = a1 + td;
-            a2 = a2 + td * off;
-        }
-        a0 = a0 + b0;
-        a1 = a1 + b1;
-        s->edge = s->edge + (q0 + p0);
+        if (a < b)
+            NAME(gather)(row, k, cut, off, even);
+        a0 = even[1] + odd[1];
+        a1 = even[2] + odd[2];
+        s->edge = s->edge + (even[0] + odd[0]);
         s->t = s->t + a0;
         s->ty = s->ty + a1;
-        s->tyy = s->tyy + (a2 + b2);
+        s->tyy = s->tyy + (even[3] + odd[3]);
         td = a0 * d;
         s->tz = s->tz + td;
         s->tzz = s->tzz + td * d;
