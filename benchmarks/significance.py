@@ -76,6 +76,8 @@ TRIED: dict[str, tuple[float, ...]] = {
     "ADMITTED": (18.0, 36.0),
     "CLOSED": (30.0, 49.0),
     "BY_CHANCE": (0.0, 0.5),
+    "FAINTEST": (9.0, 16.0),
+    "FALSE_SHARE": (0.0, 0.1, 0.6),
     "WINDOW": (3, 7),
     "SUPPORT": (3.0, 6.0),
     "SCALE_RATIO": (2.0,),
@@ -97,13 +99,13 @@ OWNERS = {
 """Where a constant is, if not in `significance`; "cleanings" is a field of the effort's schedule."""
 CLOSELY = (
     AS_IT_IS, "BIT", "ROUNDING_STEP", "LEVEL_SIGMA", "FITTED", "OVERFIT", "MOST_OVERFIT", "ADMITTED",
-    "BY_CHANCE", "SCALE_RATIO", "FIRST_SHARE", "MANY", "cleanings", "DEFAULT_RADIUS", "gate otsu",
-    "gate none",
+    "BY_CHANCE", "FAINTEST", "FALSE_SHARE", "SCALE_RATIO", "FIRST_SHARE", "MANY", "cleanings",
+    "DEFAULT_RADIUS", "gate otsu", "gate none",
 )  # fmt: skip
 """Measured on all stacks: what these are worth is less than it varies from stack to stack."""
 ADMITTING = (
-    AS_IT_IS, "LEAST_BITS", "MOST_OVERFIT", "ADMITTED", "BY_CHANCE", "SCALE_RATIO", "cleanings",
-    "DEFAULT_RADIUS",
+    AS_IT_IS, "LEAST_BITS", "MOST_OVERFIT", "ADMITTED", "BY_CHANCE", "FAINTEST", "FALSE_SHARE",
+    "SCALE_RATIO", "cleanings", "DEFAULT_RADIUS",
 )  # fmt: skip
 """For which faint structures are looked for, too; of the gates `faint.py` has more to say."""
 GATES = ("otsu", "none")

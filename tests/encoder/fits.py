@@ -9,7 +9,7 @@ import pytest
 from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.fit.image_fit import ImageFit
 from volmicro_codec.encoder.fit.method import Method, Weighting
-from volmicro_codec.encoder.fit.proposals import Proposals
+from volmicro_codec.encoder.fit.proposals import Proposals, Search
 from volmicro_codec.encoder.fit.residuals import Residuals
 from volmicro_codec.encoder.image import Image, mapping
 from volmicro_codec.encoder.mask.gate import no_gate
@@ -52,8 +52,8 @@ def other_processor(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def off(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return x * (1.0 + 1e-6 * rng.normal(size=x.shape))
 
-    def place(proposals: Proposals, residuals: Residuals, count: int, *, everywhere: bool = True) -> Model:
-        m = plain(proposals, residuals, count, everywhere=everywhere)
+    def place(proposals: Proposals, residuals: Residuals, count: int, **search: Search) -> Model:
+        m = plain(proposals, residuals, count, **search)
         return Model(off(m.mu), off(m.B), off(m.w))
 
     monkeypatch.setattr(Proposals, "place", place)

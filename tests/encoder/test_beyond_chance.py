@@ -1,4 +1,4 @@
-"""Faint structure where the gate is closed: one weak peak is noise, many are not."""
+"""Faint structure: one weak peak is noise, many are not."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, maximum_filter
 
-from volmicro_codec.encoder.significance import ADMITTED, CLOSED, beyond_chance, noise_peaks
+from volmicro_codec.encoder import significance
+from volmicro_codec.encoder.significance import ADMITTED, BY_CHANCE, CLOSED, FALSE_SHARE, noise_peaks
 
 MEGAVOXELS = 3_000_000
 SCALE = np.full(3, 1.2)
 WEAK = 1.1 * ADMITTED
+
+
+def beyond_chance(variances, scale, voxel_count):
+    return significance.beyond_chance(variances, scale, voxel_count, CLOSED, BY_CHANCE)
 
 
 def test_a_lone_weak_peak_among_millions_of_voxels_is_noise():
@@ -28,6 +33,16 @@ def test_a_weak_peak_among_few_voxels_is_structure():
 def test_a_strong_peak_is_kept_in_a_terabyte():
     found = beyond_chance(np.array([0.99 * CLOSED, 1.01 * CLOSED]), SCALE, 10**12)
     np.testing.assert_array_equal(found, [False, True])
+
+
+def test_the_more_may_be_false_the_weaker_are_kept():
+    variances = np.linspace(12.0, 24.0, 60)
+    kept = [
+        significance.beyond_chance(variances, SCALE, 200_000, ADMITTED, share).sum()
+        for share in (0.0, 0.5 * FALSE_SHARE, FALSE_SHARE, 1e9)
+    ]
+    assert kept == sorted(kept)
+    assert 0 == kept[0] < kept[1] < kept[2] < kept[3] == len(variances)
 
 
 @given(st.lists(st.floats(ADMITTED, 60.0), max_size=40), st.floats(ADMITTED, 60.0), st.integers(1, 10**10))

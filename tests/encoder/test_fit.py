@@ -8,14 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import volmicro_codec as vgm
 from tests.encoder.fits import fit_of, gaussians, rendered
-from volmicro_codec.encoder import parts, significance
+from volmicro_codec.encoder import parts
 from volmicro_codec.encoder.choices import schedule_of
-from volmicro_codec.encoder.fit import image_fit, proposals, voxels
+from volmicro_codec.encoder.fit import image_fit, proposals, significant, voxels
 from volmicro_codec.encoder.fit.blocks import MOST_REACHED, Blocks, edge_map
 from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.fit.method import EFFORTS, Regularisers, Schedule, Weighting
 from volmicro_codec.encoder.fit.overlap import overlapping
+from volmicro_codec.encoder.fit.proposals import Search
 from volmicro_codec.encoder.fit.refiner import Refiner
 from volmicro_codec.encoder.image import Image
 from volmicro_codec.encoder.mask.gate import no_gate, otsu_gate, seen_by
@@ -24,7 +26,7 @@ from volmicro_codec.encoder.quantise.lattice import Lattice
 from volmicro_codec.encoder.rate.point_layer import weight_of_voxels
 from volmicro_codec.encoder.rate.to_bytes import MOSTLY_NOISE, refits_for
 from volmicro_codec.encoder.settings import EncodeSettings
-from volmicro_codec.encoder.significance import ADMITTED, CLOSED
+from volmicro_codec.encoder.significance import ADMITTED, CLOSED, FAINTEST
 from volmicro_codec.noise_model import NoiseModel
 
 SHAPE = (20, 24, 28)
@@ -227,7 +229,7 @@ def test_the_gate_weighs_voxels():
 
 
 def test_where_the_gate_is_closed_a_candidate_must_be_more_than_chance(monkeypatch):
-    monkeypatch.setattr(significance, "BY_CHANCE", 0.0)
+    monkeypatch.setattr(significant, "BY_CHANCE", 0.0)
     voxels = two_balls()
     gates = {
         "closed": otsu_gate(seen_by("otsu", voxels)),
@@ -247,6 +249,49 @@ def test_where_the_gate_is_closed_a_candidate_must_be_more_than_chance(monkeypat
             ]
     assert taken.pop(("closed", "faint")) == [False, False, False, True]
     assert set(map(tuple, taken.values())) == {(False, True, True, True)}
+
+
+@pytest.mark.parametrize("kind", ["otsu", "none"])
+def test_faint_candidates_count_where_the_gate_is_open_and_they_are_many(kind):
+    voxels = two_balls()
+    gate = otsu_gate(seen_by("otsu", voxels)) if kind == "otsu" else no_gate(voxels)
+    fit = fit_of(voxels, gate=gate, noise=NOISE)
+    part, variance = fit.blocks.parts[0], (NOISE.sigma / fit.image.gain) ** 2
+    bright, dark = np.array([[10.0, 7.0, 7.0]]), np.array([[10.0, 16.0, 20.0]])
+
+    def counted(centre, number, variances, search):
+        many = (
+            np.repeat(a, number, 0) for a in (centre, np.full((1, 3), 1.5), np.array([variances * variance]))
+        )
+        return bool(fit.proposals.significant(part, None, search)(*many).all())
+
+    weak = 0.8 * ADMITTED
+    assert counted(bright, 200, weak, Search.FAINT)
+    # Of the few voxels in which the gate of the balls is open chance makes next to none.
+    assert counted(bright, 1, 1.01 * FAINTEST, Search.FAINT) == (kind == "otsu")
+    assert not counted(bright, 200, 0.99 * FAINTEST, Search.FAINT)
+    assert not counted(bright, 200, weak, Search.EVERYWHERE)
+    assert counted(bright, 1, 1.1 * ADMITTED, Search.FAINT)
+    assert counted(dark, 200, weak, Search.FAINT) == (kind == "none")
+    least = [fit.proposals.significant(part, None, s).least(np.full(3, 1.5)) for s in Search]
+    assert least[0] == least[1] == pytest.approx(ADMITTED * variance)
+    assert least[2] == pytest.approx(FAINTEST * variance)
+
+
+def test_faint_texture_that_single_candidates_do_not_show_is_fitted_to_the_gain_of_the_truth(monkeypatch):
+    """Grains that overlap, of which single peaks of what is left are no more than noise may be."""
+    shape, rng = (24, 64, 64), np.random.default_rng(8)
+    n = 600
+    at = np.stack([rng.uniform(2, s - 2, n) for s in shape], 1)
+    grains = Model.isotropic(at, np.full((n, 3), 1.5), np.ones(n))
+    truth = 140 + 22 * rendered(grains, shape)
+    voxels = np.rint(truth + rng.normal(0, 10, shape)).astype(np.uint16)
+    errors = []
+    for share in (0.0, significant.FALSE_SHARE):
+        monkeypatch.setattr(significant, "FALSE_SHARE", share)
+        with vgm.open(vgm.encode(voxels, ratio=20, points=False)) as file:
+            errors.append(np.mean((file.as_float32()[...] - truth) ** 2))
+    assert errors[1] < 0.95 * errors[0]
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -12,6 +12,7 @@ from tests.encoder.fits import fit_of, gaussians, rendered
 from volmicro_codec.encoder import parts
 from volmicro_codec.encoder.fit.gaussians import Model
 from volmicro_codec.encoder.fit.method import EFFORTS
+from volmicro_codec.encoder.fit.proposals import Search
 from volmicro_codec.encoder.fit.residuals import Residuals
 from volmicro_codec.encoder.mask.gate import Gate
 from volmicro_codec.encoder.rate import growth, slope, to_bytes
@@ -136,9 +137,9 @@ def test_growing_ends_once_blocks_in_which_the_gate_is_closed_were_searched_agai
     assert fit.blocks.some_closed
     asked, plain = [], fit.grow
 
-    def grow(*a, everywhere, **k):
-        asked.append(everywhere)
-        return plain(*a, everywhere=everywhere, **k)
+    def grow(*a, search, **k):
+        asked.append(search)
+        return plain(*a, search=search, **k)
 
     monkeypatch.setattr(fit, "grow", grow)
     plan = SimpleNamespace(
@@ -154,5 +155,5 @@ def test_growing_ends_once_blocks_in_which_the_gate_is_closed_were_searched_agai
         monkeypatch.setattr(growth, "FIRST", 2)
         assert growth.grow_to_bytes(fit, 4000.0, plan).exhausted
     assert asked == sorted(asked)
-    assert {False, True} == set(asked)
+    assert set(asked) == set(Search)
     assert (fit.model.mu[:, 2] > 280).any()

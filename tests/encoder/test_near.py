@@ -11,6 +11,7 @@ from tests.encoder.fits import fit_of, rendered
 from volmicro_codec.encoder import parts
 from volmicro_codec.encoder.fit import image_fit, proposals
 from volmicro_codec.encoder.fit.gaussians import Model
+from volmicro_codec.encoder.fit.proposals import Search
 from volmicro_codec.encoder.fit.refiner import Refiner
 from volmicro_codec.encoder.journal import KEY_BYTES, Journal
 from volmicro_codec.encoder.mask.gate import Gate
@@ -137,11 +138,11 @@ def test_blocks_in_which_the_gate_is_closed_are_searched_at_first_and_when_asked
         fit = fit_of(voxels, gate=gate, noise=NOISE)
         closed = [fit.blocks.closed(part) for part in fit.blocks.parts]
         assert closed == [part.core[2].start > 0 for part in fit.blocks.parts]
-        fit.grow(count, 3, "round 1", everywhere=False)
+        fit.grow(count, 3, "round 1", search=Search.OPEN)
         assert len(searched) == len(fit.blocks.parts) > 1
         assert (fit.model.mu[:, 2] > 280).any() == found_at_first
         searched.clear()
-        fit.grow(4, 3, "round 2", everywhere=False)
+        fit.grow(4, 3, "round 2", search=Search.OPEN)
         assert searched == [0]
         assert (fit.model.mu[:, 2] > 280).any() == found_at_first
         fit.grow(4, 3, "more again")

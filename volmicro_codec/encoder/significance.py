@@ -67,6 +67,10 @@ ADMITTED = 25.0
 shape is fitted. Those that do not are taken out after the refit (`rate.growth.prune_noise`). 18: -0.07 dB
 (-0.9 to +0.5 a stack) for 3 % more bytes; 36: -0.17 dB (-1.0 to +0.3) and 5 % fewer; either keeps fewer faint
 spots."""
+FAINTEST = 12.0
+"""The same where the gate is open once there is nothing stronger left: of candidates that are many."""
+FALSE_SHARE = 0.3
+"""Of these, how many may be peaks of the noise, by their expected number."""
 CLOSED = 36.0
 """The same where the gate is closed, of a candidate that stands alone: six sigmas, which noise has twice in a
 gigavoxel. With 30 and with 49 no file of eight changes."""
@@ -238,10 +242,12 @@ def _determinants(c: F64) -> F64:
     return np.asarray(zz * (yy * xx - yx * yx) - zy * (zy * xx - zx * yx) + zx * (zy * yx - zx * yy))
 
 
-def beyond_chance(variances: F64, sigmas: F64, voxel_count: int) -> npt.NDArray[np.bool_]:
+def beyond_chance(
+    variances: F64, sigmas: F64, voxel_count: int, sure: float, false_share: float
+) -> npt.NDArray[np.bool_]:
     """Which candidates of one scale are more than the peaks of noise among so many voxels, bool [N].
 
-    Those above `CLOSED`, and of the weaker ones as many as there are while at most `BY_CHANCE` of them are
+    Those above ``sure``, and of the weaker ones as many as there are while at most a share of them are
     false discoveries (Benjamini and Hochberg, J. R. Stat. Soc. B 57, 289, 1995): a single faint peak is
     noise, many are structure.
 
@@ -251,11 +257,15 @@ def beyond_chance(variances: F64, sigmas: F64, voxel_count: int) -> npt.NDArray[
         That each takes off.
     sigmas : float64 [3]
     voxel_count : int
+    sure : float
+        Variances above which a candidate needs no others.
+    false_share : float
+        Of the weaker ones.
     """
-    weaker = np.sort(variances[variances <= CLOSED])[::-1]
-    few = noise_peaks(weaker, sigmas, voxel_count) <= BY_CHANCE * np.arange(1, len(weaker) + 1)
+    weaker = np.sort(variances[variances <= sure])[::-1]
+    few = noise_peaks(weaker, sigmas, voxel_count) <= false_share * np.arange(1, len(weaker) + 1)
     least = weaker[np.flatnonzero(few)[-1]] if few.any() else np.inf
-    return np.asarray(variances >= min(least, np.nextafter(CLOSED, np.inf)))
+    return np.asarray(variances >= min(least, np.nextafter(sure, np.inf)))
 
 
 def noise_peaks(variances: F64, sigmas: F64, voxel_count: int) -> F64:

@@ -20,7 +20,7 @@ from .choice import adam_of
 from .gaussians import STEP, Model
 from .method import Method, Step, Weighting
 from .overlap import overlapping
-from .proposals import Proposals
+from .proposals import Proposals, Search
 from .refiner import Refiner
 from .residuals import Residuals
 from .state import FitState, psnr_of
@@ -294,13 +294,12 @@ class ImageFit:
         *,
         shapes: bool = True,
         few: int = 0,
-        everywhere: bool = True,
+        search: Search = Search.EVERYWHERE,
     ) -> int:
         """Add up to ``count`` Gaussians and refit around them (see `refit`); returns how many were added.
 
         Without ``shapes`` the new ones keep the shapes that the matched filter gave them. Fewer than ``few``,
-        and than were asked for, are not refitted: the next refit, which is of all, knows their error. For
-        ``everywhere`` see `Proposals.place`.
+        and than were asked for, are not refitted: the next refit, which is of all, knows their error.
         """
         if math.isnan(self.sse):
             self.refit(0, stage="background")
@@ -308,7 +307,7 @@ class ImageFit:
             count = min(count, self.method.max_primitives - len(self.model))
         new = Model.empty()
         if count > 0:
-            new = self.proposals.place(self.residuals, count, everywhere=everywhere)
+            new = self.proposals.place(self.residuals, count, search=search)
         if len(new):
             free = None
             if not shapes:

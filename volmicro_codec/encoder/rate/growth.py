@@ -20,6 +20,7 @@ from ...format import EncodedChunk
 from ..fit.gaussians import Model
 from ..fit.image_fit import ImageFit
 from ..fit.method import Schedule
+from ..fit.proposals import Search
 from ..fit.worth import as_coded, worth
 from ..quantise.coder import Layout, Rounded, plain_rounding
 from ..quantise.lattice import Lattice
@@ -187,7 +188,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
     last: tuple[Allocation, int] | None = None
     large = plan.points and fit.voxel_count > LARGE_IMAGE
     worse, few, step, exhausted, pay = 0, 0, 0.0, False, plan.points
-    everywhere = not fit.blocks.some_closed
+    search = first_search(fit)
     for k in range(1, 4 * s.rounds + 1):
         before, error = len(fit.model), fit.sse
         if fit.noise is not None:
@@ -200,13 +201,14 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
         if wanted <= 0:
             break
         last_few = max(1, before // FEW_OF) if fit.noise is not None else 0
-        added = fit.grow(wanted, s.inner, f"round {k}", few=last_few, everywhere=everywhere)
+        added = fit.grow(wanted, s.inner, f"round {k}", few=last_few, search=search)
         few = few + 1 if added <= wanted // FEW_OF and not fit.sse < FALLING * error else 0
         if fit.noise is not None and added < wanted:
             few = FEW_ADDED if added < last_few else 0
         if few >= FEW_ADDED or not added:
-            if not everywhere:  # now where the gate is closed, too
-                everywhere, few = True, 0
+            further = search.further(fit.noise is not None)
+            if further is not None:
+                search, few = further, 0
                 continue
             exhausted = fit.noise is not None
             break  # the residual holds nothing more that a Gaussian could take off
@@ -244,6 +246,11 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
         fewer = 0  # bytes are not short: points add to all Gaussians that there are
     sure = share > MOST_POINTS or (fit.voxel_count > LARGE_IMAGE and (worse > 0 or share > 2 * MANY_POINTS))
     return Growth(curve, fewer, sure, best[0].loss if best is not None else math.inf, exhausted)
+
+
+def first_search(fit: ImageFit) -> Search:
+    """How far an image is searched for candidates at first."""
+    return Search.OPEN if fit.blocks.some_closed else Search.EVERYWHERE
 
 
 def regrow(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:
@@ -369,8 +376,9 @@ def prune_noise(fit: ImageFit, plan: Plan, budget: float) -> None:
             whole = plan.effort == "fast" and again == cleanings - 1
             fit.refit(2 * plan.schedule.inner, stage="noise taken out", around=None if whole else gone)
         room = limited(min(2 * count, int(budget / size)), plan) - len(kept)
-        more = 2 * plan.schedule.inner, "more again"
-        added = fit.grow(room, *more, shapes=again > 0) if room > 0 else 0
+        iterations, last = 2 * plan.schedule.inner, again == 0
+        search = Search.EVERYWHERE if last else Search.FAINT
+        added = fit.grow(room, iterations, "more again", shapes=not last, search=search) if room > 0 else 0
         if added < 0.01 * count and len(kept) >= 0.99 * count:
             break
 

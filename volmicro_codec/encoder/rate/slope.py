@@ -20,6 +20,7 @@ from .growth import (
     FIRST,
     VOXELS_A_FIRST,
     Plan,
+    first_search,
     most_gaussians,
     points_may_pay,
     prune_noise,
@@ -42,14 +43,12 @@ def encode_at_slope(fit: ImageFit, plan: Plan) -> Coded:
     plan : Plan
     """
     first = max(FIRST, fit.voxel_count // VOXELS_A_FIRST)
-    most, few, everywhere = most_gaussians(fit, plan), 0, not fit.blocks.some_closed
+    most, few, search = most_gaussians(fit, plan), 0, first_search(fit)
     for k in range(MOST_ROUNDS):
         before = len(fit.model)
         wanted = min(math.ceil(first * plan.schedule.growth**k), most) - before
         last_few = before // FEW_OF + 1
-        added = fit.grow(
-            max(0, wanted), plan.schedule.inner, f"round {k + 1}", few=last_few, everywhere=everywhere
-        )
+        added = fit.grow(max(0, wanted), plan.schedule.inner, f"round {k + 1}", few=last_few, search=search)
         if len(fit.model) >= most:
             break
         if added >= wanted:
@@ -57,9 +56,10 @@ def encode_at_slope(fit: ImageFit, plan: Plan) -> Coded:
             continue
         few = FEW_ADDED if added < last_few else 0
         if few >= FEW_ADDED:
-            if everywhere:
+            further = search.further(fit.noise is not None)
+            if further is None:
                 break
-            everywhere, few = True, 0  # now where the gate is closed, too
+            search, few = further, 0
     plan.refine(fit)
     prune_noise(fit, plan, float(fit.voxel_count))
     coded = code_with_step(fit, least_step(fit), plan)

@@ -13,6 +13,7 @@ from ...errors import UsageError
 from ..fit.gaussians import Model
 from ..fit.image_fit import ImageFit
 from ..fit.method import spare_time
+from ..fit.proposals import Search
 from ..quantise.coder import Coded, Rounded, plain_rounding
 from ..quantise.lattice import Lattice
 from .allocation import ROUNDING, Allocation, coarsest
@@ -213,10 +214,15 @@ def _grow(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> tuple[Grow
     if fit.residuals.decoded_sse() <= wanted:
         return curve, 0
     best: tuple[Allocation, int] | None = None
-    worse, step = 0, 0.0
+    worse, step, search = 0, 0.0, Search.EVERYWHERE
     for k in range(MOST_ROUNDS):
         count = min(count, most)
-        added = fit.grow(max(0, count - len(fit.model)), plan.schedule.inner, f"round {k + 1}")
+        wanted_more = max(0, count - len(fit.model))
+        added = fit.grow(wanted_more, plan.schedule.inner, f"round {k + 1}", search=search)
+        further = search.further(fit.noise is not None)
+        if not added and wanted_more and further is not None:
+            search = further
+            continue
         curve.add(fit)
         if plan.points and len(fit.model):
             here = allocation_of(fit, curve, plan, wanted=wanted, guess=step)
