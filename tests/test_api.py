@@ -188,6 +188,7 @@ class OnDevice:
         (VOXELS, {"threads": 0}, UsageError, "threads: expected at least 1, got 0"),
         (VOXELS, {"device": 5}, UsageError, "device: expected a text, got 5"),
         (VOXELS, {"progress": 5}, UsageError, "progress: expected an object with start, advance and finish"),
+        (VOXELS, {"cutoff": 7.5}, UsageError, "cutoff: expected at most 7, got 7.5"),
         (VOXELS, {"voxel_size": (1, 2)}, UsageError, "expected three sizes"),
         (VOXELS, {"channels": "DAPI"}, UsageError, "channels 'DAPI': expected a list"),
         (VOXELS, {"channels": ["a", "b"]}, UsageError, "2 channels are described, the volume has 1"),

@@ -87,7 +87,15 @@ def squares(field: F32, mask: Marks, /) -> tuple[float, float]: ...
 def mask_saturated(field: F32, residual: F32, saturated: U8, /) -> None: ...
 def metric(field: F32, weights: F32 | None, differences: float, z0: int, out: F32, /) -> None: ...
 def supported(
-    values: F32, variance: F32, window: tuple[int, int, int], limit: float, z0: int, out: U8, /
+    values: F32,
+    variance: F32,
+    window: tuple[int, int, int],
+    limit: float,
+    most: float,
+    sure: float,
+    z0: int,
+    out: U8,
+    /,
 ) -> None: ...
 def similarity(
     x: F32, y: F32, window: Triple, middle: float, c1: float, c2: float, unbiased: float, /

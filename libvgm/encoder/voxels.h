@@ -36,10 +36,10 @@ typedef struct {
      * `room`: shape[1] * (shape[2] + 2 reach[2]) values. */
     void (*correlate)(const vgm_field *from, const float *const taps[3], const int64_t reach[3], int64_t z0, int64_t z1,
                       const vgm_field *out, float *room);
-    /* Planes [z0, z1) of whether the squares over the variance, summed over a window around each voxel, are more than a limit (0 or 1);
-     * the outermost voxels stand for those outside. `room`: (window[0] + 1) * shape[1] * shape[2] + shape[2] + window[2] values. */
-    void (*supported)(const vgm_field *values, const vgm_field *variance, const int64_t window[3], float limit, int64_t z0, int64_t z1,
-                      uint8_t *out, float *room);
+    /* Planes [z0, z1) of whether the squares over the variance, those up to `sure` counted for no more than `most`, summed over a window around each voxel,
+     * are more than a limit (0 or 1); the outermost voxels stand for those outside. `room`: (window[0] + 1) * shape[1] * shape[2] + shape[2] + window[2] values. */
+    void (*supported)(const vgm_field *values, const vgm_field *variance, const int64_t window[3], float limit, float most, float sure,
+                      int64_t z0, int64_t z1, uint8_t *out, float *room);
     /* The structural similarity of two blocks, summed over all windows that lie in them (`vgm_windows_room` values of room); `middle` is
      * what was taken off the values. */
     double (*similarity)(const vgm_field *x, const vgm_field *y, const int64_t window[3], const vgm_similarity *terms, float *room);

@@ -316,12 +316,15 @@ PART int64_t NAME(within)(int64_t i, int64_t n)
     return i < 0 ? 0 : i < n ? i : n - 1;
 }
 
-/* Sums over windows of a row, of its squares over the variance; `wide` has room for the row and a window. */
-PART void NAME(row_of_windows)(const float *v, const float *variance, int64_t n, int64_t window, float *wide, float *to)
+/* Sums over windows of a row, of its squares over the variance, or of those up to `sure` at most `most`; `wide` has room for the row and a window. */
+PART void NAME(row_of_windows)(const float *v, const float *variance, float most, float sure, int64_t n, int64_t window, float *wide,
+                               float *to)
 {
     int64_t before = window / 2;
-    for (int64_t x = 0; x < n; x++)
-        wide[before + x] = v[x] * v[x] / variance[x];
+    for (int64_t x = 0; x < n; x++) {
+        float square = v[x] * v[x] / variance[x];
+        wide[before + x] = square > most && square <= sure ? most : square;
+    }
     for (int64_t x = 0; x < before; x++)
         wide[x] = wide[before];
     for (int64_t x = before + n; x < n + window; x++)
@@ -339,8 +342,8 @@ PART void NAME(add_row)(float *restrict to, const float *restrict from, int64_t 
         to[x] += from[x];
 }
 
-TARGET static void NAME(supported)(const vgm_field *values, const vgm_field *variance, const int64_t window[3], float limit, int64_t z0,
-                                   int64_t z1, uint8_t *out, float *room)
+TARGET static void NAME(supported)(const vgm_field *values, const vgm_field *variance, const int64_t window[3], float limit, float most,
+                                   float sure, int64_t z0, int64_t z1, uint8_t *out, float *room)
 {
     int64_t nz = values->shape[0], ny = values->shape[1], nx = values->shape[2], plane = ny * nx, known = 0;
     int64_t before[2] = {window[0] / 2, window[1] / 2};
@@ -352,7 +355,7 @@ TARGET static void NAME(supported)(const vgm_field *values, const vgm_field *var
         for (; known <= last; known++) {
             float *sums = room + known % window[0] * plane;
             for (int64_t y = 0; y < ny; y++)
-                NAME(row_of_windows)(NAME(row)(values, known, y), NAME(row)(variance, known, y), nx, window[2], wide, rows + y * nx);
+                NAME(row_of_windows)(NAME(row)(values, known, y), NAME(row)(variance, known, y), most, sure, nx, window[2], wide, rows + y * nx);
             for (int64_t y = 0; y < ny; y++) {
                 memcpy(sums + y * nx, rows + NAME(within)(y - before[1], ny) * nx, (size_t)nx * sizeof *rows);
                 for (int64_t k = 1; k < window[1]; k++)

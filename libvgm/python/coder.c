@@ -559,10 +559,10 @@ static PyObject *supported(PyObject *module, PyObject *arguments)
     const Py_buffer *out;
     int64_t window[3];
     long long w[3], z0;
-    float limit, *room = NULL;
+    float limit, most, sure, *room = NULL;
     int done = 0;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "OO(LLL)fLO", &o[0], &o[1], &w[0], &w[1], &w[2], &limit, &z0, &o[2]))
+    if (!PyArg_ParseTuple(arguments, "OO(LLL)fffLO", &o[0], &o[1], &w[0], &w[1], &w[2], &limit, &most, &sure, &z0, &o[2]))
         return NULL;
     if (take_field(&a, o[0], "values", 0, &values, NULL) && take_field(&a, o[1], "variance", 0, &variance, &values) &&
         (out = take(&a, o[2], "out", 'u', 1, 3, WHOLE | WRITTEN)) &&
@@ -582,7 +582,8 @@ static PyObject *supported(PyObject *module, PyObject *arguments)
                 done = 0;
             } else {
                 Py_BEGIN_ALLOW_THREADS
-                vgm_best_voxel_passes()->supported(&values, &variance, window, limit, z0, z0 + out->shape[0], out->buf, room);
+                vgm_best_voxel_passes()->supported(&values, &variance, window, limit, most, sure, z0, z0 + out->shape[0], out->buf,
+                                                    room);
                 Py_END_ALLOW_THREADS
                 free(room);
             }

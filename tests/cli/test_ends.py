@@ -261,6 +261,9 @@ def test_a_full_disk_behind_stdout_is_one_line_and_an_exit_code(file: Path, comm
 def test_closed_streams_are_no_trouble(file: Path) -> None:
     assert shell("vgm info none.vgm 2>&-", file.parent).returncode == 3
     assert shell("vgm info cells.vgm >&-", file.parent).stderr == ""
+    ran = shell("vgm decode cells.vgm -o - >&-", file.parent)
+    assert (ran.returncode, ran.stderr) == (5, "vgm: error: -o -: stdout is closed\n")
+    assert shell("vgm decode cells.vgm -q -o - >/dev/null", file.parent).returncode == 0
     ran = shell("vgm info - <&-", file.parent)
     assert (ran.returncode, ran.stderr) == (4, "vgm: error: stdin: not a .vgm file: starts with nothing\n")
 

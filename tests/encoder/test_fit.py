@@ -278,6 +278,11 @@ def test_faint_candidates_count_where_the_gate_is_open_and_they_are_many(kind):
     assert least[2] == pytest.approx(FAINTEST * variance)
 
 
+def test_more_gaussians_than_memory_holds_are_as_many_as_there_are():
+    fit = fit_of(beads(SHAPE))
+    assert 0 < len(fit.proposals.best(fit.residuals, 10**13)) < 10**4
+
+
 def test_faint_texture_that_single_candidates_do_not_show_is_fitted_to_the_gain_of_the_truth(monkeypatch):
     """Grains that overlap, of which single peaks of what is left are no more than noise may be."""
     shape, rng = (24, 64, 64), np.random.default_rng(8)

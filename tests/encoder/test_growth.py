@@ -50,11 +50,11 @@ def test_voxels_far_beyond_the_noise_are_counted():
 def test_points_are_thought_of_where_enough_voxels_are_far_beyond_the_noise(far, pays, monkeypatch):
     fit = fitted()
     monkeypatch.setattr(Residuals, "outliers", lambda self, variances: far)
-    assert growth.points_may_pay(fit, SimpleNamespace(max_edge=128)) == pays
+    assert growth.points_may_pay(fit, SimpleNamespace(edge=None)) == pays
 
 
 def test_without_a_noise_model_points_are_always_thought_of():
-    assert growth.points_may_pay(fit_of(noisy()), SimpleNamespace(max_edge=128))
+    assert growth.points_may_pay(fit_of(noisy()), SimpleNamespace(edge=None))
 
 
 @pytest.mark.parametrize("few", [0, 1000])
@@ -84,7 +84,7 @@ def test_an_effort_cleans_as_often_as_its_schedule_says(cleanings, monkeypatch):
     fit, asked = fitted(), []
     monkeypatch.setattr(growth, "worth", lambda fit: asked.append(1) or np.zeros(len(fit.model)))
     schedule = replace(EFFORTS["balanced"], cleanings=cleanings)
-    plan = SimpleNamespace(schedule=schedule, effort="balanced", max_edge=128, max_primitives=None)
+    plan = SimpleNamespace(schedule=schedule, effort="balanced", edge=None, max_primitives=None)
     growth.prune_noise(fit, plan, 1e6)
     assert len(asked) == cleanings
 
@@ -143,7 +143,7 @@ def test_growing_ends_once_blocks_in_which_the_gate_is_closed_were_searched_agai
 
     monkeypatch.setattr(fit, "grow", grow)
     plan = SimpleNamespace(
-        coding="lattice", points=False, schedule=EFFORTS["balanced"], max_edge=128, max_primitives=None,
+        coding="lattice", points=False, schedule=EFFORTS["balanced"], edge=None, max_primitives=None,
         refine=lambda fit: fit.refit(10),
     )  # fmt: skip
     if by_slope:

@@ -81,10 +81,11 @@ def test_shot_noise_is_seen_where_it_is():
     assert bright == pytest.approx(404.0, rel=0.05)
 
 
-def test_lone_outliers_are_not_supported_and_a_blurred_spot_is():
+@pytest.mark.parametrize("outlier", [6.0, 9.0, -11.0])
+def test_lone_outliers_are_not_supported_and_a_blurred_spot_is(outlier):
     rng = np.random.default_rng(2)
     missing = rng.normal(size=(24, 32, 32)).astype(np.float32)
-    missing[12, 8, 8] = 6.0
+    missing[12, 8, 8] = outlier
     spot = np.zeros(missing.shape, np.float32)
     spot[12, 22, 22] = 1.0
     spot = gaussian_filter(spot, 1.2)

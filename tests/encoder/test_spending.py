@@ -157,7 +157,7 @@ def test_a_fit_is_as_it_was_where_no_points_go_beside_it(monkeypatch):
     fit.refit(0)
     before, sse = fit.model.copy(), fit.sse
     plan = SimpleNamespace(
-        coding="lattice", effort="fast", max_edge=128, at=(0, 0), index_bytes=lambda chunks: 0,
+        coding="lattice", effort="fast", edge=None, at=(0, 0), index_bytes=lambda chunks: 0,
         resolution=SimpleNamespace(levels=lambda model: Levels.one(len(model))),
     )  # fmt: skip
     monkeypatch.setattr(rate, "fill", lambda *args: None)

@@ -45,6 +45,11 @@ def test_a_missing_file_is_also_what_python_calls_it(tmp_path: Path) -> None:
             "RGB image (4 samples), expected one value a voxel; --axes ZYXC takes its colours for channels",
         ),
         (
+            np.zeros((2, 3, 4, 20, 24), np.uint16),
+            {"photometric": "rgb", "planarconfig": "separate"},
+            "RGB image (4 samples), expected one value a voxel; take one of them first: voxels[..., 0]",
+        ),
+        (
             np.zeros((8, 9), np.uint8),
             {"photometric": "minisblack"},
             "2-D image (YX 8x9), expected a volume with a Z axis; "
@@ -81,7 +86,17 @@ def test_a_missing_file_is_also_what_python_calls_it(tmp_path: Path) -> None:
             "axis A of AZYX (2x5x8x9) is none of T, C, Z, Y, X; say what they are with --axes",
         ),
     ],
-    ids=["rgb", "rgba stack", "2-d", "2-d in time", "int32", "float64", "complex", "unknown axis"],
+    ids=[
+        "rgb",
+        "rgba stack",
+        "colours apart",
+        "2-d",
+        "2-d in time",
+        "int32",
+        "float64",
+        "complex",
+        "unknown axis",
+    ],
 )
 def test_tiffs_that_are_no_volumes(tmp_path: Path, voxels: Any, how: dict[str, Any], said: str) -> None:
     tifffile.imwrite(tmp_path / "v.tif", voxels, **how)

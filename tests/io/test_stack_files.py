@@ -123,3 +123,15 @@ def test_something_else_among_the_files_of_a_pattern_is_named(tmp_path: Path) ->
     (folder / "z3.tif").write_text("no TIFF")
     with pytest.raises(InputError, match=r"z3\.tif is no TIFF"):
         read_volume(f"{folder}/z*.tif")
+
+
+@pytest.mark.parametrize("content", [b"", bytes(1216), b"\x93NUMPY"])
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_a_plane_that_is_no_tiff_any_more_is_not_left_out(
+    tmp_path: Path, content: bytes, number: int
+) -> None:
+    folder = write(tmp_path / "planes", {f"z{z}.tif": STACK[z] for z in range(4)})
+    (folder / f"z{number}.tif").write_bytes(content)
+    (folder / "Thumbs.db").write_bytes(b"not a plane")
+    with pytest.raises(InputError, match=f"z{number}.tif is .*expected one TIFF a plane"):
+        read_volume(folder)

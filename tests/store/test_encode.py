@@ -111,6 +111,17 @@ def test_a_finish_that_runs_again_has_nothing_to_do(copied: Job, capsys: pytest.
     assert run(["finish", copied.dest + ".none.ome.zarr"]) == 3
 
 
+def test_a_finish_that_runs_again_tells_of_damage(copied: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["finish", copied.dest]) == 0
+    brick = next(p for p in sorted((Path(copied.dest) / "0" / "c").rglob("*")) if p.is_file())
+    data = bytearray(brick.read_bytes())
+    data[-3] ^= 1
+    brick.write_bytes(data)
+    capsys.readouterr()
+    assert run(["finish", copied.dest]) == 9
+    assert "is finished, but damaged: " in capsys.readouterr().err
+
+
 def test_the_input_is_no_output(copied: Job, capsys: pytest.CaptureFixture[str]) -> None:
     finish(copied)
     assert run(["encode", copied.dest, "-o", copied.dest + "/"]) == 5

@@ -354,6 +354,10 @@ def test_finishing_a_packed_file_that_is_finished_says_so(
     assert run(["finish", str(file)]) == 0
     assert f"{file}: is finished already" in capsys.readouterr().err
     assert file.read_bytes() == before
+    file.write_bytes(before[:200] + bytes([before[200] ^ 1]) + before[201:])
+    assert run(["finish", str(file)]) == 9
+    assert "is finished, but damaged: " in capsys.readouterr().err
+    file.write_bytes(before)
     again = [
         "encode",
         str(tmp_path / "v.npy"),

@@ -271,6 +271,8 @@ def test_an_input_or_a_file_that_is_there_is_not_replaced(finished: Path, tmp_pa
     assert run(["pack", str(finished), "-o", str(tmp_path / "a.vgm")]) == 5
     assert (tmp_path / "a.vgm").read_bytes() == b"mine"
     assert run(["pack", str(finished), "-o", str(finished / "0/c/0/0/0"), "--force"]) == 5
+    assert run(["pack", str(finished), "-o", str(finished / "a.vgm")]) == 5
+    assert not (finished / "a.vgm").exists()
     assert run(["pack", str(finished), "-o", str(tmp_path / "a.vgm"), "--force"]) == 0
     assert run(["test", str(tmp_path / "a.vgm")]) == 0
 

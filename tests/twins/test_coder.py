@@ -284,14 +284,16 @@ def test_rows_may_lie_anywhere_and_other_strides_are_refused() -> None:
 def test_support_is_that_of_the_twin(shape: Shape) -> None:
     values, variance = field(shape), np.abs(field(shape, 1)) + np.float32(0.1)
     window = (min(5, shape[0]), min(5, shape[1]), min(5, shape[2]))
-    limit = 1.5 * np.prod(window)
-    expected = voxels.supported(values, variance, window, limit)
+    limit, most, sure = 1.2 * np.prod(window), 4.0, 30.0
+    squares = values * values / variance
+    assert values.size == 1 or ((squares > most).any() and (squares > sure).any())
+    expected = voxels.supported(values, variance, window, limit, most, sure)
     out = np.empty(shape, np.uint8)
     for z0 in range(0, shape[0], 4):
-        coder.supported(values, variance, window, limit, z0, out[z0 : z0 + 4])
+        coder.supported(values, variance, window, limit, most, sure, z0, out[z0 : z0 + 4])
     np.testing.assert_array_equal(out, expected)
     with pytest.raises(ValueError, match="a window no wider"):
-        coder.supported(values, variance, (5, 5, shape[2] + 1), limit, 0, out)
+        coder.supported(values, variance, (5, 5, shape[2] + 1), limit, most, sure, 0, out)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 6, 7), (9, 20, 300)])
@@ -340,7 +342,7 @@ def test_passes_are_the_same_for_all_instructions() -> None:
             coder.mask_saturated(held, left, marks)
             sums = coder.dot(a, b), coder.squares(a, marks)
             support = np.empty(shape, np.uint8)
-            coder.supported(a, np.abs(b) + np.float32(0.1), (3, 5, 5), 90.0, 0, support)
+            coder.supported(a, np.abs(b) + np.float32(0.1), (3, 5, 5), 90.0, 9.0, 30.0, 0, support)
             places, gains = np.empty((a.size, 3), np.int32), np.empty(a.size)
             norms = (np.ones(5), np.ones(6), np.linspace(1, 2, 133))
             n = coder.find_peaks(a, norms, 0, 5, 1.0, places, gains)

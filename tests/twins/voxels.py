@@ -56,9 +56,12 @@ def correlate(field: F32, taps: tuple[F32, F32, F32]) -> F32:
     return np.ascontiguousarray(field)
 
 
-def supported(values: F32, variance: F32, window: tuple[int, int, int], limit: float) -> np.ndarray:
-    """Where squares over the variance, summed over a window, are more than a limit; bool."""
+def supported(
+    values: F32, variance: F32, window: tuple[int, int, int], limit: float, most: float, sure: float
+) -> np.ndarray:
+    """Where squares over the variance, up to ``sure`` at most ``most``, are more than a limit in a window."""
     sums = values * values / variance
+    sums[(sums > np.float32(most)) & (sums <= np.float32(sure))] = most
     for axis in (2, 1, 0):
         n, size = sums.shape[axis], window[axis]
         wide = np.moveaxis(sums, axis, 0)

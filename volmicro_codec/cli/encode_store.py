@@ -17,7 +17,7 @@ import click
 
 from ..beside import PART, bricks_beside, name_beside
 from ..encoder.settings import usual_bytes
-from ..errors import FormatError, InputError, MissingFileError, RemoteError, VgmError, lacks
+from ..errors import FormatError, IncompleteError, InputError, MissingFileError, RemoteError, VgmError, lacks
 from ..urls import is_zarr
 from .app import Command
 from .options import Seconds, force_option, json_option
@@ -246,24 +246,33 @@ def finish(store: str, force: bool, as_json: bool) -> None:
 
 def _already(dest: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """What a store is that is finished: a job that runs again at the end of others has nothing to do."""
+    from ..format.check import check_file
     from ..format.packed_reader import is_packed
-    from ..store.pack import check_chunks
+    from ..store.check import check_store
     from .read_store import info_of_packed, info_of_store
 
     if not is_zarr(dest):
         source = vgm_source(dest)
         if not is_packed(source):
             raise FormatError(f"{dest}: no packed file")
+        _raise_damage(dest, check_file(source))
         remark(f"{dest}: is finished already")
         return info_of_packed(dest, source)
     try:
         found = info_of_store(dest)
     except (FormatError, InputError, RemoteError) as e:
         raise type(e)(f"{dest}: no store that was begun ({e})") from e
-    for level in range(len(found[0]["levels"])):
-        check_chunks(dest, level)
+    _raise_damage(dest, check_store(dest))
     remark(f"{dest}: is finished already")
     return found
+
+
+def _raise_damage(dest: str, report: Mapping[str, Any]) -> None:
+    """Raise where a finished store or packed file has lost or damaged bricks: nothing here mends them."""
+    if report["ok"]:
+        return
+    more = f" (and {len(report['errors']) - 1} more)" if len(report["errors"]) > 1 else ""
+    raise IncompleteError(f"{dest}: is finished, but damaged: {report['errors'][0]}{more}")
 
 
 def _finished(

@@ -14,7 +14,7 @@ from .app import Command
 from .options import Seconds, file_argument, force_option, json_option, output_option
 from .output import about, bytes_text, emit_json, emit_rows, shape_text
 from .progress import progress
-from .same_file import check_file_output, refuse_inputs
+from .same_file import check_file_output, refuse_inputs, refuse_within
 
 if TYPE_CHECKING:
     from ..store.pack import Packed
@@ -35,6 +35,7 @@ def pack(store: str, output: str, force: bool, as_json: bool) -> None:
 
     began = time.monotonic()
     store = store.rstrip("/")
+    refuse_within(output, store)
     check_file_output(output, force, [store], ".vgm")
     with progress() as bar:
         begin = partial(bar.start, f"packing {store}")

@@ -67,6 +67,12 @@ def check_file_output(output: str, force: bool, inputs: Iterable[str | None], *s
     check_output(output, force)
 
 
+def refuse_within(output: str, store: str) -> None:
+    """Raise `OutputError` where an output would lie in the store it is made of, which it would spoil."""
+    if output != STREAM and _inside(output, store):
+        raise OutputError(f"{output}: lies in {store}, which could not be packed any more")
+
+
 def refuse_twice(outputs: Iterable[str | None]) -> None:
     """Raise `OutputError` where two outputs are one file."""
     before: list[str] = []

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..beside import bricks_beside
-from ..errors import InputError, UsageError, VgmError
+from ..errors import InputError, OutputError, UsageError, VgmError
 from ..urls import local_path
 
 if TYPE_CHECKING:
@@ -170,8 +170,10 @@ def write_bytes(output: str, data: bytes, force: bool) -> None:
 
 
 def refuse_terminal_output(output: str) -> None:
-    """Raise `UsageError` where bytes would go to a terminal."""
+    """Raise where bytes would go to a terminal (`UsageError`), or nowhere (`OutputError`)."""
     if output == STREAM:
+        if getattr(sys.stdout, "name", None) == os.devnull:  # what stands in for a stream that is closed
+            raise OutputError("-o -: stdout is closed")
         _refuse_terminal(sys.stdout, "-o -: stdout is a terminal, expected a file or a pipe")
 
 

@@ -103,7 +103,7 @@ def text_of(settings: EncodeSettings) -> str:
     """The settings that are not defaults, short."""
     default = EncodeSettings()
     name, value = settings.target
-    words = [f"{name}={value:g}", settings.effort]
+    words = [f"{name}={value:g}"] + [settings.effort] * (settings.effort != default.effort)
     skip = {*TARGETS, "effort", "gate_file", "device", "threads"}
     for key in settings.__dataclass_fields__:
         if key not in skip and getattr(settings, key) != getattr(default, key):

@@ -420,7 +420,7 @@ class Job:
             coding=s.coding, effort=s.effort, schedule=schedule,
             resolution=Resolution(image, self.grids, s.levels, self._served_from),
             points=s.points and s.coding == "lattice" and name != "primitives" and s.max_primitives is None,
-            max_edge=s.brick or 128,
+            edge=s.brick,
             max_primitives=s.max_primitives, at=(t, c), index_bytes=index_bytes, refine=refine,
             on_restart=lambda: self.progress.start(f"{label}fit for points", work), lossless=lossless,
         )  # fmt: skip

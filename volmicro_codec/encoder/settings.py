@@ -216,7 +216,7 @@ class EncodeSettings:
         group="coding",
     )
     cutoff: float | None = _option(
-        None, "Radius at which a Gaussian ends, in standard deviations.", low=1.0, high=8.0, group="coding"
+        None, "Radius at which a Gaussian ends, in standard deviations.", low=1.0, high=7.0, group="coding"
     )
 
     # Where and how large the work is.

@@ -128,7 +128,7 @@ def name_axes(name: str, axes: str, shape: tuple[int, ...], given: str | None = 
         count = sizes[letters.index("S")]
         colours = letters.replace("C", "").replace("S", "C").replace("I", "Z").replace("Q", "Z")
         hint = f"--axes {colours} takes its colours for channels"
-        if not (set(colours) <= set("TCZYX") and "Z" in colours):
+        if not (set(colours) <= set("TCZYX") and "Z" in colours and len(set(colours)) == len(colours)):
             hint = "take one of them first: voxels[..., 0]"
             if letters == "SYX":  # a stack of three or four planes, which its writer took for colours
                 hint = "--axes ZYX takes its samples for planes"

@@ -34,13 +34,18 @@ def listed(directory: str) -> list[str]:
     Raises
     ------
     InputError
-        Where there are none.
+        Where there are none, or one is called a TIFF and is none, as a plane is that was cut short.
     """
     found = []
-    for name in os.listdir(directory):
+    for name in sorted(os.listdir(directory), key=_natural):
         path = os.path.join(directory, name)
-        if not name.startswith(".") and os.path.isfile(path) and format_by_content(path) is TIFF:
+        if name.startswith(".") or not os.path.isfile(path):
+            continue
+        if format_by_content(path) is TIFF:
             found.append(path)
+        elif name.lower().endswith((*TIFF.suffixes, *TIFF.read_suffixes)):
+            what = "is empty (0 bytes)" if os.path.getsize(path) == 0 else "is no TIFF"
+            raise InputError(f"{directory}: {name} {what}, expected one TIFF a plane")
     if not found:
         raise InputError(f"{directory}: a directory without TIFF files, expected a file or one TIFF a plane")
     return sorted(found, key=_natural)

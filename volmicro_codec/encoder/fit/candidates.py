@@ -161,7 +161,7 @@ def uncovered(
     order = order[gains[order] > 0]
     step = np.maximum(1.0, np.asarray(aspect, np.float64))
     taken = np.zeros(tuple(int(-(-n // st)) for n, st in zip(shape, step, strict=True)), np.uint8)
-    pick = np.empty(limit, np.int64)
+    pick = np.empty(min(limit, len(order)), np.int64)
     z, y, x = (float(v) for v in step)
     n = coder.uncovered(every.centres, every.sigmas, order, (z, y, x), EXCLUSION, taken, pick)
     pick = pick[:n]

@@ -26,6 +26,37 @@ STEP = native.STEP
 """Columns of a step: dw, e (3), then E as `PAIRS`."""
 PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 """Rows and columns of a symmetric matrix, in the order in which its six are kept: zz, zy, zx, yy, yx, xx."""
+FLAT_SIGMA = math.pi**-0.5
+"""Width along an axis of one voxel, where nothing of it shows: with it the integral of phi^2 is the sum over
+what there is. Free, it wanders from 0.3 to 24, and takes energies and all steps with it."""
+
+
+def flat_axes(shape: tuple[int, ...]) -> list[int]:
+    """Axes of one voxel."""
+    return [a for a, n in enumerate(shape) if n == 1]
+
+
+def flattened(model: Model, axes: list[int], free: npt.NDArray[np.bool_] | None = None) -> Model:
+    """The same picture, with what does not show along axes of one voxel as it is to be there.
+
+    Of Gaussians whose steps (``free``, bool [N, STEP]) may change their shape: a rounded one is what it is.
+    """
+    which = np.ones(len(model), bool) if free is None else free[:, 4]
+    mu, b = model.mu.copy(), model.B.copy()
+    for a in axes:
+        mu[which, a] = 0.0
+        b[which, a, :] = 0.0
+        b[which, :, a] = 0.0
+        b[which, a, a] = FLAT_SIGMA
+    return Model(mu, b, model.w)
+
+
+def widened(b: F64, factor: F64, axes: list[int]) -> F64:
+    """Roots [N, 3, 3] of Gaussians wider by a factor [N], but not along axes of one voxel."""
+    out: F64 = b * factor[:, None, None]
+    for a in axes:
+        out[:, a] = b[:, a]
+    return out
 
 
 @dataclass

@@ -17,7 +17,7 @@ from ..parts import Part
 from ..significance import NoiseField
 from .blocks import MOST_REACHED, Blocks, core_in_domain, digest
 from .choice import adam_of
-from .gaussians import STEP, Model
+from .gaussians import STEP, Model, flat_axes, flattened
 from .method import Method, Step, Weighting
 from .overlap import overlapping
 from .proposals import Proposals, Search
@@ -60,6 +60,7 @@ class ImageFit:
         self.proposals = Proposals(self.blocks, self.method, self.journal)
         self.state = FitState.empty(len(self.blocks.parts))
         self._residuals = Residuals(self.blocks, self.state.model)
+        self.flat = flat_axes(self.image.shape)
         self._empty: dict[int, tuple[bytes, float]] = {}  # blocks without Gaussians: what reaches in, error
         self._beyond: dict[int, tuple[bytes, float]] = {}  # blocks with few: what else is there, error
         self._bare: dict[int, float] = {}  # blocks: the error of no Gaussians
@@ -181,6 +182,8 @@ class ImageFit:
                 if not whole:
                     new.mu[own], new.B[own], new.w[own] = mine.mu, mine.B, mine.w
             model = new
+        if self.flat and iterations > 0:
+            model = flattened(model, self.flat, free)
         blocks.evaluated = model if len(fresh) == len(blocks.parts) else None
         return FitState(model, tuple(sse))
 
@@ -308,6 +311,7 @@ class ImageFit:
         new = Model.empty()
         if count > 0:
             new = self.proposals.place(self.residuals, count, search=search)
+        new = flattened(new, self.flat) if self.flat else new
         if len(new):
             free = None
             if not shapes:

@@ -16,7 +16,7 @@ from ...raster import kernels
 from ..parts import Box, Part
 from ..significance import MOST_OVERFIT, OVERFIT, covariances
 from .choice import rasteriser_like
-from .gaussians import Model
+from .gaussians import Model, widened
 from .image_fit import ImageFit
 
 F64 = npt.NDArray[np.float64]
@@ -89,8 +89,8 @@ def as_coded(fit: ImageFit) -> Model:
     The wider ones have the weights that least squares give them, isotropic ones in their own stead.
     """
     wider, weaker = shrinkage(fit)
-    fitting = (2.0 / (1.0 + wider**2)) ** 1.5
-    return Model(fit.model.mu, fit.model.B * wider[:, None, None], fit.model.w * weaker * fitting)
+    fitting = (2.0 / (1.0 + wider**2)) ** (0.5 * (3 - len(fit.flat)))
+    return Model(fit.model.mu, widened(fit.model.B, wider, fit.flat), fit.model.w * weaker * fitting)
 
 
 def _inside(part: Part, box: Box) -> npt.NDArray[np.float32]:

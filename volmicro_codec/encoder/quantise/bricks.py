@@ -11,6 +11,9 @@ Shape3 = tuple[int, int, int]
 
 MAX_EDGE = 128
 MAX_COUNT = 2048
+FEW, FEW_EDGE = 512, 256
+"""Gaussians that one brick holds of edges up to so many voxels, unless a size was asked for: another takes 10
+to 25 bytes of index and learns its statistics anew (3 % of the bytes of `benchmarks/truth.py`'s stacks)."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,13 @@ class Brick:
 
 
 def divide(
-    mu: npt.NDArray[np.float64], shape: Shape3, max_count: int = MAX_COUNT, max_edge: int = MAX_EDGE
+    mu: npt.NDArray[np.float64], shape: Shape3, *, max_edge: int = MAX_EDGE, few: int = 0
 ) -> list[Brick]:
     """Bricks that hold all centres [N, 3]; empty ones are left out.
 
     A box is halved along its longest edge while that is longer than ``max_edge`` or it holds more than
-    ``max_count``. Centres outside the image belong to the brick of the nearest voxel.
+    `MAX_COUNT`, unless it holds no more than ``few`` and is no longer than `FEW_EDGE`. Centres outside the
+    image belong to the brick of the nearest voxel.
     """
     at = np.clip(np.rint(mu), 0, np.array(shape) - 1).astype(np.int64)
     out: list[Brick] = []
@@ -44,7 +48,8 @@ def divide(
         if not len(members):
             return
         axis = int(np.argmax(size))
-        if size[axis] <= max_edge and (len(members) <= max_count or max(size) < 16):
+        as_one = size[axis] <= FEW_EDGE and len(members) <= few
+        if as_one or (size[axis] <= max_edge and (len(members) <= MAX_COUNT or max(size) < 16)):
             out.append(Brick(lo, size, members))
             return
         first = size[axis] // 2

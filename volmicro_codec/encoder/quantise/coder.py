@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,11 +13,11 @@ from ...format import EncodedChunk, codings, support_box
 from ...format.chunk import brick_centre
 from ...format.metadata import MAX_GRID
 from ...primitives import Primitives, Records, primitives_to_records, records_to_primitives
-from ..fit.gaussians import STEP, Model
+from ..fit.gaussians import FLAT_SIGMA, STEP, Model, widened
 from ..fit.image_fit import ImageFit
 from ..fit.worth import shrinkage
 from ..parts import Box
-from .bricks import Brick, divide
+from .bricks import FEW, MAX_EDGE, Brick, divide
 from .lattice import (
     Lattice,
     Shapes,
@@ -53,6 +54,9 @@ FILE_STEP = 2.0**-6
 LARGEST_EDGE = 512
 """Of a coarser level's bricks, voxels: float16 then holds positions to an eighth of a voxel at worst."""
 POINTS_PLACE = MAX_GRID + 1
+FLAT_CODED = 64.0
+"""Times as wide as fitted that Gaussians are coded along axes of one voxel: of centres there is but one place
+then, which takes no bits."""
 
 
 def place(grid: int) -> int:
@@ -110,27 +114,33 @@ class Layout:
     ----------
     bricks : list of (int, Brick)
         Each with the `place` of its chunk.
+    flat : sequence of int
+        Axes of one voxel of the image.
     """
 
     bricks: list[tuple[int, Brick]]
+    flat: Sequence[int] = ()
 
     @classmethod
-    def of(cls, model: Model, box: Box, max_edge: int, levels: Levels | None = None) -> Layout:
+    def of(
+        cls, model: Model, box: Box, edge: int | None, levels: Levels | None = None, flat: Sequence[int] = ()
+    ) -> Layout:
         """Bricks that tile a box, by centre: of one outside the brick that is nearest.
 
-        Those of coarser levels are larger, as their Gaussians are few.
+        Those of coarser levels are larger, as their Gaussians are few; so are those of images of few, with no
+        ``edge`` asked for.
         """
         levels = Levels.one(len(model)) if levels is None else levels
         lo, shape = tuple(s.start for s in box), tuple(s.stop - s.start for s in box)
-        mu = model.mu - np.array(lo)
-        out = []
+        mu, out = model.mu - np.array(lo), []
+        finest, few = (MAX_EDGE, FEW) if edge is None else (edge, 0)
         for k, grid in enumerate(levels.grids):
             ids = np.flatnonzero(levels.of == k)
-            edge = max(max_edge, min(max_edge << grid, LARGEST_EDGE))
-            for b in divide(mu[ids], (shape[0], shape[1], shape[2]), max_edge=edge):
+            most = max(finest, min(finest << grid, LARGEST_EDGE))
+            for b in divide(mu[ids], (shape[0], shape[1], shape[2]), max_edge=most, few=few):
                 z, y, x = (a + n for a, n in zip(b.lo, lo, strict=True))
                 out.append((place(grid), Brick((z, y, x), b.shape, ids[b.members])))
-        return cls(out)
+        return cls(out, flat)
 
 
 def _chunk(
@@ -249,9 +259,24 @@ def _round_positions(mu: F64, shapes: Shapes, layout: Layout) -> tuple[I64, F64]
     return points, out
 
 
+def _with_flat(lattice: Lattice, axes: Sequence[int]) -> Lattice:
+    """A lattice for Gaussians that are coded `FLAT_CODED` times as wide along axes: the same amplitudes."""
+    wider = FLAT_CODED ** (0.5 * len(axes))
+    return replace(lattice, amplitude_step=lattice.amplitude_step * wider) if axes else lattice
+
+
+def _flat_roots(b: F64, axes: Sequence[int]) -> F64:
+    """Roots [N, 3, 3] of Gaussians as wide along axes of one voxel as they are coded there."""
+    out = b.copy()
+    for a in axes:
+        out[:, a] *= FLAT_CODED * FLAT_SIGMA / np.linalg.norm(b[:, a], axis=1, keepdims=True)
+    return out
+
+
 def plain_rounding(model: Model, lattice: Lattice, layout: Layout) -> Rounded:
     """All symbols at once, without refits: what a byte count needs."""
-    shapes = quantise_shape(model.B, model.w, lattice)
+    lattice = _with_flat(lattice, layout.flat)
+    shapes = quantise_shape(_flat_roots(model.B, layout.flat), model.w, lattice)
     points, _ = _round_positions(model.mu, shapes, layout)
     amplitudes, _ = quantise_weights(model.w, shapes, lattice)
     return Rounded(Symbols(shapes, points, amplitudes), lattice, layout)
@@ -270,12 +295,15 @@ def rounding_with_refits(
     group = _groups(fit.model, refits.groups)
     free = np.ones((n, STEP), bool)
     wider, weaker = shrinkage(fit)
-    wider = wider[:, None, None]
-    shapes = quantise_shape(fit.model.B * wider, fit.model.w, lattice)
+    lattice = _with_flat(lattice, fit.flat)
+    shapes = quantise_shape(
+        _flat_roots(widened(fit.model.B, wider, fit.flat), fit.flat), fit.model.w, lattice
+    )
     for k in range(refits.groups):
         now = np.flatnonzero(group == k)
         if k:
-            part = quantise_shape(fit.model.B[now] * wider[now], fit.model.w[now], lattice)
+            b = _flat_roots(widened(fit.model.B[now], wider[now], fit.flat), fit.flat)
+            part = quantise_shape(b, fit.model.w[now], lattice)
             for name in shapes.__dataclass_fields__:
                 getattr(shapes, name)[now] = getattr(part, name)
         b = fit.model.B.copy()

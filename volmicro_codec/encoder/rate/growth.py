@@ -58,6 +58,9 @@ LARGE_IMAGE = 32 << 20  # voxels
 LEVELS_OFF = 0.3
 """dB a doubling of the count is to take off the loss, else a large image with points is grown no more: of
 what its rounds, short as they are, gain there, converging brings most to fewer Gaussians too."""
+LAST_SEARCHES = 2
+"""For what is not looked at again: what the first adds had covered some (of spots of seven sigma 0.96 to 0.98
+are kept, for one 0.95 to 0.96; stacks gain 0.004 dB)."""
 WORSE = 0.05  # dB over the least loss so far at which a round with more Gaussians is one too many
 STEEP = 1.2  # the most that the error falls with the count while growing, as far as believed
 STILL_TO_CONVERGE = 0.8  # error after the last refit over the error right after a round
@@ -76,8 +79,8 @@ class Plan:
         Levels of the Gaussians.
     points : bool
         Whether single voxels may be coded where that is worth more than further Gaussians.
-    max_edge : int
-        Longest edge of a brick, voxels.
+    edge : int or None
+        Longest edge of a brick, voxels, if one was asked for.
     max_primitives : int or None
     at : (t, c)
     index_bytes : callable
@@ -95,7 +98,7 @@ class Plan:
     schedule: Schedule
     resolution: Resolution
     points: bool
-    max_edge: int
+    edge: int | None
     max_primitives: int | None
     at: tuple[int, int]
     index_bytes: Callable[[Sequence[EncodedChunk]], int]
@@ -106,12 +109,12 @@ class Plan:
 
 def layout_of(fit: ImageFit, plan: Plan) -> Layout:
     """Bricks of a fit's Gaussians on one level: bytes are foreseen with it."""
-    return Layout.of(fit.model, fit.image.coded, plan.max_edge)
+    return Layout.of(fit.model, fit.image.coded, plan.edge, flat=fit.flat)
 
 
 def layout_by_level(fit: ImageFit, plan: Plan) -> Layout:
     """Bricks of a converged fit's Gaussians by level of resolution."""
-    return Layout.of(fit.model, fit.image.coded, plan.max_edge, plan.resolution.levels(as_coded(fit)))
+    return Layout.of(fit.model, fit.image.coded, plan.edge, plan.resolution.levels(as_coded(fit)), fit.flat)
 
 
 def limited(count: int, plan: Plan) -> int:
@@ -377,8 +380,14 @@ def prune_noise(fit: ImageFit, plan: Plan, budget: float) -> None:
             fit.refit(2 * plan.schedule.inner, stage="noise taken out", around=None if whole else gone)
         room = limited(min(2 * count, int(budget / size)), plan) - len(kept)
         iterations, last = 2 * plan.schedule.inner, again == 0
-        search = Search.EVERYWHERE if last else Search.FAINT
-        added = fit.grow(room, iterations, "more again", shapes=not last, search=search) if room > 0 else 0
+        search, added = Search.EVERYWHERE if last else Search.FAINT, 0
+        for _ in range(LAST_SEARCHES if last else 1):
+            if added >= room:
+                break
+            found = fit.grow(room - added, iterations, "more again", shapes=not last, search=search)
+            added += found
+            if not found:
+                break
         if added < 0.01 * count and len(kept) >= 0.99 * count:
             break
 

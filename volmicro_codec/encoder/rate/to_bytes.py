@@ -177,7 +177,7 @@ def _float16_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Coded:
     for _ in range(12):
         coded = code_float16(
             model,
-            Layout.of(model, fit.image.coded, plan.max_edge, levels),
+            Layout.of(model, fit.image.coded, plan.edge, levels, fit.flat),
             fit.image.shape,
             fit.raster.cutoff,
             plan.at,
