@@ -45,7 +45,7 @@ def test_of_an_axis_of_one_voxel_nothing_is_said_and_the_file_is_smaller_for_it(
     shape = [96, 96, 96]
     shape[axis] = 1
     plain, sizes, errors, files = image_fit.flat_axes, [0, 0], [0.0, 0.0], []
-    for seed in range(2):
+    for seed in range(3):
         voxels, truth = stack(tuple(shape), seed)
         for k, of in enumerate((plain, lambda shape: [])):
             monkeypatch.setattr(image_fit, "flat_axes", of)
@@ -54,7 +54,7 @@ def test_of_an_axis_of_one_voxel_nothing_is_said_and_the_file_is_smaller_for_it(
                 errors[k] += np.mean((file.as_float32()[...].reshape(truth.shape) - truth) ** 2)
             sizes[k] += len(files[-1])
     assert sizes[0] < 0.92 * sizes[1]
-    assert errors[0] < 1.05 * errors[1]
+    assert errors[0] < 1.08 * errors[1]
     for primitives in read(files[0])[1]:
         # As wide as they are coded, and so of no place there.
         np.testing.assert_allclose(primitives.scales.max(axis=1), FLAT_CODED * FLAT_SIGMA, rtol=0.2)

@@ -203,7 +203,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
             wanted = min(wanted, max(before, goal // (2 * s.rounds) - before))
         if wanted <= 0:
             break
-        last_few = max(1, before // FEW_OF) if fit.noise is not None else 0
+        last_few = few_after(before, wanted, search) if fit.noise is not None else 0
         added = fit.grow(wanted, s.inner, f"round {k}", few=last_few, search=search)
         few = few + 1 if added <= wanted // FEW_OF and not fit.sse < FALLING * error else 0
         if fit.noise is not None and added < wanted:
@@ -254,6 +254,14 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
 def first_search(fit: ImageFit) -> Search:
     """How far an image is searched for candidates at first."""
     return Search.OPEN if fit.blocks.some_closed else Search.EVERYWHERE
+
+
+def few_after(before: int, wanted: int, search: Search) -> int:
+    """How many more than so many Gaussians end a search, and are left to the refit that converges all.
+
+    Of the faint ones all, where not more are there than wanted.
+    """
+    return wanted if search is Search.FAINT else max(1, before // FEW_OF)
 
 
 def regrow(fit: ImageFit, count: int, plan: Plan) -> GrowthCurve:

@@ -16,10 +16,10 @@ from .allocation import foreground_weight_of
 from .balance import least_step
 from .growth import (
     FEW_ADDED,
-    FEW_OF,
     FIRST,
     VOXELS_A_FIRST,
     Plan,
+    few_after,
     first_search,
     most_gaussians,
     points_may_pay,
@@ -47,7 +47,7 @@ def encode_at_slope(fit: ImageFit, plan: Plan) -> Coded:
     for k in range(MOST_ROUNDS):
         before = len(fit.model)
         wanted = min(math.ceil(first * plan.schedule.growth**k), most) - before
-        last_few = before // FEW_OF + 1
+        last_few = few_after(before, wanted, search)
         added = fit.grow(max(0, wanted), plan.schedule.inner, f"round {k + 1}", few=last_few, search=search)
         if len(fit.model) >= most:
             break
