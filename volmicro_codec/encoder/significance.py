@@ -67,7 +67,7 @@ ADMITTED = 25.0
 shape is fitted. Those that do not are taken out after the refit (`rate.growth.prune_noise`). 18: -0.07 dB
 (-0.9 to +0.5 a stack) for 3 % more bytes; 36: -0.17 dB (-1.0 to +0.3) and 5 % fewer; either keeps fewer faint
 spots."""
-FAINTEST = 12.0
+FAINTEST = 16.0
 """The same where the gate is open once there is nothing stronger left: of candidates that are many."""
 FALSE_SHARE = 0.3
 """Of these, how many may be peaks of the noise, by their expected number."""
