@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -268,6 +269,14 @@ def test_out_is_filled_and_is_what_is_returned() -> None:
         (lambda: vgm.decode(b"no such thing"), FormatError, "magic|too short|cut short|not a"),
         (lambda: vgm.decode(FILE.read_bytes()[:-1]), FormatError, "cut short"),
         (lambda: vgm.decode(5), UsageError, "cannot read a .vgm file from int"),
+        (lambda: vgm.decode(io.StringIO("x")), UsageError, "from StringIO: text, expected a binary file"),
+        (lambda: vgm.open("a\0b"), UsageError, r"path 'a\\x00b': no file has a zero byte in its name"),
+        (lambda: vgm.imread("a\0b.zarr"), UsageError, "no file has a zero byte in its name"),
+        (lambda: vgm.imwrite(3, VOXELS), UsageError, "path: expected a path or a URL, got 3"),
+        (lambda: vgm.imwrite(b"x.vgm", VOXELS), UsageError, "path: expected a path or a URL, got b'x.vgm'"),
+        (lambda: vgm.imwrite("a\0b.vgm", VOXELS), UsageError, "no file has a zero byte in its name"),
+        (lambda: vgm.read_volume(3), UsageError, "path: expected a path or a URL, got 3"),
+        (lambda: vgm.open("http://"), UsageError, "http://: no URL of a file, expected http://HOST/PATH"),
         (lambda: vgm.imread("nowhere.vgm"), MissingFileError, "nowhere.vgm: no such file"),
         (lambda: vgm.imread(FILE.read_bytes()), UsageError, "expected a path or a URL, got bytes"),
         (lambda: vgm.imread(FILE, level=-1), UsageError, "level -1"),
@@ -285,7 +294,9 @@ def test_out_is_filled_and_is_what_is_returned() -> None:
         (lambda: vgm.open(FILE, budget="5"), UsageError, "budget: expected a whole number, got '5'"),
     ],
 )
-def test_what_cannot_be_decoded_is_one_clear_error(call: Any, error: type[Exception], said: str) -> None:
+def test_what_cannot_be_decoded_or_named_is_one_clear_error(
+    call: Any, error: type[Exception], said: str
+) -> None:
     with pytest.raises(error, match=said):
         call()
 

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from volmicro_codec.pool import LEAST_PIECE, PIECES, pieces_of, run_in_pool
+from volmicro_codec.errors import UsageError
+from volmicro_codec.pool import LEAST_PIECE, PIECES, default_threads, pieces_of, run_in_pool
 
 
 def test_tasks_that_ask_for_tasks_come_to_an_end() -> None:
@@ -65,3 +66,18 @@ def test_small_passes_are_not_shared_and_large_ones_in_no_more_pieces_than_help(
     assert pieces_of(2 * LEAST_PIECE - 1, threads) == 1
     assert pieces_of(3 * LEAST_PIECE, threads) == (3 if threads > 1 else 1)
     assert pieces_of(1 << 40, threads) == (PIECES * threads if threads > 1 else 1)
+
+
+@pytest.mark.parametrize("text", ["abc", "-3", "1.5", "5000", "\u00b2"])
+def test_a_number_of_threads_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("VGM_THREADS", text)
+    with pytest.raises(UsageError, match=f"VGM_THREADS={text}: expected a whole number"):
+        default_threads()
+
+
+def test_zero_threads_and_no_number_are_as_if_nothing_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VGM_THREADS", raising=False)
+    usual = default_threads()
+    for text, threads in (("", usual), ("0", usual), ("3", 3)):
+        monkeypatch.setenv("VGM_THREADS", text)
+        assert default_threads() == threads

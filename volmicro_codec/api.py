@@ -16,6 +16,7 @@ from .atomic import check_output
 from .encoder.settings import EncodeSettings
 from .errors import UsageError
 from .urls import holds_zarr, is_zarr
+from .values import file_name
 from .volume import ChannelInfo, Volume, VoxelSize
 
 if TYPE_CHECKING:
@@ -186,8 +187,9 @@ def imwrite(
     UsageError, InputError, DependencyError
         As `encode`.
     """
-    if is_zarr(os.fspath(path)):
-        raise UsageError(f"{os.fspath(path)}: imwrite writes one .vgm file; stores are made by 'vgm encode'")
+    name = file_name(path)
+    if is_zarr(name):
+        raise UsageError(f"{name}: imwrite writes one .vgm file; stores are made by 'vgm encode'")
     check_output(path, force)
     about = _about(voxel_size, unit, channels, time_interval, time_unit)
     settings, volume = _settings(options), _volume(array, axes, about)
@@ -226,8 +228,8 @@ def open(
     """
     from .decoder.opening import open as open_file
 
-    name = os.fspath(source) if isinstance(source, str | os.PathLike) else None
-    if not isinstance(name, str) or not holds_zarr(name):
+    name = file_name(source) if isinstance(source, str | os.PathLike) else None
+    if name is None or not holds_zarr(name):
         return open_file(source, threads=threads, device=device, budget=budget)
     from .store.array import open_store
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from .beside import claimed, clear_leftovers
 from .errors import OutputError, OutputExistsError, VgmError
 from .urls import local_path
+from .values import file_name
 
 
 def check_output(path: str | os.PathLike[str], force: bool = False) -> Path:
@@ -35,8 +36,10 @@ def check_output(path: str | os.PathLike[str], force: bool = False) -> Path:
         Where the file is there and ``force`` is not set.
     OutputError
         Where the directory is missing or not writable, or the path is not a plain file.
+    UsageError
+        Where it is no path, or none that a file can have.
     """
-    shown = os.fspath(path)
+    shown = file_name(path)
     if local_path(shown) is None:
         raise OutputError(f"{shown}: a file cannot be written to a URL, but a store (.ome.zarr) can")
     real = Path(os.path.realpath(shown))
@@ -86,7 +89,7 @@ def atomic_output(path: str | os.PathLike[str], force: bool = False) -> Iterator
     OutputExistsError, OutputError
         See `check_output`; any other ``OSError`` about the temporary file (disk full) becomes one.
     """
-    shown = os.fspath(path)
+    shown = file_name(path)
     real = check_output(path, force)
     temp: Path | None = None
     try:

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
+from .errors import UsageError
+from .text import whole_number
+
 MOST_THREADS = 4096
 """That anyone may ask for."""
 LEAST_PIECE = 1 << 18
@@ -22,10 +25,19 @@ _here = threading.local()
 
 
 def default_threads() -> int:
-    """Threads to use: ``VGM_THREADS``, or as many as the process may run on."""
-    env = os.environ.get("VGM_THREADS", "")
-    if env.isdigit() and int(env) > 0:
-        return int(env)
+    """Threads to use: ``VGM_THREADS``, or as many as the process may run on where it is 0, empty or not set.
+
+    Raises
+    ------
+    UsageError
+        Where the variable is no number of threads.
+    """
+    env = os.environ.get("VGM_THREADS", "").strip()
+    number = whole_number(env or "0")
+    if number is None or not 0 <= number <= MOST_THREADS:
+        raise UsageError(f"VGM_THREADS={env}: expected a whole number, 0 to {MOST_THREADS}")
+    if number:
+        return number
     return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from urllib.parse import urlsplit
 
-from .errors import DependencyError
+from .errors import DependencyError, InputError, UsageError
 
 _LOCAL = ("file://", "local://")
 _WEB = ("http", "https")
@@ -41,9 +42,51 @@ def is_zarr_directory(name: str) -> bool:
     return path is not None and any(os.path.exists(os.path.join(path, mark)) for mark in ZARR_MARKS)
 
 
+def check_regular(path: str) -> None:
+    """Raise `InputError` for a pipe or a device: nothing of these can be read twice, or by range."""
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise InputError(f"{path}: not a regular file (- reads a pipe)")
+
+
 def is_web(url: str) -> bool:
     """Whether a URL is one of http or https, with nothing chained to it."""
     return url.partition("://")[0].lower() in _WEB and "::" not in url
+
+
+def check_url(url: str) -> None:
+    """Raise `UsageError` for a URL behind which nothing can be: the web's of no host, or an unknown protocol.
+
+    Of protocols nothing is said where fsspec is not installed.
+    """
+    for part in url.split("::"):
+        protocol, separator, _ = part.partition("://")
+        if separator and protocol.lower() in _WEB:
+            if not _has_host(part):
+                raise UsageError(f"{url}: no URL of a file, expected {protocol.lower()}://HOST/PATH")
+        elif separator and not _is_protocol(protocol):
+            raise UsageError(
+                f"{url}: unknown protocol {protocol!r}, expected http, https, s3, file or another of fsspec's"
+            )
+
+
+def _has_host(url: str) -> bool:
+    try:
+        address = urlsplit(url)
+        return bool((address.hostname or "").encode("idna")) and address.port != 0
+    except ValueError:  # a port that is no number, brackets that do not close, a label of no letters
+        return False
+
+
+def _is_protocol(name: str) -> bool:
+    try:
+        from fsspec import get_filesystem_class
+
+        get_filesystem_class(name)
+    except ImportError:  # of fsspec, or of what it needs for one that it knows
+        return True
+    except ValueError:
+        return False
+    return True
 
 
 def file_system(url: str, asynchronous: bool = False, **options: Any) -> tuple[Any, str]:
@@ -61,7 +104,10 @@ def file_system(url: str, asynchronous: bool = False, **options: Any) -> tuple[A
     ------
     DependencyError
         Where fsspec, or what it needs for such URLs, is not installed.
+    UsageError
+        As `check_url`.
     """
+    check_url(url)
     try:
         from fsspec.core import url_to_fs
 

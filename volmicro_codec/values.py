@@ -28,6 +28,16 @@ def told(value: Any) -> str:
         return "a very large value"
 
 
+def file_name(path: Any, what: str = "path") -> str:
+    """A path or URL as text; raise `UsageError` where it is none, or no file can be called that."""
+    name = os.fspath(path) if isinstance(path, str | os.PathLike) else path
+    if not isinstance(name, str):
+        raise UsageError(f"{what}: expected a path or a URL, got {told(path)}")
+    if "\0" in name:
+        raise UsageError(f"{what} {told(name)}: no file has a zero byte in its name")
+    return name
+
+
 def checked(
     name: str, kind: type[Any], value: Any, low: float | None = None, high: float | None = None
 ) -> Any:

@@ -160,8 +160,8 @@ async def _patiently(url: str, ask: Callable[[], Awaitable[T]]) -> T:
 def _may_pass(error: Exception) -> bool:
     if isinstance(error, aiohttp.ClientResponseError):
         return error.status in _PASSING
-    if isinstance(error, aiohttp.ClientConnectorError):  # no such host, refused, a bad certificate
-        return False
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.InvalidURL):
+        return False  # no such host, refused, a bad certificate, or nowhere at all
     return isinstance(error, TimeoutError | ConnectionError | aiohttp.ClientError)
 
 

@@ -47,6 +47,11 @@ WRONG = [
         2,
         "bad.toml: unknown setting 'gate-tua', did you mean 'gate_tau'?",
     ),
+    (
+        ["encode", "v.tif", "-o", "x.vgm", "--gate-file", "bad.toml"],
+        3,
+        "gate file bad.toml: not a gate file, which 'vgm gate' makes, or damaged",
+    ),
     (["encode", "v.tif", "-o", "cells.vgm"], 5, "cells.vgm: exists already (--force replaces it)"),
     (["encode", "v.tif", "-o", "none/x.vgm"], 5, "none/x.vgm: the directory none does not exist"),
     (["encode", "v.tif", "-o", "x.tif"], 5, "x.tif: expected a name that ends in .vgm"),

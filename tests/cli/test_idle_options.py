@@ -9,13 +9,27 @@ from typing import Any
 import numpy as np
 import pytest
 
+import volmicro_codec
 from volmicro_codec.encoder.settings import EncodeSettings
+from volmicro_codec.errors import UsageError
 
 ENCODE = ["encode", "v.npy", "-o", "x.vgm"]
 IDLE = [
     ([*ENCODE, "--gate-file", "g.npz", "--gate", "otsu"], "gate_file: has no effect where gate is otsu"),
     ([*ENCODE, "--gate-file", "g.npz", "--gate", "none"], "gate_file: has no effect where gate is none"),
     ([*ENCODE, "--gate-tau", "0.5", "--gate", "none"], "gate_tau: has no effect where gate is none"),
+    (
+        [*ENCODE, "--gate", "otsu", "--objective", "voxels"],
+        "gate: has no effect where objective is voxels",
+    ),
+    (
+        [*ENCODE, "--gate-tau", "0.3", "--objective", "voxels", "--psnr", "40"],
+        "gate_tau: has no effect where objective is voxels",
+    ),
+    (
+        [*ENCODE, "--gate-file", "g.npz", "--primitives", "9"],
+        "gate_file: has no effect where target is primitives",
+    ),
     ([*ENCODE, "--lr", "0.3"], "lr: has no effect where optimizer is lbfgs"),
     ([*ENCODE, "--grad-threshold", "1"], "grad_threshold: has no effect where densify is off"),
     ([*ENCODE, "--init", "grid", "--psnr", "40"], "init: has no effect where target is psnr"),
@@ -73,3 +87,22 @@ def test_what_the_command_line_leaves_without_effect_of_a_config_file_is_left_ou
         psnr=40.0, gate="none"
     )
     assert EncodeSettings.from_toml(path, gate_tau=0.2).gate_tau == 0.2
+    assert EncodeSettings.from_toml(path, primitives=9).changed() == {
+        "primitives": 9, "init": "grid", "optimizer": "adam", "lr": 0.3,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("alone", [{"objective": "voxels"}, {"primitives": 9}])
+@pytest.mark.parametrize("gate", [{"gate": "otsu"}, {"gate_tau": 0.5}, {"gate_file": "g.npz"}])
+def test_no_gate_is_asked_where_every_voxel_is_described_as_it_is(
+    alone: dict[str, Any], gate: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError, match=f"{next(iter(gate))}: has no effect where"):
+        volmicro_codec.encode(np.ones((4, 5, 6), np.uint16), **alone, **gate)
+
+
+def test_that_none_is_trained_is_heeded_whatever_is_described(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text('gate = "none"\n')
+    for alone in ({"objective": "voxels"}, {"primitives": 9}):
+        assert EncodeSettings.from_toml(path, **alone).gate == "none"

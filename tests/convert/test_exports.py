@@ -161,7 +161,7 @@ def test_one_channel_and_time_point_can_be_chosen(
         assert set(archive["channels"]) == {1}
         assert set(archive["time_points"]) == {1}
     assert run(["export", path, "-o", str(tmp_path / "v.splat")]) == 2
-    assert "2 time points, expected one to be chosen" in capsys.readouterr().err
+    assert f"{path}: 2 time points, expected one to be chosen" in capsys.readouterr().err
     assert not (tmp_path / "v.splat").exists()
     assert run(["export", path, "-o", str(tmp_path / "v.obj")]) == 2
     assert run(["export", path, "-o", out]) == 5  # is there

@@ -79,6 +79,8 @@ def payload(tmp_path_factory):
         given = {**BASE, **given}
         if any(given.get(t) is not None for t in TARGETS):
             given.pop("ratio")
+        if given.get("objective") == "voxels" or given.get("primitives") is not None:
+            given["gate"] = "none"  # others have no effect there, and are refused
         if "gate_file" in given:
             given["gate_file"] = gate
         key = (of is faint, *sorted(given.items(), key=str))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from volmicro_codec.encoder.choices import gate_of
 from volmicro_codec.encoder.mask.gate import Gate, no_gate, otsu_gate, seen_by, train_gate
 from volmicro_codec.encoder.settings import EncodeSettings
-from volmicro_codec.errors import FormatError, InputError, UsageError
+from volmicro_codec.errors import InputError, UsageError
 from volmicro_codec.phantom import make_phantom
 
 SHAPE = (50, 70, 90)
@@ -118,13 +119,17 @@ def test_a_damaged_gate_file_is_refused(trained, tmp_path):
     path = tmp_path / "gate.npz"
     gate.save(path)
     data = path.read_bytes()
-    for broken in (b"", data[:100], data[: len(data) // 2], b"not a gate"):
+    alone = io.BytesIO()
+    np.save(alone, np.ones((2, 3, 4)))
+    for broken in (b"", data[:100], data[: len(data) // 2], b"not a gate", alone.getvalue()):
         path.write_bytes(broken)
-        with pytest.raises(FormatError, match="gate file"):
+        with pytest.raises(InputError, match=r"gate\.npz: not a gate file, .*, or damaged$"):
             Gate.load(path)
     np.savez(path, version=np.int64(2), kind=np.array("learned"))
-    with pytest.raises(FormatError, match="not a gate"):
+    with pytest.raises(InputError, match="not a gate: it holds no 'noise'"):
         Gate.load(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        Gate.load(tmp_path)
     with pytest.raises(InputError, match="does not exist"):
         Gate.load(tmp_path / "absent.npz")
 

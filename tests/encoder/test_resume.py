@@ -15,6 +15,7 @@ from volmicro_codec.encoder import journal as journals
 from volmicro_codec.encoder.journal import KEY_BYTES, Journal
 from volmicro_codec.encoder.pipeline import SAMPLED, _key, encode_volume
 from volmicro_codec.encoder.settings import EncodeSettings
+from volmicro_codec.errors import OutputError
 from volmicro_codec.io.lazy_images import LazyImages
 from volmicro_codec.volume import Volume, VolumeInfo
 
@@ -137,13 +138,13 @@ def test_of_two_runs_to_one_target_the_second_leaves_the_firsts_alone(tmp_path):
 def test_steps_of_an_image_give_way_to_its_chunks(tmp_path):
     path = tmp_path / "j"
     path.write_bytes(b"")
-    with open(path, "r+b") as file:
+    with open(path, "r+b", buffering=0) as file:
         first = Journal(file, bytes(KEY_BYTES))
         first.keep("refit", [np.zeros(10_000)])
         first.keep("image", [np.arange(4)])
         first.keep("refit", [np.ones(5)])
     assert path.stat().st_size < 2000
-    with open(path, "r+b") as file:
+    with open(path, "r+b", buffering=0) as file:
         again = Journal(file, bytes(KEY_BYTES))
         assert np.array_equal(again.take("image")[0], np.arange(4))
         assert np.array_equal(again.take("refit")[0], np.ones(5))
@@ -164,3 +165,32 @@ def test_telling_one_input_from_another_reads_a_sample_of_it():
     )
     assert len(_key(lazily, SETTINGS, None)) == KEY_BYTES
     assert sum(read) <= 8 * np.prod(SAMPLED)
+
+
+@pytest.fixture
+def no_room():
+    """Let this process write no further than so many bytes of a file, as on a disk that is full."""
+    resource = pytest.importorskip("resource")
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_disk_that_is_full_at_once_ends_it_and_the_target_is_named(tmp_path, no_room):
+    no_room(0)
+    with (
+        pytest.raises(OutputError, match=r"a\.vgm: cannot be written: File too large"),
+        journals.open_journal(tmp_path / "a.vgm", bytes(KEY_BYTES)),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_full_disk_does_not_take_of_the_steps_fails_none_after_them(tmp_path, no_room):
+    no_room(300)
+    with journals.open_journal(tmp_path / "a.vgm", bytes(KEY_BYTES)) as kept:
+        for name in ("refit", "image", "refit"):
+            kept.keep(name, [np.zeros(10_000)])
+        assert (tmp_path / LEFT).stat().st_size < 300
+    assert not list(tmp_path.iterdir())

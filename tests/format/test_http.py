@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from volmicro_codec.errors import MissingFileError, RemoteError
+import volmicro_codec
+from volmicro_codec.errors import MissingFileError, RemoteError, UsageError
 from volmicro_codec.format import VgmReader
+from volmicro_codec.io import read_volume
 
 pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")
@@ -93,3 +95,21 @@ def test_missing_file_and_failing_server_are_told_apart(server: Any) -> None:
         VgmReader.open(f"{server.url}/none.vgm")
     with pytest.raises(RemoteError, match="503"):
         VgmReader.open(f"{server.url}/broken.vgm")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://", "no URL of a file, expected http://HOST/PATH"),
+        ("https:///a.vgm", "no URL of a file, expected https://HOST/PATH"),
+        ("http://host:port/a.vgm", "no URL of a file, expected http://HOST/PATH"),
+        ("simplecache::http:///a.vgm", "no URL of a file, expected http://HOST/PATH"),
+        ("foo://x", "unknown protocol 'foo', expected http, https, s3, file or another of fsspec's"),
+        ("foo://x.ome.zarr", "unknown protocol 'foo', expected http, https, s3, file or another of fsspec's"),
+    ],
+)
+def test_a_url_behind_which_nothing_can_be_is_refused_at_once(url: str, said: str) -> None:
+    for opened in (volmicro_codec.open, read_volume):
+        with pytest.raises(UsageError) as raised:
+            opened(url)
+        assert str(raised.value) == f"{url}: {said}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -214,10 +215,17 @@ def test_missing_url_is_a_missing_file() -> None:
         VgmReader.open("memory://vgm-test/none.vgm")
 
 
-def test_unknown_protocol_is_a_remote_error() -> None:
+def test_an_unknown_protocol_is_no_url() -> None:
     pytest.importorskip("fsspec")
-    with pytest.raises(RemoteError, match="nosuch"):
+    with pytest.raises(UsageError, match="unknown protocol 'nosuch', expected http, https, s3, file or"):
         VgmReader.open("nosuch://a/b.vgm")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX's")
+def test_a_pipe_with_a_name_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.vgm")
+    with pytest.raises(InputError, match=r"a\.vgm: not a regular file"):
+        VgmReader.open(tmp_path / "a.vgm")
 
 
 def test_url_without_fsspec_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

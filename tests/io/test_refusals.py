@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,8 @@ def test_a_file_of_an_ome_tiff_in_several_files_that_lacks_the_others(tmp_path: 
         ("v.tif", b"", "is empty (0 bytes)"),
         ("v.tif", b"\x89VGM\r\n\x1a\n" + bytes(64), "not a TIFF file (not a TIFF file: header="),
         ("v.npy", b"", "not a .npy file of numbers, or damaged (No data left in file)"),
-        ("v.npy", b"II*\0" + bytes(64), "not a .npy file of numbers, or damaged ("),
+        ("v.npy", b"II*\0" + bytes(64), "not a .npy file of numbers, or damaged"),
+        ("v.npy", b"\x93NUMPY\1\0v\0{", "not a .npy file of numbers, or damaged (EOF: reading array header"),
         ("v.czi", b"ZISRAWFILE", "unknown kind of file, expected one of "),
         ("v", b"", "unknown kind of file, expected one of "),
     ],
@@ -151,6 +153,14 @@ def test_a_file_of_an_ome_tiff_in_several_files_that_lacks_the_others(tmp_path: 
 def test_other_bytes(tmp_path: Path, name: str, content: bytes, said: str) -> None:
     (tmp_path / name).write_bytes(content)
     assert refusal(tmp_path / name).startswith(said)
+    assert "pickle" not in refusal(tmp_path / name)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX's")
+@pytest.mark.parametrize("name", ["v.tif", "v.npy", "v"])
+def test_a_pipe_with_a_name(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    assert refusal(tmp_path / name) == "not a regular file (- reads a pipe)"
 
 
 def test_a_directory(tmp_path: Path) -> None:

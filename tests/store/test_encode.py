@@ -246,7 +246,9 @@ def test_a_plan_says_what_it_would_take_and_writes_nothing(
         "--json",
     ]
     assert run(args) == 0
-    plan = json.loads(capsys.readouterr().out)
+    out, err = capsys.readouterr()
+    plan = json.loads(out)
+    assert err == ""
     assert not store.exists()
     assert plan["bricks"] == 3
     assert plan["store_bytes"] == sum(map(len, contents(begun).values()))

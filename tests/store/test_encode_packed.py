@@ -276,18 +276,24 @@ def test_of_a_large_image_it_is_what_is_made_by_itself(
 
 
 def test_without_a_target_it_is_of_the_ratio_that_files_have(
-    stack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = []
 
     def found(job: Job, wanted: float | None, *rest: object) -> Pilot:
         asked.append(wanted)
+        tried = rest[-1]
+        assert callable(tried)
+        tried("slope 20: 2 bytes, give or take 9 %")
         return Pilot(30.0, 1.0, 0.0, 1.0)
 
     monkeypatch.setattr("volmicro_codec.store.encode.find_slope", found)
     nothing = ["--packed", "--brick", "112", "--task", "5/7"]
+    capsys.readouterr()
     assert run(["encode", stack, "-o", str(tmp_path / "a.vgm"), *nothing]) == 0
     assert asked[0] > LEAST_BYTES
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("slope")]
+    assert said == ["slope 30: 1 bytes, give or take 0 %"]  # what was settled on, in a pipe
     large = VolumeInfo((1, 1, 100, 1000, 1000), np.dtype("uint16"), "ZYX")
     assert usual_bytes(large.nbytes, 2000) == large.nbytes / 200
 

@@ -172,16 +172,20 @@ def _encode(
         raise lacks(f"{shown}: encoding by bricks", e) from e
     began = time.monotonic()
     share = spread.share()
+
+    def tried(text: str) -> None:
+        bar.start(f"sample: {text}")
+
     with contextlib.ExitStack() as stack:
         runner = spread.runner()
         if hasattr(runner, "close"):
             stack.callback(runner.close)
         bar.start("looking at a sample of the bricks")
         if spread.plan:
-            job, foreseen = bricks.plan(source, dest, settings, runner, remark, packed)
+            job, foreseen = bricks.plan(source, dest, settings, runner, tried, packed)
             bar.finish()
             return _plan(job, foreseen, shown)
-        job = bricks.planned_job(source, dest, settings, runner, remark, spread.here, packed)
+        job = bricks.planned_job(source, dest, settings, runner, remark, spread.here, packed, tried)
         stack.enter_context(kept)
         numbers = range(len(job.grid)) if share is None else bricks.share_of_task(job, *share)
         bar.start("encoding bricks", len(numbers))

@@ -99,7 +99,8 @@ def export(
             write = tables.write_npz if kind == "npz" else tables.write_csv
             counts = write(path, reader, c, time, force)
         else:
-            splats = viewer.splats_of(reader, c, time, coordinates, opacity)
+            with about(name, UsageError):
+                splats = viewer.splats_of(reader, c, time, coordinates, opacity)
             (ply.write_ply if kind == "ply" else splat.write_splat)(path, splats, force)
             counts = splats.counts
             if splats.left_out:

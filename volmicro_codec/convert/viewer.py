@@ -90,7 +90,7 @@ def splats_of(
     """
     info = reader.meta.info
     if info.shape[0] > 1 and time is None:
-        raise UsageError(f"the file has {info.shape[0]} time points, expected one to be chosen (--time)")
+        raise UsageError(f"{info.shape[0]} time points, expected one to be chosen (--time)")
     if not 0 < opacity < math.inf:
         raise UsageError(f"opacity {opacity}: expected a number of more than 0")
     steps, origin, frame = _frame(info, coordinates)

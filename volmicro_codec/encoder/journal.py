@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..beside import locked, resume_name
+from ..errors import OutputError
 from ..notices import tell
 
 Array = npt.NDArray[Any]
@@ -35,6 +36,7 @@ class Journal:
     Parameters
     ----------
     file : binary file, open for reading and writing
+        Without a buffer, in which a full disk would leave what cannot be written, to fail later on.
     key : bytes [KEY_BYTES]
         Of the input and the settings.
     """
@@ -52,7 +54,8 @@ class Journal:
         else:
             file.seek(0)
             file.truncate()
-            end = file.write(MAGIC + key)
+            _write(file, MAGIC + key)
+            end = len(MAGIC) + KEY_BYTES
         self._start = self._end = end  # where the records of the image at hand begin, and where all end
         self.found = len(self._kept)
         if self._kept:
@@ -95,8 +98,7 @@ class Journal:
         data = _packed(arrays)
         head = _HEAD.pack(name.encode(), len(data), zlib.crc32(data))
         try:
-            self._file.write(head + data)
-            self._file.flush()
+            _write(self._file, head + data)
         except OSError:  # a full disk: what cannot be kept is done again
             with contextlib.suppress(OSError):
                 self._file.seek(self._end)
@@ -105,6 +107,13 @@ class Journal:
         self._end += len(head) + len(data)
         if name == "image":
             self._start = self._end
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    """Write all of it: without a buffer a call may end early."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
 
 
 def _records(file: BinaryIO) -> Iterator[tuple[str, list[Array], int]]:
@@ -139,6 +148,11 @@ def open_journal(real: Path, key: bytes) -> Iterator[Journal | None]:
 
     It is removed when the block ends, well or not, and so stays only where the process is killed. Where
     another process holds it, that one's run is left alone.
+
+    Raises
+    ------
+    OutputError
+        Where not even its first bytes can be written: neither could the target, when all work is done.
     """
     path = resume_name(real)
     try:
@@ -146,12 +160,15 @@ def open_journal(real: Path, key: bytes) -> Iterator[Journal | None]:
     except OSError:
         yield None
         return
-    with os.fdopen(fd, "r+b") as file:
+    with os.fdopen(fd, "r+b", buffering=0) as file:
         if locked(file.fileno()) is False:
             yield None
             return
         try:
-            found = Journal(file, key)
+            try:
+                found = Journal(file, key)
+            except OSError as e:
+                raise OutputError(f"{real}: cannot be written: {e.strerror or e}") from e
             if found.other:
                 tell(f"{real.name}: a run that was killed had other input, settings or version: begun anew")
             elif found.found:

@@ -61,9 +61,14 @@ def _option(default: Any, help: str, **more: Any) -> Any:
     """A field with what the command line needs to make an option of it.
 
     Of its ``metadata`` "also" is another name, that on the command line and in TOML files means the same;
-    "idle" names a field (or "target") and the values of it with which this one has no effect.
+    "idle" is of pairs: a field (or "target"), and the values of it with which this one has no effect; those
+    of "heeded" have one whatever else is set.
     """
     return field(default=default, metadata={"help": help, **more})
+
+
+_NO_NOISE = (("objective", ("voxels",)), ("target", ("primitives",)))
+"""What describes every voxel as it is: it asks no gate."""
 
 
 def usual_bytes(raw: int, beside: int = 0) -> int:
@@ -130,17 +135,19 @@ class EncodeSettings:
         "Where signal is likely (with --objective signal). Where the gate is closed a Gaussian must be more"
         " significant, no single voxel is coded and no edge is weighted. none: it is open everywhere.",
         choices=("learned", "otsu", "none"),
+        idle=_NO_NOISE,
+        heeded=("none",),  # spares the time that training takes
         group="gate",
     )
     gate_tau: float | None = _option(
         None,
         "Occupancy from which on the gate is open: less codes more of what is faint, 0 is as without a gate."
         "  [default: 0.5, or that of the gate file]",
-        low=0.0, high=1.0, idle=("gate", ("none",)), group="gate",
+        low=0.0, high=1.0, idle=(("gate", ("none",)), *_NO_NOISE), group="gate",
     )  # fmt: skip
     gate_file: str | None = _option(
-        None, "Use a gate trained before by 'vgm gate'.", path=True, idle=("gate", ("otsu", "none")),
-        group="gate",
+        None, "Use a gate trained before by 'vgm gate'.", path=True,
+        idle=(("gate", ("otsu", "none")), *_NO_NOISE), group="gate",
     )  # fmt: skip
 
     # Loss.
@@ -165,21 +172,21 @@ class EncodeSettings:
     max_primitives: int | None = _option(None, "Never hold more primitives than this.", low=1, group="fit")
     grad_threshold: float = _option(
         2e-4, "Gradient of the position above which a primitive is cloned or split (with --densify).",
-        low=0.0, idle=("densify", (False,)), group="fit",
+        low=0.0, idle=(("densify", (False,)),), group="fit",
     )  # fmt: skip
     iterations: int | None = _option(
         None, "Steps of the fit (default: chosen by the effort).", low=1, group="fit"
     )
     lr: float = _option(
         0.1, "Learning rate of adam; it falls along a cosine.", low=1e-9, high=10.0,
-        idle=("optimizer", ("lbfgs",)), group="fit",
+        idle=(("optimizer", ("lbfgs",)),), group="fit",
     )  # fmt: skip
     init: str = _option(
         "greedy",
         "Where primitives come from: greedy rounds on the residual, or one of the published starts, with a"
         " target that says how many there are (--ratio, --size, --primitives).",
         choices=("greedy", "random", "grid", "intensity", "kmeans"),
-        idle=("target", ("psnr", "within_noise", "slope")),
+        idle=(("target", ("psnr", "within_noise", "slope")),),
         group="fit",
     )
     optimizer: str = _option("lbfgs", "What drives the fit.", choices=("lbfgs", "adam"), group="fit")
@@ -196,7 +203,7 @@ class EncodeSettings:
         True,
         "Code residual samples, single voxels where Gaussians would cost more (lattice coding).",
         also="residual",
-        idle=("coding", ("float16", "raw")),
+        idle=(("coding", ("float16", "raw")),),
         group="coding",
     )
     levels: int | None = _option(
@@ -244,13 +251,15 @@ class EncodeSettings:
         if self.slope is not None and self.objective == "voxels":
             raise UsageError("slope is a target of the objective signal, not of voxels")
         for f in fields(self):
-            other, idle = f.metadata.get("idle", ("target", ()))
-            value = self.target[0] if other == "target" else getattr(self, other)
-            if value in idle and getattr(self, f.name) != f.default:
-                called = f"{f.metadata['also']} ({f.name})" if "also" in f.metadata else f.name
-                raise UsageError(
-                    f"{called}: has no effect where {other} is {'off' if value is False else value}"
-                )
+            if getattr(self, f.name) in (f.default, *f.metadata.get("heeded", ())):
+                continue
+            for other, idle in f.metadata.get("idle", ()):
+                value = self.target[0] if other == "target" else getattr(self, other)
+                if value in idle:
+                    called = f"{f.metadata['also']} ({f.name})" if "also" in f.metadata else f.name
+                    raise UsageError(
+                        f"{called}: has no effect where {other} is {'off' if value is False else value}"
+                    )
         parse_device(self.device)
 
     @property
@@ -316,8 +325,8 @@ class EncodeSettings:
         if asked["target"] is not None:
             found.update(dict.fromkeys(TARGETS))
         for setting in fields(cls):
-            other, idle = setting.metadata.get("idle", ("target", ()))
-            if asked.get(other) in idle:
+            heeded = found[setting.name] in setting.metadata.get("heeded", ())
+            if not heeded and any(asked.get(o) in idle for o, idle in setting.metadata.get("idle", ())):
                 found[setting.name] = setting.default
         return cls(**{**found, **overrides})
 

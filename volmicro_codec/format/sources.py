@@ -20,7 +20,8 @@ from ..errors import (
     not_finished,
 )
 from ..text import reason
-from ..urls import file_system
+from ..urls import check_regular, file_system
+from ..values import file_name
 
 CONCURRENT = 8
 """Ranges of one remote file that are under way at once."""
@@ -73,6 +74,7 @@ class PathSource:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.path.abspath(os.fspath(path))
+        check_regular(os.fspath(path))
         self.name = os.path.basename(self._path)
         try:
             self._fd = os.open(self._path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
@@ -284,9 +286,12 @@ def open_source(source: object) -> Source:
     if isinstance(source, bytes | bytearray | memoryview):
         return BytesSource(source)
     if isinstance(source, str) and "://" in source:
-        return UrlSource(source)
+        return UrlSource(file_name(source))
+    if isinstance(source, io.TextIOBase):
+        kind = type(source).__name__
+        raise UsageError(f"cannot read a .vgm file from {kind}: text, expected a binary file")
     if isinstance(source, str | os.PathLike):
-        return PathSource(source)
+        return PathSource(file_name(source))
     if isinstance(source, Source) and not hasattr(source, "seek"):
         return source
     if hasattr(source, "read") and hasattr(source, "seek"):

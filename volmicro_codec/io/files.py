@@ -14,7 +14,8 @@ import numpy.typing as npt
 from ..atomic import check_output
 from ..errors import InputError, MissingFileError, OutputError
 from ..room import check_planes, check_room
-from ..urls import local_path
+from ..urls import check_regular, check_url, local_path
+from ..values import file_name
 from ..volume import Volume, VolumeInfo, slabs
 from . import stack_files
 from .axes import Choice
@@ -91,7 +92,7 @@ def read_volume(
     UsageError
         Where the channel, time point or image is not in the file, or the axes do not fit it.
     """
-    return _read(os.fspath(path), Choice(channel, time, axes, series), lazy=False)
+    return _read(file_name(path), Choice(channel, time, axes, series), lazy=False)
 
 
 def open_volume(
@@ -108,12 +109,13 @@ def open_volume(
     their box is read. Of compressed TIFF the strips or tiles are decoded that a box meets, of OME-Zarr the
     chunks.
     """
-    return _read(os.fspath(path), Choice(channel, time, axes, series), lazy=True)
+    return _read(file_name(path), Choice(channel, time, axes, series), lazy=True)
 
 
 def _read(name: str, choice: Choice, lazy: bool) -> Volume:
     try:
         if "://" in name:
+            check_url(name)
             return _reader(_of_url(name), lazy)(name, choice)
         if not os.path.exists(name):
             found = stack_files.matches(name)
@@ -124,6 +126,7 @@ def _read(name: str, choice: Choice, lazy: bool) -> Volume:
             if len(found) > 1:
                 return stack_files.read(name, found, choice, lazy)
             name = found[0]
+        check_regular(name)
         kind = format_by_content(name) if os.path.isdir(name) else _format_of_file(name)
         if kind is None:
             return stack_files.read(name, stack_files.listed(name), choice, lazy)
@@ -201,7 +204,7 @@ def write_volume(
     InputError
         Where the voxels do not have the shape or dtype that ``info`` says.
     """
-    name = os.fspath(path)
+    name = file_name(path)
     kind = _output_format(name)
     dropped = [a for a, n in zip("TCZYX", info.shape, strict=True) if n != 1 and a not in info.axes]
     if dropped:
@@ -221,7 +224,7 @@ def write_volume(
 
 def check_volume_output(path: str | os.PathLike[str], force: bool = False) -> None:
     """Raise, before any work is done, what `write_volume` would raise because of the path."""
-    name = os.fspath(path)
+    name = file_name(path)
     kind = _output_format(name)
     if kind.directory:
         cast(DirectoryModule, kind.load()).check_output(name, force)

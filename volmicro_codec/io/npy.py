@@ -36,7 +36,9 @@ def _image(path: str, choice: Choice) -> Source:
     except PermissionError:
         raise
     except (ValueError, OSError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError) as e:
-        raise InputError(f"{path}: not a .npy file of numbers, or damaged ({_one_line(e)})") from e
+        why = _one_line(e)
+        said = "" if "pickle" in why else f" ({why})"  # numpy's advice on files that it takes for pickles
+        raise InputError(f"{path}: not a .npy file of numbers, or damaged{said}") from e
     if not isinstance(data, np.ndarray):
         data.close()
         raise InputError(f"{path}: holds several arrays (.npz), expected one")

@@ -12,7 +12,7 @@ from zarr.storage import FsspecStore, WrapperStore
 
 from ..errors import RemoteError
 from ..text import reason
-from ..urls import ZARR_MARKS, file_system, is_s3, is_web
+from ..urls import ZARR_MARKS, check_url, file_system, is_s3, is_web
 
 
 class _Remote(WrapperStore[FsspecStore]):
@@ -46,6 +46,7 @@ def store_of(name: str) -> Any:
     """What to give `zarr.open` for a path or URL: of http a store that bears with its server."""
     if "://" not in name:
         return name
+    check_url(name)
     if not is_web(name) and not is_s3(name):
         return _Remote(FsspecStore.from_url(name, read_only=True))
     fs, path = file_system(name, asynchronous=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..encoder.settings import EncodeSettings
 from ..errors import OutputError, OutputExistsError, UsageError
+from ..pool import default_threads
 from ..volume import Volume
 from .brick import encode_missing, is_done
 from .foresee import Foreseen, beside_chunks, check_memory, foresee
@@ -38,6 +39,7 @@ def planned_job(
     tell: Callable[[str], None] = _nothing,
     workers: int | None = None,
     packed: bool = False,
+    tried: Callable[[str], None] = _nothing,
 ) -> Job:
     """The job of a store: the one that was begun there, or a new one, written down.
 
@@ -52,11 +54,13 @@ def planned_job(
     runner : Runner, optional
         What works on the sample.
     tell : callable, optional
-        Told in a line what is found.
+        Told in a line what is found in the end.
     workers : int, optional
         Of this machine, where it is to hold their bricks.
     packed : bool
         The bytes that are asked for are those of the file that the store will be packed into.
+    tried : callable, optional
+        Told in a line what each try of a slope came to.
 
     Raises
     ------
@@ -77,7 +81,8 @@ def planned_job(
     wanted.place.check_writable()
     budget = budget_of(wanted, settings, packed)
     if budget is not None:
-        pilot = find_slope(wanted, budget, runner or Here(), tell)
+        pilot = find_slope(wanted, budget, runner or Here(), tried)
+        tell(str(pilot))
         wanted = with_slope(wanted, pilot.slope)
     if not wanted.place.put_new(RECORD, wanted.to_json().encode()):
         begun = find_job(dest)  # another task was first
@@ -91,7 +96,7 @@ def plan(
     dest: str,
     settings: EncodeSettings,
     runner: Runner,
-    tell: Callable[[str], None] = _nothing,
+    tried: Callable[[str], None] = _nothing,
     packed: bool = False,
 ) -> tuple[Job, Foreseen]:
     """What an encode would be and take; a sample is encoded, and nothing written."""
@@ -99,7 +104,7 @@ def plan(
     if begun is not None:
         _check_same(begun, job, settings)
         job = begun
-    pilot = find_slope(job, budget_of(job, settings, packed), runner, tell)
+    pilot = find_slope(job, budget_of(job, settings, packed), runner, tried)
     size = pilot.size + (beside_chunks(job.grid) if packed else 0)
     return with_slope(job, pilot.slope), foresee(job, size, pilot.error, pilot.seconds)
 
@@ -114,6 +119,8 @@ def draft(source: Input, dest: str, settings: EncodeSettings) -> Job:
             f"{other} is of whole volumes: bricks are encoded to --slope, --ratio or --size, with --objective"
             " signal, --coding lattice and --init greedy"
         )
+    if settings.threads is None:
+        default_threads()  # of which nothing is said of each brick, as it would be later
     volume = source.open()
     slope = settings.slope or FLOOR
     of_bricks = replace(settings, ratio=None, size=None, slope=slope, brick=None)

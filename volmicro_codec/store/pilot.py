@@ -61,6 +61,9 @@ class Pilot:
     error: float
     seconds: float
 
+    def __str__(self) -> str:
+        return f"slope {self.slope:.4g}: {self.size:.4g} bytes, give or take {100 * self.error:.0f} %"
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -136,6 +139,7 @@ class _Boxes:
         self.most = min(len(sample), sample.tiles.most)
         self._few = min(FEW, -(-self.most // 4))
         self._witnesses = min(WITNESSES, -(-self.most // 2))
+        self._told = ""
         self._tried: dict[tuple[float, int], Tried] = {}
         self._places: dict[float, npt.NDArray[np.int64]] = {}
         job, edge = sample.tiles.job, sample.tiles.edge
@@ -212,8 +216,9 @@ class _Boxes:
         return [self._tried[slope, n] for n in numbers]
 
     def _said(self, pilot: Pilot) -> Pilot:
-        give = f"give or take {100 * pilot.error:.0f} %"
-        self._tell(f"slope {pilot.slope:.4g}: {pilot.size:.4g} bytes, {give}")
+        if str(pilot) != self._told:
+            self._told = str(pilot)
+            self._tell(self._told)
         return pilot
 
     def _size(self, places: npt.NDArray[np.int64], tried: list[Tried]) -> tuple[float, float]:

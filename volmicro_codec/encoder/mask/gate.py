@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import FormatError, InputError, UsageError
+from ...errors import InputError, UsageError
 from ...evaluate.noise import estimate_noise
 from ...noise_model import LEAST_CORRELATION, MOST_CORRELATION, NoiseModel
 from ...pool import run_in_pool
@@ -148,22 +148,27 @@ class Gate:
 
         Raises
         ------
-        FormatError
-            Where the file is not such a gate.
+        InputError
+            Where the file is not such a gate, or cannot be read.
         """
+        shown = os.fspath(path)
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
                 entries = {name: data[name] for name in data.files}
         except FileNotFoundError:
-            raise InputError(f"gate file: {os.fspath(path)} does not exist") from None
+            raise InputError(f"gate file: {shown} does not exist") from None
         except Exception as error:  # zipfile, zlib, numpy: many kinds, one meaning
-            raise FormatError(
-                f"gate file {os.fspath(path)}: not an npz file that can be read: {error}"
+            if isinstance(error, OSError) and error.strerror:
+                raise InputError(f"gate file {shown}: cannot be read: {error.strerror}") from None
+            raise InputError(
+                f"gate file {shown}: not a gate file, which 'vgm gate' makes, or damaged"
             ) from None
         try:
             return cls._from_entries(entries)
-        except (KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"gate file {os.fspath(path)}: not a gate: {error}") from None
+        except KeyError as error:
+            raise InputError(f"gate file {shown}: not a gate: it holds no {error}") from None
+        except (TypeError, ValueError) as error:
+            raise InputError(f"gate file {shown}: not a gate: {error}") from None
 
     @classmethod
     def _from_entries(cls, entries: dict[str, Array]) -> Gate:
