@@ -55,8 +55,8 @@ def spare_time(voxel_count: int) -> float:
     return min(3.0, max(1.0, math.sqrt(SMALL_IMAGE / voxel_count)))
 
 
-# One cleaning instead of two: 0.8 % more bytes and -0.07 dB; three: +0.03 dB, and 35 instead of 40 % of the
-# faint spots (`benchmarks/significance.py`).
+# One cleaning instead of two: 0.7 % more bytes, as near (-0.4 to +0.4 dB a stack); three: +0.01 dB, and 28
+# instead of 33 % of the faint spots (`benchmarks/significance.py`).
 EFFORTS = {
     "fast": Schedule(4, 5, 16, 1e-3, growth=2.56, cleanings=1),
     "balanced": Schedule(8, 8, 260, 6e-4, of_excess=True),

@@ -30,8 +30,8 @@ decibel of all against one or two of the foreground)."""
 LARGEST_FOREGROUND_WEIGHT = 4.0
 MOST_TRIES = 8
 COARSER_TRIED = 1.5
-"""Ratio of the steps that are tried where bytes are not short. Of eight stacks one depends on it, and
-is 0.12 dB worse with 1.25, 0.19 with 2 (`benchmarks/significance.py`)."""
+"""Ratio of the steps that are tried where bytes are not short. Of eight stacks one depends on it: none
+changes with 1.25, it gains 0.6 dB with 2 (`benchmarks/significance.py`)."""
 MOST_WORSE = 2
 """Of those running, that are worth no more than the best before, at which the search ends: at the finest
 steps next to no point is worth its bytes."""
