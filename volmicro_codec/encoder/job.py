@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
 DEFAULT_RADIUS = math.sqrt(12.0)
 """Where a Gaussian ends, in standard deviations (`benchmarks/significance.py`). 3:
-as many bytes, +0.04 dB (-0.5 to +0.8 a stack), and 35 instead of 33 % of the faint spots; 4: +0.05 dB (-0.4 to
-+0.8 a stack), and 25 %."""
+as many bytes, +0.04 dB (-0.5 to +0.8 a stack), and 35 instead of 33 % of the faint spots; 4: +0.05 dB (-0.4
+to +0.8 a stack), and 25 %."""
 Sparse = tuple[int, list[EncodedChunk]]
 UNKNOWN_NOISE = NoiseModel(1000.0, 99.9, 99.9)  # takes as many bytes as any that is not yet estimated
 START_SHARE = 0.85

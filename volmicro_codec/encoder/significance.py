@@ -74,7 +74,7 @@ FAINTEST = 16.0
 +0.04 dB for 1.7 % more bytes; 20: as many bytes, +0.02 dB (-0.02 without the stack named above)."""
 FALSE_SHARE = 0.3
 """Of these, how many may be peaks of the noise, by their expected number. 0, none of them: dense stacks lose
-0.23 and 0.27 dB in 7 and 8 % fewer bytes, all 0.03 dB (without the stack named above); 0.1: +0.01; 0.6: -0.01."""
+0.23 and 0.27 dB in 7 and 8 % fewer bytes, all 0.03 dB (without the stack named above); 0.1: +0.01."""
 CLOSED = 36.0
 """The same where the gate is closed, of a candidate that stands alone: six sigmas, which noise has twice in a
 gigavoxel. With 30 and with 49 no file of eight changes."""
