@@ -62,7 +62,7 @@ def stack_of(light, seed):
 
 def faint_stack():
     shape = (24, 120, 120)
-    spot = Model(np.array([[12.0, 30, 90]]), np.eye(3)[None], np.array([0.0314]))
+    spot = Model(np.array([[12.0, 30, 90]]), np.eye(3)[None], np.array([0.0318]))
     return stack_of(rendered(gaussians(6, (24, 60, 60), 3), shape) + rendered(spot, shape), 1)
 
 

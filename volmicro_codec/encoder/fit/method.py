@@ -26,6 +26,8 @@ class Schedule:
         Gaussians after a round over those before, where the noise says when to end.
     cleanings : int
         How often what is not worth its bits is taken out, at most, and more looked for.
+    faint : bool
+        Whether in the end candidates are looked for that only their number tells from noise.
     """
 
     rounds: int
@@ -35,6 +37,7 @@ class Schedule:
     growth: float = 1.6
     cleanings: int = 2
     of_excess: bool = False
+    faint: bool = True
 
     def for_size(self, voxel_count: int) -> Schedule:
         """The schedule for an image: small ones, which take seconds, get up to three times the iterations."""
@@ -58,7 +61,7 @@ def spare_time(voxel_count: int) -> float:
 # One cleaning instead of two: 0.7 % more bytes, as near (-0.4 to +0.4 dB a stack); three: +0.01 dB, and 28
 # instead of 33 % of the faint spots (`benchmarks/significance.py`).
 EFFORTS = {
-    "fast": Schedule(4, 5, 16, 1e-3, growth=2.56, cleanings=1),
+    "fast": Schedule(4, 5, 16, 1e-3, growth=2.56, cleanings=1, faint=False),
     "balanced": Schedule(8, 8, 260, 6e-4, of_excess=True),
     "best": Schedule(12, 10, 260, 5e-5, cleanings=3),
 }

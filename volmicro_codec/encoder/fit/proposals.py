@@ -30,9 +30,9 @@ class Search(enum.IntEnum):
     """Where the gate is open, also for candidates that only their number tells from noise. Once there are no
     stronger ones: sooner, they stand where the first ones should (-0.4 dB on phantoms of 2000 photons)."""
 
-    def further(self, noisy: bool) -> Search | None:
-        """The next search where this one finds nothing more; None after the last."""
-        return Search(self + 1) if self < (Search.FAINT if noisy else Search.EVERYWHERE) else None
+    def further(self, faint: bool) -> Search | None:
+        """The next search where this one finds nothing more; None after the last, ``faint`` or not."""
+        return Search(self + 1) if self < (Search.FAINT if faint else Search.EVERYWHERE) else None
 
 
 class Proposals:

@@ -209,7 +209,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
         if fit.noise is not None and added < wanted:
             few = FEW_ADDED if added < last_few else 0
         if few >= FEW_ADDED or not added:
-            further = search.further(fit.noise is not None)
+            further = search.further(fit.noise is not None and plan.schedule.faint)
             if further is not None:
                 search, few = further, 0
                 continue

@@ -56,7 +56,7 @@ def encode_at_slope(fit: ImageFit, plan: Plan) -> Coded:
             continue
         few = FEW_ADDED if added < last_few else 0
         if few >= FEW_ADDED:
-            further = search.further(fit.noise is not None)
+            further = search.further(fit.noise is not None and plan.schedule.faint)
             if further is None:
                 break
             search, few = further, 0

@@ -219,7 +219,7 @@ def _grow(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> tuple[Grow
         count = min(count, most)
         wanted_more = max(0, count - len(fit.model))
         added = fit.grow(wanted_more, plan.schedule.inner, f"round {k + 1}", search=search)
-        further = search.further(fit.noise is not None)
+        further = search.further(fit.noise is not None and plan.schedule.faint)
         if not added and wanted_more and further is not None:
             search = further
             continue
