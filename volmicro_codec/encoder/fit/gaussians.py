@@ -37,7 +37,8 @@ def flat_axes(shape: tuple[int, ...]) -> list[int]:
 
 
 def flattened(model: Model, axes: list[int], free: npt.NDArray[np.bool_] | None = None) -> Model:
-    """The same picture, with what does not show along axes of one voxel as it is to be there.
+    """The same picture of Gaussians that are upright along axes of one voxel, which is how refits leave them,
+    with what does not show there as it is to be.
 
     Of Gaussians whose steps (``free``, bool [N, STEP]) may change their shape: a rounded one is what it is.
     """

@@ -28,7 +28,7 @@ class Search(enum.IntEnum):
     EVERYWHERE = 1
     FAINT = 2
     """Where the gate is open, also for candidates that only their number tells from noise. Once there are no
-    stronger ones: sooner, they stand where the first ones should (-0.4 dB on phantoms of 2000 photons)."""
+    stronger ones: sooner, they stand where the first ones should."""
 
     def further(self, faint: bool) -> Search | None:
         """The next search where this one finds nothing more; None after the last, ``faint`` or not."""

@@ -13,7 +13,7 @@ MAX_EDGE = 128
 MAX_COUNT = 2048
 FEW, FEW_EDGE = 512, 256
 """Gaussians that one brick holds of edges up to so many voxels, unless a size was asked for: another takes 10
-to 25 bytes of index and learns its statistics anew (3 % of the bytes of `benchmarks/truth.py`'s stacks)."""
+to 25 bytes of index and learns its statistics anew."""
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,7 @@ LEVELS_OFF = 0.3
 """dB a doubling of the count is to take off the loss, else a large image with points is grown no more: of
 what its rounds, short as they are, gain there, converging brings most to fewer Gaussians too."""
 LAST_SEARCHES = 2
-"""For what is not looked at again: what the first adds had covered some (of spots of seven sigma 0.96 to 0.98
-are kept, for one 0.95 to 0.96; stacks gain 0.004 dB)."""
+"""For what is not looked at again: what the first adds had covered some."""
 WORSE = 0.05  # dB over the least loss so far at which a round with more Gaussians is one too many
 STEEP = 1.2  # the most that the error falls with the count while growing, as far as believed
 STILL_TO_CONVERGE = 0.8  # error after the last refit over the error right after a round
@@ -209,7 +208,7 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
         if fit.noise is not None and added < wanted:
             few = FEW_ADDED if added < last_few else 0
         if few >= FEW_ADDED or not added:
-            further = search.further(fit.noise is not None and plan.schedule.faint)
+            further = further_search(fit, plan, search)
             if further is not None:
                 search, few = further, 0
                 continue
@@ -254,6 +253,11 @@ def grow_to_bytes(fit: ImageFit, budget: float, plan: Plan) -> Growth:
 def first_search(fit: ImageFit) -> Search:
     """How far an image is searched for candidates at first."""
     return Search.OPEN if fit.blocks.some_closed else Search.EVERYWHERE
+
+
+def further_search(fit: ImageFit, plan: Plan, search: Search) -> Search | None:
+    """How far it is searched once a search has found nothing more; None where that was the last."""
+    return search.further(fit.noise is not None and plan.schedule.faint)
 
 
 def few_after(before: int, wanted: int, search: Search) -> int:

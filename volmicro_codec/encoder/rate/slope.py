@@ -21,6 +21,7 @@ from .growth import (
     Plan,
     few_after,
     first_search,
+    further_search,
     most_gaussians,
     points_may_pay,
     prune_noise,
@@ -56,7 +57,7 @@ def encode_at_slope(fit: ImageFit, plan: Plan) -> Coded:
             continue
         few = FEW_ADDED if added < last_few else 0
         if few >= FEW_ADDED:
-            further = search.further(fit.noise is not None and plan.schedule.faint)
+            further = further_search(fit, plan, search)
             if further is None:
                 break
             search, few = further, 0

@@ -25,6 +25,7 @@ from .growth import (
     Plan,
     allocation_of,
     foreseen_bytes,
+    further_search,
     layout_of,
     most_gaussians,
     prune,
@@ -219,7 +220,7 @@ def _grow(fit: ImageFit, wanted: float, plan: Plan, smallest: int) -> tuple[Grow
         count = min(count, most)
         wanted_more = max(0, count - len(fit.model))
         added = fit.grow(wanted_more, plan.schedule.inner, f"round {k + 1}", search=search)
-        further = search.further(fit.noise is not None and plan.schedule.faint)
+        further = further_search(fit, plan, search)
         if not added and wanted_more and further is not None:
             search = further
             continue
