@@ -9,9 +9,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from .. import evaluate
 from ..errors import UsageError
 from ..evaluate import Reference
 from ..format import EncodedChunk, FileMeta, codings, encode_file, overhead
@@ -25,13 +23,15 @@ from ..version import __version__
 from ..volume import Volume, VolumeInfo
 from . import overview as coarse
 from . import torch_build
+from .achieved import MEASURES, achieved
 from .choices import aspect_of, gate_of, method_of, noise_field_of, schedule_of, text_of, weighting_of
+from .chunk_arrays import arrays_of, chunks_of
 from .fit import density_control as densify
 from .fit.choice import block_voxels, rasteriser_on
 from .fit.image_fit import ImageFit
 from .image import Image, check_floats, mapping
 from .journal import Journal
-from .parts import MAX_BLOCK_VOXELS, Box
+from .parts import Box
 from .quantise.coder import FILE_STEP
 from .quantise.grid_levels import SMALL_FILE, grid_levels, numbered
 from .quantise.lattice import Lattice
@@ -44,7 +44,6 @@ from .rate.slope import encode_at_slope
 from .settings import EncodeSettings, usual_bytes
 
 if TYPE_CHECKING:
-    from ..decoder import VgmArray
     from .significance import NoiseField
 
 DEFAULT_RADIUS = math.sqrt(12.0)
@@ -66,46 +65,6 @@ def _within(info: VolumeInfo, window: Box | None) -> VolumeInfo:
         raise UsageError(f"window {window}: expected a box within the volume {info.shape[2:]}")
     z, y, x = (s.stop - s.start for s in window)
     return replace(info, shape=(*info.shape[:2], z, y, x))
-
-
-def _arrays_of(chunks: Sequence[EncodedChunk]) -> list[npt.NDArray[Any]]:
-    """Chunks as arrays: their numbers [N, 17], the lengths of their payloads, and these."""
-    rows = [
-        (c.t, c.c, c.level, c.coding, *c.brick_lo, *c.brick_shape, c.count, *c.support_lo, *c.support_hi)
-        for c in chunks
-    ]
-    payloads = b"".join(c.payload for c in chunks)
-    lengths = np.array([len(c.payload) for c in chunks], np.int64)
-    return [np.array(rows, np.int64).reshape(-1, 17), lengths, np.frombuffer(payloads, np.uint8)]
-
-
-def _chunks_of(
-    rows: npt.NDArray[Any], lengths: npt.NDArray[Any], payloads: npt.NDArray[Any]
-) -> list[EncodedChunk]:
-    """The chunks of `_arrays_of`."""
-    out, data, at = [], payloads.tobytes(), 0
-    for row, length in zip(rows.tolist(), lengths.tolist(), strict=True):
-        t, c, level, coding = row[:4]
-        lo, shape, support_lo, support_hi = ((row[k], row[k + 1], row[k + 2]) for k in (4, 7, 11, 14))
-        payload = data[at : at + length]
-        out.append(EncodedChunk(t, c, level, coding, lo, shape, row[10], support_lo, support_hi, payload))
-        at += length
-    return out
-
-
-class _OneImage:
-    """One image of a file as an array [Z, Y, X] that is decoded where it is sliced."""
-
-    ndim = 3
-
-    def __init__(self, array: VgmArray, t: int, c: int) -> None:
-        self._array, self._t, self._c = array, t, c
-        self.shape, self.dtype = array.info.shape[2:], array.dtype
-        self.size = math.prod(self.shape)
-
-    def __getitem__(self, box: tuple[slice, ...]) -> npt.NDArray[Any]:
-        voxels: npt.NDArray[Any] = self._array.read(box, time=self._t, channel=self._c)
-        return voxels
 
 
 LEAST_RATIO = 10.0  # of a sparse volume, where the bytes are not said
@@ -147,7 +106,7 @@ class Job:
         self._begin()
         self.grid_levels: tuple[int, ...] = ()
         self.overview: Overview | None = None
-        self.meta = self._meta(dict.fromkeys(("psnr", "psnr_fg", "ssim", "mip_ssim", "occupancy"), 0.0))
+        self.meta = self._meta(dict.fromkeys((*MEASURES, "occupancy"), 0.0))
 
     def _begin(self) -> None:
         """With no image done."""
@@ -158,7 +117,7 @@ class Job:
         self.noise: list[NoiseModel] = []
         self.noisy = False
         self.excesses: list[float] = []
-        self.references: list[evaluate.Reference] = []
+        self.references: list[Reference] = []
 
     @property
     def images(self) -> list[tuple[int, int]]:
@@ -393,7 +352,7 @@ class Job:
             self.mappings.append((base, float(np.float32(gain * float(unit)))))
             self.references.append(self._reference(image))
             self.excesses += [float(e) for e in excess]
-            return _chunks_of(fields, lengths, payloads)
+            return chunks_of(fields, lengths, payloads)
         on_work = self.progress.advance
         fit = ImageFit(image, self.raster, weighting_of(s), self.method, noise, self.journal, on_work)
         schedule = schedule_of(s, fit.voxel_count)
@@ -439,7 +398,7 @@ class Job:
         self.excesses += excesses
         self.mappings.append((base, float(np.float32(gain * coded.unit))))
         if self.journal is not None:
-            self.journal.keep("image", [*_arrays_of(coded.chunks), np.array(coded.unit), np.array(excesses)])
+            self.journal.keep("image", [*arrays_of(coded.chunks), np.array(coded.unit), np.array(excesses)])
         seconds = time.monotonic() - self.began
         self.history += [
             {"image": [t, c], "stage": h.stage, "primitives": h.primitives, "loss": h.loss, "psnr": h.psnr}
@@ -451,20 +410,10 @@ class Job:
         return coded.chunks
 
     def _measure(self) -> bytes:
-        from ..decoder import open as open_vgm
-
-        data = encode_file(self.meta, self.chunks)
         self.progress.start("measuring", len(self.images))
-        rows = []
-        array = open_vgm(data, threads=self.settings.threads, device=self.settings.device)
-        for (t, c), reference in zip(self.images, self.references, strict=True):
-            # Only blocks are held at a time where the fit does not hold an image whole either.
-            whole = math.prod(self.info.shape[2:]) <= MAX_BLOCK_VOXELS
-            decoded: Any = array.read(channel=c, time=t) if whole else _OneImage(array, t, c)
-            original = self.volume.data[t, c][self.window or ...]
-            rows.append(evaluate.compare(original, decoded, reference=reference, threads=self.threads))
-            self.progress.advance(1)
-        quality = {k: float(np.mean([r[k] for r in rows])) for k in ("psnr", "psnr_fg", "ssim", "mip_ssim")}
-        quality["occupancy"] = float(np.mean(self.occupancy))
-        self.meta = self._meta(quality)
+        data = encode_file(self.meta, self.chunks)
+        quality = achieved(
+            data, self.volume, self.window, self.references, self.settings, self.threads, self.progress
+        )
+        self.meta = self._meta(quality | {"occupancy": float(np.mean(self.occupancy))})
         return encode_file(self.meta, self.chunks)
