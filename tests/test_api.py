@@ -354,3 +354,9 @@ def test_a_file_is_not_written_under_the_name_of_a_store(tmp_path: Path) -> None
     with pytest.raises(UsageError, match=r"one \.vgm file"):
         vgm.imwrite(tmp_path / "a.ome.zarr", np.zeros((4, 5, 6), np.uint8))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_mask_of_dask_is_not_lost() -> None:
+    da = pytest.importorskip("dask.array")
+    with pytest.raises(InputError, match="is masked"):
+        vgm.encode(da.from_array(np.ma.masked_equal(VOXELS, 0)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from volmicro_codec.encoder.fit.lbfgs import Pair, newton_step
+from volmicro_codec.encoder.fit.lbfgs import Memory, Pair, newton_step
 
 SHAPE = (3, 10)
 N = 30
@@ -90,3 +90,13 @@ def test_a_quadratic_is_minimised_in_fewer_steps_than_by_steepest_descent():
         return (x - target) @ matrix @ (x - target)
 
     assert left_after(6) < 0.05 * left_after(0)
+
+
+def test_a_step_that_does_not_tell_an_upward_curvature_is_not_kept():
+    one = np.ones(SHAPE)
+    memory = Memory()
+    for before, after in ((one, 0.5 * one), (one, one), (-one, -2 * one)):
+        memory.learn(one, before, after, lambda v: v)
+        assert not memory
+    memory.learn(one, one, 2 * one, lambda v: v)
+    assert memory

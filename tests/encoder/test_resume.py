@@ -6,6 +6,7 @@ import logging
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from tests.encoder.fits import gaussians, rendered
 from volmicro_codec.encoder import journal as journals
 from volmicro_codec.encoder.journal import KEY_BYTES, Journal
-from volmicro_codec.encoder.pipeline import SAMPLED, _key, encode_volume
+from volmicro_codec.encoder.pipeline import _key, encode_volume
 from volmicro_codec.encoder.settings import EncodeSettings
 from volmicro_codec.errors import OutputError
 from volmicro_codec.io.lazy_images import LazyImages
@@ -29,7 +30,7 @@ DYING = """
 import os, signal, sys
 import numpy as np
 from volmicro_codec.encoder import journal
-from volmicro_codec.encoder.pipeline import SAMPLED, _key, encode_volume
+from volmicro_codec.encoder.pipeline import encode_volume
 from tests.encoder.test_resume import SETTINGS, volume
 plain, left = journal.Journal.keep, int(sys.argv[2])
 def keep(self, name, arrays):
@@ -151,20 +152,22 @@ def test_steps_of_an_image_give_way_to_its_chunks(tmp_path):
         assert again.take("refit") is None
 
 
-def test_telling_one_input_from_another_reads_a_sample_of_it():
-    read = []
+def test_one_other_voxel_is_another_input():
+    one, other = volume(), volume()
+    other.data[1, 0, 5, 13, 17] += 1
+    assert _key(one, SETTINGS, None) != _key(other, SETTINGS, None)
+    shape = one.info.shape
+    lazily = replace(one, data=LazyImages(shape, one.data.dtype, lambda t, c, box: one.data[(t, c, *box)]))
+    assert _key(lazily, SETTINGS, None) == _key(one, SETTINGS, None)
 
-    def box(t, c, where):
-        lengths = tuple(len(range(s.start, s.stop, s.step)) for s in where)
-        read.append(np.prod(lengths))
-        return np.zeros(lengths, np.uint16)
 
-    shape = (1, 1, 200, 900, 900)
-    lazily = Volume(
-        LazyImages(shape, np.dtype(np.uint16), box), VolumeInfo(shape, np.dtype(np.uint16), "ZYX")
-    )
-    assert len(_key(lazily, SETTINGS, None)) == KEY_BYTES
-    assert sum(read) <= 8 * np.prod(SAMPLED)
+def test_another_gate_in_the_same_gate_file_is_another_encode(tmp_path):
+    path = tmp_path / "gate.npz"
+    keys = []
+    for content in (b"one", b"other", b"one"):
+        path.write_bytes(content)
+        keys.append(_key(volume(), EncodeSettings(gate_file=str(path)), None))
+    assert keys[0] == keys[2] != keys[1]
 
 
 @pytest.fixture

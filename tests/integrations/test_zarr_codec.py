@@ -216,3 +216,14 @@ def test_a_store_of_this_version_opens_in_every_later_one() -> None:
     assert not (GOLDEN / "v3.ome.zarr" / "0" / "c" / "0" / "1" / "1").exists()
     v2 = zarr.open(str(GOLDEN / "v2.zarr"), mode="r")
     assert np.abs(v2[...].astype(int) - before["v2"]).max() <= 1
+
+
+@pytest.mark.parametrize("how", [{"dtype": ">u2"}, {"dtype": "<u2", "order": "F"}])
+def test_voxels_that_zarr_2_would_take_for_others_are_refused(tmp_path: Path, how: dict[str, Any]) -> None:
+    voxels = np.arange(6 * 8 * 10, dtype=how["dtype"]).reshape(6, 8, 10)
+    array: Any = zarr.create_array(
+        tmp_path / "a.zarr", shape=voxels.shape, chunks=voxels.shape, zarr_format=2, filters=None,
+        compressors=VgmNumcodec(size=400, effort="fast", iterations=1), **how,
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="machine's byte order, in C order"):
+        array[...] = voxels

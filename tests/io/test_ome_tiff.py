@@ -114,6 +114,7 @@ def test_ome_xml_wins_over_what_else_a_file_says(tmp_path: Path) -> None:
 
 def in_two_files(folder: Path, present: tuple[int, ...] = (0, 1)) -> Path:
     """A channel a file; both name the other."""
+    folder.mkdir(exist_ok=True)
     parts = "".join(
         f'<TiffData IFD="0" FirstC="{c}" PlaneCount="{Z}">'
         f'<UUID FileName="C{c}.ome.tif">{UUID.format(c)}</UUID></TiffData>'
@@ -345,3 +346,56 @@ def test_lsm_metadata_are_read(tmp_path: Path) -> None:
     assert volume.info.voxel_size == pytest.approx((1.5, 0.25, 0.25))
     assert volume.info.unit == "µm"
     np.testing.assert_array_equal(volume.data[0, 0], VOXELS[0, 0])
+
+
+def test_a_folder_is_not_taken_for_one_image_where_it_holds_more(tmp_path: Path) -> None:
+    in_two_files(tmp_path / "a")
+    other = tmp_path / "a" / "z.tif"
+    tiff(other, VOXELS[0, 0], b"")
+    with pytest.raises(InputError, match=r"z\.tif is not of the same volume as C0\.ome\.tif"):
+        read_volume(tmp_path / "a")
+    other.unlink()
+    np.testing.assert_array_equal(read_volume(f"{tmp_path}/a/C*.tif").data[0], VOXELS[0])
+
+
+def test_of_images_in_a_file_each_one_is_chosen(tmp_path: Path) -> None:
+    parts = [
+        f'<TiffData IFD="0" PlaneCount="{Z}"><UUID FileName="p{k}.ome.tif">{UUID.format(k)}</UUID></TiffData>'
+        for k in range(2)
+    ]
+    text = "".join(image(tiff_data=part, sizes={"T": 1, "C": 1}) for part in parts)
+    for k in range(2):
+        tiff(tmp_path / f"p{k}.ome.tif", VOXELS[k, 0], ome(text, UUID.format(k)))
+    with pytest.raises(InputError, match=r"p1\.ome\.tif is of another image .* --series 0, 1"):
+        read_volume(tmp_path)
+    for k in range(2):
+        np.testing.assert_array_equal(read_volume(tmp_path, series=k).data[0, 0], VOXELS[k, 0])
+        np.testing.assert_array_equal(read_volume(tmp_path / f"p{k}.ome.tif").data[0, 0], VOXELS[k, 0])
+
+
+def in_a_subfolder(folder: Path) -> Path:
+    """A channel a file, the second in a folder below."""
+    names = ["C0.ome.tif", "sub/C1.ome.tif"]
+    parts = "".join(
+        f'<TiffData IFD="0" FirstC="{c}" PlaneCount="{Z}">'
+        f'<UUID FileName="{names[c]}">{UUID.format(c)}</UUID></TiffData>'
+        for c in range(C)
+    )
+    (folder / "sub").mkdir()
+    for c in range(C):
+        text = ome(image(tiff_data=parts, sizes={"T": 1}), UUID.format(c))
+        tiff(folder / names[c], VOXELS[0, c], text)
+    return folder / names[0]
+
+
+def test_files_in_folders_below_are_found_there_or_beside(tmp_path: Path) -> None:
+    path = in_a_subfolder(tmp_path)
+    tiff(tmp_path / "C1.ome.tif", VOXELS[1, 1], ome(image(), UUID.format(7)))
+    np.testing.assert_array_equal(read_volume(path).data[0], VOXELS[0])
+    below = tmp_path / "sub" / "C1.ome.tif"
+    moved = below.read_bytes()
+    below.unlink()
+    with pytest.raises(InputError, match=r"sub/C1\.ome\.tif, which is not there; C1\.ome\.tif is another"):
+        read_volume(path)
+    (tmp_path / "C1.ome.tif").write_bytes(moved)
+    np.testing.assert_array_equal(read_volume(path).data[0], VOXELS[0])

@@ -146,6 +146,7 @@ def test_a_file_of_an_ome_tiff_in_several_files_that_lacks_the_others(tmp_path: 
         ("v.npy", b"", "not a .npy file of numbers, or damaged (No data left in file)"),
         ("v.npy", b"II*\0" + bytes(64), "not a .npy file of numbers, or damaged"),
         ("v.npy", b"\x93NUMPY\1\0v\0{", "not a .npy file of numbers, or damaged (EOF: reading array header"),
+        ("v.npy", b"\x93NUMPY\1\0\x0a\0{'descr': (\n", "not a .npy file of numbers, or damaged"),
         ("v.czi", b"ZISRAWFILE", "unknown kind of file, expected one of "),
         ("v", b"", "unknown kind of file, expected one of "),
     ],

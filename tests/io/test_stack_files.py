@@ -135,3 +135,17 @@ def test_a_plane_that_is_no_tiff_any_more_is_not_left_out(
     (folder / "Thumbs.db").write_bytes(b"not a plane")
     with pytest.raises(InputError, match=f"z{number}.tif is .*expected one TIFF a plane"):
         read_volume(folder)
+
+
+def test_numbers_with_points_are_not_put_in_a_wrong_order(tmp_path: Path) -> None:
+    folder = write(tmp_path / "p", {f"z{z * 0.25:g}.tif": STACK[z] for z in range(6)})
+    with pytest.raises(InputError, match="order of the 6 files is not plain"):
+        read_volume(folder, axes="ZYX")
+
+
+def test_the_axes_that_are_proposed_are_taken(tmp_path: Path) -> None:
+    folder = write(tmp_path / "p", {f"a{c}.tif": VOXELS[0, c] for c in range(3)})
+    with pytest.raises(InputError, match="--axes CZYX") as refused:
+        read_volume(folder)
+    assert "--axes TZYX" in str(refused.value)
+    np.testing.assert_array_equal(read_volume(folder, axes="CZYX").data[0], VOXELS[0])

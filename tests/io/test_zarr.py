@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numcodecs
 import numpy as np
 import numpy.typing as npt
 import pytest
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
+from zarr.codecs import BloscCodec
 
 from volmicro_codec.errors import InputError, OutputError, OutputExistsError, RemoteError, UsageError
 from volmicro_codec.io import read_volume, write_volume, zarr_pyramid
@@ -399,3 +401,78 @@ def test_levels_that_are_not_what_was_announced_leave_nothing(tmp_path: Path) ->
         with pytest.raises(InputError, match=said):
             write_pyramid(str(tmp_path / "v.zarr"), [wrong], volume.info)
     assert list(tmp_path.iterdir()) == []
+
+
+def blosc_array(path: Path, version: int, shards: bool) -> Path:
+    """An array of one chunk (of a shard) in Blosc's format; returns the file of it."""
+    voxels = np.random.default_rng(0).integers(0, 60000, (8, 32, 32), dtype=np.uint16)
+    codec: Any = numcodecs.Blosc("lz4") if version == 2 else BloscCodec(cname="lz4")
+    zarr.create_array(
+        path, shape=voxels.shape, chunks=voxels.shape, shards=voxels.shape if shards else None, dtype="u2",
+        zarr_format=version, compressors=codec,
+    )[...] = voxels  # type: ignore[call-overload]  # fmt: skip
+    np.testing.assert_array_equal(read_volume(path).data[0, 0], voxels)
+    return path / ("0.0.0" if version == 2 else "c/0/0/0")
+
+
+@pytest.mark.parametrize("cut", [1, 40, 5000, None])
+@pytest.mark.parametrize(("version", "shards"), [(2, False), (3, False)])
+def test_a_chunk_of_blosc_that_was_cut_short_is_refused(
+    tmp_path: Path, version: Any, shards: bool, cut: int | None
+) -> None:
+    chunk = blosc_array(tmp_path / "a.zarr", version, shards)
+    whole = chunk.read_bytes()
+    chunk.write_bytes(whole[: 8 if cut is None else len(whole) - cut])
+    with pytest.raises(InputError, match="a chunk was cut short"):
+        read_volume(tmp_path / "a.zarr")
+
+
+def test_chunks_in_a_shard_are_looked_at_too(tmp_path: Path) -> None:
+    shard = blosc_array(tmp_path / "a.zarr", 3, True)
+    whole = bytearray(shard.read_bytes())
+    whole[12:16] = (1 << 24).to_bytes(4, "little")  # what the header of its chunk says follows
+    shard.write_bytes(bytes(whole))
+    with pytest.raises(InputError, match="a chunk was cut short"):
+        read_volume(tmp_path / "a.zarr")
+
+
+def test_arrays_of_others_keep_their_own_codecs(tmp_path: Path) -> None:
+    blosc_array(tmp_path / "2.zarr", 2, False)
+    blosc_array(tmp_path / "3.zarr", 3, False)
+    assert type(numcodecs.get_codec({"id": "blosc"})) is numcodecs.Blosc
+    codecs = zarr.open_array(tmp_path / "3.zarr", mode="r").metadata.codecs  # type: ignore[union-attr]
+    assert type(codecs[-1]) is BloscCodec
+
+
+@pytest.mark.parametrize(
+    ("names", "axes"),
+    [
+        (["time", "z", "y", "x"], "TZYX"),
+        (["Z", "y", "x", "channel"], "ZYXC"),
+        (["time", "x", "y", "z"], "TXYZ"),
+        (["dim_0", "dim_1", "dim_2", "dim_3"], "CZYX"),
+    ],
+)
+@pytest.mark.parametrize("version", [2, 3])
+def test_names_of_dimensions_say_what_they_are(
+    tmp_path: Path, names: list[str], axes: str, version: Any
+) -> None:
+    voxels = np.random.default_rng(1).integers(0, 60000, (2, 3, 4, 5), dtype=np.uint16)
+    array = zarr.create_array(
+        tmp_path / "a.zarr", shape=voxels.shape, dtype="u2", zarr_format=version,
+        dimension_names=names if version == 3 else None,
+        attributes={"_ARRAY_DIMENSIONS": names} if version == 2 else {},
+    )  # fmt: skip
+    array[...] = voxels
+    volume = read_volume(tmp_path / "a.zarr")
+    order = [axes.index(a) for a in "TCZYX" if a in axes]
+    assert volume.info.axes == "".join(axes[k] for k in order)
+    np.testing.assert_array_equal(np.asarray(volume.data).squeeze(), voxels.transpose(order))
+
+
+def test_other_names_of_dimensions_are_asked_about(tmp_path: Path) -> None:
+    voxels = np.zeros((3, 4, 5), np.uint16)
+    zarr.create_array(tmp_path / "a.zarr", data=voxels, dimension_names=["depth", "row", "column"])
+    with pytest.raises(InputError, match=r"dimensions depth, row, column: .* --axes ZYX"):
+        read_volume(tmp_path / "a.zarr")
+    assert read_volume(tmp_path / "a.zarr", axes="ZYX").info.shape[2:] == voxels.shape

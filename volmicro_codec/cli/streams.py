@@ -131,7 +131,10 @@ def volume_path(file: str) -> Iterator[str]:
         with open(path, "wb") as f:
             f.write(start)
             shutil.copyfileobj(stream, f, 1 << 20)
-        yield path
+        try:
+            yield path
+        except VgmError as e:
+            raise type(e)(str(e).replace(path, shown(file))) from e
 
 
 @contextlib.contextmanager

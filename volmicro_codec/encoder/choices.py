@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,17 @@ from .significance import NoiseField
 JUST_ROUNDING = 0.3  # grey values: the standard deviation of rounding to integers is 0.289
 ADAM_STEPS = 4
 """Steps of adam for each one of L-BFGS that an effort stands for."""
+
+
+def file_digest(path: str | None) -> bytes:
+    """What tells the contents of a gate file apart; nothing where there is none, or it cannot be read."""
+    if path is None:
+        return b""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return b""  # which `gate_of` tells
 
 
 def gate_of(

@@ -19,13 +19,13 @@ from ..progress import Progress, checked_progress
 from ..version import ENCODER_VERSION, __version__
 from ..volume import Volume
 from . import torch_build
+from .choices import file_digest
 from .fit.choice import block_voxels, rasteriser_on
 from .job import Job
 from .journal import KEY_BYTES, Journal, open_journal
 from .parts import Box
 from .settings import EncodeSettings
 
-SAMPLED = (16, 256, 256)  # planes, rows, columns, or up to twice as many, that tell an input from another
 UNSPENT = 0.97  # of the bytes asked for, under which a file ended because only noise is left
 PSNR_SHORT = 0.02  # dB
 
@@ -115,16 +115,14 @@ def encode_volume(
 
 
 def _key(volume: Volume, settings: EncodeSettings, window: Box | None) -> bytes:
-    """What tells encodes apart: version, settings, blocks, description and a sample of the voxels."""
+    """What tells encodes apart: version, settings, gate file, blocks, description and voxels."""
     same = replace(settings, threads=None)
     at_once = block_voxels(rasteriser_on(settings.device, 1.0, settings.threads))
     about = f"{__version__} {ENCODER_VERSION}\n{same}\n{at_once}\n{volume.info}\n{window}"
     key = hashlib.blake2b(about.encode(), digest_size=KEY_BYTES)
-    step = [max(1, n // most) for n, most in zip(volume.info.shape[2:], SAMPLED, strict=True)]
+    key.update(file_digest(settings.gate_file))
     for t, c in np.ndindex(*volume.info.shape[:2]):
-        # In one index, so that of images that are read when asked for no more is read than the sample.
-        voxels = volume.data[t, c, :: step[0], :: step[1], :: step[2]]
-        key.update(np.ascontiguousarray(voxels).tobytes())
+        key.update(np.ascontiguousarray(volume.data[t, c]).data)
     return key.digest()
 
 

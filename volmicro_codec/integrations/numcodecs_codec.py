@@ -10,7 +10,7 @@ from numcodecs.compat import ensure_bytes, ensure_contiguous_ndarray, ndarray_co
 from numcodecs.registry import register_codec
 
 from ..decoder import open as open_vgm
-from ..errors import UnsupportedFeatureError
+from ..errors import UnsupportedFeatureError, UsageError
 from .zarr_codec import NAME, VERSION, check_kind, encode_chunk
 
 
@@ -38,6 +38,12 @@ class VgmNumcodec(Codec):
         """A chunk, an array of the chunk's shape, as bytes."""
         voxels = np.asarray(buf)
         check_kind(voxels.ndim, voxels.dtype)
+        if not voxels.dtype.isnative or (voxels.flags.f_contiguous and not voxels.flags.c_contiguous):
+            # Zarr 2 would take what is decoded for such voxels as they lay.
+            raise UsageError(
+                f"numcodecs codec {NAME!r}: expected voxels of the machine's byte order, in C order "
+                f"(order='C', dtype {voxels.dtype.newbyteorder('=').name!r}); Zarr 3 has transpose for others"
+            )
         return encode_chunk(np.ascontiguousarray(voxels), self.settings)
 
     def decode(self, buf: Any, out: Any = None) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DependencyError, UsageError
+from ..io.axes import letter_of
 from ..io.metadata import Described, described
 from ..volume import ChannelInfo
 from .dask import LazyVolume, to_dask
@@ -97,11 +98,11 @@ def axes_of(array: Any) -> str:
     Raises
     ------
     UsageError
-        Where a dimension has another name than t, c, z, y and x.
+        Where a dimension has another name than t or time, c or channel, z, y and x.
     """
     names = [str(d) for d in array.dims]
-    letters = [n.upper() for n in names]
-    if any(len(a) != 1 or a not in "TCZYX" for a in letters):
+    letters = [letter_of(n) or "?" for n in names]
+    if any(a not in "TCZYX" for a in letters):
         raise UsageError(
             f"dimensions {', '.join(names)}: expected names of t, c, z, y, x; say it, as in axes='ZYX'"
         )

@@ -68,7 +68,7 @@ def array_volume(array: Any, axes: str | None = None, **about: Any) -> Volume:
 
 def _with_shape(array: Any) -> Any:
     """The array, or numpy's of what is none of numpy's kind (lists, tensors)."""
-    if isinstance(array, np.ma.MaskedArray):
+    if any(isinstance(a, np.ma.MaskedArray) for a in (array, getattr(array, "_meta", None))):  # dask's
         raise InputError(f"{NAME}: is masked, and a volume has no mask: fill it first, array.filled(value)")
     if hasattr(array, "__cuda_array_interface__"):
         kind = type(array).__name__

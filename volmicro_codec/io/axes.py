@@ -8,6 +8,14 @@ from dataclasses import dataclass
 
 from ..errors import InputError, UsageError
 
+_WORDS = {"time": "T", "channel": "C"}
+
+
+def letter_of(dimension: str) -> str | None:
+    """The letter, in capitals, of a dimension whose name is one, or time or channel; else None."""
+    name = dimension.strip().lower()
+    return _WORDS.get(name, name.upper() if len(name) == 1 else None)
+
 
 @dataclass(frozen=True)
 class Choice:

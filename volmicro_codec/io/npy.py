@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,7 @@ from .axes import Choice
 from .lazy_images import arranged_lazily
 from .metadata import Described
 
+_DAMAGE = (ValueError, OSError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, TokenError)
 _AXES = {3: "ZYX", 4: "CZYX", 5: "TCZYX"}
 
 
@@ -32,10 +35,12 @@ def read_lazily(path: str, choice: Choice) -> Volume:
 
 def _image(path: str, choice: Choice) -> Source:
     try:
-        data = np.load(path, mmap_mode="r", allow_pickle=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of files that Python 2 wrote, which are as good
+            data = np.load(path, mmap_mode="r", allow_pickle=False)
     except PermissionError:
         raise
-    except (ValueError, OSError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError) as e:
+    except _DAMAGE as e:
         why = _one_line(e)
         said = "" if "pickle" in why else f" ({why})"  # numpy's advice on files that it takes for pickles
         raise InputError(f"{path}: not a .npy file of numbers, or damaged{said}") from e

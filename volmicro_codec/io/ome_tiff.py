@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -44,6 +44,46 @@ def is_set(path: str, text: str) -> bool:
     ome = parse(path, text)
     files = _Files(path, ome, contextlib.ExitStack(), {}, ome.uuid, is_tiff=True)
     return ome.elsewhere is not None or any(files.where(p) != path for i in ome.images for p in i.planes)
+
+
+def check_members(name: str, files: Sequence[str], text: str, choice: Choice) -> None:
+    """Raise where files asked for together are not all of the image that the first one's OME-XML means.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    files : sequence of path
+    text : str
+        OME-XML of the first.
+    choice : Choice
+        With a series any image of the OME-XML may be meant.
+
+    Raises
+    ------
+    InputError
+    """
+    path = files[0]
+    ome = parse(path, text)
+    own = ome.uuid
+    if ome.elsewhere is not None:
+        ome = _elsewhere(path, ome.elsewhere)
+    within = _Files(path, ome, contextlib.ExitStack(), {}, own, is_tiff=True)
+    of = [{os.path.realpath(within.where(p)) for p in image.planes} for image in ome.images]
+    meant = [held for held in of if choice.series is not None or os.path.realpath(path) in held]
+    for file in files:
+        place, shown = os.path.realpath(file), os.path.basename(file)
+        if any(place in held for held in meant):
+            continue
+        if any(place in held for held in of):
+            raise InputError(
+                f"{name}: {shown} is of another image than {os.path.basename(path)}; choose one with "
+                "--series 0, 1, ..."
+            )
+        raise InputError(
+            f"{name}: {shown} is not of the same volume as {os.path.basename(path)}; "
+            "give one file of the volume, or a pattern that fits its files alone, in quotes"
+        )
 
 
 def read_companion(path: str, choice: Choice) -> Volume:
@@ -103,10 +143,16 @@ class _Files:
             return self.path
         if is_tiff and (part.uuid is not None and part.uuid == self.own):
             return self.path
-        name = os.path.basename((part.file or "").replace("\\", "/"))
+        named = os.path.normpath((part.file or "").replace("\\", "/"))
+        name = os.path.basename(named) if part.file else ""
         if is_tiff and name == os.path.basename(self.path):
             return self.path
         beside = os.path.join(os.path.dirname(self.path), name)
+        if name != named and not os.path.isabs(named) and not named.startswith(".."):
+            below = os.path.join(os.path.dirname(self.path), named)
+            if os.path.exists(below):
+                return below
+            _check_uuid(self.path, beside, part)
         if self._alone and (not name or not os.path.exists(beside)):
             return self.path  # the only file there is, under another name by now
         if not name:
@@ -129,6 +175,20 @@ class _Files:
                 )
             self.opened[path] = self.stack.enter_context(opened(path))
         return self.opened[path].pages
+
+
+def _check_uuid(path: str, beside: str, part: TiffData) -> None:
+    """Raise where a file whose name alone is that of a file in a folder is another one, by its own UUID."""
+    if part.uuid is None or not os.path.isfile(beside):
+        return
+    with opened(beside) as tif:
+        text = ome_text(tif)
+    own = None if text is None else parse(beside, text).uuid
+    if own is not None and own != part.uuid:
+        raise InputError(
+            f"{path}: its OME-XML puts planes into the file {part.file}, which is not there; "
+            f"{os.path.basename(beside)} is another one"
+        )
 
 
 def _source(path: str, ome: OmeXml, files: _Files, choice: Choice) -> Source:

@@ -20,6 +20,7 @@ from .lazy_images import arranged_lazily
 from .registry import TIFF, format_by_content
 
 _NUMBER = re.compile(r"(\d+)")
+_DECIMAL = re.compile(r"(\d+(?:\.\d+)?)")
 
 
 def matches(pattern: str) -> list[str]:
@@ -78,7 +79,10 @@ def read(name: str, files: Sequence[str], choice: Choice, lazy: bool = False) ->
             raise InputError(f"{name}: {os.path.basename(file)} is no TIFF, expected one TIFF a plane")
     with opened(files[0]) as tif:
         text = ome_text(tif)
-    if len(files) == 1 or (text is not None and ome_tiff.is_set(files[0], text)):
+    is_set = text is not None and ome_tiff.is_set(files[0], text)
+    if text is not None and is_set and len(files) > 1:
+        ome_tiff.check_members(name, files, text, choice)
+    if len(files) == 1 or is_set:
         # Such metadata say themselves which plane is in which file.
         return tiff.read_lazily(files[0], choice) if lazy else tiff.read(files[0], choice)
     alone = Choice(series=choice.series)
@@ -88,10 +92,12 @@ def read(name: str, files: Sequence[str], choice: Choice, lazy: bool = False) ->
         raise InputError(f"{name}: {os.path.basename(files[0])} is an RGB image, expected one value a voxel")
     counted = _counted(name, files, choice.axes, len(shape))
     if len(shape) != 2 and choice.axes is None:
-        text = "x".join(map(str, shape))
+        text, each = "x".join(map(str, shape)), axes
+        if "Z" not in axes:  # pages of which nothing is said
+            each = axes.replace("I", "Z", 1) if "I" in axes else axes.replace("Q", "Z", 1)
         raise InputError(
-            f"{name}: files of several planes each ({text}); say what the files are, as with --axes C{axes} "
-            f"(one a channel) or --axes T{axes} (one a time point)"
+            f"{name}: files of several planes each ({text}); say what the files are, as with --axes C{each} "
+            f"(one a channel) or --axes T{each} (one a time point)"
         )
 
     def voxels(key: Key) -> AnyArray:
@@ -171,6 +177,14 @@ def _counted(name: str, files: Sequence[str], axes: str | None, dimensions: int)
         )
     counts = _counts(files)
     if wanted == 1 and (counts is None or not _is_grid(counts, len(files))):
+        by_value = sorted(files, key=_by_value)
+        if by_value != list(files):
+            at = next(k for k, (a, b) in enumerate(zip(files, by_value, strict=True)) if a != b)
+            pair = f"{os.path.basename(by_value[at])}, {os.path.basename(files[at])}"
+            raise InputError(
+                f"{name}: the order of the {len(files)} files is not plain, whose names have numbers with "
+                f"points ({pair}); number them 1, 2, ..."
+            )
         return (len(files),)  # the user says that they are one after the other
     if counts is None:
         raise InputError(
@@ -232,6 +246,12 @@ def _check_steps(name: str, count: _Count) -> None:
             raise InputError(
                 f"{name}: no file with the number {a + step} ({count}); --axes ZYX takes them as they are"
             )
+
+
+def _by_value(path: str) -> tuple[list[tuple[int, float, str]], str]:
+    """As `_natural`, a point between digits being that of a decimal number."""
+    parts = _DECIMAL.split(path)
+    return [(0, float(p), "") if k % 2 else (1, 0.0, p.casefold()) for k, p in enumerate(parts)], path
 
 
 def _natural(path: str) -> tuple[list[tuple[int, int, str]], str]:

@@ -11,6 +11,7 @@ import zarr
 from ..errors import InputError
 from ..volume import channel_number
 from .axes import Choice
+from .blosc_check import checked_blosc
 from .registry import ZARR, format_by_content, format_of
 from .zarr import damage_told
 from .zarr_metadata import OmeImage
@@ -66,6 +67,7 @@ def merged(omero: dict[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
     return {**said, **omero, "channels": channels}
 
 
+@checked_blosc()
 def copy_labels(path: str, choice: Choice, dest: str, levels: int) -> list[str]:
     """Copy the images of labels of an image into that of a store, losslessly, as OME-Zarr 0.5.
 

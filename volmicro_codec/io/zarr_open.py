@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -13,12 +14,14 @@ from zarr.storage import ZipStore
 
 from ..errors import InputError
 from ..urls import ZARR_MARKS
-from .axes import Choice
+from .axes import Choice, letter_of
+from .blosc_check import checked_blosc
 from .metadata import Described
 from .zarr_metadata import OmeImage, parse
 from .zarr_store import refusals_told, store_of
 
 Node = zarr.Array[Any] | zarr.Group
+_NO_NAME = re.compile(r"(dim_?\d+)?")  # what xarray calls a dimension that has none
 
 
 def open_image(name: str, choice: Choice) -> tuple[zarr.Array[Any], OmeImage]:
@@ -35,15 +38,15 @@ def open_image(name: str, choice: Choice) -> tuple[zarr.Array[Any], OmeImage]:
     InputError
         Where it holds no image, or several of which none was chosen.
     """
-    if os.path.isfile(name):
-        node: Node = _zipped(name)
-    else:
+    with checked_blosc():
+        if os.path.isfile(name):
+            return _image(name, _zipped(name), choice)
         if "://" in name and name.lower().endswith((".zip", ".ozx")):
             raise InputError(f"{name}: a zip file cannot be read from a URL; download it first")
         store = store_of(name)
         with refusals_told(name, store):
-            node = zarr.open(store, mode="r")
-    return _image(name, node, choice)
+            node: Node = zarr.open(store, mode="r")
+        return _image(name, node, choice)
 
 
 def _zipped(name: str) -> Node:
@@ -112,10 +115,28 @@ def _is_there(node: zarr.Group, path: str) -> bool:
 
 def _plain_axes(name: str, array: zarr.Array[Any], choice: Choice) -> str:
     """The axes of an array without OME metadata: its names of dimensions, or what arrays are by number."""
-    names = getattr(array.metadata, "dimension_names", None)
-    if names and all(n is not None and len(n) == 1 for n in names):
-        return "".join(names).upper()
+    names = _names_of(array)
+    if names:
+        letters = [letter_of(n) for n in names]
+        if None not in letters:
+            return "".join(filter(None, letters))
+        if choice.axes is None:
+            raise InputError(
+                f"{name}: dimensions {', '.join(names)}: expected names of t, c, z, y, x; "
+                f"say what they are, as with --axes {'TCZYX'[-array.ndim :]}"
+            )
     by_number = {3: "ZYX", 4: "CZYX", 5: "TCZYX"}
     if array.ndim not in by_number and choice.axes is None:
         raise InputError(f"{name}: an array of {array.ndim} dimensions, expected 3 to 5 (ZYX, CZYX, TCZYX)")
     return by_number.get(array.ndim, "YX".rjust(array.ndim, "Q"))
+
+
+def _names_of(array: zarr.Array[Any]) -> list[str]:
+    """The names of all dimensions, as Zarr 3 holds them, or xarray in Zarr 2; none where one has none."""
+    names = getattr(array.metadata, "dimension_names", None)
+    if names is None:
+        names = array.attrs.get("_ARRAY_DIMENSIONS")
+    if not isinstance(names, (list, tuple)) or len(names) != array.ndim:
+        return []
+    named = [str(n) for n in names if n is not None and not _NO_NAME.fullmatch(str(n))]
+    return named if len(named) == array.ndim else []

@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..encoder.settings import EncodeSettings
-from ..errors import VgmError
+from ..errors import OutputError, VgmError
 from ..evaluate.tails import tails
 from ..format import VgmReader
 from ..heap import give_back_memory
 from ..noise_model import NoiseModel
 from ..volume import Volume, VolumeInfo
 from .grid import HALO, Box, Brick
-from .job import DONE, Done, Job
+from .job import DONE, RECORD, Done, Job
 
 Voxels = npt.NDArray[Any]
 COARSER = 2.0
@@ -62,6 +62,8 @@ def encode_brick(job: Job, number: int, threads: int | None = None) -> Done:
         if level == 0:
             mse, extremes = error, tails(voxels[within]).tobytes()
         files.append(b"" if is_fill(data, job.fill) else data)
+    if job.place.get(RECORD) is None:
+        raise OutputError(f"{job.dest}: another run finished it, or took it away, meanwhile")
     # The full grid last: a reader that finds it finds the coarser ones.
     for level in reversed(range(job.grid.own_levels)):
         if files[level]:

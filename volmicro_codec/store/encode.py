@@ -126,7 +126,11 @@ def draft(source: Input, dest: str, settings: EncodeSettings) -> Job:
     of_bricks = replace(settings, ratio=None, size=None, slope=slope, brick=None)
     edge = _edge(settings.brick or EDGE, volume)
     Grid(volume.info, edge)
-    return Job(source, dest, volume.info, edge, of_bricks, *look(volume, settings.seed), asked_of(settings))
+    from ..encoder.choices import file_digest
+
+    fill, looked = look(volume, settings.seed)
+    looked += file_digest(settings.gate_file).hex()
+    return Job(source, dest, volume.info, edge, of_bricks, fill, looked, asked_of(settings))
 
 
 def asked_of(settings: EncodeSettings) -> str:
@@ -231,7 +235,8 @@ def _check_free(dest: str) -> None:
 def _check_same(begun: Job, wanted: Job, settings: EncodeSettings) -> None:
     if begun.source == wanted.source and begun.looked != wanted.looked:
         raise OutputError(
-            f"{begun.dest}: was begun when {begun.source.path} held other voxels; remove it to begin anew"
+            f"{begun.dest}: was begun when {begun.source.path} held other voxels"
+            f"{', or the gate file another gate' if settings.gate_file else ''}; remove it to begin anew"
         )
     if not begun.same_work(wanted) or begun.source != wanted.source:
         raise OutputError(

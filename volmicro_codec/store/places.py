@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..atomic import atomic_output
-from ..errors import OutputError, OutputExistsError, RemoteError
+from ..errors import InputError, OutputError, OutputExistsError, RemoteError
 from ..io.zarr_output import writing_told
 from ..text import reason
 from ..urls import file_system, local_path
@@ -58,12 +58,16 @@ class Directory:
             return (self._root / key).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except PermissionError:
+            raise InputError(f"{self._root / key}: no permission to read it") from None
 
     def size(self, key: str) -> int | None:
         try:
             return (self._root / key).stat().st_size
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except PermissionError:
+            raise InputError(f"{self._root / key}: no permission to read it") from None
 
     def check_writable(self) -> None:
         there = next(p for p in (self._root, *self._root.parents) if p.exists())

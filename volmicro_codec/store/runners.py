@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -131,6 +132,9 @@ class Processes:
                     for item in out.values():
                         yield from _again(item, tries, waiting, Failure(item, "its process died"))
                 except BaseException:
+                    # What workers are at is asked for again: a brick is whole or not there.
+                    for process in list((getattr(pool, "_processes", None) or {}).values()):
+                        process.kill()
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise
 
@@ -247,6 +251,7 @@ def _again(
 
 def _start_worker() -> None:
     """What a process that encodes bricks does first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: who started this one ends it
     share_one_heap()
     _end_with_parent()
 

@@ -290,7 +290,7 @@ class Stepper:
         """What is known once the gradient after a step is."""
         change = g - s.before
         along = dot(s.step, change)
-        good = s.taken & (along > -LEAST_CURVATURE * dot(s.step, s.before))
+        good = s.taken & (along > LEAST_CURVATURE * dot(s.step, s.before).abs())
         curved = dot(change, self.steps.precondition(s.model, change))
         return s.memory.with_step(good, s.step, change, along, curved)
 

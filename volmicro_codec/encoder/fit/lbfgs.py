@@ -102,7 +102,7 @@ class Memory:
         """A step that was taken, and the gradients at its beginning and its end."""
         change = after - before
         along = dot(step, change)
-        if along > LEAST_CURVATURE * -dot(step, before):
+        if along > LEAST_CURVATURE * abs(dot(step, before)):
             self._kept.append((step, change, along))
             self._scales.append(math.log(along / max(dot(change, start(change)), 1e-300)))
 
