@@ -297,3 +297,11 @@ def test_history_tells_how_the_fit_went(tmp_path):
     assert "densify 1" in stages
     assert stages[-1] == "coded"
     assert all(h["loss"] >= 0 and h["primitives"] >= 0 for h in result.history)
+
+
+def test_no_more_gaussians_are_placed_than_voxels_hold(tmp_path):
+    voxels = np.random.default_rng(0).integers(0, 900, (1, 13, 1), dtype=np.uint16)
+    result = encode_volume(
+        Volume.from_array(voxels, "ZYX"), tmp_path / "a.vgm", EncodeSettings(size=700, init="grid")
+    )
+    assert result.primitives <= 32

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import itertools
 import math
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from volmicro_codec.encoder.settings import EncodeSettings
+from volmicro_codec.errors import InputError, OutputError
 from volmicro_codec.phantom import make_phantom
-from volmicro_codec.store.brick import COARSER, STEEPEST, encode_box, halved, noise_of, slope_on
+from volmicro_codec.store.brick import (
+    COARSER,
+    STEEPEST,
+    encode_box,
+    encode_brick,
+    halved,
+    noise_of,
+    slope_on,
+)
+from volmicro_codec.store.job import RECORD, Job
 from volmicro_codec.volume import VolumeInfo
 
 
@@ -38,3 +50,23 @@ def test_the_slope_grows_with_the_voxel_up_to_a_level() -> None:
 
 def test_noise_of_integers_is_at_least_that_of_their_rounding() -> None:
     assert noise_of(np.full((20, 20, 20), 9, np.uint16)).sigma == pytest.approx(0.3)
+
+
+def test_a_brick_of_a_job_that_is_over_is_not_written(copied: Job) -> None:
+    for gone in (Path(copied.dest) / RECORD, Path(copied.dest)):
+        (shutil.rmtree if gone.is_dir() else Path.unlink)(gone)
+        there = sorted(Path(copied.dest).rglob("*"))
+        with pytest.raises(OutputError, match="another run finished it"):
+            encode_brick(copied, 2)
+        assert sorted(Path(copied.dest).rglob("*")) == there
+
+
+def test_what_may_not_be_read_is_an_input_error(copied: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *given: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "stat", refuse)
+    for get in (copied.place.get, copied.place.size):
+        with pytest.raises(InputError, match="no permission to read it"):
+            get(RECORD)

@@ -393,3 +393,19 @@ def test_too_few_bytes_for_bricks_are_told_and_no_slope_beyond_all_is_tried() ->
     with pytest.raises(UsageError, match=r"300 bytes are too few for these bricks: .* they take 500"):
         _search(never_less, 300.0, 5e8, 11.0, lambda here: 0.01)
     assert max(tried) <= MOST_SLOPE
+
+
+def test_bricks_without_a_job_are_removed_and_other_things_never(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", make_phantom((8, 40, 40), 1))
+    command = ["encode", str(tmp_path / "a.npy"), "-o", str(tmp_path / "a.vgm"), "--packed", *OPTIONS]
+    hidden = tmp_path / ".a.vgm.bricks"
+    (hidden / "0" / "c").mkdir(parents=True)
+    (hidden / "vgm-job" / "done").mkdir(parents=True)
+    (hidden / "vgm-job" / "done" / "0").write_text("{}")
+    (hidden / "notes").touch()
+    assert run(command) == 5
+    assert (hidden / "notes").exists()
+    assert (hidden / "vgm-job" / "done" / "0").exists()
+    (hidden / "notes").unlink()
+    assert run(command) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.npy", "a.vgm"]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -93,6 +94,44 @@ def test_workers_end_with_the_run_that_is_killed(tmp_path: Path) -> None:
     )
     assert killed.returncode == -signal.SIGKILL
     assert killed.stdout.strip().isdigit()
+
+
+# Is told to end while its workers sleep, and says when they, who hold its stdout as well, are gone.
+ENDED = """
+import os, signal, sys, threading
+sys.path.insert(0, sys.argv[1])
+from tests.store.test_runners import sleeps
+from volmicro_codec.store.runners import Processes
+if __name__ == "__main__":
+    try:
+        for _, found in Processes(2).run(sleeps, range(-1, 3)):
+            os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        print("ended", flush=True)
+"""
+
+
+def sleeps(item: int) -> int:
+    if item >= 0:
+        time.sleep(300)
+    return item
+
+
+def test_who_is_interrupted_does_not_wait_for_workers(tmp_path: Path) -> None:
+    script = tmp_path / "ended.py"
+    script.write_text(ENDED)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, str(script), str(ROOT)], capture_output=True, env=env, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"ended\n", b"")
+
+
+def ignores_interrupts(item: int) -> bool:
+    os.kill(os.getpid(), signal.SIGINT)
+    return True
+
+
+def test_workers_leave_interrupts_to_who_started_them() -> None:
+    assert dict(Processes(1).run(ignores_interrupts, [0])) == {0: True}
 
 
 def always_dies(item: int) -> int:

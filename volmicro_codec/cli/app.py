@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import click
 
-from ..errors import OutputError, VgmError
+from ..errors import InputError, OutputError, VgmError
 from ..notices import listening
 from ..text import visible
 from ..version import __version__
@@ -201,6 +201,9 @@ def _run(args: Sequence[str] | None, state: State) -> int:
         if e.filename is None and e.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG):
             say_error(f"the output cannot be written: {e.strerror}")
             return OutputError.exit_code
+        if isinstance(e, PermissionError) and e.filename is not None:
+            say_error(f"{os.fsdecode(e.filename)}: no permission to open it")
+            return InputError.exit_code  # outputs are tried before there is work on them
         return _unexpected(e, state)
     except MemoryError:
         say_error("out of memory")

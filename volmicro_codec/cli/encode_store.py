@@ -105,6 +105,7 @@ def encode_packed(
 
     began = time.monotonic()
     hidden = bricks_beside(output)
+    _remove_orphans(hidden)
     info = source.open().info
     edge = settings.brick or edge_of_file(info)
     settings = replace(settings, brick=edge)
@@ -134,6 +135,16 @@ def _kept_told(dest: str, what: str, *ends: type[BaseException]) -> Iterator[Non
             if find_job(dest) is not None:
                 remark(f"{what} kept in {dest}: the same command goes on with it")
         raise
+
+
+def _remove_orphans(hidden: str) -> None:
+    """Remove bricks without a job, as a run leaves them that wrote one when another had just packed all."""
+    from ..store.job import FOLDER, find_job
+
+    if not os.path.isdir(hidden) or find_job(hidden) is not None:
+        return
+    if all(name == FOLDER or name.isdecimal() for name in os.listdir(hidden)):
+        shutil.rmtree(hidden)
 
 
 def _pack(hidden: str, output: str, force: bool, bar: Progress) -> int:

@@ -148,7 +148,8 @@ def slabs_of(view: View, level: int, keys: list[Key], runner: Runner) -> Iterato
             while n not in there:
                 item, result = next(found)
                 if isinstance(result, Failure):
-                    why = RemoteError(f"{view.name}: slab {item}: {result.error}")
+                    kind = RemoteError if "://" in view.name else InputError
+                    why = kind(f"{view.name}: slab {item}: {result.error}")
                     raise _raised(view.name, result, why)
                 there[item] = result
             yield there.pop(n)

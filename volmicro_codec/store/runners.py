@@ -115,7 +115,9 @@ class Processes:
                     while waiting or out:
                         while waiting and len(out) < self.workers:
                             item = waiting.popleft()
-                            out[pool.submit(function, item)] = item
+                            with _interrupts_held():  # which the processes that this starts inherit
+                                future = pool.submit(function, item)
+                            out[future] = item
                         for future in wait(out, return_when=FIRST_COMPLETED).done:
                             item = out[future]
                             try:
@@ -249,9 +251,22 @@ def _again(
     return ((item, failure),)
 
 
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Keep interrupts back. A terminal sends them to all processes; workers are ended by who started them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker() -> None:
     """What a process that encodes bricks does first."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: who started this one ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as `_interrupts_held`
     share_one_heap()
     _end_with_parent()
 

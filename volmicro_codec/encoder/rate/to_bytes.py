@@ -43,6 +43,7 @@ from .growth import (
     layout_by_level,
     layout_of,
     limited,
+    most_gaussians,
     points_may_pay,
     prune_noise,
     regrow,
@@ -103,8 +104,9 @@ def code_to_bytes(fit: ImageFit, budget: float, plan: Plan, exhausted: bool) -> 
             break
         if size <= budget and step <= floor:
             fit.state = fitted
-            more = limited(math.ceil(len(fit.model) * budget / max(size, 1)), plan) - len(fit.model)
-            if not fit.grow(more, 2 * plan.schedule.inner, "grown"):
+            wanted = math.ceil(len(fit.model) * budget / max(size, 1))
+            more = min(limited(wanted, plan), most_gaussians(fit, plan)) - len(fit.model)
+            if more <= 0 or not fit.grow(more, 2 * plan.schedule.inner, "grown"):
                 break
             fitted, layout = fit.state, layout_by_level(fit, plan)
         slack *= min(1.1, max(0.9, (0.995 * budget) / max(size, 1)))
