@@ -137,17 +137,20 @@ def _averages(groups: dict[tuple[str, int], Group]) -> dict[str, dict[str, float
 
 
 def _deltas(groups: dict[tuple[str, int], Group]) -> list[tuple[str, int, str, float, Delta | None]]:
-    """(volume, channel, peer, the peer's mean PSNR, ours against it); ``best`` is the hull of all peers."""
+    """(volume, channel, peer, its mean PSNR, ours against it); ``best`` is the best peer at each ratio."""
     found: list[tuple[str, int, str, float, Delta | None]] = []
     for (volume, channel), group in groups.items():
         curves: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        best: dict[float, tuple[float, float]] = {}  # by ratio
         for (peer, ratio), row in group.items():
             inside = BD_RATIOS[0] <= ratio <= BD_RATIOS[1]
             if inside and row.bytes and row.psnr is not None and math.isfinite(row.psnr):
                 curves[peer].append((row.bytes, row.psnr))
-                if peer != peers.OURS:
-                    curves["best"].append((row.bytes, row.psnr))
+                if peer != peers.OURS and row.psnr > best.get(ratio, (0.0, -math.inf))[1]:
+                    best[ratio] = row.bytes, row.psnr
         ours = curves.pop(peers.OURS, [])
+        if best:
+            curves["best"] = list(best.values())
         for peer, points in sorted(curves.items()):
             try:
                 value = delta(ours, points)
@@ -170,7 +173,7 @@ def _write_deltas(deltas: list[tuple[str, int, str, float, Delta | None]], path:
 
 
 def _delta_table(deltas: list[tuple[str, int, str, float, Delta | None]]) -> list[str]:
-    """Ours against the hull of all peers, a line a channel."""
+    """Ours against the best peer at each ratio, a line a channel."""
     lines = ["## BD-rate of volmicro-codec against the best peer, 50x to 400x", ""]
     lines += ["| stack | BD-rate | BD-PSNR | over |", "|---|---|---|---|"]
     rates = []
