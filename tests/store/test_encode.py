@@ -26,7 +26,7 @@ from volmicro_codec.io.lazy_images import LazyImages
 from volmicro_codec.phantom import make_phantom
 from volmicro_codec.store.array import open_store
 from volmicro_codec.store.brick import encode_brick, is_done
-from volmicro_codec.store.encode import encode_bricks, look, planned_job, share_of_task
+from volmicro_codec.store.encode import draft, encode_bricks, look, planned_job, share_of_task
 from volmicro_codec.store.finish import finish
 from volmicro_codec.store.grid import Grid
 from volmicro_codec.store.job import DONE, FOLDER, Input, Job, find_job
@@ -395,3 +395,16 @@ def test_a_store_behind_a_url_is_the_same(copied: Job, begun: Path) -> None:
         assert np.array_equal(remote, zarr.open(copied.dest, mode="r")["0"][...])
     finally:
         memory.rm("/stores", recursive=True)
+
+
+def test_a_gate_file_is_known_by_its_contents_wherever_work_is_done(
+    original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, looked = tmp_path / "gate.npz", []
+    monkeypatch.chdir(tmp_path)
+    for content in (b"one", b"other", b"one"):
+        gate.write_bytes(content)
+        job = draft(Input(str(original)), str(tmp_path / "a"), replace(SETTINGS, gate_file="gate.npz"))
+        assert job.settings.gate_file == str(gate)
+        looked.append(job.looked)
+    assert looked[0] == looked[2] != looked[1]

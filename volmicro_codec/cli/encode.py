@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import types
 from collections.abc import Callable, Sequence
-from dataclasses import Field, fields, replace
+from dataclasses import Field, fields
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import click
@@ -191,8 +191,6 @@ def encode(
 
     share_one_heap()
     settings = settings_from(config, given)
-    if settings.gate_file is not None:
-        settings = replace(settings, gate_file=absolute(settings.gate_file))
     reading = Choice(channel, time, axes, series)
     work = _work(volumes, output, output_dir)
     spread = Spread(workers, dask, task, plan)

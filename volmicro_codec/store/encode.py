@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -123,7 +124,8 @@ def draft(source: Input, dest: str, settings: EncodeSettings) -> Job:
         default_threads()  # of which nothing is said of each brick, as it would be later
     volume = source.open()
     slope = settings.slope or FLOOR
-    of_bricks = replace(settings, ratio=None, size=None, slope=slope, brick=None)
+    gate_file = settings.gate_file and os.path.abspath(settings.gate_file)  # workers have other directories
+    of_bricks = replace(settings, ratio=None, size=None, slope=slope, brick=None, gate_file=gate_file)
     edge = _edge(settings.brick or EDGE, volume)
     Grid(volume.info, edge)
     from ..encoder.choices import file_digest
