@@ -103,6 +103,7 @@ sys.path.insert(0, sys.argv[1])
 from tests.store.test_runners import sleeps
 from volmicro_codec.store.runners import Processes
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
     try:
         for _, found in Processes(2).run(sleeps, range(-1, 3)):
             os.kill(os.getpid(), signal.SIGINT)
