@@ -333,3 +333,14 @@ def test_info_starts_without_what_it_does_not_need(file: Path) -> None:
     )
     slow = {"numpy.ma", "numpy.random", "numpy.testing", "importlib.metadata", "rich", "tifffile"}
     assert not slow & set(ran.stdout.split())
+
+
+def test_a_file_that_may_not_be_opened_is_an_inputs_fault(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(**given: object) -> None:
+        raise PermissionError(13, "Permission denied", "a.vgm")
+
+    monkeypatch.setattr(app.group, "main", refuse)
+    assert app.run(["info", "a.vgm"]) == 3
+    assert capsys.readouterr().err == "vgm: error: a.vgm: no permission to open it\n"
